@@ -1,0 +1,1 @@
+"""The api room; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The benchmarks room; see README.md beside this file."""

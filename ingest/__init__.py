@@ -1,0 +1,1 @@
+"""The ingest room; see README.md beside this file."""

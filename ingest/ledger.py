@@ -1,0 +1,100 @@
+"""Opens the ledger: SQLite (WAL) in a folder, or PostgreSQL. The only place that builds its engine.
+
+The ledger holds what must be transactional and small: meters, price plans, contracts, customers,
+invoices, number series, billing runs, API keys. Tables are declared beside the code that owns them
+(``rating/tables.py``, ``invoicing/tables.py`` ...) on the one ``LEDGER`` metadata below; migrations
+are Alembic scripts in ``ingest/migrations/ledger`` and are applied at start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from ingest.errors import StoreUnavailable
+
+LEDGER: Final = MetaData()
+MIGRATIONS: Final = Path(__file__).parent / "migrations" / "ledger"
+BUSY_TIMEOUT_MS: Final = 30_000
+
+
+def open_ledger(url: str) -> Engine:
+    """Open (and on first use create) the ledger and bring its tables up to date.
+
+    url: a SQLAlchemy URL, ``sqlite:////absolute/file`` or ``postgresql+psycopg://...``.
+    Raises StoreUnavailable when it cannot be reached.
+    """
+    try:
+        engine = _build_engine(url)
+        migrate_ledger(engine)
+    except (DBAPIError, OSError) as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise StoreUnavailable(f"the ledger at {shown} cannot be opened: {error}") from error
+    return engine
+
+
+def migrate_ledger(engine: Engine) -> None:
+    """Apply the Alembic migrations that are missing."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7283004)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def ledger_transaction(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: all of it is on disk when the block ends, or nothing is.
+
+    On SQLite it takes the write lock at once (BEGIN IMMEDIATE), so that two writers queue instead
+    of failing half-way.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+        else:
+            with connection.begin():
+                yield connection
+
+
+def default_ledger_url(data_folder: str | os.PathLike[str]) -> str:
+    """The URL of the embedded ledger inside a data folder."""
+    return f"sqlite:///{Path(data_folder).resolve() / 'ledger.sqlite'}"
+
+
+def _build_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS // 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    return create_engine(url, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are opened by hand, see ledger_transaction
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a committed invoice survives a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.close()

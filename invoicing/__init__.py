@@ -1,0 +1,1 @@
+"""The invoicing room; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The rating room; see README.md beside this file."""

@@ -1,0 +1,55 @@
+"""The table of rated lines, as the store keeps it and invoices read it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from ingest.event import QUANTITY_TYPE, TIMESTAMP
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+RATED_LINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("line_id", pa.binary(16), nullable=False),
+        pa.field("run_id", _WORD, nullable=False),
+        pa.field("contract_id", pa.string(), nullable=False),
+        pa.field("plan_id", _WORD, nullable=False),
+        pa.field("plan_version", pa.uint32(), nullable=False),
+        pa.field("charge_id", _WORD, nullable=False),
+        pa.field("charge_kind", _WORD, nullable=False),
+        pa.field("price_model", _WORD, nullable=False),
+        pa.field("meter_id", _WORD, nullable=False),
+        pa.field("unit", _WORD, nullable=False),
+        pa.field("billing_date", pa.date32(), nullable=False),
+        pa.field("period_start", TIMESTAMP, nullable=False),
+        pa.field("period_end", TIMESTAMP, nullable=False),
+        pa.field("dimensions", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("quantity", QUANTITY_TYPE, nullable=False),
+        pa.field("rated_quantity", QUANTITY_TYPE, nullable=False),
+        pa.field("event_count", pa.uint64(), nullable=False),
+        pa.field("tier_number", pa.list_(pa.uint16()), nullable=False),
+        pa.field("tier_units", pa.list_(QUANTITY_TYPE), nullable=False),
+        pa.field("tier_amount", pa.list_(QUANTITY_TYPE), nullable=False),
+        pa.field("amount", QUANTITY_TYPE, nullable=False),
+        pa.field("amount_minor", pa.int64(), nullable=False),
+        pa.field("currency", _WORD, nullable=False),
+        pa.field("input_hash", pa.binary(16), nullable=False),
+    ]
+)
+"""One row a rated line; the columns of the ``rated_lines`` table, in its order.
+
+line_id: hash of what the line is for: contract, billing date, timing, charge, plan version, period,
+    dimensions. The same question always has the same id, whoever computes it.
+charge_kind: usage, licence, recurring, one_time or minimum_spend (``charge_id`` then is
+    ``minimum-spend``).
+quantity: as metered; rated_quantity: after unit conversion and free units, what the model priced.
+amount: exact, kept to 12 fraction digits: digits past the twelfth are cut, not rounded, so that
+    half-up rounding of the kept amount and of the exact one always agree.
+amount_minor: the one rounding, from the full-precision amount, in minor units of ``currency``.
+tier_*: tier rows, numbered from 1; their amounts sum to ``amount`` unless a charge minimum or
+    maximum changed it, and then the difference is that step.
+input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
+    amounts.
+"""

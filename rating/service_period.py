@@ -1,0 +1,35 @@
+"""What a run has to price: one row a contract, plan version and service period."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from ingest.event import TIMESTAMP
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+SERVICE_PERIOD_SCHEMA: Final = pa.schema(
+    [
+        pa.field("period_key", pa.uint32(), nullable=False),
+        pa.field("contract_id", pa.string(), nullable=False),
+        pa.field("plan_id", _WORD, nullable=False),
+        pa.field("plan_version", pa.uint32(), nullable=False),
+        pa.field("timing", _WORD, nullable=False),
+        pa.field("billing_date", pa.date32(), nullable=False),
+        pa.field("period_start", TIMESTAMP, nullable=False),
+        pa.field("period_end", TIMESTAMP, nullable=False),
+        pa.field("days", pa.int32(), nullable=False),
+        pa.field("full_days", pa.int32(), nullable=False),
+        pa.field("first", pa.bool_(), nullable=False),
+    ]
+)
+"""``period_key`` is 0, 1, 2 ... in row order. ``timing`` is ``advance`` or ``arrears``: which charges
+of the plan this row is for; a billing date usually has one row of each. A billing period during
+which the plan's version changes has one row a version, split at local midnight of
+``effective_from``. ``billing_date`` is the contract's local date of the invoice.
+
+``days``/``full_days``: local calendar days of the row and of its whole billing period: the share of
+a recurring fee or a minimum. ``first``: the row that starts with the contract; one-time charges
+are due on it (on the ``advance`` row)."""

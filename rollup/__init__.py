@@ -1,0 +1,1 @@
+"""The rollup room; see README.md beside this file."""
