@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
@@ -22,6 +22,9 @@ from ingest.errors import InvalidDocument, Issue, UnreadableBody
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 
 _INTEGER_DIGITS_MAX: Final = QUANTITY_DIGITS - QUANTITY_SCALE
+_EXACT: Final = Context(prec=2 * QUANTITY_DIGITS + QUANTITY_SCALE)
+"""The default context cuts to 28 digits without a word."""
+_FINEST: Final = Decimal(1).scaleb(-QUANTITY_SCALE)
 _KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 
@@ -37,7 +40,7 @@ def _to_exact_decimal(value: Any) -> Decimal:
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or abs(number.adjusted()) > QUANTITY_DIGITS:
         raise ValueError(f"{value!r} is out of range")
-    if exponent < -QUANTITY_SCALE and number != round(number, QUANTITY_SCALE):
+    if exponent < -QUANTITY_SCALE and number != number.quantize(_FINEST, context=_EXACT):
         raise ValueError(f"{value!r} has more than {QUANTITY_SCALE} fraction digits")
     if number and number.adjusted() >= _INTEGER_DIGITS_MAX:
         raise ValueError(f"{value!r} has more than {_INTEGER_DIGITS_MAX} integer digits")
@@ -47,8 +50,8 @@ def _to_exact_decimal(value: Any) -> Decimal:
 def plain(number: Decimal) -> Decimal:
     """The same number without exponent and without trailing zeros after the point."""
     if number == number.to_integral_value():
-        return number.quantize(Decimal(1))
-    return number.normalize()
+        return number.quantize(Decimal(1), context=_EXACT)
+    return number.normalize(_EXACT)
 
 
 def decimal_text(number: Decimal) -> str:
@@ -92,7 +95,10 @@ def read_document(body: bytes | str) -> dict[str, Any]:
 
 def read_documents(body: bytes | str) -> list[dict[str, Any]]:
     """Parse a YAML stream (``---`` between documents), a JSON object or a JSON array of objects."""
-    text = body.decode("utf-8", errors="strict") if isinstance(body, bytes) else body
+    try:
+        text = body.decode("utf-8") if isinstance(body, bytes) else body
+    except UnicodeDecodeError as error:
+        raise UnreadableBody(f"the document is not UTF-8 text: {error}") from error
     if not text.strip():
         raise UnreadableBody("the document is empty.", reason_code="empty_body")
     try:

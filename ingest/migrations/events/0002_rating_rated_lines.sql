@@ -16,6 +16,8 @@ CREATE TABLE rated_lines (
     billing_date  Date32,
     period_start  DateTime64(6, 'UTC'),
     period_end    DateTime64(6, 'UTC'),
+    days          Int32,
+    full_days     Int32,
     dimensions    Map(LowCardinality(String), LowCardinality(String)),
     quantity      Decimal(38, 12) CODEC(ZSTD(1)),
     rated_quantity Decimal(38, 12) CODEC(ZSTD(1)),

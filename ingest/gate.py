@@ -1,0 +1,192 @@
+"""The gate: which events are new, which were seen, which contradict what was seen.
+
+An exact set in memory of every identity ever accepted, with its body hash: 24 bytes a slot, open
+addressing, grown by doubling. It is derived data: opening it reads the events table, so gate and
+table cannot drift apart over a crash. Measured in feasibility A4: 10 M look-ups a second.
+
+Classifying changes nothing. Identities are remembered only after the insert that holds them is on
+disk; when an insert failed and nobody knows whether it landed, the gate is marked stale and read
+again from the table before the next batch.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.arrow_buffers import Integers, Words
+from ingest.clickhouse import EventStore
+from ingest.compiled import compiled
+from ingest.errors import BrokenState
+
+NEW: Final = 0
+DUPLICATE: Final = 1
+CONFLICT: Final = 2
+Outcomes = npt.NDArray[np.uint8]
+
+_FIRST_CAPACITY: Final = 1 << 16
+_LOAD_PERCENT_MAX: Final = 65
+_EMPTY: Final = np.uint64(0)
+
+
+class IdentityGate:
+    """Not thread safe: the caller holds the ingest lock around every method.
+
+    next_sequence: the sequence number the next accepted event gets.
+    stale: the last insert failed with unknown outcome; ``reload`` before anything else.
+    """
+
+    def __init__(self) -> None:
+        self._slots: Words = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
+        self.count = 0
+        self.next_sequence = 1
+        self.stale = False
+
+    def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
+        """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
+
+        identities: uint64 (rows, 2); body_hashes: uint64 (rows). Nothing is remembered.
+        """
+        if self.stale:
+            raise BrokenState("the identity gate is stale; reload it from the store before it is asked.")
+        rows = len(body_hashes)
+        outcomes = np.empty(rows, np.uint8)
+        places = np.full(_power_of_two(2 * rows + 2), -1, np.int64)
+        _classify(self._slots, identities, body_hashes, places, outcomes)
+        return outcomes
+
+    def remember(self, identities: Words, body_hashes: Words) -> None:
+        """Take in identities that are new and on disk, and count their sequence numbers."""
+        repeated = self._add(identities, body_hashes)
+        if repeated:
+            raise BrokenState(f"{repeated} of {len(body_hashes)} identities to remember were known already.")
+        self.next_sequence += len(body_hashes)
+
+    def mark_stale(self) -> None:
+        """Say that the table may hold events this gate does not know of."""
+        self.stale = True
+
+    def reload(self, store: EventStore) -> None:
+        """Forget everything and read it again from the events table, in streamed chunks.
+
+        Raises BrokenState when the table holds an identity twice: it would be billed twice.
+        """
+        self._slots = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
+        self.count = 0
+        facts = store.query("SELECT count() AS events, max(sequence) AS last FROM events").to_pylist()[0]
+        self._reserve(facts["events"])
+        repeated = 0
+        sql = (
+            "SELECT reinterpretAsUInt64(substring(identity, 1, 8)) AS low, "
+            "reinterpretAsUInt64(substring(identity, 9, 8)) AS high, body_hash FROM events"
+        )
+        with store.client().query_arrow_stream(sql) as chunks:
+            for chunk in chunks:
+                identities = np.empty((chunk.num_rows, 2), np.uint64)
+                identities[:, 0] = chunk["low"].to_numpy()
+                identities[:, 1] = chunk["high"].to_numpy()
+                repeated += self._add(identities, np.array(chunk["body_hash"].to_numpy()))
+        if repeated or self.count != facts["events"]:
+            raise BrokenState(
+                f"the events table at {store.url} holds {facts['events']} events of {self.count} different "
+                "identities; each may be there once. Find them with GROUP BY identity HAVING count() > 1 "
+                "and restore the table from a backup."
+            )
+        self.next_sequence = facts["last"] + 1
+        self.stale = False
+
+    def _add(self, identities: Words, body_hashes: Words) -> int:
+        self._reserve(len(body_hashes))
+        added = _add_all(self._slots, identities, body_hashes)
+        self.count += added
+        return len(body_hashes) - added
+
+    def _reserve(self, more: int) -> None:
+        wanted = (self.count + more) * 100 // _LOAD_PERCENT_MAX + 1
+        if wanted > len(self._slots):
+            larger = np.zeros((_power_of_two(wanted), 3), np.uint64)
+            _move_all(self._slots, larger)
+            self._slots = larger
+
+
+def open_gate(store: EventStore) -> IdentityGate:
+    """The gate of that store, read from its events table (about 4 M events a second)."""
+    gate = IdentityGate()
+    gate.reload(store)
+    return gate
+
+
+def _power_of_two(at_least: int) -> int:
+    return 1 << (at_least - 1).bit_length()
+
+
+@compiled
+def _find(slots: Words, low: np.uint64, high: np.uint64) -> np.int64:
+    # The slot that holds the identity, or the empty slot where it belongs. An identity of all
+    # zeros (one in 2**128) would look like an empty slot; it is kept as (0, 1).
+    if low == _EMPTY and high == _EMPTY:
+        high = np.uint64(1)
+    mask = len(slots) - 1
+    place = np.int64(low & np.uint64(mask))
+    while True:
+        if slots[place, 0] == low and slots[place, 1] == high:
+            return place
+        if slots[place, 0] == _EMPTY and slots[place, 1] == _EMPTY:
+            return place
+        place = (place + 1) & mask
+
+
+@compiled
+def _put(slots: Words, low: np.uint64, high: np.uint64, body: np.uint64) -> bool:
+    place = _find(slots, low, high)
+    if slots[place, 0] != _EMPTY or slots[place, 1] != _EMPTY:
+        return False
+    if low == _EMPTY and high == _EMPTY:
+        high = np.uint64(1)
+    slots[place, 0] = low
+    slots[place, 1] = high
+    slots[place, 2] = body
+    return True
+
+
+@compiled
+def _add_all(slots: Words, identities: Words, body_hashes: Words) -> int:
+    added = 0
+    for row in range(len(body_hashes)):
+        if _put(slots, identities[row, 0], identities[row, 1], body_hashes[row]):
+            added += 1
+    return added
+
+
+@compiled
+def _move_all(slots: Words, larger: Words) -> None:
+    for place in range(len(slots)):
+        if slots[place, 0] != _EMPTY or slots[place, 1] != _EMPTY:
+            _put(larger, slots[place, 0], slots[place, 1], slots[place, 2])
+
+
+@compiled
+def _classify(
+    slots: Words, identities: Words, body_hashes: Words, places: Integers, outcomes: Outcomes
+) -> None:
+    mask = len(places) - 1
+    for row in range(len(body_hashes)):
+        low, high = identities[row, 0], identities[row, 1]
+        found = _find(slots, low, high)
+        if slots[found, 0] != _EMPTY or slots[found, 1] != _EMPTY:
+            outcomes[row] = DUPLICATE if slots[found, 2] == body_hashes[row] else CONFLICT
+            continue
+        # Not on disk: look among the rows of this batch, of which ``places`` holds the first ones.
+        place = np.int64(low & np.uint64(mask))
+        while True:
+            first = places[place]
+            if first < 0:
+                places[place] = row
+                outcomes[row] = NEW
+                break
+            if identities[first, 0] == low and identities[first, 1] == high:
+                outcomes[row] = DUPLICATE if body_hashes[first] == body_hashes[row] else CONFLICT
+                break
+            place = (place + 1) & mask

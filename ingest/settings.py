@@ -1,0 +1,32 @@
+"""The limits of this room, in one frozen value. Only ``api/settings.py`` reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """Limits on what one request or file slice may hold; each default says why it is what it is.
+
+    body_bytes_max: bytes of a request body after decompression.
+    batch_records_max: records of a request; so a request is one insert and all or nothing.
+    insert_rows_max: rows of one insert. ClickHouse keeps up to about a million rows in one block,
+        and only one block is atomic.
+    file_slice_records: records of a file taken at a time; bounds the memory of a large file.
+    file_slice_bytes: bytes of a text file taken at a time, for the same reason.
+    record_bytes_max: bytes of one JSON or CSV record; longer records are refused.
+    expansion_ratio_max: how many times larger than sent a body may become when decompressed, once
+        it has passed ``expansion_free_bytes``. Real usage events reach 30 to 60.
+    refusals_reported_max: refused records listed in a report; all of them are in the store.
+    """
+
+    body_bytes_max: int = 256 * 1024 * 1024
+    batch_records_max: int = 100_000
+    insert_rows_max: int = 500_000
+    file_slice_records: int = 200_000
+    file_slice_bytes: int = 32 * 1024 * 1024
+    record_bytes_max: int = 1024 * 1024
+    expansion_ratio_max: int = 500
+    expansion_free_bytes: int = 16 * 1024 * 1024
+    refusals_reported_max: int = 1_000

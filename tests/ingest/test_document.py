@@ -1,0 +1,113 @@
+"""Documents are read exactly and refused with every broken rule named at its path."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.document import (
+    Document,
+    ExactDecimal,
+    canonical_json,
+    decimal_text,
+    document_hash,
+    read_document,
+    read_documents,
+    validate_document,
+)
+from ingest.errors import InvalidDocument, UnreadableBody
+from ingest.meter import Meter, meter_rules
+
+
+class Price(Document):
+    amount: ExactDecimal
+
+
+def test_numbers_are_exact_in_yaml_and_json() -> None:
+    assert read_document("amount: 0.1") == {"amount": Decimal("0.1")}
+    assert read_document('{"amount": 0.10000000000000000001}') == {
+        "amount": Decimal("0.10000000000000000001")
+    }
+    assert validate_document(Price, read_document("amount: 0.10"), what="price").amount == Decimal("0.1")
+
+
+def test_yaml_dates_stay_text_and_streams_split() -> None:
+    assert read_documents("day: 2013-01-01\n---\nday: 2013-02-01\n") == [
+        {"day": "2013-01-01"},
+        {"day": "2013-02-01"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty_body"),
+        ("a: 1\na: 2", "unreadable_body"),
+        ('{"a": 1, "a": 2}', "unreadable_body"),
+        ("- 1\n- 2", "unreadable_body"),
+        ("a: [1", "unreadable_body"),
+        ("a: 1\n---\na: 2", "not_one_document"),
+        (b"\xff\xfea: 1", "unreadable_body"),
+    ],
+)
+def test_unreadable_documents_say_so(text: str | bytes, reason: str) -> None:
+    with pytest.raises(UnreadableBody) as caught:
+        read_document(text)
+    assert caught.value.reason_code == reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1.5,
+        True,
+        None,
+        "abc",
+        "NaN",
+        "Infinity",
+        "1e400",
+        "1" * 39,
+        "0.1234567890123",
+        "1" * 27,
+    ],
+)
+def test_inexact_numbers_are_refused_at_their_path(value: object) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        validate_document(Price, {"amount": value}, what="price")
+    assert [issue.pointer for issue in caught.value.issues] == ["amount"]
+
+
+def test_every_issue_is_reported_at_once() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        validate_document(Meter, {"meter_id": "x x", "filters": [{"property": "a"}], "zz": 1}, what="meter")
+    assert {issue.pointer for issue in caught.value.issues} == {
+        "meter_id",
+        "event_type",
+        "aggregation",
+        "filters[0]",
+        "zz",
+    }
+
+
+def test_meter_rules_name_the_field() -> None:
+    data = {"meter_id": "m", "event_type": "t", "aggregation": "time_weighted", "factors": ["value", "size"]}
+    with pytest.raises(InvalidDocument) as caught:
+        validate_document(Meter, data, what="meter 'm'", rules=meter_rules)
+    assert [issue.reason_code for issue in caught.value.issues] == [
+        "reading_mismatch",
+        "unknown_factor",
+        "factors_unused",
+    ]
+
+
+@given(st.decimals(min_value=-(10**15), max_value=10**15, places=12))
+def test_decimals_survive_the_canonical_text(number: Decimal) -> None:
+    price = Price(amount=number)
+    again = validate_document(Price, read_document(canonical_json(price)), what="price")
+    assert again.amount == number
+    assert document_hash(again) == document_hash(price)
+    assert Decimal(decimal_text(number)) == number
+    assert "E" not in decimal_text(number).upper()

@@ -1,0 +1,120 @@
+"""Goal: the gate says new, duplicate or conflict exactly as a dictionary would, over batches, growth
+and reopening, and refuses to go on over a table that counts an event twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.arrow_buffers import Words
+from ingest.clickhouse import EventStore
+from ingest.errors import BrokenState
+from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, open_gate
+from tests.ingest.support import context, event, ndjson, send
+
+Rows = list[tuple[int, int, int]]
+
+
+def columns(rows: Rows) -> tuple[Words, Words]:
+    identities = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
+    return identities, np.array([row[2] for row in rows], np.uint64)
+
+
+def take(gate: IdentityGate, rows: Rows) -> list[int]:
+    identities, bodies = columns(rows)
+    outcomes = gate.classify(identities, bodies)
+    new = outcomes == NEW
+    gate.remember(identities[new], bodies[new])
+    return [int(outcome) for outcome in outcomes]
+
+
+def test_new_then_duplicate_then_conflict() -> None:
+    gate = IdentityGate()
+    assert take(gate, [(1, 1, 7)]) == [NEW]
+    assert take(gate, [(1, 1, 7), (1, 1, 8), (1, 2, 7)]) == [DUPLICATE, CONFLICT, NEW]
+    assert gate.next_sequence == 3
+
+
+def test_inside_a_batch_the_first_wins() -> None:
+    assert take(IdentityGate(), [(1, 1, 7), (1, 1, 7), (1, 1, 8)]) == [NEW, DUPLICATE, CONFLICT]
+
+
+def test_classifying_remembers_nothing() -> None:
+    gate = IdentityGate()
+    identities, bodies = columns([(1, 1, 7)])
+    assert gate.classify(identities, bodies).tolist() == [NEW]
+    assert gate.classify(identities, bodies).tolist() == [NEW]
+
+
+# Few different words, and words that share their low bits, so that slots collide.
+LOW = st.sampled_from([1, 2, 1 << 16, 1 << 17, (1 << 64) - 1, 1 << 63])
+HIGH = st.sampled_from([0, 1, 1 << 63])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.tuples(LOW, HIGH, st.integers(0, 2)), max_size=12), max_size=6))
+def test_the_gate_is_a_dictionary(batches: list[Rows]) -> None:
+    gate = IdentityGate()
+    known: dict[tuple[int, int], int] = {}
+    for batch in batches:
+        expected = []
+        for low, high, body in batch:
+            seen = (low, high) in known
+            first = known.setdefault((low, high), body)
+            expected.append((DUPLICATE if first == body else CONFLICT) if seen else NEW)
+        assert take(gate, batch) == expected
+    assert gate.count == len(known)
+
+
+def test_the_identity_of_all_zeros_is_kept() -> None:
+    gate = IdentityGate()
+    assert take(gate, [(0, 0, 5)]) == [NEW]
+    assert take(gate, [(0, 0, 5), (0, 0, 6)]) == [DUPLICATE, CONFLICT]
+
+
+def test_growing_forgets_nothing() -> None:
+    gate = IdentityGate()
+    words = np.random.default_rng(1).integers(1, 2**63, (200_000, 2), np.int64).astype(np.uint64)
+    bodies = words[:, 0].copy()
+    for start in range(0, 200_000, 50_000):
+        gate.remember(words[start : start + 50_000], bodies[start : start + 50_000])
+    assert gate.count == 200_000
+    assert (gate.classify(words, bodies) == DUPLICATE).all()
+    assert (gate.classify(words, bodies + np.uint64(1)) == CONFLICT).all()
+    assert (gate.classify(words ^ np.uint64(1 << 63), bodies) == NEW).all()
+
+
+def test_remembering_twice_is_a_broken_state() -> None:
+    gate = IdentityGate()
+    gate.remember(*columns([(1, 1, 7)]))
+    with pytest.raises(BrokenState, match="known already"):
+        gate.remember(*columns([(1, 1, 7)]))
+
+
+def test_a_stale_gate_does_not_answer() -> None:
+    gate = IdentityGate()
+    gate.mark_stale()
+    with pytest.raises(BrokenState, match="stale"):
+        gate.classify(*columns([(1, 1, 7)]))
+
+
+def test_reopening_reads_the_table(event_store: EventStore) -> None:
+    ingest = context(event_store)
+    send(ingest, ndjson(*(event(number) for number in range(100))))
+    gate = open_gate(event_store)
+    assert (gate.count, gate.next_sequence) == (100, 101)
+    assert open_gate(event_store).count == ingest.gate.count
+
+
+def test_an_empty_table_starts_at_one(event_store: EventStore) -> None:
+    gate = open_gate(event_store)
+    assert (gate.count, gate.next_sequence) == (0, 1)
+
+
+def test_a_table_that_counts_twice_is_refused(event_store: EventStore) -> None:
+    send(context(event_store), ndjson(event(1)))
+    event_store.command("INSERT INTO events SELECT * FROM events")
+    with pytest.raises(BrokenState, match="2 events of 1 different identities"):
+        open_gate(event_store)

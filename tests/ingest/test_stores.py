@@ -1,0 +1,102 @@
+"""Both stores open, migrate once, refuse a second owner clearly and keep what was acknowledged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine
+
+from ingest.clickhouse import MIGRATIONS, EventStore, migrate_event_store, open_event_store
+from ingest.errors import BrokenState, StoreUnavailable
+from ingest.ledger import LEDGER, ledger_transaction, open_ledger
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_event_store_migrations_are_applied_once(event_store: EventStore) -> None:
+    numbers = event_store.query("SELECT number FROM schema_migrations ORDER BY number")["number"].to_pylist()
+    assert numbers == [int(path.name[:4]) for path in sorted(MIGRATIONS.glob("*.sql"))]
+    assert migrate_event_store(event_store) == []
+
+
+def test_a_newer_event_store_is_left_alone(event_store: EventStore) -> None:
+    event_store.command("INSERT INTO schema_migrations (number, name) VALUES (9999, 'from the future')")
+    try:
+        with pytest.raises(BrokenState, match="9999"):
+            migrate_event_store(event_store)
+    finally:
+        event_store.command(
+            "ALTER TABLE schema_migrations DELETE WHERE number = 9999 SETTINGS mutations_sync = 1"
+        )
+
+
+def test_a_second_process_is_told_who_has_the_folder(event_store: EventStore) -> None:
+    program = f"from ingest.clickhouse import open_event_store; open_event_store({event_store.url!r})"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "is in use by process" in result.stderr
+    assert "--server" in result.stderr
+
+
+def test_an_unknown_url_names_the_right_ones() -> None:
+    with pytest.raises(StoreUnavailable, match="chdb:///FOLDER"):
+        open_event_store("postgres://somewhere")
+
+
+def test_scratch_tables_are_dropped(event_store: EventStore) -> None:
+    rows = pa.table({"number": pa.array([1, 2], pa.uint32())})
+    with event_store.scratch_table("number UInt32", rows) as name:
+        assert event_store.command(f"SELECT sum(number) FROM {name}") == 3
+    assert not event_store.query("SELECT name FROM system.tables WHERE startsWith(name, 'scratch_')").num_rows
+
+
+def test_a_repeated_token_inserts_nothing(event_store: EventStore) -> None:
+    rows = pa.table({"number": pa.array([1], pa.uint32()), "name": ["x"]})
+    event_store.command(
+        "CREATE TABLE IF NOT EXISTS token_probe (number UInt32, name String) "
+        "ENGINE = MergeTree ORDER BY number SETTINGS non_replicated_deduplication_window = 10"
+    )
+    event_store.insert("token_probe", rows, token="batch-1")
+    event_store.insert("token_probe", rows, token="batch-1")
+    assert event_store.command("SELECT count() FROM token_probe") == 1
+    event_store.command("DROP TABLE token_probe")
+
+
+def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
+    import ingest.meter_store
+    import invoicing.tables
+    import rating.tables
+
+    from api import tables
+
+    del ingest, invoicing, rating, tables
+    with ledger.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), LEDGER)
+    assert not differences, differences
+
+
+def test_a_failed_transaction_leaves_nothing(ledger: Engine) -> None:
+    def insert_and_fail() -> None:
+        with ledger_transaction(ledger) as connection:
+            connection.exec_driver_sql("INSERT INTO number_series (series, next_number) VALUES ('INV', 1)")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        insert_and_fail()
+    with ledger_transaction(ledger) as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM number_series").scalar() == 0
+
+
+def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
+    again = open_ledger(str(ledger.url))
+    with again.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0001"
+    again.dispose()
