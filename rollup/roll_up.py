@@ -1,0 +1,203 @@
+"""The story of this room: events of the store become usage per period and meter.
+
+What comes in: a calendar (which subject's time counts towards which period) and meters. What comes
+out: one row a period, meter and value of its group keys; and the events that should have counted
+and could not, by reason. Nothing is written. The same events give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.clickhouse import EventStore
+from ingest.errors import BrokenState
+from ingest.event import QUANTITY_TYPE
+from ingest.meter import Meter
+from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
+from rollup.levels import read_levels
+from rollup.query import (
+    SUBJECT_COLUMNS_SQL,
+    aggregate_of,
+    event_names_query,
+    is_plain,
+    level_events_query,
+    meter_usage_query,
+    plain_usage_query,
+    unusable_query,
+)
+from rollup.usage_table import MeterUsage, arrange_unusable, arrange_usage
+
+
+@dataclass(frozen=True, slots=True)
+class RolledUp:
+    """usage: USAGE_SCHEMA. unusable: UNUSABLE_SCHEMA; when it has rows for a period, that period's
+    usage is not whole and must not be billed as if it were."""
+
+    usage: pa.Table
+    unusable: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a roll-up runs: the store, the calendar's scratch table, and what was found of it."""
+
+    store: EventStore
+    calendar: str
+    facts: CalendarFacts
+
+
+def roll_up_usage(store: EventStore, *, calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
+    """Count the events of the store into the periods of ``calendar``, by each of ``meters``.
+
+    calendar: CALENDAR_SCHEMA rows. Rows that share a period_key are counted together, as one.
+    Returns usage sorted by (period_key, meter in the order given, dimensions); a period and meter
+    without usable events has no row. Raises BrokenState for a calendar that contradicts itself or
+    a meter given twice.
+    """
+    facts = check_calendar(calendar)
+    _check_meters(meters)
+    if not facts.rows or not meters:
+        return RolledUp(arrange_usage(meters, []), arrange_unusable(meters, []))
+    parts: list[MeterUsage] = []
+    unusable: list[tuple[int, pa.Table]] = []
+    with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
+        place = _Place(store, name, facts)
+        plain = {number: meter for number, meter in enumerate(meters) if is_plain(meter)}
+        suspects = _roll_up_plain(place, plain, parts)
+        levels = {n: meter for n, meter in enumerate(meters) if meter.aggregation == "time_weighted"}
+        for number, meter in enumerate(meters):
+            if number in plain or number in levels:
+                continue
+            if _roll_up_one(place, number, meter, parts):
+                suspects.append(number)
+        for number in suspects:
+            query = unusable_query(meter=meters[number], calendar=name, facts=facts)
+            unusable.append((number, store.query(query.sql, query.parameters)))
+    unusable += _roll_up_levels(store, calendar, facts, levels, parts)
+    return RolledUp(arrange_usage(meters, parts), arrange_unusable(meters, unusable))
+
+
+def _check_meters(meters: Sequence[Meter]) -> None:
+    seen: set[str] = set()
+    for meter in meters:
+        if meter.meter_id in seen:
+            raise BrokenState(f"meter {meter.meter_id!r} was asked for twice in one roll-up; name it once.")
+        seen.add(meter.meter_id)
+
+
+def _roll_up_plain(place: _Place, plain: dict[int, Meter], parts: list[MeterUsage]) -> list[int]:
+    """Answer the meters that share queries; returns the meters that met unusable events."""
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for meter in plain.values():
+        wanted[meter.event_type] |= {aggregate_of(meter) or ""} - {""}
+    types_of: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for event_type in sorted(wanted):
+        types_of[tuple(sorted(wanted[event_type]))].append(event_type)
+    suspects = []
+    for aggregates, event_types in types_of.items():
+        query = plain_usage_query(
+            event_types=event_types, aggregates=aggregates, calendar=place.calendar, facts=place.facts
+        )
+        answer = place.store.query(query.sql, query.parameters).combine_chunks()
+        type_numbers = answer["type_number"].to_numpy()
+        for number, meter in plain.items():
+            if meter.event_type in event_types:
+                rows = np.flatnonzero(type_numbers == event_types.index(meter.event_type))
+                part = _part_of(answer, pa.array(rows), aggregate_of(meter))
+                if _take_usable(number, meter, part, parts):
+                    suspects.append(number)
+    return suspects
+
+
+def _roll_up_one(place: _Place, number: int, meter: Meter, parts: list[MeterUsage]) -> bool:
+    """Answer a meter that needs a query of its own; returns whether it met unusable events."""
+    query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts)
+    return _take_usable(number, meter, place.store.query(query.sql, query.parameters), parts)
+
+
+def _roll_up_levels(
+    store: EventStore,
+    calendar: pa.Table,
+    facts: CalendarFacts,
+    levels: dict[int, Meter],
+    parts: list[MeterUsage],
+) -> list[tuple[int, pa.Table]]:
+    """Answer the time_weighted meters; returns their unusable events."""
+    if not levels:
+        return []
+    words = _array(calendar["subject"]).dictionary_encode()
+    numbers = words.indices.to_numpy().astype(np.int64)
+    subjects = pa.table(
+        {
+            "subject": words.dictionary,
+            "subject_number": pa.array(np.arange(len(words.dictionary)), pa.uint32()),
+        }
+    )
+    unusable = []
+    with store.scratch_table(SUBJECT_COLUMNS_SQL, subjects) as name:
+        for number, meter in levels.items():
+            query = level_events_query(meter=meter, subjects=name, end_micros=facts.end_micros)
+            usage, spoiled = read_levels(
+                meter=meter,
+                meter_number=number,
+                events=store.query(query.sql, query.parameters),
+                calendar=calendar,
+                subject_numbers=numbers,
+            )
+            parts.append(usage)
+            if spoiled.num_rows:
+                unusable.append((number, _with_examples(store, meter, spoiled)))
+    return unusable
+
+
+def _with_examples(store: EventStore, meter: Meter, spoiled: pa.Table) -> pa.Table:
+    """Put (source, id) beside the sequence of each example event."""
+    sequences = pa.table({"sequence": spoiled["sequence"].unique()})
+    with store.scratch_table("sequence UInt64", sequences) as name:
+        query = event_names_query(meter=meter, sequences=name)
+        names = store.query(query.sql, query.parameters)
+    joined = spoiled.join(names, keys="sequence", join_type="inner")
+    if joined.num_rows != spoiled.num_rows:
+        raise BrokenState(
+            f"events of meter {meter.meter_id!r} vanished or share a sequence number while they were read. "
+            "Run the roll-up again; if it says so again, the event store is damaged."
+        )
+    return joined.drop_columns(["sequence"])
+
+
+def _take_usable(number: int, meter: Meter, answer: pa.Table, parts: list[MeterUsage]) -> bool:
+    """Keep the rows of an answer that have usable events; returns whether it has unusable ones."""
+    short = pc.any(pc.not_equal(answer["number_count"], answer["event_count"])).as_py()
+    kept = answer.filter(pc.greater(answer["number_count"], 0)) if short else answer
+    dimensions = [_array(kept[f"dimension_{place}"]) for place in range(len(meter.group_by))]
+    parts.append(
+        MeterUsage(
+            meter_number=number,
+            period_key=_array(kept["period_key"]),
+            dimensions=dimensions,
+            quantity=_array(kept["quantity"]),
+            event_count=_array(kept["number_count"]),
+        )
+    )
+    return bool(short)
+
+
+def _part_of(answer: pa.Table, rows: pa.Array, aggregate: str | None) -> pa.Table:
+    """One meter's rows of a shared answer, in the columns of ``meter_usage_query``. Without an
+    aggregate the quantity is the number of events, and every event is usable."""
+    names = ["period_key", "event_count", "number_count", "quantity"]
+    if aggregate is None:
+        part = answer.select(["period_key", "event_count", "event_count"]).take(rows)
+        quantity = part.column(1).cast(pa.decimal128(20, 0)).cast(QUANTITY_TYPE)
+        return pa.table([*part.columns, quantity], names=names)
+    return answer.select([*names[:3], aggregate]).take(rows).rename_columns(names)
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()

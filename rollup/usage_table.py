@@ -1,0 +1,123 @@
+"""Puts what the queries answer into the two tables of this room. Whole columns, no loop over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE
+from ingest.meter import Meter
+from rollup.schema import UNUSABLE_SCHEMA, USAGE_SCHEMA
+
+DIMENSIONS_TYPE = USAGE_SCHEMA.field("dimensions").type
+_WORD = USAGE_SCHEMA.field("meter_id").type
+
+
+@dataclass(frozen=True, slots=True)
+class MeterUsage:
+    """The usage of one meter; all columns have one length. Rows of one period stand in the order
+    of their dimensions.
+
+    meter_number: place of the meter in the order asked.
+    dimensions: one text column a group key of the meter.
+    """
+
+    meter_number: int
+    period_key: pa.Array
+    dimensions: Sequence[pa.Array]
+    quantity: pa.Array
+    event_count: pa.Array
+
+
+def arrange_usage(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Table:
+    """All parts as one USAGE_SCHEMA table, sorted by period_key, meter, dimensions."""
+    rows = sum(len(part.period_key) for part in parts)
+    if rows == 0:
+        return USAGE_SCHEMA.empty_table()
+    numbers = np.concatenate(
+        [np.full(len(part.period_key), part.meter_number, dtype=np.int32) for part in parts]
+    )
+    keys = pa.concat_arrays([part.period_key.cast(pa.uint32()) for part in parts])
+    order = pa.array(_sorted_order(keys.to_numpy(), numbers, len(meters)))
+    quantity = pa.concat_arrays(
+        [round_quantity(part.quantity, meters[part.meter_number].fraction_digits) for part in parts]
+    )
+    words = pa.array([meter.meter_id for meter in meters], pa.string())
+    columns = [
+        keys.take(order),
+        pa.DictionaryArray.from_arrays(pa.array(numbers).take(order), words),
+        _dimensions(meters, parts, order),
+        quantity.take(order),
+        pa.concat_arrays([part.event_count.cast(pa.uint64()) for part in parts]).take(order),
+    ]
+    return pa.Table.from_arrays(columns, schema=USAGE_SCHEMA)
+
+
+def arrange_unusable(meters: Sequence[Meter], parts: Sequence[tuple[int, pa.Table]]) -> pa.Table:
+    """Unusable events of some meters, each given with the meter's place, as one UNUSABLE_SCHEMA
+    table sorted by period_key, meter, reason_code."""
+    if not parts:
+        return UNUSABLE_SCHEMA.empty_table()
+    tables = []
+    for number, part in parts:
+        named = part.append_column(
+            "meter_id", pa.array([meters[number].meter_id] * part.num_rows, pa.string())
+        )
+        tables.append(named.select(UNUSABLE_SCHEMA.names).cast(UNUSABLE_SCHEMA))
+    table = pa.concat_tables(tables)
+    numbers = np.repeat([number for number, _ in parts], [part.num_rows for _, part in parts])
+    sort = [("period_key", "ascending"), ("meter_number", "ascending"), ("reason_code", "ascending")]
+    order = pc.sort_indices(table.append_column("meter_number", pa.array(numbers)), sort_keys=sort)
+    return table.take(order)
+
+
+def round_quantity(quantity: pa.Array, fraction_digits: int) -> pa.Array:
+    """Decimal(38, 12) rounded half-up, away from zero, to so many digits; the type stays."""
+    if fraction_digits < QUANTITY_SCALE:
+        rounded = pc.round(quantity, ndigits=fraction_digits, round_mode="half_towards_infinity")
+        return rounded.cast(QUANTITY_TYPE)
+    return quantity
+
+
+def _sorted_order(keys: NDArray[Any], numbers: NDArray[Any], meters: int) -> NDArray[np.int64]:
+    """Stable order by (key, number). One sort of packed integers instead of a sort of rows:
+    1 M rows take 0.05 s, a stable argsort 0.09 s."""
+    rows = len(keys)
+    low, middle = max(rows - 1, 1).bit_length(), max(meters - 1, 1).bit_length()
+    if int(keys.max()).bit_length() + middle + low > 64:
+        return np.lexsort((numbers, keys)).astype(np.int64)
+    packed = keys.astype(np.uint64) << np.uint64(middle + low)
+    packed |= numbers.astype(np.uint64) << np.uint64(low)
+    packed |= np.arange(rows, dtype=np.uint64)
+    packed.sort()
+    return (packed & np.uint64((1 << low) - 1)).astype(np.int64)
+
+
+def _dimensions(meters: Sequence[Meter], parts: Sequence[MeterUsage], order: pa.Array) -> pa.Array:
+    pieces = []
+    for part in parts:
+        names = meters[part.meter_number].group_by
+        pieces.append(dimension_maps(names, part.dimensions, len(part.period_key)))
+    whole = pa.concat_arrays(pieces)
+    if len(whole.items) == 0:
+        return whole  # all maps are empty: their order cannot matter
+    return whole.take(order)
+
+
+def dimension_maps(names: Sequence[str], values: Sequence[pa.Array], rows: int) -> pa.Array:
+    """One map a row from one text column a name, in the order of the names."""
+    width = len(names)
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
+    keys = pa.array(list(names), pa.string()).take(pa.array(np.tile(np.arange(width), rows)))
+    if width == 0:
+        return pa.MapArray.from_arrays(offsets, keys, pa.array([], pa.string())).cast(DIMENSIONS_TYPE)
+    # Column after column becomes row after row: entry (row, key) stands at key * rows + row.
+    places = np.arange(rows * width).reshape(width, rows).T.ravel()
+    items = pa.concat_arrays(list(values)).take(pa.array(places))
+    return pa.MapArray.from_arrays(offsets, keys, items).cast(DIMENSIONS_TYPE)
