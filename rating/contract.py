@@ -8,14 +8,12 @@ customer's usage arrives.
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
 
 from pydantic import Field
 
 from ingest.document import Document
 from ingest.meter import Key
-
-Cadence = Literal["weekly", "monthly", "quarterly", "semiannual", "annual"]
+from rollup.period import Cadence
 
 
 class Billing(Document):
@@ -36,6 +34,8 @@ class Terms(Document):
 
 
 class Contract(Document):
+    """See the module."""
+
     contract_id: Key
     customer_id: Key
     plan_id: Key

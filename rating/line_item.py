@@ -25,6 +25,8 @@ RATED_LINE_SCHEMA: Final = pa.schema(
         pa.field("billing_date", pa.date32(), nullable=False),
         pa.field("period_start", TIMESTAMP, nullable=False),
         pa.field("period_end", TIMESTAMP, nullable=False),
+        pa.field("days", pa.int32(), nullable=False),
+        pa.field("full_days", pa.int32(), nullable=False),
         pa.field("dimensions", pa.map_(pa.string(), pa.string()), nullable=False),
         pa.field("quantity", QUANTITY_TYPE, nullable=False),
         pa.field("rated_quantity", QUANTITY_TYPE, nullable=False),
@@ -44,6 +46,8 @@ line_id: hash of what the line is for: contract, billing date, timing, charge, p
     dimensions. The same question always has the same id, whoever computes it.
 charge_kind: usage, licence, recurring, one_time or minimum_spend (``charge_id`` then is
     ``minimum-spend``).
+days, full_days: local calendar days of the service period and of the whole billing period: the share by
+    which fees and minimums are prorated.
 quantity: as metered; rated_quantity: after unit conversion and free units, what the model priced.
 amount: exact, kept to 12 fraction digits: digits past the twelfth are cut, not rounded, so that
     half-up rounding of the kept amount and of the exact one always agree.

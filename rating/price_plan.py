@@ -44,6 +44,8 @@ class FlatPrice(Document):
 
 
 class PerUnitPrice(Document):
+    """The same price for every unit."""
+
     model: Literal["per_unit"]
     unit_price: ExactDecimal
 

@@ -1,0 +1,129 @@
+"""Runs the kernels over a batch: slices in threads, and the rows they cannot hold by the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.event import QUANTITY_SCALE
+from rating.kernel_types import Prices, Results, Rows
+from rating.kernels import NEGATIVE_QUANTITY, OK, TOO_LARGE, measure_rows, price_rows
+from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
+
+UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
+"""Status of a row that has no price -> reason_code of its unrated row."""
+ROWS_PER_SLICE_MIN: Final = 8192
+_SCALE: Final = 10**QUANTITY_SCALE
+_WIDE: Final = Context(prec=60)
+
+
+@dataclass(frozen=True, slots=True)
+class PricedRows:
+    """``results`` of every row in order; ``unrated`` marks those without a price."""
+
+    results: Results
+    unrated: NDArray[np.bool_]
+
+
+def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, threads: int) -> PricedRows:
+    """Price every row. ``terms`` are the same prices for the reference, one a price row.
+
+    A row is never lost: its status is OK, or says why it has no price.
+    """
+    count = len(rows.price_row)
+    status = np.empty(count, np.int8)
+    rated_quantity = np.zeros((count, 2), np.uint64)
+    tier_count = np.zeros(count, np.int64)
+    _in_slices(
+        lambda first, last: measure_rows(rows, prices, status, rated_quantity, tier_count, first, last),
+        count,
+        threads,
+    )
+    exact: dict[int, Priced] = {}
+    for row in np.flatnonzero(status == TOO_LARGE).tolist():
+        _by_reference(row, rows, terms, status, exact)
+        tier_count[row] = len(exact[row].tiers) if row in exact else 0
+    tier_start = np.zeros(count + 1, np.int64)
+    np.cumsum(tier_count, out=tier_start[1:])
+    tier_total = int(tier_start[-1])
+    results = Results(
+        status=status,
+        rated_quantity=rated_quantity,
+        amount=np.zeros((count, 2), np.uint64),
+        amount_minor=np.zeros(count, np.int64),
+        tier_start=tier_start,
+        tier_number=np.zeros(tier_total, np.uint16),
+        tier_units=np.zeros((tier_total, 2), np.uint64),
+        tier_amount=np.zeros((tier_total, 2), np.uint64),
+    )
+    settled = np.array(sorted(exact), np.int64)
+    status[settled] = TOO_LARGE  # price_rows leaves them alone
+    _in_slices(lambda first, last: price_rows(rows, prices, results, first, last), count, threads)
+    for row in np.flatnonzero(status == TOO_LARGE).tolist():
+        if row not in exact:
+            _by_reference(row, rows, terms, status, exact)
+    for row, priced in exact.items():
+        _put(row, priced, results)
+    return PricedRows(results, status != OK)
+
+
+def _in_slices(work: Callable[[int, int], None], count: int, threads: int) -> None:
+    slices = max(1, min(threads, count // ROWS_PER_SLICE_MIN))
+    bounds = np.linspace(0, count, slices + 1, dtype=np.int64).tolist()
+    if slices == 1:
+        work(0, count)
+        return
+    with ThreadPoolExecutor(slices) as pool:
+        for done in [pool.submit(work, *pair) for pair in pairwise(bounds)]:
+            done.result()
+
+
+def _by_reference(
+    row: int,
+    rows: Rows,
+    terms: Sequence[PriceTerms],
+    status: NDArray[np.int8],
+    exact: dict[int, Priced],
+) -> None:
+    try:
+        exact[row] = price_quantity(
+            terms[int(rows.price_row[row])],
+            quantity=_decimal(rows.quantity[row]),
+            event_count=int(rows.event_count[row]),
+            share=Fraction(int(rows.days[row]), int(rows.full_days[row])),
+        )
+    except Unrateable as error:
+        codes = {code: number for number, code in UNRATED_CODES.items()}
+        status[row] = codes[error.reason_code]
+
+
+def _put(row: int, priced: Priced, results: Results) -> None:
+    results.status[row] = OK
+    results.rated_quantity[row] = _pair(priced.rated_quantity)
+    results.amount[row] = _pair(priced.amount)
+    results.amount_minor[row] = priced.amount_minor
+    first = int(results.tier_start[row])
+    for at, (tier, amount) in enumerate(zip(priced.tiers, priced.tier_amounts(), strict=True), start=first):
+        results.tier_number[at] = tier.number
+        results.tier_units[at] = _pair(tier.units)
+        results.tier_amount[at] = _pair(amount)
+
+
+def _decimal(words: NDArray[np.uint64]) -> Decimal:
+    number = int(words[0]) | int(words[1]) << 64
+    if number >= 1 << 127:
+        number -= 1 << 128
+    return Decimal(number).scaleb(-QUANTITY_SCALE, context=_WIDE)
+
+
+def _pair(number: Fraction) -> tuple[int, int]:
+    scaled = number.numerator * _SCALE // number.denominator % (1 << 128)
+    return scaled & (2**64 - 1), scaled >> 64

@@ -1,0 +1,163 @@
+"""Price plans as flat arrays: what the kernels walk instead of documents.
+
+Every version of every plan gets a *plan row*; each of its charges a *charge row*; each price (a
+matrix charge has one a cell) a *price row*. Nothing here reads a store or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.document import canonical_json
+from ingest.errors import BrokenState
+from ingest.event import QUANTITY_SCALE
+from ingest.meter import Meter
+from rating.charge_index import ChargeIndex, index_charges
+from rating.kernel_types import Prices
+from rating.line_hash import hash_text
+from rating.line_words import LineWords, line_words
+from rating.money import minor_digits
+from rating.plan_version import PlanVersion
+from rating.price_arrays import price_arrays
+from rating.price_plan import Charge, FlatPrice, MatrixPrice, SimplePrice
+from rating.reference import PriceTerms, matching_cell, terms_of
+from rating.steps import is_prorated
+
+NO_PRICE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One charge of one plan version, with where its prices stand.
+
+    price_row: of its only price, or the first of a matrix charge's cells. default_row: the matrix
+    default, or NO_PRICE. order: its place among the charges of the plan.
+    """
+
+    plan_row: int
+    order: int
+    charge: Charge
+    price_row: int
+    default_row: int
+
+    def resolve(self, dimensions: Mapping[str, str]) -> int:
+        """The price row for these dimension values: the first cell that matches, else the default,
+        else NO_PRICE."""
+        if not isinstance(self.charge.price, MatrixPrice):
+            return self.price_row
+        position = matching_cell(self.charge.price, dimensions)
+        return self.default_row if position is None else self.price_row + position
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Everything a run prices by. Rows are numbered from 0 in the order of ``versions``.
+
+    plan_rows: (plan_id, version) -> plan row. minimum_rows: plan row -> price row of its minimum
+    spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
+    reference; price_hash: (price rows, 2) uint64, of everything in a price row that decides amounts.
+    """
+
+    versions: tuple[PlanVersion, ...]
+    plan_rows: Mapping[tuple[str, int], int]
+    charges: tuple[ChargeRow, ...]
+    minimum_rows: NDArray[np.int32]
+    prices: Prices
+    terms: tuple[PriceTerms, ...]
+    price_hash: NDArray[np.uint64]
+    index: ChargeIndex
+    words: LineWords
+
+
+def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Meter]) -> PriceBook:
+    """Flatten the plan versions. Raises BrokenState for a plan that breaks a rule kept when plans are
+    saved (unknown meter, negative price), InvalidInput for an unknown currency."""
+    terms: list[PriceTerms] = []
+    charges: list[ChargeRow] = []
+    minimum_rows: list[int] = []
+    for plan_row, entry in enumerate(versions):
+        plan = entry.plan
+        digits = minor_digits(plan.currency)
+        for order, charge in enumerate(plan.charges):
+            meter = _meter_of(charge, meters, plan_id=plan.plan_id)
+            simple, default = _prices_of(charge)
+            first = len(terms)
+            terms.extend(
+                terms_of(
+                    charge,
+                    price,
+                    prorated=is_prorated(charge, meter),
+                    minor_digits=digits,
+                    rounding=plan.rounding,
+                )
+                for price in simple
+            )
+            default_row = len(terms) - 1 if default else NO_PRICE
+            charges.append(ChargeRow(plan_row, order, charge, first, default_row))
+        minimum_rows.append(NO_PRICE if plan.minimum_spend is None else len(terms))
+        if plan.minimum_spend is not None:
+            terms.append(_minimum_terms(plan.minimum_spend, digits, entry))
+    return PriceBook(
+        versions=tuple(versions),
+        plan_rows={(entry.plan.plan_id, entry.version): row for row, entry in enumerate(versions)},
+        charges=tuple(charges),
+        minimum_rows=np.array(minimum_rows, np.int32),
+        prices=price_arrays(terms),
+        terms=tuple(terms),
+        price_hash=np.array([hash_text(_terms_text(entry)) for entry in terms], np.uint64).reshape(-1, 2),
+        index=index_charges(
+            [(row.plan_row, row.order, row.charge, row.price_row) for row in charges],
+            plan_count=len(versions),
+        ),
+        words=line_words([(row.plan_row, row.charge) for row in charges], versions, meters),
+    )
+
+
+def _meter_of(charge: Charge, meters: Mapping[str, Meter], *, plan_id: str) -> Meter | None:
+    if charge.meter_id is None:
+        return None
+    meter = meters.get(charge.meter_id)
+    if meter is None:
+        raise BrokenState(
+            f"price plan {plan_id!r} charges for meter {charge.meter_id!r}, which is not on record; "
+            "nothing can be rated until the meter is restored."
+        )
+    return meter
+
+
+def _prices_of(charge: Charge) -> tuple[list[SimplePrice], bool]:
+    """The charge's simple prices, and whether the last one is a matrix default."""
+    price = charge.price
+    if not isinstance(price, MatrixPrice):
+        return [price], False
+    cells = [cell.price for cell in price.cells]
+    if price.default is None:
+        return cells, False
+    return [*cells, price.default], True
+
+
+def _minimum_terms(minimum_spend: Decimal, digits: int, entry: PlanVersion) -> PriceTerms:
+    return PriceTerms(
+        price=FlatPrice(model="flat", amount=minimum_spend),
+        unit_conversion=None,
+        free_units=None,
+        minimum_amount=None,
+        maximum_amount=None,
+        prorated=True,
+        minor_digits=digits,
+        rounding=entry.plan.rounding,
+    )
+
+
+def _terms_text(terms: PriceTerms) -> str:
+    conversion = "" if terms.unit_conversion is None else canonical_json(terms.unit_conversion)
+    bounds = [terms.free_units, terms.minimum_amount, terms.maximum_amount]
+    numbers = ["" if bound is None else f"{bound:.{QUANTITY_SCALE}f}" for bound in bounds]
+    parts = [canonical_json(terms.price), conversion, *numbers, str(terms.prorated)]
+    return "\x1f".join([*parts, str(terms.minor_digits), terms.rounding])

@@ -1,0 +1,165 @@
+"""What a contract must keep beyond its field types, and what it is compared with.
+
+The rules read nothing: ``ContractSurroundings`` carries the plans and the other contracts that
+hold the same subjects, so the same rules serve one contract and a hundred thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import orjson
+
+from ingest.errors import InvalidInput, Issue
+from rating.contract import Contract
+from rollup.period import find_time_zone
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What a contract's rules need to know of a plan, over all its versions."""
+
+    first_effective_from: date
+    meter_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectHolder:
+    """Another contract that holds a subject; dates are ISO text, ``end_date`` None when open."""
+
+    subject: str
+    contract_id: str
+    plan_id: str
+    start_date: str
+    end_date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContractSurroundings:
+    """Plans by plan_id, and holders by subject."""
+
+    plans: dict[str, PlanFacts]
+    holders: dict[str, list[SubjectHolder]]
+
+    @classmethod
+    def of(cls, *, plans: dict[str, PlanFacts], holders: Iterable[SubjectHolder]) -> ContractSurroundings:
+        surroundings = cls(plans, {})
+        for holder in holders:
+            surroundings.holders.setdefault(holder.subject, []).append(holder)
+        return surroundings
+
+    def add(self, contract: Contract) -> None:
+        """Count ``contract`` among the holders of its subjects."""
+        end = contract.end_date.isoformat() if contract.end_date else None
+        for subject in contract.subjects:
+            self.holders.setdefault(subject, []).append(
+                SubjectHolder(
+                    subject, contract.contract_id, contract.plan_id, contract.start_date.isoformat(), end
+                )
+            )
+
+
+def plan_facts(documents: Iterable[str]) -> dict[str, PlanFacts]:
+    """Facts per plan from the stored texts of all plan versions."""
+    facts: dict[str, PlanFacts] = {}
+    for text in documents:
+        plan = orjson.loads(text)
+        meter_ids = frozenset(charge["meter_id"] for charge in plan["charges"] if charge["meter_id"])
+        effective_from = date.fromisoformat(plan["effective_from"])
+        known = facts.get(plan["plan_id"])
+        if known is not None:
+            effective_from = min(effective_from, known.first_effective_from)
+            meter_ids |= known.meter_ids
+        facts[plan["plan_id"]] = PlanFacts(effective_from, meter_ids)
+    return facts
+
+
+def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) -> Iterator[Issue]:
+    """Every rule the contract breaks, with the path of the field in the document."""
+    if contract.end_date is not None and contract.end_date <= contract.start_date:
+        yield Issue(
+            "end_not_after_start",
+            "end_date",
+            f"The contract starts on {contract.start_date} and ends on {contract.end_date}.",
+            "an end_date after start_date; it is the first day no longer covered.",
+        )
+    if not _is_time_zone(contract.time_zone):
+        yield Issue(
+            "unknown_time_zone",
+            "time_zone",
+            f"{contract.time_zone!r} is not a time zone.",
+            "a name of the IANA time zone database, like Europe/Berlin or UTC.",
+        )
+    yield from _plan_rules(contract, surroundings)
+    yield from _subject_rules(contract, surroundings)
+
+
+def _plan_rules(contract: Contract, surroundings: ContractSurroundings) -> Iterator[Issue]:
+    plan = surroundings.plans.get(contract.plan_id)
+    if plan is None:
+        yield Issue(
+            "unknown_plan",
+            "plan_id",
+            f"{contract.plan_id!r} is not in the catalogue.",
+            "the plan_id of a price plan that was saved before the contract.",
+        )
+    elif plan.first_effective_from > contract.start_date:
+        yield Issue(
+            "plan_not_effective",
+            "start_date",
+            f"The contract starts on {contract.start_date}, the first version of plan "
+            f"{contract.plan_id!r} is effective from {plan.first_effective_from}.",
+            "a start_date on which the plan has prices, or a plan version effective from that day.",
+        )
+
+
+def _subject_rules(contract: Contract, surroundings: ContractSurroundings) -> Iterator[Issue]:
+    seen: set[str] = set()
+    for position, subject in enumerate(contract.subjects):
+        pointer = f"subjects[{position}]"
+        if not subject:
+            yield Issue("empty_subject", pointer, "The subject is empty.", "the key the events carry.")
+        elif subject in seen:
+            yield Issue("subject_twice", pointer, f"{subject!r} is named twice.", "each subject once.")
+        else:
+            yield from _double_billing(contract, subject, pointer, surroundings)
+        seen.add(subject)
+
+
+def _double_billing(
+    contract: Contract, subject: str, pointer: str, surroundings: ContractSurroundings
+) -> Iterator[Issue]:
+    """Two contracts may share a subject one after the other, or for different meters; the same
+    usage on two invoices is refused."""
+    plan = surroundings.plans.get(contract.plan_id)
+    if plan is None or not plan.meter_ids:
+        return
+    for holder in surroundings.holders.get(subject, ()):
+        other = surroundings.plans.get(holder.plan_id)
+        shared = plan.meter_ids & other.meter_ids if other else frozenset()
+        if holder.contract_id == contract.contract_id or not shared or not _overlap(contract, holder):
+            continue
+        yield Issue(
+            "subject_billed_twice",
+            pointer,
+            f"{subject!r} is on contract {holder.contract_id!r} in the same time and both plans charge "
+            f"for meter {sorted(shared)[0]!r}.",
+            "a subject on one contract at a time, or plans with different meters; end the other "
+            "contract first.",
+        )
+
+
+def _overlap(contract: Contract, holder: SubjectHolder) -> bool:
+    begins_in_time = contract.end_date is None or holder.start_date < contract.end_date.isoformat()
+    ends_too_late = holder.end_date is None or holder.end_date > contract.start_date.isoformat()
+    return begins_in_time and ends_too_late
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        find_time_zone(name)
+    except InvalidInput:
+        return False
+    return True

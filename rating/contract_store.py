@@ -1,0 +1,286 @@
+"""Contracts in the ledger: every version kept as a document, the newest one also as flat columns.
+
+A billing run reads the flat columns of all contracts at once and parses no document. Saving the
+newest document again changes nothing; a changed one becomes the next version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, Engine, Table, delete, insert, select
+
+from ingest.document import canonical_json, document_hash, validate_document
+from ingest.errors import InvalidDocument, Issue, NotFound
+from ingest.ledger import ledger_transaction
+from rating.contract import Contract
+from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
+from rating.plan_version import SavedDocument
+from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
+
+_KEYS_PER_QUERY: Final = 500  # far under the variable limits of both databases
+
+CONTRACT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("contract_id", pa.string(), nullable=False),
+        pa.field("version", pa.uint32(), nullable=False),
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("plan_id", pa.string(), nullable=False),
+        pa.field("start_date", pa.date32(), nullable=False),
+        pa.field("end_date", pa.date32(), nullable=True),
+        pa.field("time_zone", pa.string(), nullable=False),
+        pa.field("cadence", pa.string(), nullable=False),
+        pa.field("anchor_date", pa.date32(), nullable=False),
+    ]
+)
+"""Contracts in force, sorted by contract_id. Dates are local to ``time_zone``; ``end_date`` is the
+first day no longer covered, or null. ``anchor_date`` is the start date when none was given."""
+
+CONTRACT_SUBJECT_SCHEMA: Final = pa.schema(
+    [pa.field("contract_id", pa.string(), nullable=False), pa.field("subject", pa.string(), nullable=False)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractVersion:
+    """One version of a contract with its document and when it was saved (ISO 8601, UTC)."""
+
+    contract: Contract
+    version: int
+    created_at: str
+
+
+def save_contract(engine: Engine, document: Contract | Mapping[str, Any], *, now: datetime) -> SavedDocument:
+    """Check every rule and save a new version if the document is new.
+
+    Raises InvalidDocument with every broken rule; then nothing was saved.
+    """
+    return save_contracts(engine, [document], now=now)[0]
+
+
+def save_contracts(
+    engine: Engine, documents: Sequence[Contract | Mapping[str, Any]], *, now: datetime
+) -> list[SavedDocument]:
+    """Save many contracts in one transaction: all of them, or none when one breaks a rule.
+
+    They are checked against each other too, so a subject cannot be billed twice by two contracts of
+    one call. Raises InvalidDocument with the issues of the first documents that break a rule.
+    """
+    contracts = [_parsed(document) for document in documents]
+    with ledger_transaction(engine) as connection:
+        standing = _standing_versions(connection, [contract.contract_id for contract in contracts])
+        surroundings = _surroundings(connection, contracts)
+        _check(contracts, surroundings)
+        saved, changed = _numbered(contracts, standing)
+        _write(connection, changed, created_at=now.isoformat())
+    return saved
+
+
+def get_contract(engine: Engine, contract_id: str) -> Contract:
+    """The newest version of a contract. Raises NotFound."""
+    return contract_history(engine, contract_id)[-1].contract
+
+
+def contract_history(engine: Engine, contract_id: str) -> list[ContractVersion]:
+    """Every version of a contract, oldest first. Raises NotFound."""
+    table = CONTRACT_VERSIONS
+    query = (
+        select(table.c.document, table.c.version, table.c.created_at)
+        .where(table.c.contract_id == contract_id)
+        .order_by(table.c.version)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    if not rows:
+        raise NotFound(f"contract {contract_id!r} is not on record. `ratemill contract list` shows what is.")
+    return [ContractVersion(Contract.model_validate_json(text), number, at) for text, number, at in rows]
+
+
+def load_contracts(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
+    """The contracts in force (all, or those named) as CONTRACT_SCHEMA; unknown ids are left out."""
+    with engine.connect() as connection:
+        rows = _rows(connection, CONTRACTS, ids)
+    columns = list(zip(*rows, strict=True)) or [()] * len(CONTRACT_SCHEMA)
+    return pa.table(
+        [_column(list(values), field.type) for values, field in zip(columns, CONTRACT_SCHEMA, strict=True)],
+        schema=CONTRACT_SCHEMA,
+    )
+
+
+def load_contract_subjects(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
+    """The subjects of the contracts (all, or those named), sorted by contract and subject."""
+    with engine.connect() as connection:
+        rows = _rows(connection, CONTRACT_SUBJECTS, ids)
+    columns = list(zip(*rows, strict=True)) or [(), ()]
+    return pa.table(
+        [pa.array(values, pa.string()) for values in columns],
+        schema=CONTRACT_SUBJECT_SCHEMA,
+    )
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_date32(kind):
+        return pc.cast(pa.array(values, pa.string()), kind)
+    return pa.array(values, kind)
+
+
+def _rows(connection: Connection, table: Table, ids: Iterable[str] | None) -> list[tuple[Any, ...]]:
+    """Raw driver rows: at 100,000 contracts SQLAlchemy's row objects would cost more than the read."""
+    columns = ", ".join(column.name for column in table.columns)
+    order = ", ".join(column.name for column in table.primary_key.columns)
+    if ids is None:
+        cursor = connection.exec_driver_sql(f"SELECT {columns} FROM {table.name} ORDER BY {order}").cursor
+        return [] if cursor is None else list(cursor.fetchall())
+    wanted = sorted(set(ids))
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(wanted), _KEYS_PER_QUERY):
+        part = wanted[start : start + _KEYS_PER_QUERY]
+        query = select(table).where(table.c.contract_id.in_(part)).order_by(*table.primary_key.columns)
+        rows.extend(tuple(row) for row in connection.execute(query))
+    return rows
+
+
+def _parsed(document: Contract | Mapping[str, Any]) -> Contract:
+    if isinstance(document, Contract):
+        return document
+    return validate_document(
+        Contract, dict(document), what=f"contract {document.get('contract_id', '')!r}", rules=lambda _: ()
+    )
+
+
+def _standing_versions(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """contract_id -> (newest version, its document hash), of the contracts already on record."""
+    table = CONTRACT_VERSIONS
+    found: dict[str, tuple[int, str]] = {}
+    for part in _parts(ids):
+        query = (
+            select(table.c.contract_id, table.c.version, table.c.document_hash)
+            .where(table.c.contract_id.in_(part))
+            .order_by(table.c.version)
+        )
+        for contract_id, version, digest in connection.execute(query):
+            found[contract_id] = (version, digest)
+    return found
+
+
+def _surroundings(connection: Connection, contracts: Sequence[Contract]) -> ContractSurroundings:
+    """What the rules compare with: the plans, and who else holds the subjects named."""
+    plans = select(PRICE_PLAN_VERSIONS.c.document).order_by(PRICE_PLAN_VERSIONS.c.plan_id)
+    documents = connection.execute(plans).scalars().all()
+    subjects = sorted({subject for contract in contracts for subject in contract.subjects})
+    changing = {contract.contract_id for contract in contracts}
+    holders: list[SubjectHolder] = []
+    for part in _parts(subjects):
+        query = (
+            select(
+                CONTRACT_SUBJECTS.c.subject,
+                CONTRACTS.c.contract_id,
+                CONTRACTS.c.plan_id,
+                CONTRACTS.c.start_date,
+                CONTRACTS.c.end_date,
+            )
+            .join(CONTRACTS, CONTRACTS.c.contract_id == CONTRACT_SUBJECTS.c.contract_id)
+            .where(CONTRACT_SUBJECTS.c.subject.in_(part))
+        )
+        holders.extend(
+            SubjectHolder(*row) for row in connection.execute(query) if row.contract_id not in changing
+        )
+    return ContractSurroundings.of(plans=plan_facts(documents), holders=holders)
+
+
+def _check(contracts: Sequence[Contract], surroundings: ContractSurroundings) -> None:
+    """Every contract against the rules, in order; each joins the surroundings of those after it."""
+    issues: list[Issue] = []
+    broken: list[str] = []
+    for contract in contracts:
+        found = list(contract_rules(contract, surroundings=surroundings))
+        surroundings.add(contract)
+        if found:
+            broken.append(contract.contract_id)
+            if len(contracts) == 1:
+                issues.extend(found)
+            else:
+                issues.extend(
+                    Issue(
+                        issue.reason_code,
+                        f"{contract.contract_id}.{issue.pointer}",
+                        issue.message,
+                        issue.expected,
+                    )
+                    for issue in found
+                )
+    if issues:
+        shown = ", ".join(repr(contract_id) for contract_id in broken[:3])
+        more = "" if len(broken) <= 3 else f" and {len(broken) - 3} more"
+        raise InvalidDocument(f"contract {shown}{more}", issues[:100])
+
+
+def _numbered(
+    contracts: Sequence[Contract], standing: dict[str, tuple[int, str]]
+) -> tuple[list[SavedDocument], list[tuple[Contract, int, str]]]:
+    saved: list[SavedDocument] = []
+    changed: list[tuple[Contract, int, str]] = []
+    for contract in contracts:
+        digest = document_hash(contract)
+        version, standing_digest = standing.get(contract.contract_id, (0, ""))
+        if digest == standing_digest:
+            saved.append(SavedDocument(contract.contract_id, version, created=False))
+            continue
+        standing[contract.contract_id] = (version + 1, digest)
+        changed.append((contract, version + 1, digest))
+        saved.append(SavedDocument(contract.contract_id, version + 1, created=True))
+    return saved, changed
+
+
+def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]], *, created_at: str) -> None:
+    if not changed:
+        return
+    newest = {contract.contract_id: (contract, version) for contract, version, _ in changed}
+    for part in _parts(list(newest)):
+        connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
+        connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
+    connection.execute(
+        insert(CONTRACT_VERSIONS),
+        [
+            {
+                "contract_id": contract.contract_id,
+                "version": version,
+                "document": canonical_json(contract),
+                "document_hash": digest,
+                "created_at": created_at,
+            }
+            for contract, version, digest in changed
+        ],
+    )
+    connection.execute(insert(CONTRACTS), [_flat(contract, version) for contract, version in newest.values()])
+    subjects = [
+        {"contract_id": contract.contract_id, "subject": subject}
+        for contract, _ in newest.values()
+        for subject in contract.subjects
+    ]
+    if subjects:
+        connection.execute(insert(CONTRACT_SUBJECTS), subjects)
+
+
+def _flat(contract: Contract, version: int) -> dict[str, Any]:
+    return {
+        "contract_id": contract.contract_id,
+        "version": version,
+        "customer_id": contract.customer_id,
+        "plan_id": contract.plan_id,
+        "start_date": contract.start_date.isoformat(),
+        "end_date": contract.end_date.isoformat() if contract.end_date else None,
+        "time_zone": contract.time_zone,
+        "cadence": contract.billing.cadence,
+        "anchor_date": (contract.billing.anchor_date or contract.start_date).isoformat(),
+    }
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _KEYS_PER_QUERY):
+        yield keys[start : start + _KEYS_PER_QUERY]

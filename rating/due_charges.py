@@ -1,0 +1,170 @@
+"""Which charges are due on which period, at which price: the rows the kernels will price.
+
+Usage and licence charges are due where there is usage of their meter in an arrears period;
+recurring charges on every period of their timing; one-time charges on the contract's first period
+of their timing. Usage that is nothing (quantity 0 from no event) is no line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.arrow_buffers import decimal_words, one_array
+from rating.charge_index import FIXED_SLOTS, ChargeIndex
+from rating.compile import NO_PRICE, PriceBook
+from rating.kernel_types import Rows
+from rating.line_hash import Hashes, hash_maps
+from rating.period_columns import PeriodColumns, dictionary_codes
+
+
+@dataclass(frozen=True, slots=True)
+class DueCharges:
+    """One entry a line to be, sorted by (period, charge order, usage row).
+
+    period, charge: rows of the periods and of the book's charges. source: the usage row behind it,
+    -1 for a fixed charge. rows: the same for the kernels.
+    unmatched_*: usage rows of a matrix charge that no cell matches: they will be unrated.
+    dimensions: the usage table's map column; dimension_hash: (usage rows, 2).
+    """
+
+    period: NDArray[np.int64]
+    charge: NDArray[np.int64]
+    source: NDArray[np.int64]
+    rows: Rows
+    unmatched_source: NDArray[np.int64]
+    unmatched_charge: NDArray[np.int64]
+    usage_period: NDArray[np.int64]
+    usage_quantity: NDArray[np.uint64]
+    dimensions: Any
+    dimension_hash: Hashes
+
+
+def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) -> DueCharges:
+    """See the module; columns as in ``rate_usage``."""
+    index = price_book.index
+    usage_period = periods.row_of(np.asarray(one_array(usage["period_key"]).to_numpy(), np.int64))
+    low, high = decimal_words(one_array(usage["quantity"]))
+    usage_quantity = np.stack([low, high], axis=1)
+    event_count = np.asarray(one_array(usage["event_count"]).to_numpy(), np.uint64)
+    dimensions = one_array(usage["dimensions"])
+    dimension_hash = hash_maps(dimensions)
+
+    counted = (low != 0) | (high != 0) | (event_count != 0)
+    source, charge = _usage_charges(periods, usage, usage_period, counted, index)
+    price_row = index.price_row[charge].copy()
+    _resolve_matrix(source, charge, price_row, dimensions, dimension_hash, price_book)
+    matched = price_row != NO_PRICE
+    unmatched = np.flatnonzero(~matched)
+    unmatched_source, unmatched_charge = source[unmatched], charge[unmatched]
+    if len(unmatched):
+        source, charge, price_row = source[matched], charge[matched], price_row[matched]
+
+    fixed_period, fixed_charge = _fixed_charges(periods, index)
+    period = np.concatenate([usage_period[source], fixed_period])
+    charge = np.concatenate([charge, fixed_charge])
+    price_row = np.concatenate([price_row, index.price_row[fixed_charge]])
+    quantity = np.concatenate([usage_quantity[source], index.quantity[fixed_charge]])
+    events = np.concatenate([event_count[source], np.zeros(len(fixed_period), np.uint64)])
+    source = np.concatenate([source, np.full(len(fixed_period), -1, np.int64)])
+
+    order = _line_order(period, index.order[charge])
+    if order is not None:
+        period, charge, source, price_row = period[order], charge[order], source[order], price_row[order]
+        quantity, events = quantity[order], events[order]
+    whole = index.is_one_time[charge]
+    return DueCharges(
+        period=period,
+        charge=charge,
+        source=source,
+        rows=Rows(
+            price_row=price_row,
+            quantity=quantity,
+            event_count=events,
+            days=np.where(whole, 1, periods.days[period]),
+            full_days=np.where(whole, 1, periods.full_days[period]),
+        ),
+        unmatched_source=unmatched_source,
+        unmatched_charge=unmatched_charge,
+        usage_period=usage_period,
+        usage_quantity=usage_quantity,
+        dimensions=dimensions,
+        dimension_hash=dimension_hash,
+    )
+
+
+def _usage_charges(
+    periods: PeriodColumns,
+    usage: pa.Table,
+    usage_period: NDArray[np.int64],
+    counted: NDArray[np.bool_],
+    index: ChargeIndex,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(usage row, charge row) of every pair in which the charge prices the usage's meter."""
+    codes, words = dictionary_codes(usage["meter_id"])
+    if not len(codes) or not index.meter_codes:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    book_codes = np.array([index.meter_codes.get(word, -1) for word in words], np.int64)[codes]
+    wanted = np.flatnonzero(counted & (book_codes >= 0) & periods.arrears[usage_period])
+    key = periods.plan_row[usage_period[wanted]] * len(index.meter_codes) + book_codes[wanted]
+    position, slot = _expanded(index.usage_start, key)
+    return wanted[position], index.usage_charge[slot]
+
+
+def _fixed_charges(periods: PeriodColumns, index: ChargeIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    key = periods.plan_row * FIXED_SLOTS + periods.arrears
+    recurring, recurring_slot = _expanded(index.fixed_start, key)
+    first = np.flatnonzero(periods.first)
+    one_time, one_time_slot = _expanded(index.fixed_start, key[first] + 2)
+    return (
+        np.concatenate([recurring, first[one_time]]),
+        index.fixed_charge[np.concatenate([recurring_slot, one_time_slot])],
+    )
+
+
+def _expanded(
+    start: NDArray[np.int64], key: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every (position in ``key``, slot) with slot in [start[key], start[key + 1])."""
+    counts = start[key + 1] - start[key]
+    position = np.repeat(np.arange(len(key)), counts)
+    before = np.cumsum(counts) - counts
+    slot = np.arange(len(position)) - before[position] + start[key][position]
+    return position, slot
+
+
+def _resolve_matrix(
+    source: NDArray[np.int64],
+    charge: NDArray[np.int64],
+    price_row: NDArray[np.int32],
+    dimensions: Any,
+    dimension_hash: Hashes,
+    price_book: PriceBook,
+) -> None:
+    """Give matrix rows the price row of their cell; one look-up a distinct combination."""
+    matrix = np.flatnonzero(price_book.index.is_matrix[charge])
+    if not len(matrix):
+        return
+    pairs = np.empty(len(matrix), [("charge", np.int64), ("low", np.uint64), ("high", np.uint64)])
+    pairs["charge"] = charge[matrix]
+    pairs["low"], pairs["high"] = dimension_hash[source[matrix]].T
+    _, examples, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+    rows = source[matrix][examples]
+    values = [dict(entry) for entry in dimensions.take(pa.array(rows)).to_pylist()]
+    found = [
+        price_book.charges[charge_row].resolve(entry)
+        for charge_row, entry in zip(charge[matrix][examples].tolist(), values, strict=True)
+    ]
+    price_row[matrix] = np.array(found, np.int32)[inverse.reshape(-1)]
+
+
+def _line_order(period: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The permutation that sorts by (period, order) and keeps the rest; None when sorted already."""
+    key = period * (int(order.max(initial=0)) + 1) + order
+    if np.all(key[1:] >= key[:-1]):
+        return None
+    return np.argsort(key, kind="stable")

@@ -1,0 +1,204 @@
+"""Why a rated line says what it says: its derivation, checked to come to the same amount.
+
+An explanation is never shown for an amount the plan version does not give: that is BrokenState.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from ingest.document import decimal_text
+from ingest.errors import BrokenState
+from rating.money import format_minor, minor_digits
+from rating.price_plan import Charge, PricePlan, SimplePrice
+from rating.reference import Priced, cut_decimal
+from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
+from rating.steps import MINIMUM_SPEND_KIND
+from rating.tier_rows import TierRow, tier_rows
+
+__all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationStep:
+    """One step of ``rating/steps.py``: what was done, and the number it left (text)."""
+
+    step: str
+    text: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The derivation of one line. ``amount`` is exact to 12 digits; the difference of ``sum_of_tiers``
+    to it is what the minimum or maximum did."""
+
+    line_id: str
+    contract_id: str
+    plan: str
+    charge: str
+    period: str
+    dimensions: Mapping[str, str]
+    event_count: int
+    steps: tuple[ExplanationStep, ...]
+    tiers: tuple[TierRow, ...]
+    amount: str
+    amount_minor: int
+    billed: str
+    input_hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; decimals as text."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """The same for people, one fact a line."""
+        lines = [f"Line {self.line_id}: {self.charge}, {self.period}", f"  price: {self.plan}"]
+        if self.dimensions:
+            lines.append("  for: " + ", ".join(f"{name}={value}" for name, value in self.dimensions.items()))
+        lines.append(f"  from {self.event_count} events")
+        for step in self.steps:
+            lines.append(f"  {step.step:<16} {step.text} -> {step.result}")
+            if step.step == "price_model":
+                lines.extend(f"    {row.to_text()}" for row in self.tiers)
+        return "\n".join([*lines, f"  billed           {self.billed}"])
+
+
+def explain_line(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
+    """The derivation of a rated line.
+
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names.
+    Raises BrokenState when the plan does not give the line's amount: then line and catalogue
+    disagree and neither may be shown as right.
+    """
+    if line["charge_kind"] == MINIMUM_SPEND_KIND:
+        return _explain_minimum(line, plan)
+    charge = charge_of_line(line, plan)
+    price = price_of_line(line, charge)
+    priced = repriced(line, plan, charge, price)
+    if priced is None:
+        raise _disagreement(line, plan)
+    return _explanation(
+        line,
+        plan,
+        charge.name,
+        steps=tuple(_steps(line, plan, charge, price, priced, share_of(line))),
+        tiers=tuple(tier_rows(price, priced)),
+    )
+
+
+def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
+    required = minimum_required(line, plan)
+    if required is None:
+        raise _disagreement(line, plan)
+    spend, reached, currency = plan.minimum_spend, line["quantity"], plan.currency
+    steps = (
+        ExplanationStep(
+            "quantity", "usage and licence lines of the period come to", _money(reached, currency)
+        ),
+        ExplanationStep(
+            "minimum_maximum",
+            f"minimum spend {_money(spend, currency)}, for the days of the period",
+            _money(line["rated_quantity"], currency),
+        ),
+        _rounding_step(line, plan),
+    )
+    return _explanation(line, plan, "Minimum spend", steps=steps, tiers=())
+
+
+def _steps(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    charge: Charge,
+    price: SimplePrice,
+    priced: Priced,
+    share: Fraction,
+) -> Iterator[ExplanationStep]:
+    unit, currency = line["unit"], plan.currency
+    source = f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
+    yield ExplanationStep("quantity", source, decimal_text(line["quantity"]))
+    conversion = charge.unit_conversion
+    if conversion is not None:
+        text = (
+            f"{conversion.operation} by {decimal_text(conversion.factor)}, "
+            f"{conversion.fraction_digits} digits, {conversion.round}"
+        )
+        yield ExplanationStep(
+            "unit_conversion", text, f"{decimal_text(cut_decimal(priced.converted_quantity))} {unit}"
+        )
+    if charge.free_units is not None:
+        yield ExplanationStep(
+            "free_units",
+            f"{decimal_text(charge.free_units)} free",
+            f"{decimal_text(cut_decimal(priced.rated_quantity))} {unit}",
+        )
+    yield ExplanationStep("price_model", price.model, _money(cut_decimal(priced.model_amount), currency))
+    if share != 1 and charge.kind in {"recurring", "licence"}:
+        yield ExplanationStep(
+            "proration", f"x {share.numerator}/{share.denominator} of the period (in the price above)",
+            _money(cut_decimal(priced.model_amount), currency),
+        )  # fmt: skip
+    if priced.bounded_amount != priced.model_amount:
+        raised = priced.bounded_amount > priced.model_amount
+        bound = charge.minimum_amount if raised else charge.maximum_amount
+        text = f"{'raised to the minimum' if raised else 'cut to the maximum'} {_money(bound, currency)}"
+        if share != 1:
+            text += f" x {share.numerator}/{share.denominator}"
+        yield ExplanationStep("minimum_maximum", text, _money(cut_decimal(priced.bounded_amount), currency))
+    yield _rounding_step(line, plan)
+
+
+def _rounding_step(line: Mapping[str, Any], plan: PricePlan) -> ExplanationStep:
+    digits = minor_digits(plan.currency)
+    return ExplanationStep(
+        "rounding", f"{plan.rounding} to {digits} digits", format_minor(line["amount_minor"], plan.currency)
+    )
+
+
+def _explanation(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    name: str,
+    *,
+    steps: tuple[ExplanationStep, ...],
+    tiers: tuple[TierRow, ...],
+) -> Explanation:
+    return Explanation(
+        line_id=_hex(line["line_id"]),
+        contract_id=line["contract_id"],
+        plan=f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})",
+        charge=f"{name} ({line['charge_id']})",
+        period=f"{line['period_start'].isoformat()} to {line['period_end'].isoformat()}",
+        dimensions=_dimensions(line),
+        event_count=line["event_count"],
+        steps=steps,
+        tiers=tiers,
+        amount=decimal_text(line["amount"]),
+        amount_minor=line["amount_minor"],
+        billed=f"{format_minor(line['amount_minor'], plan.currency)} {plan.currency}",
+        input_hash=_hex(line["input_hash"]),
+    )
+
+
+def _disagreement(line: Mapping[str, Any], plan: PricePlan) -> BrokenState:
+    return BrokenState(
+        f"line {_hex(line['line_id'])} says {decimal_text(line['amount'])} {line['currency']} for charge "
+        f"{line['charge_id']!r}, and plan {plan.plan_id!r} version {line['plan_version']} does not come to "
+        "that. Check that the plan given is that version; if it is, the line was altered."
+    )
+
+
+def _dimensions(line: Mapping[str, Any]) -> dict[str, str]:
+    return dict(line["dimensions"])
+
+
+def _money(number: Decimal | None, currency: str) -> str:
+    return f"{decimal_text(number or Decimal(0))} {currency}"
+
+
+def _hex(value: bytes | str) -> str:
+    return value.hex() if isinstance(value, bytes) else value

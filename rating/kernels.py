@@ -1,0 +1,347 @@
+"""Prices many rows at once, exactly: flat arrays in, flat arrays out, and no other knowledge.
+
+Numbers are integers scaled by 10**12 in 64-bit words; an amount is built at scale 24 in 192 bits,
+cut to 12 digits and rounded once from the full number. What does not fit is marked, never wrapped,
+and goes to ``rating/reference.py``, with which these kernels agree digit for digit.
+
+Two passes, because the number of tier rows is not known before: ``measure_rows`` converts units,
+takes off free units and counts the tiers reached; ``price_rows`` prices and fills them in. Both work
+on rows [first, last) and hold no lock, so a caller may run slices of one batch in several threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from ingest.compiled import compiled
+from rating.wide import (
+    ONE,
+    ZERO,
+    Flag,
+    Wide,
+    Word,
+    add_192,
+    divide_192,
+    divide_by_unit,
+    less_128,
+    less_192,
+    multiply_128,
+    multiply_192,
+    multiply_words,
+    negate_128,
+    subtract_128,
+    subtract_192,
+)
+
+FLAT: Final = 0
+PER_UNIT: Final = 1
+GRADUATED: Final = 2
+VOLUME: Final = 3
+STAIRSTEP: Final = 4
+PACKAGE: Final = 5
+PERCENTAGE: Final = 6
+
+OK: Final = 0
+NEGATIVE_QUANTITY: Final = 1
+TOO_LARGE: Final = 2
+"""Does not fit here: the reference decides whether it fits at all."""
+
+ROUND_HALF_UP: Final = 0
+ROUND_HALF_EVEN: Final = 1
+CONVERT_HALF_UP: Final = 0
+CONVERT_UP: Final = 1
+CONVERT_DOWN: Final = 2
+
+_ONE_UNIT: Final = np.uint64(10**12)
+_HUNDRED: Final = np.uint64(100)
+_TWO: Final = np.uint64(2)
+_SIGN: Final = np.uint64(1 << 63)
+_LIMIT_LOW: Final = np.uint64(10**38 & (2**64 - 1))
+_LIMIT_HIGH: Final = np.uint64(10**38 >> 64)
+
+
+@compiled
+def measure_rows(
+    rows: Any, prices: Any, status: Any, rated_quantity: Any, tier_count: Any, first: int, last: int
+) -> None:
+    """Fill status, rated_quantity (rows, 2) and tier_count of the rows [first, last)."""
+    tier_up_to = prices.tier_up_to
+    for row in range(first, last):
+        price = rows.price_row[row]
+        tier_count[row] = 0
+        if not prices.fits[price]:
+            status[row] = TOO_LARGE
+            continue
+        low, high = rows.quantity[row, 0], rows.quantity[row, 1]
+        negative = high >= _SIGN
+        if negative:
+            low, high = negate_128(low, high)
+        fits = True
+        if prices.convert_divide[price] != ZERO:
+            low, high, fits = _convert(
+                low, high, prices.convert_multiply[price], prices.convert_divide[price],
+                prices.convert_step[price], prices.convert_round[price],
+            )  # fmt: skip
+        if not fits:
+            status[row] = TOO_LARGE
+            continue
+        if low == ZERO and high == ZERO:
+            negative = False
+        model = prices.model[price]
+        if negative and model not in (PER_UNIT, PERCENTAGE):
+            status[row] = NEGATIVE_QUANTITY
+            continue
+        if not negative:
+            free_low, free_high = prices.free_units[price, 0], prices.free_units[price, 1]
+            if less_128(low, high, free_low, free_high):
+                low, high = ZERO, ZERO
+            else:
+                low, high = subtract_128(low, high, free_low, free_high)
+        start, end = prices.tier_start[price], prices.tier_start[price + 1]
+        tier_count[row] = _tiers_reached(low, high, model, tier_up_to, start, end)
+        if negative:
+            low, high = negate_128(low, high)
+        rated_quantity[row, 0] = low
+        rated_quantity[row, 1] = high
+        status[row] = OK
+
+
+@compiled
+def _convert(
+    low: Word, high: Word, multiply: Word, divide: Word, step: Word, rule: int
+) -> tuple[Word, Word, Flag]:
+    w0, w1, w2 = multiply_128(low, high, multiply)
+    w0, w1, w2, rest = divide_192(w0, w1, w2, divide)
+    if (rule == CONVERT_UP and rest > ZERO) or (rule == CONVERT_HALF_UP and rest * _TWO >= divide):
+        w0, w1, w2 = add_192(w0, w1, w2, ONE, ZERO, ZERO)
+    w0, w1, w2, over = multiply_192(w0, w1, w2, step)
+    fits = over == ZERO and w2 == ZERO and less_128(w0, w1, _LIMIT_LOW, _LIMIT_HIGH)
+    return w0, w1, fits
+
+
+@compiled
+def _tiers_reached(low: Word, high: Word, model: int, tier_up_to: Any, first: int, end: int) -> Any:
+    if model not in (GRADUATED, VOLUME, STAIRSTEP):
+        return 1
+    if low == ZERO and high == ZERO:
+        return 0
+    return _holding_tier(low, high, tier_up_to, first, end) - first + 1 if model == GRADUATED else 1
+
+
+@compiled
+def _holding_tier(low: Word, high: Word, tier_up_to: Any, first: int, end: int) -> Any:
+    # The first tier whose inclusive upper bound is not below the quantity; the last one is open.
+    for tier in range(first, end - 1):
+        if not less_128(tier_up_to[tier, 0], tier_up_to[tier, 1], low, high):
+            return tier
+    return end - 1
+
+
+@compiled
+def price_rows(rows: Any, prices: Any, results: Any, first: int, last: int) -> None:
+    """Fill amount, amount_minor, status and the tier rows of the rows [first, last) that are OK."""
+    # Helpers get numbers or single arrays, never the tuples: a call that passes a tuple counts a
+    # reference up and down, atomically, for each of its arrays, which costs more than the pricing.
+    tier_up_to, tier_price, tier_flat = prices.tier_up_to, prices.tier_price, prices.tier_flat
+    tier_number, tier_units, tier_amount = results.tier_number, results.tier_units, results.tier_amount
+    for row in range(first, last):
+        if results.status[row] != OK:
+            continue
+        price = rows.price_row[row]
+        model = prices.model[price]
+        multiply, divide, bound = _shares(
+            rows.days[row], rows.full_days[row], prices.prorated[price], model == PERCENTAGE
+        )
+        low, high = results.rated_quantity[row, 0], results.rated_quantity[row, 1]
+        at, after = results.tier_start[row], results.tier_start[row + 1]
+        tiers = prices.tier_start[price]
+        if model == GRADUATED:
+            negative: Flag = False
+            w0, w1, w2, fits = _graduated(
+                low, high, tiers, at, after, multiply, divide,
+                tier_up_to, tier_price, tier_flat, tier_number, tier_units, tier_amount,
+            )  # fmt: skip
+        else:
+            number = 1
+            unit_price, flat_low, flat_high = (
+                prices.price[price],
+                prices.flat[price, 0],
+                prices.flat[price, 1],
+            )
+            if model in (VOLUME, STAIRSTEP):
+                tier = _holding_tier(low, high, tier_up_to, tiers, prices.tier_start[price + 1])
+                number = tier - tiers + 1
+                unit_price, flat_low, flat_high = tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1]
+                if after == at:
+                    flat_low, flat_high = ZERO, ZERO
+            w0, w1, w2, negative, fits = _one_price(
+                model, low, high, unit_price, flat_low, flat_high,
+                prices.extra[price], prices.package_up[price], rows.event_count[row], multiply,
+            )  # fmt: skip
+            q0, q1, fits_amount = _to_amount(w0, w1, w2, divide)
+            fits = fits and fits_amount
+            if after > at:
+                tier_number[at] = number
+                tier_units[at, 0], tier_units[at, 1] = low, high
+                tier_amount[at, 0], tier_amount[at, 1] = _signed(q0, q1, negative)
+        if prices.has_minimum[price]:
+            b0, b1, b2 = _bound(prices.minimum[price, 0], prices.minimum[price, 1], bound)
+            if negative or less_192(w0, w1, w2, b0, b1, b2):
+                w0, w1, w2, negative = b0, b1, b2, False
+        if prices.has_maximum[price] and not negative:
+            b0, b1, b2 = _bound(prices.maximum[price, 0], prices.maximum[price, 1], bound)
+            if less_192(b0, b1, b2, w0, w1, w2):
+                w0, w1, w2 = b0, b1, b2
+        w0, w1, minor, fits_minor = _rounded(
+            w0, w1, w2, divide, prices.minor_unit[price], prices.rounding[price]
+        )
+        if not fits or not fits_minor:
+            results.status[row] = TOO_LARGE
+            continue
+        results.amount[row, 0], results.amount[row, 1] = _signed(w0, w1, negative)
+        results.amount_minor[row] = -np.int64(minor) if negative else np.int64(minor)
+
+
+@compiled
+def _shares(days: int, full_days: int, prorated: Flag, percentage: Flag) -> tuple[Word, Word, Word]:
+    """(what the model's price is multiplied by, what everything is divided by, what the bounds are
+    multiplied by). Per cent is a division by 100 that the model's price alone takes part in."""
+    multiply, divide, bound = ONE, ONE, ONE
+    if days != full_days:
+        bound, divide = np.uint64(days), np.uint64(full_days)
+        multiply = bound if prorated else divide
+    if percentage:
+        bound, divide = bound * _HUNDRED, divide * _HUNDRED
+    return multiply, divide, bound
+
+
+@compiled
+def _signed(low: Word, high: Word, negative: Flag) -> tuple[Word, Word]:
+    if negative:
+        low, high = negate_128(low, high)
+    return low, high
+
+
+@compiled
+def _bound(low: Word, high: Word, multiply: Word) -> Wide:
+    w0, w1, w2 = multiply_128(low, high, _ONE_UNIT)
+    w0, w1, w2, _ = multiply_192(w0, w1, w2, multiply)
+    return w0, w1, w2
+
+
+@compiled
+def _one_price(
+    model: int, low: Word, high: Word, unit_price: Word, flat_low: Word, flat_high: Word,
+    extra: Word, package_up: Flag, event_count: Word, multiply: Word,
+) -> tuple[Word, Word, Word, Flag, Flag]:  # fmt: skip
+    """Any model but graduated: price x multiply at scale 24, its sign, whether it fits."""
+    negative: Flag = high >= _SIGN
+    low, high = _signed(low, high, negative)
+    fits: Flag = True
+    if model == PACKAGE:
+        w0, w1, w2, fits = _packages(low, high, extra, unit_price, package_up)
+    else:
+        w0, w1, w2 = _affine(low, high, unit_price, flat_low, flat_high)
+    if model == PERCENTAGE:
+        w0, w1, w2, negative = _add_fixed(w0, w1, w2, negative, extra, event_count, _HUNDRED)
+    w0, w1, w2, over = multiply_192(w0, w1, w2, multiply)
+    return w0, w1, w2, negative, fits and over == ZERO
+
+
+@compiled
+def _graduated(
+    low: Word, high: Word, tiers: int, at: int, after: int, multiply: Word, divide: Word,
+    tier_up_to: Any, tier_price: Any, tier_flat: Any, tier_number: Any, tier_units: Any, tier_amount: Any,
+) -> tuple[Word, Word, Word, Flag]:  # fmt: skip
+    # Amounts of tiers are differences of the cut running total, so that they sum to the amount.
+    s0, s1, s2 = ZERO, ZERO, ZERO
+    below_low, below_high = ZERO, ZERO
+    before_low, before_high = ZERO, ZERO
+    fits: Flag = True
+    for place in range(at, after):
+        tier = tiers + place - at
+        upper_low, upper_high = low, high
+        if place < after - 1:
+            upper_low, upper_high = tier_up_to[tier, 0], tier_up_to[tier, 1]
+        units_low, units_high = subtract_128(upper_low, upper_high, below_low, below_high)
+        below_low, below_high = upper_low, upper_high
+        t0, t1, t2 = _affine(units_low, units_high, tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1])
+        t0, t1, t2, over = multiply_192(t0, t1, t2, multiply)
+        s0, s1, s2 = add_192(s0, s1, s2, t0, t1, t2)
+        running_low, running_high, fits_amount = _to_amount(s0, s1, s2, divide)
+        fits = fits and fits_amount and over == ZERO and s2 < _SIGN
+        amount_low, amount_high = subtract_128(running_low, running_high, before_low, before_high)
+        before_low, before_high = running_low, running_high
+        tier_number[place] = place - at + 1
+        tier_units[place, 0], tier_units[place, 1] = units_low, units_high
+        tier_amount[place, 0], tier_amount[place, 1] = amount_low, amount_high
+    return s0, s1, s2, fits
+
+
+@compiled
+def _affine(low: Word, high: Word, unit_price: Word, flat_low: Word, flat_high: Word) -> Wide:
+    w0, w1, w2 = multiply_128(low, high, unit_price)
+    if flat_low != ZERO or flat_high != ZERO:
+        f0, f1, f2 = multiply_128(flat_low, flat_high, _ONE_UNIT)
+        w0, w1, w2 = add_192(w0, w1, w2, f0, f1, f2)
+    return w0, w1, w2
+
+
+@compiled
+def _packages(low: Word, high: Word, size: Word, price: Word, up: Flag) -> tuple[Word, Word, Word, Flag]:
+    p0, p1, _, rest = divide_192(low, high, ZERO, size)
+    if rest > ZERO and up:
+        p0, p1, _ = add_192(p0, p1, ZERO, ONE, ZERO, ZERO)
+    t0, t1 = multiply_words(p0, price)
+    w0, w1, w2 = multiply_128(t0, t1, _ONE_UNIT)
+    return w0, w1, w2, p1 == ZERO
+
+
+@compiled
+def _add_fixed(
+    w0: Word, w1: Word, w2: Word, negative: Flag, fixed: Word, event_count: Word, percent: Word
+) -> tuple[Word, Word, Word, Flag]:
+    f0, f1 = multiply_words(fixed, event_count)
+    f0, f1, f2 = multiply_128(f0, f1, _ONE_UNIT)
+    f0, f1, f2, _ = multiply_192(f0, f1, f2, percent)
+    if not negative:
+        w0, w1, w2 = add_192(w0, w1, w2, f0, f1, f2)
+    elif less_192(f0, f1, f2, w0, w1, w2):
+        w0, w1, w2 = subtract_192(w0, w1, w2, f0, f1, f2)
+    else:
+        w0, w1, w2 = subtract_192(f0, f1, f2, w0, w1, w2)
+        negative = False
+    return w0, w1, w2, negative
+
+
+@compiled
+def _to_amount(w0: Word, w1: Word, w2: Word, divide: Word) -> tuple[Word, Word, Flag]:
+    if divide != ONE:
+        w0, w1, w2, _ = divide_192(w0, w1, w2, divide)
+    w0, w1, w2, _ = divide_by_unit(w0, w1, w2)
+    return w0, w1, w2 == ZERO and less_128(w0, w1, _LIMIT_LOW, _LIMIT_HIGH)
+
+
+@compiled
+def _rounded(
+    w0: Word, w1: Word, w2: Word, divide: Word, minor_unit: Word, rounding: int
+) -> tuple[Word, Word, Word, Flag]:
+    # The one rounding: of the full number, of which the amount keeps 12 digits and ``past`` says
+    # whether anything follows them.
+    past = ZERO
+    if divide != ONE:
+        w0, w1, w2, past = divide_192(w0, w1, w2, divide)
+    w0, w1, w2, rest = divide_by_unit(w0, w1, w2)
+    past = past | rest
+    m0, m1, m2, rest = divide_192(w0, w1, w2, minor_unit)
+    twice = rest * _TWO
+    if rounding == ROUND_HALF_UP:
+        up = twice >= minor_unit
+    else:
+        up = twice > minor_unit or (twice == minor_unit and (past != ZERO or (m0 & ONE) == ONE))
+    if up:
+        m0 = m0 + ONE
+    fits = m2 == ZERO and m1 == ZERO and m0 < _SIGN and w2 == ZERO
+    return w0, w1, m0, fits and less_128(w0, w1, _LIMIT_LOW, _LIMIT_HIGH)

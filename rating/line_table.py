@@ -1,0 +1,258 @@
+"""Priced rows as the tables this room gives: rated lines and unrated usage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.arrow_buffers import one_array
+from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from rating.batch import UNRATED_CODES, PricedRows
+from rating.compile import PriceBook
+from rating.due_charges import DueCharges
+from rating.line_hash import Hashes, hash_columns, hash_text, hash_texts
+from rating.line_item import RATED_LINE_SCHEMA
+from rating.minimum_spend import MinimumLines
+from rating.period_columns import PeriodColumns, dictionary_codes
+from rating.wide_columns import decimal_column
+
+UNRATED_SCHEMA: Final = pa.schema(
+    [
+        pa.field("period_key", pa.uint32(), nullable=False),
+        pa.field("contract_id", pa.string(), nullable=False),
+        pa.field("charge_id", pa.string(), nullable=False),
+        pa.field("meter_id", pa.string(), nullable=False),
+        pa.field("dimensions", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("quantity", QUANTITY_TYPE, nullable=False),
+        pa.field("reason_code", pa.string(), nullable=False),
+    ]
+)
+"""Usage without a price. reason_code: no_matching_cell (matrix without a default), negative_quantity
+(a credit under a model that has no meaning for it), amount_too_large (past 26 integer digits or
+2**63 minor units). The caller holds these periods: they are never billed as nothing."""
+
+_MAP: Final = pa.map_(pa.string(), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class _LineColumns:
+    """Every number of the lines, in line order; ``charge`` is the charge row, or past the last one
+    by the plan row for a minimum spend."""
+
+    period: NDArray[np.int64]
+    charge: NDArray[np.int64]
+    source: NDArray[np.int64]
+    price_row: NDArray[np.int64]
+    quantity: NDArray[np.uint64]
+    rated_quantity: NDArray[np.uint64]
+    event_count: NDArray[np.uint64]
+    days: NDArray[np.int64]
+    full_days: NDArray[np.int64]
+    amount: NDArray[np.uint64]
+    amount_minor: NDArray[np.int64]
+    tier_start: NDArray[np.int64]
+    tier_number: NDArray[np.uint16]
+    tier_units: NDArray[np.uint64]
+    tier_amount: NDArray[np.uint64]
+
+
+def build_lines(
+    periods: PeriodColumns,
+    due: DueCharges,
+    priced: PricedRows,
+    minimum: MinimumLines,
+    price_book: PriceBook,
+    *,
+    run_id: str,
+) -> pa.Table:
+    """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last."""
+    lines = _line_columns(periods, due, priced, minimum, price_book)
+    count = len(lines.period)
+    table = periods.table
+    billing_date = one_array(table["billing_date"]).cast(pa.int32()).to_numpy()
+    start = one_array(table["period_start"]).cast(pa.int64()).to_numpy()
+    end = one_array(table["period_end"]).cast(pa.int64()).to_numpy()
+    words = price_book.words
+    versions = one_array(table["plan_version"]).to_numpy()
+    plan_codes, plan_words = dictionary_codes(table["plan_id"])
+    dimensions, dimension_hash = _dimensions(lines, due)
+    offsets = pa.array(lines.tier_start.astype(np.int32))
+    columns = [
+        _bytes(_line_ids(lines, periods, billing_date, start, end, dimension_hash, price_book)),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([run_id], pa.string())),
+        one_array(table["contract_id"]).take(pa.array(lines.period)),
+        _words(plan_codes[lines.period], plan_words),
+        pa.array(versions[lines.period], pa.uint32()),
+        *(
+            _words(codes[lines.charge], names)
+            for codes, names in (
+                words.charge_id,
+                words.charge_kind,
+                words.price_model,
+                words.meter_id,
+                words.unit,
+            )
+        ),
+        pa.array(billing_date[lines.period], pa.int32()).cast(pa.date32()),
+        _times(start[lines.period]),
+        _times(end[lines.period]),
+        pa.array(lines.days, pa.int32()),
+        pa.array(lines.full_days, pa.int32()),
+        dimensions,
+        decimal_column(lines.quantity),
+        decimal_column(lines.rated_quantity),
+        pa.array(lines.event_count),
+        pa.ListArray.from_arrays(offsets, pa.array(lines.tier_number)),
+        pa.ListArray.from_arrays(offsets, decimal_column(lines.tier_units)),
+        pa.ListArray.from_arrays(offsets, decimal_column(lines.tier_amount)),
+        decimal_column(lines.amount),
+        pa.array(lines.amount_minor),
+        _words(words.currency[0][lines.charge], words.currency[1]),
+        _bytes(_input_hashes(lines, price_book)),
+    ]
+    return pa.Table.from_arrays(columns, schema=RATED_LINE_SCHEMA)
+
+
+def build_unrated(
+    periods: PeriodColumns, due: DueCharges, priced: PricedRows, price_book: PriceBook
+) -> pa.Table:
+    """UNRATED_SCHEMA, by period; a fixed charge too large to price stands here too."""
+    rows = np.flatnonzero(priced.unrated)
+    charge = np.concatenate([due.unmatched_charge, due.charge[rows]])
+    source = np.concatenate([due.unmatched_source, due.source[rows]])
+    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows]])
+    quantity = np.concatenate([due.usage_quantity[due.unmatched_source], due.rows.quantity[rows]])
+    reasons = ["no_matching_cell"] * len(due.unmatched_source)
+    reasons += [UNRATED_CODES[code] for code in priced.results.status[rows].tolist()]
+    order = np.argsort(period, kind="stable")
+    charges = [price_book.charges[row].charge for row in charge[order].tolist()]
+    return pa.Table.from_arrays(
+        [
+            pa.array(period[order], pa.uint32()),
+            one_array(periods.table["contract_id"]).take(pa.array(period[order])),
+            pa.array([entry.charge_id for entry in charges], pa.string()),
+            pa.array([entry.meter_id or "" for entry in charges], pa.string()),
+            _gathered_maps(due.dimensions, source[order]),
+            decimal_column(quantity[order]),
+            pa.array([reasons[row] for row in order.tolist()], pa.string()),
+        ],
+        schema=UNRATED_SCHEMA,
+    )
+
+
+def _line_columns(
+    periods: PeriodColumns, due: DueCharges, priced: PricedRows, minimum: MinimumLines, book: PriceBook
+) -> _LineColumns:
+    results, rows = priced.results, due.rows
+    kept = np.flatnonzero(~priced.unrated)
+    merged = len(minimum.period) > 0 or len(kept) < len(due.period)
+    if not merged:
+        return _LineColumns(
+            due.period, due.charge, due.source, rows.price_row.astype(np.int64), rows.quantity,
+            results.rated_quantity, rows.event_count, rows.days, rows.full_days, results.amount,
+            results.amount_minor, results.tier_start, results.tier_number, results.tier_units,
+            results.tier_amount,
+        )  # fmt: skip
+    added = len(minimum.period)
+    order = np.argsort(np.concatenate([due.period[kept], minimum.period]), kind="stable")
+    counts = np.diff(results.tier_start)
+    line_counts = np.concatenate([counts[kept], np.zeros(added, np.int64)])[order]
+    tier_from = np.concatenate([results.tier_start[:-1][kept], np.zeros(added, np.int64)])[order]
+    tier_start = np.concatenate([[0], np.cumsum(line_counts)]).astype(np.int64)
+    tiers = np.arange(tier_start[-1]) + np.repeat(tier_from - tier_start[:-1], line_counts)
+
+    def both(priced_column: Any, added_column: Any) -> Any:
+        return np.concatenate([priced_column[kept], added_column])[order]
+
+    return _LineColumns(
+        period=both(due.period, minimum.period),
+        charge=both(due.charge, len(book.charges) + periods.plan_row[minimum.period]),
+        source=both(due.source, np.full(added, -1, np.int64)),
+        price_row=both(rows.price_row.astype(np.int64), minimum.price_row.astype(np.int64)),
+        quantity=both(rows.quantity, minimum.reached),
+        rated_quantity=both(results.rated_quantity, minimum.required),
+        event_count=both(rows.event_count, np.zeros(added, np.uint64)),
+        days=both(rows.days, periods.days[minimum.period]),
+        full_days=both(rows.full_days, periods.full_days[minimum.period]),
+        amount=both(results.amount, minimum.amount),
+        amount_minor=both(results.amount_minor, minimum.amount_minor),
+        tier_start=tier_start,
+        tier_number=results.tier_number[tiers],
+        tier_units=results.tier_units[tiers],
+        tier_amount=results.tier_amount[tiers],
+    )
+
+
+def _line_ids(
+    lines: _LineColumns,
+    periods: PeriodColumns,
+    billing_date: Any,
+    start: Any,
+    end: Any,
+    dimension_hash: Hashes,
+    price_book: PriceBook,
+) -> Hashes:
+    codes, words = dictionary_codes(periods.table["plan_id"])
+    plan_hash = np.array([hash_text(word) for word in words], np.uint64).reshape(-1, 2)
+    period_hash = hash_columns(
+        [
+            hash_texts(one_array(periods.table["contract_id"])),
+            plan_hash[codes],
+            one_array(periods.table["plan_version"]).to_numpy().astype(np.uint64),
+            periods.arrears.astype(np.uint64),
+            billing_date.astype(np.int64).view(np.uint64),
+            start.view(np.uint64),
+            end.view(np.uint64),
+        ]
+    )
+    charge_hash = price_book.words.charge_hash
+    return hash_columns([period_hash[lines.period], charge_hash[lines.charge], dimension_hash])
+
+
+def _input_hashes(lines: _LineColumns, price_book: PriceBook) -> Hashes:
+    whole = lines.days == lines.full_days
+    return hash_columns(
+        [
+            price_book.price_hash[lines.price_row],
+            lines.quantity,
+            lines.event_count,
+            np.where(whole, 1, lines.days).astype(np.uint64),
+            np.where(whole, 1, lines.full_days).astype(np.uint64),
+        ]
+    )
+
+
+def _dimensions(lines: _LineColumns, due: DueCharges) -> tuple[Any, Hashes]:
+    empty = np.array([hash_text("")], np.uint64)
+    with_empty = np.concatenate([due.dimension_hash, empty])  # source -1 is the last entry
+    return _gathered_maps(due.dimensions, lines.source), with_empty[lines.source]
+
+
+def _gathered_maps(maps: Any, source: NDArray[np.int64]) -> Any:
+    """The map rows ``source`` names, -1 standing for an empty map."""
+    offsets = maps.offsets.to_numpy().astype(np.int64)
+    sizes = np.append(np.diff(offsets), 0)[source]
+    starts = np.append(offsets[:-1], 0)[source]
+    positions = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    entries = pa.array(np.arange(positions[-1]) + np.repeat(starts - positions[:-1], sizes))
+    return pa.MapArray.from_arrays(
+        pa.array(positions), maps.keys.take(entries), maps.items.take(entries)
+    ).cast(_MAP)
+
+
+def _words(codes: NDArray[np.int64], words: list[str]) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words, pa.string()))
+
+
+def _times(micros: NDArray[np.int64]) -> Any:
+    return pa.Array.from_buffers(TIMESTAMP, len(micros), [None, pa.py_buffer(micros)])
+
+
+def _bytes(hashes: Hashes) -> Any:
+    return pa.Array.from_buffers(
+        pa.binary(16), len(hashes), [None, pa.py_buffer(np.ascontiguousarray(hashes))]
+    )

@@ -1,0 +1,172 @@
+"""What a price plan must keep beyond its field types; every broken rule names its path.
+
+The rules refuse what would be billed wrongly or not at all: tiers with a hole, prices missing or
+below zero, meters that do not exist, cells that can never match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Final
+
+from ingest.errors import Issue
+from ingest.meter import Meter
+from rating.matrix_rules import matrix_rules
+from rating.money import MINOR_DIGITS
+from rating.price_plan import Charge, MatrixPrice, PricePlan
+from rating.price_rules import not_negative, simple_price_rules
+from rating.steps import MINIMUM_SPEND_CHARGE_ID
+
+CHARGES_MAX: Final = 1000
+METERED_KINDS: Final = frozenset({"usage", "licence"})
+FIXED_MODELS: Final = frozenset({"flat", "per_unit"})
+
+
+def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterator[Issue]:
+    """Every rule the plan breaks. meters: all meters on record, by id."""
+    if plan.currency not in MINOR_DIGITS:
+        yield Issue(
+            "unknown_currency",
+            "currency",
+            f"{plan.currency!r} is not a current ISO 4217 currency code.",
+            "a code like EUR or USD.",
+        )
+    yield from not_negative(plan.minimum_spend, "minimum_spend")
+    if not plan.charges or len(plan.charges) > CHARGES_MAX:
+        yield Issue(
+            "charge_count",
+            "charges",
+            f"The plan has {len(plan.charges)} charges.",
+            f"1 to {CHARGES_MAX} charges.",
+        )
+    seen: set[str] = set()
+    for position, charge in enumerate(plan.charges):
+        pointer = f"charges[{position}]"
+        if charge.charge_id in seen or charge.charge_id == MINIMUM_SPEND_CHARGE_ID:
+            yield Issue(
+                "charge_id_taken",
+                f"{pointer}.charge_id",
+                f"{charge.charge_id!r} is used by another charge or by the minimum spend line.",
+                "a charge_id of its own for every charge.",
+            )
+        seen.add(charge.charge_id)
+        yield from _charge_rules(charge, pointer, meters)
+
+
+def _charge_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
+    if charge.kind in METERED_KINDS:
+        yield from _metered_rules(charge, pointer, meters)
+    else:
+        yield from _fixed_rules(charge, pointer)
+    yield from _step_rules(charge, pointer)
+    if isinstance(charge.price, MatrixPrice):
+        meter = meters.get(charge.meter_id or "")
+        yield from matrix_rules(charge.price, f"{pointer}.price", meter)
+    else:
+        yield from simple_price_rules(charge.price, f"{pointer}.price")
+
+
+def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
+    meter = meters.get(charge.meter_id or "")
+    if charge.meter_id is None:
+        yield Issue(
+            "meter_missing",
+            f"{pointer}.meter_id",
+            f"A {charge.kind} charge has no meter.",
+            "the meter_id of the meter that counts its quantity.",
+        )
+    elif meter is None:
+        yield Issue(
+            "unknown_meter",
+            f"{pointer}.meter_id",
+            f"{charge.meter_id!r} is not a meter on record.",
+            "a meter saved before the plan; `ratemill meter list` shows them.",
+        )
+    elif charge.kind == "licence" and meter.aggregation != "time_weighted":
+        yield Issue(
+            "licence_meter",
+            f"{pointer}.meter_id",
+            f"Meter {charge.meter_id!r} counts by {meter.aggregation}; it must read a level.",
+            "a time_weighted meter, or kind: usage.",
+        )
+    if charge.timing == "advance":
+        yield Issue(
+            "usage_in_advance",
+            f"{pointer}.timing",
+            f"A {charge.kind} charge is known only when the period is over.",
+            "timing: arrears.",
+        )
+    if charge.quantity is not None:
+        yield Issue(
+            "quantity_unused",
+            f"{pointer}.quantity",
+            f"The meter gives the quantity of a {charge.kind} charge.",
+            "no quantity, or kind: recurring.",
+        )
+
+
+def _fixed_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
+    if charge.meter_id is not None:
+        yield Issue(
+            "meter_unused",
+            f"{pointer}.meter_id",
+            f"A {charge.kind} charge counts nothing.",
+            "no meter_id, or kind: usage.",
+        )
+    if charge.price.model not in FIXED_MODELS:
+        yield Issue(
+            "model_not_for_kind",
+            f"{pointer}.price.model",
+            f"A {charge.kind} charge cannot be priced by {charge.price.model}.",
+            "flat, or per_unit with a quantity.",
+        )
+    if (charge.price.model == "per_unit") != (charge.quantity is not None):
+        yield Issue(
+            "fixed_quantity",
+            f"{pointer}.quantity",
+            f"A {charge.kind} charge with a {charge.price.model} price has quantity {charge.quantity}.",
+            "a quantity with a per_unit price, none with a flat one.",
+        )
+    yield from not_negative(charge.quantity, f"{pointer}.quantity")
+    for name, value in (("unit_conversion", charge.unit_conversion), ("free_units", charge.free_units)):
+        if value is not None:
+            yield Issue(
+                "step_not_for_kind",
+                f"{pointer}.{name}",
+                f"A {charge.kind} charge has a fixed quantity; nothing is converted or free.",
+                f"no {name}; write the quantity that is charged.",
+            )
+
+
+def _step_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
+    conversion = charge.unit_conversion
+    if conversion is not None and conversion.factor <= 0:
+        yield Issue(
+            "factor_not_positive",
+            f"{pointer}.unit_conversion.factor",
+            f"The factor is {conversion.factor}.",
+            "a factor above 0.",
+        )
+    yield from not_negative(charge.free_units, f"{pointer}.free_units")
+    yield from not_negative(charge.minimum_amount, f"{pointer}.minimum_amount")
+    yield from not_negative(charge.maximum_amount, f"{pointer}.maximum_amount")
+    minimum, maximum = charge.minimum_amount, charge.maximum_amount
+    if minimum is not None and maximum is not None and minimum > maximum:
+        yield Issue(
+            "minimum_above_maximum",
+            f"{pointer}.minimum_amount",
+            f"The minimum {minimum} is above the maximum {maximum}.",
+            "a minimum_amount of at most maximum_amount.",
+        )
+    if (
+        isinstance(charge.price, MatrixPrice)
+        and charge.free_units is not None
+        and charge.free_units > Decimal(0)
+    ):
+        yield Issue(
+            "free_units_of_matrix",
+            f"{pointer}.free_units",
+            "Each combination is a line of its own and would get the free units again.",
+            "no free_units on a matrix charge; give a cell a graduated price with a first tier at 0.",
+        )

@@ -1,0 +1,39 @@
+"""A price plan with the number it was saved under, and which of them is in force on a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from rating.price_plan import PricePlan
+
+
+@dataclass(frozen=True, slots=True)
+class PlanVersion:
+    """``version`` counts the saves of one plan from 1; a line names it, so it never changes."""
+
+    plan: PricePlan
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDocument:
+    """What a save did: the version that holds the document, and whether this call made it."""
+
+    key: str
+    version: int
+    created: bool
+
+
+def version_in_force(versions: Iterable[PlanVersion], *, plan_id: str, on: date) -> PlanVersion | None:
+    """The version of a plan that prices the day ``on``: the latest ``effective_from`` that has come,
+    and of several saved for that same date the one saved last. None before the first."""
+    candidates = [
+        candidate
+        for candidate in versions
+        if candidate.plan.plan_id == plan_id and candidate.plan.effective_from <= on
+    ]
+    return max(
+        candidates, key=lambda candidate: (candidate.plan.effective_from, candidate.version), default=None
+    )

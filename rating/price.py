@@ -1,0 +1,191 @@
+"""Prices one quantity or a few events for one charge: what ``ratemill price`` answers.
+
+It uses the reference alone, so it starts without compiled kernels and without a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from ingest.document import Document, ExactDecimal, decimal_text, validate_document
+from ingest.errors import InvalidInput, Issue
+from ingest.meter import Meter
+from rating.money import format_minor, minor_digits
+from rating.plan_rules import price_plan_rules
+from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode
+from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, price_quantity, terms_of
+from rating.tier_rows import tier_rows
+
+_INLINE_METER: Final = "inline"
+
+
+class PriceEvent(Document):
+    """An event to be counted; ``properties`` choose the matrix cell."""
+
+    value: ExactDecimal | None = None
+    properties: dict[str, str] = Field(default_factory=dict)
+
+
+class PriceMeter(Document):
+    """How ``events`` become a quantity."""
+
+    aggregation: Literal["sum", "count"] = "sum"
+
+
+class PriceRequest(Document):
+    """Either ``quantity`` (with ``event_count``) or ``events``. ``charge`` may leave out what only a
+    plan needs (charge_id, name, kind, meter_id). days / full_days: of a partial period."""
+
+    charge: dict[str, Any]
+    currency: CurrencyCode
+    rounding: RoundingMode = "half_up"
+    quantity: ExactDecimal | None = None
+    event_count: int = Field(default=1, ge=0, lt=2**63)
+    dimensions: dict[str, str] = Field(default_factory=dict)
+    events: Annotated[tuple[PriceEvent, ...], Field(max_length=100_000)] | None = None
+    meter: PriceMeter = PriceMeter()
+    days: int = Field(default=1, ge=1)
+    full_days: int = Field(default=1, ge=1)
+
+
+def price_request(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Price one request; answers a rated line with its tier rows, all numbers as text.
+
+    Raises InvalidDocument for a charge or field that breaks a rule, InvalidInput (with a
+    ``reason_code``) for a quantity without a price.
+    """
+    request = validate_document(PriceRequest, dict(obj), what="price request", rules=_request_rules)
+    charge = _charge(request)
+    groups = _groups(request, charge)
+    lines = [_line(request, charge, *group) for group in groups]
+    total = sum(line["amount_minor"] for line in lines)
+    answer = lines[0] if len(lines) == 1 else {"lines": lines, "currency": request.currency}
+    return {**answer, "amount_minor": total, "billed": format_minor(total, request.currency)}
+
+
+def _request_rules(request: PriceRequest) -> list[Issue]:
+    issues = []
+    if (request.quantity is None) == (request.events is None):
+        issues.append(
+            Issue(
+                "quantity_or_events",
+                "quantity",
+                "Exactly one of the two says what to price.",
+                "quantity or events.",
+            )
+        )
+    if request.days > request.full_days:
+        issues.append(
+            Issue(
+                "days_above_full_days",
+                "days",
+                "A part cannot be longer than the whole.",
+                "days <= full_days.",
+            )
+        )
+    return issues
+
+
+def _charge(request: PriceRequest) -> Charge:
+    """The charge, checked by the rules of a plan that holds it alone."""
+    metered = request.charge.get("kind", "usage") in {"usage", "licence"}
+    given = {"charge_id": "charge", "name": "charge", "kind": "usage", **request.charge}
+    if metered:
+        given.setdefault("meter_id", _INLINE_METER)
+    price = given.get("price")
+    dimensions = price.get("dimensions", []) if isinstance(price, Mapping) else []
+    meter = Meter.model_construct(
+        meter_id=str(given.get("meter_id", _INLINE_METER)),
+        aggregation="time_weighted" if given["kind"] == "licence" else "sum",
+        group_by=tuple(dimensions) if isinstance(dimensions, Sequence) else (),
+    )
+    document = {
+        "plan_id": "request",
+        "name": "request",
+        "currency": request.currency,
+        "rounding": request.rounding,
+        "effective_from": "1970-01-01",
+        "charges": [given],
+    }
+    plan = validate_document(
+        PricePlan,
+        document,
+        what="price request",
+        rules=lambda parsed: price_plan_rules(parsed, meters={meter.meter_id: meter}),
+    )
+    return plan.charges[0]
+
+
+def _groups(request: PriceRequest, charge: Charge) -> list[tuple[Decimal, int, dict[str, str]]]:
+    """(quantity, event count, dimensions) of every line: events are grouped by matrix dimensions."""
+    if request.events is None:
+        return [(request.quantity or Decimal(0), request.event_count, dict(request.dimensions))]
+    names = charge.price.dimensions if isinstance(charge.price, MatrixPrice) else ()
+    groups: dict[tuple[str, ...], list[PriceEvent]] = {(): []} if not names else {}
+    for event in request.events:
+        groups.setdefault(tuple(event.properties.get(name, "") for name in names), []).append(event)
+    return [
+        (_quantity(events, request.meter), len(events), dict(zip(names, key, strict=True)))
+        for key, events in sorted(groups.items())
+    ] or [(Decimal(0), 0, {})]
+
+
+def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
+    if meter.aggregation == "count":
+        return Decimal(len(events))
+    total = Fraction(0)
+    for position, event in enumerate(events):
+        if event.value is None:
+            raise InvalidInput(
+                f"event {position} has no value to sum; give one, or meter: {{aggregation: count}}.",
+                reason_code="no_value",
+            )
+        total += Fraction(event.value)
+    return cut_decimal(total)
+
+
+def _line(
+    request: PriceRequest, charge: Charge, quantity: Decimal, event_count: int, dimensions: dict[str, str]
+) -> dict[str, Any]:
+    share = Fraction(request.days, request.full_days)
+    if charge.quantity is not None:
+        quantity = charge.quantity
+    try:
+        price = applicable_price(charge, dimensions)
+        terms = terms_of(
+            charge,
+            price,
+            prorated=charge.kind in {"recurring", "licence"},
+            minor_digits=minor_digits(request.currency),
+            rounding=request.rounding,
+        )
+        priced = price_quantity(terms, quantity=quantity, event_count=event_count, share=share)
+    except Unrateable as error:
+        raise InvalidInput(str(error), reason_code=error.reason_code) from error
+    return {
+        "charge_id": charge.charge_id,
+        "price_model": price.model,
+        "dimensions": dimensions,
+        "quantity": decimal_text(quantity),
+        "rated_quantity": decimal_text(cut_decimal(priced.rated_quantity)),
+        "unit": charge.unit,
+        "event_count": event_count,
+        "tiers": [row.to_dict() for row in tier_rows(price, priced)],
+        "bound": _bound(priced),
+        "amount": decimal_text(cut_decimal(priced.amount)),
+        "amount_minor": priced.amount_minor,
+        "currency": request.currency,
+        "rounding": request.rounding,
+    }
+
+
+def _bound(priced: Priced) -> str | None:
+    """Which bound decided the amount, if one did."""
+    if priced.bounded_amount == priced.model_amount:
+        return None
+    return "minimum" if priced.bounded_amount > priced.model_amount else "maximum"

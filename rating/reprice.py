@@ -1,0 +1,120 @@
+"""Prices a rated line again from the plan version it names: is the bill the menu?
+
+A line carries all it was computed from but for one thing, whether its licence meter is prorated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from ingest.errors import BrokenState
+from rating.money import minor_digits, minor_to_decimal, round_to_minor
+from rating.price_plan import Charge, PricePlan, SimplePrice
+from rating.reference import (
+    Priced,
+    Unrateable,
+    applicable_price,
+    cut,
+    cut_decimal,
+    price_quantity,
+    terms_of,
+)
+from rating.steps import MINIMUM_SPEND_KIND
+
+
+def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
+    """The line's amount minus what its plan version gives: 0, or the bill is not the menu.
+
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. The exact
+    amounts are compared first, then the rounded ones (in major units). Raises BrokenState when the
+    version has no such charge or no price for the line's quantity and dimensions.
+    """
+    if line["charge_kind"] == MINIMUM_SPEND_KIND:
+        return Decimal(0) if minimum_required(line, plan) is not None else Decimal(line["amount"])
+    charge = charge_of_line(line, plan)
+    price = price_of_line(line, charge)
+    if repriced(line, plan, charge, price) is not None:
+        return Decimal(0)
+    try:
+        now = _price(line, plan, charge, price, prorated=charge.kind in {"recurring", "licence"})
+    except Unrateable as error:
+        raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
+    exact = cut_decimal(Fraction(line["amount"]) - now.amount)
+    return exact or minor_to_decimal(line["amount_minor"] - now.amount_minor, plan.currency)
+
+
+def price_of_line(line: Mapping[str, Any], charge: Charge) -> SimplePrice:
+    """The price of the charge for the line's dimensions. Raises BrokenState when no cell matches."""
+    try:
+        return applicable_price(charge, dict(line["dimensions"]))
+    except Unrateable as error:
+        raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
+
+
+def charge_of_line(line: Mapping[str, Any], plan: PricePlan) -> Charge:
+    """The charge the line names. Raises BrokenState when the plan does not have it."""
+    for charge in plan.charges:
+        if charge.charge_id == line["charge_id"] and plan.plan_id == line["plan_id"]:
+            return charge
+    raise BrokenState(
+        f"a line of contract {line['contract_id']!r} names charge {line['charge_id']!r} of plan "
+        f"{line['plan_id']!r} version {line['plan_version']}, which that version does not have."
+    )
+
+
+def share_of(line: Mapping[str, Any]) -> Fraction:
+    """The part of its billing period that the line covers, in (0, 1]."""
+    return Fraction(line["days"], line["full_days"])
+
+
+def repriced(line: Mapping[str, Any], plan: PricePlan, charge: Charge, price: SimplePrice) -> Priced | None:
+    """The pricing that gives the line's amounts; None when there is none.
+
+    Usage of a plain meter is never prorated and a fee always is; a licence meter decides it, and
+    the line does not carry the meter, so for it both are tried.
+    """
+    wanted = (
+        Fraction(line["amount"]),
+        line["amount_minor"],
+        Fraction(line["rated_quantity"]),
+        [Fraction(amount) for amount in line["tier_amount"]],
+    )
+    kinds = {"recurring": (True,), "licence": (True, False)}.get(charge.kind, (False,))
+    for prorated in kinds:
+        try:
+            priced = _price(line, plan, charge, price, prorated=prorated)
+        except Unrateable:
+            continue
+        found = (priced.amount, priced.amount_minor, priced.rated_quantity, priced.tier_amounts())
+        if found == wanted:
+            return priced
+    return None
+
+
+def minimum_required(line: Mapping[str, Any], plan: PricePlan) -> Fraction | None:
+    """The minimum the line states, if the plan has it for the line's days; else None."""
+    quantity, required = Fraction(line["quantity"]), Fraction(line["rated_quantity"])
+    if plan.minimum_spend is None or required - quantity != Fraction(line["amount"]):
+        return None
+    digits = minor_digits(plan.currency)
+    exact = Fraction(plan.minimum_spend) * share_of(line)
+    minor = round_to_minor(exact, digits=digits, mode=plan.rounding) - quantity * 10**digits
+    return exact if cut(exact) == required and minor == line["amount_minor"] else None
+
+
+def _price(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    charge: Charge,
+    price: SimplePrice,
+    *,
+    prorated: bool,
+) -> Priced:
+    terms = terms_of(
+        charge, price, prorated=prorated, minor_digits=minor_digits(plan.currency), rounding=plan.rounding
+    )
+    return price_quantity(
+        terms, quantity=line["quantity"], event_count=line["event_count"], share=share_of(line)
+    )

@@ -1,0 +1,56 @@
+"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects.
+
+They match migration 0001. A plan or contract version is a row for ever; ``contracts`` and
+``contract_subjects`` hold the newest version of each contract as flat columns, which is what a
+billing run reads without parsing a single document. Dates are ISO text, so that they sort.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
+
+from ingest.ledger import LEDGER
+
+PRICE_PLAN_VERSIONS: Final = Table(
+    "price_plan_versions",
+    LEDGER,
+    Column("plan_id", String(128), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("effective_from", String(10), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("document_hash", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+CONTRACT_VERSIONS: Final = Table(
+    "contract_versions",
+    LEDGER,
+    Column("contract_id", String(128), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("document_hash", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+CONTRACTS: Final = Table(
+    "contracts",
+    LEDGER,
+    Column("contract_id", String(128), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("customer_id", String(128), nullable=False, index=True),
+    Column("plan_id", String(128), nullable=False, index=True),
+    Column("start_date", String(10), nullable=False),
+    Column("end_date", String(10), nullable=True),
+    Column("time_zone", String(64), nullable=False),
+    Column("cadence", String(16), nullable=False),
+    Column("anchor_date", String(10), nullable=False),
+)
+
+CONTRACT_SUBJECTS: Final = Table(
+    "contract_subjects",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("subject", String(512), primary_key=True, index=True),
+)

@@ -1,0 +1,53 @@
+"""Columns of 128-bit integers as ``uint64`` arrays of shape (rows, 2), low word first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.compiled import compiled
+from ingest.event import QUANTITY_TYPE
+from rating.wide import multiply_words, negate_128, subtract_128
+
+Pairs = NDArray[np.uint64]
+
+
+def decimal_column(pairs: Pairs) -> Any:
+    """The pairs as an Arrow decimal128(38, 12) array over the same memory."""
+    return pa.Array.from_buffers(QUANTITY_TYPE, len(pairs), [None, pa.py_buffer(np.ascontiguousarray(pairs))])
+
+
+def pairs_of_integers(numbers: NDArray[np.int64], *, scale: NDArray[np.int64] | int) -> Pairs:
+    """number x scale, exactly; scale is positive."""
+    pairs = np.empty((len(numbers), 2), np.uint64)
+    scales = np.broadcast_to(np.asarray(scale, np.int64), numbers.shape).astype(np.uint64)
+    _multiply(np.abs(numbers).astype(np.uint64), numbers < 0, scales, pairs)
+    return pairs
+
+
+def subtract_pairs(left: Pairs, right: Pairs) -> Pairs:
+    """left - right, row by row."""
+    pairs = np.empty_like(left)
+    _subtract(left, right, pairs)
+    return pairs
+
+
+@compiled
+def _multiply(magnitudes: Any, negative: Any, scales: Any, pairs: Any) -> None:
+    for row in range(len(magnitudes)):
+        low, high = multiply_words(magnitudes[row], scales[row])
+        if negative[row]:
+            low, high = negate_128(low, high)
+        pairs[row, 0] = low
+        pairs[row, 1] = high
+
+
+@compiled
+def _subtract(left: Any, right: Any, pairs: Any) -> None:
+    for row in range(len(left)):
+        low, high = subtract_128(left[row, 0], left[row, 1], right[row, 0], right[row, 1])
+        pairs[row, 0] = low
+        pairs[row, 1] = high

@@ -1,0 +1,60 @@
+"""Goal: the worked examples of docs/pricing.md are true, and the page speaks of everything there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from ingest.document import read_document
+from rating.batch import UNRATED_CODES
+from rating.price import price_request
+from rating.price_plan import Charge, Price, PricePlan
+from rating.steps import STEPS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
+EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
+LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?(?: (\w+)=(\w+))? = (-?[\d.]+)$")
+
+
+def examples() -> list[tuple[dict[str, Any], str]]:
+    return [
+        (read_document(charge), line)
+        for charge, lines in EXAMPLE.findall(PAGE)
+        for line in lines.strip().splitlines()
+    ]
+
+
+@pytest.mark.requirement("RAT-01")
+@pytest.mark.parametrize(("charge", "line"), examples())
+def test_every_example_comes_out_as_written(charge: dict[str, Any], line: str) -> None:
+    found = LINE.match(line)
+    assert found, f"not an example line: {line!r}"
+    quantity, events, days, full_days, name, value, expected = found.groups()
+    request = {
+        "charge": charge,
+        "currency": "EUR",
+        "quantity": quantity,
+        "event_count": int(events or 1),
+        "days": int(days or 1),
+        "full_days": int(full_days or 1),
+        "dimensions": {name: value} if name else {},
+    }
+    assert price_request(request)["billed"] == expected
+
+
+def test_the_page_has_an_example_of_every_model() -> None:
+    models = {get_args(model.model_fields["model"].annotation)[0] for model in get_args(get_args(Price)[0])}
+    assert {charge["price"]["model"] for charge, _ in examples()} == models
+
+
+def test_the_page_names_every_step_reason_and_setting() -> None:
+    for code in (*UNRATED_CODES.values(), "no_matching_cell"):
+        assert f"`{code}`" in PAGE
+    for name in ("unit_conversion", "free_units", "minimum_amount", "maximum_amount"):
+        assert name in Charge.model_fields
+        assert f"{name}:" in PAGE
+    assert {"minimum_spend", "rounding", "effective_from"} <= set(PricePlan.model_fields)
+    assert len(re.findall(r"^\d\. \*\*", PAGE, re.MULTILINE)) == len(STEPS)

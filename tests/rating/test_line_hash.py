@@ -1,0 +1,46 @@
+"""Goal: hashes of columns depend on the values of a row alone and tell rows apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rating.line_hash import hash_columns, hash_maps, hash_text, hash_texts
+
+
+def test_a_text_has_one_hash_whoever_computes_it() -> None:
+    assert [f"{half:016x}" for half in hash_text("contract-7")] == ["90d80f05173840e8", "c4d70042c27765a9"]
+
+
+@given(st.lists(st.text(max_size=40), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_kernel_and_plain_python_agree(texts: list[str]) -> None:
+    hashes = hash_texts(pa.array(texts, pa.string()))
+    assert [tuple(int(half) for half in row) for row in hashes] == [hash_text(text) for text in texts]
+    sliced = hash_texts(pa.array(["before", *texts], pa.string()).slice(1))
+    np.testing.assert_array_equal(sliced, hashes)
+
+
+@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2))
+@settings(max_examples=100, deadline=None)
+def test_different_rows_differ(rows: set[tuple[int, int]]) -> None:
+    columns = [np.array(column, np.uint64) for column in zip(*rows, strict=True)]
+    assert len({tuple(row) for row in hash_columns(columns).tolist()}) == len(rows)
+
+
+def test_maps_that_could_be_confused_differ() -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    rows = [
+        [],
+        [("a", "")],
+        [("", "a")],
+        [("a", "b")],
+        [("ab", "")],
+        [("a", "b"), ("c", "d")],
+        [("a", "bcd")],
+    ]
+    hashes = hash_maps(pa.array(rows, kind))
+    assert len({tuple(row) for row in hashes.tolist()}) == len(rows)
+    np.testing.assert_array_equal(hash_maps(pa.array([[("x", "y")], *rows], kind).slice(1)), hashes)

@@ -1,0 +1,343 @@
+"""Goal: every charge that is due gives exactly one line, in a fixed order, the same every time."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ingest.errors import BrokenState, InvalidInput
+from rating.compile import compile_price_book
+from rating.line_item import RATED_LINE_SCHEMA
+from rating.price_plan import PricePlan
+from rating.rate import RatedLines, rate_usage
+from tests.rating.plans import METERS, periods, plan, rows_of, usage, usage_charge, versions
+
+PER_CALL = {"model": "per_unit", "unit_price": "0.12"}
+FEE = {"charge_id": "fee", "name": "Fee", "kind": "recurring", "price": {"model": "flat", "amount": "31"}}
+SETUP = {
+    "charge_id": "setup",
+    "name": "Setup",
+    "kind": "one_time",
+    "price": {"model": "flat", "amount": "99.95"},
+}
+
+
+def rate(periods_table: pa.Table, usage_table: pa.Table, *plans: PricePlan, threads: int = 1) -> RatedLines:
+    book = compile_price_book(versions(*plans), METERS)
+    return rate_usage(
+        periods=periods_table, usage=usage_table, price_book=book, run_id="run-1", threads=threads
+    )
+
+
+def charged(rated: RatedLines) -> list[tuple[Any, ...]]:
+    return rows_of(rated.lines, ["period_start", "charge_id", "amount_minor"])
+
+
+def ids(rated: RatedLines) -> list[tuple[Any, ...]]:
+    return rows_of(rated.lines, ["charge_id", "amount_minor"])
+
+
+def test_one_usage_row_gives_one_line() -> None:
+    rated = rate(periods({}), usage((0, "calls", "250", 250)), plan(usage_charge("calls", PER_CALL)))
+    rated.lines.validate(full=True)
+    assert rated.lines.schema.equals(RATED_LINE_SCHEMA)
+    assert rated.unrated.num_rows == 0
+    (line,) = rated.lines.to_pylist()
+    del line["line_id"], line["input_hash"], line["period_start"], line["period_end"]
+    assert line == {
+        "run_id": "run-1",
+        "contract_id": "c",
+        "plan_id": "gold",
+        "plan_version": 1,
+        "charge_id": "calls",
+        "charge_kind": "usage",
+        "price_model": "per_unit",
+        "meter_id": "calls",
+        "unit": "call",
+        "billing_date": date(2026, 2, 1),
+        "days": 31,
+        "full_days": 31,
+        "dimensions": [],
+        "quantity": Decimal(250),
+        "rated_quantity": Decimal(250),
+        "event_count": 250,
+        "tier_number": [1],
+        "tier_units": [Decimal(250)],
+        "tier_amount": [Decimal(30)],
+        "amount": Decimal(30),
+        "amount_minor": 3000,
+        "currency": "EUR",
+    }
+
+
+@pytest.mark.requirement("RAT-02")
+def test_a_rate_card_prices_a_timesheet() -> None:
+    """Roles are cells of a matrix; every line shows hours x rate."""
+    price = {
+        "model": "matrix",
+        "dimensions": ["class"],
+        "cells": [
+            {"match": {"class": role}, "price": {"model": "per_unit", "unit_price": rate_}}
+            for role, rate_ in (("partner", "320"), ("senior", "180.50"), ("junior", "95"))
+        ],
+    }
+    rated = rate(
+        periods({}),
+        usage(
+            (0, "storage", "10.25", 3, {"class": "partner", "region": ""}),
+            (0, "storage", "37.25", 9, {"class": "senior", "region": ""}),
+            (0, "storage", "80", 12, {"class": "junior", "region": ""}),
+        ),
+        plan(usage_charge("storage", price)),
+    )
+    table = rows_of(rated.lines, ["quantity", "amount_minor"])
+    assert table == [(Decimal("10.25"), 328_000), (Decimal("37.25"), 672_363), (Decimal(80), 760_000)]
+    assert sum(row[1] for row in table) == 1_760_363
+
+
+@pytest.mark.requirement("RAT-06")
+@pytest.mark.requirement("CON-05")
+def test_usage_is_priced_by_the_version_in_force() -> None:
+    """The price changes on the 16th: the calendar splits the period, each half has its version."""
+    split = periods(
+        {"end": date(2026, 1, 16), "billing_date": date(2026, 2, 1), "full_days": 31},
+        {"start": date(2026, 1, 16), "plan_version": 2, "full_days": 31},
+    )
+    rated = rate(
+        split,
+        usage((0, "calls", "100"), (1, "calls", "100")),
+        plan(usage_charge("calls", PER_CALL)),
+        plan(
+            usage_charge("calls", {"model": "per_unit", "unit_price": "0.15"}),
+            effective_from="2026-01-16",
+        ),
+    )
+    assert rows_of(rated.lines, ["plan_version", "amount_minor"]) == [(1, 1200), (2, 1500)]
+
+
+def test_each_charge_falls_on_the_rows_of_its_timing() -> None:
+    charges = (
+        usage_charge("calls", PER_CALL),
+        {**FEE, "charge_id": "fee-before", "timing": "advance"},
+        {**FEE, "charge_id": "fee-after"},
+        {**SETUP, "timing": "advance"},
+        {**SETUP, "charge_id": "training", "timing": "arrears"},
+    )
+    rated = rate(
+        periods(
+            {"timing": "advance", "first": True},
+            {"timing": "arrears", "first": True},
+            {"timing": "advance", "start": date(2026, 2, 1), "end": date(2026, 3, 1)},
+            {"timing": "arrears", "start": date(2026, 2, 1), "end": date(2026, 3, 1)},
+        ),
+        usage((1, "calls", "10"), (3, "calls", "20")),
+        plan(*charges),
+    )
+    assert ids(rated) == [
+        ("fee-before", 3100),
+        ("setup", 9995),
+        ("calls", 120),
+        ("fee-after", 3100),
+        ("training", 9995),
+        ("fee-before", 3100),
+        ("calls", 240),
+        ("fee-after", 3100),
+    ]
+
+
+def test_a_partial_period_costs_its_days() -> None:
+    """17 of 31 days of 31.00; a fixed quantity of 3 at 31.00; a one-time fee stays whole."""
+    three = {**FEE, "charge_id": "three", "quantity": "3", "price": {"model": "per_unit", "unit_price": "31"}}
+    rated = rate(
+        periods({"start": date(2026, 1, 15), "full_days": 31, "first": True}),
+        usage(),
+        plan(FEE, three, SETUP),
+    )
+    assert ids(rated) == [("fee", 1700), ("three", 5100), ("setup", 9995)]
+
+
+def test_a_seat_price_is_for_a_whole_period_and_a_seat_day_is_not() -> None:
+    seats = {**usage_charge("seats", {"model": "per_unit", "unit_price": "31"}), "kind": "licence"}
+    days = {**usage_charge("seat_days", {"model": "per_unit", "unit_price": "1"}), "kind": "licence"}
+    half = periods({"start": date(2026, 1, 15), "full_days": 31})
+    rated = rate(half, usage((0, "seats", "10", 0), (0, "seat_days", "170", 0)), plan(seats, days))
+    assert ids(rated) == [("seats", 17_000), ("seat_days", 17_000)]
+
+
+def test_nothing_used_is_no_line_and_a_balance_of_zero_is_one() -> None:
+    rated = rate(
+        periods({}, {}),
+        usage((0, "calls", "0", 0), (1, "calls", "0", 2)),
+        plan(usage_charge("calls", {"model": "flat", "amount": "5"})),
+    )
+    assert rows_of(rated.lines, ["event_count", "amount_minor"]) == [(2, 500)]
+
+
+def test_usage_of_a_meter_without_a_charge_gives_no_line() -> None:
+    rated = rate(periods({}), usage((0, "hours", "5")), plan(usage_charge("calls", PER_CALL)))
+    assert (rated.lines.num_rows, rated.unrated.num_rows) == (0, 0)
+
+
+def test_two_charges_may_price_one_meter() -> None:
+    again = {**usage_charge("calls", {"model": "flat", "amount": "1"}), "charge_id": "service"}
+    rated = rate(periods({}), usage((0, "calls", "10")), plan(usage_charge("calls", PER_CALL), again))
+    assert ids(rated) == [("calls", 120), ("service", 100)]
+
+
+MATRIX = {
+    "model": "matrix",
+    "dimensions": ["region", "class"],
+    "cells": [
+        {"match": {"region": "eu", "class": "hot"}, "price": {"model": "per_unit", "unit_price": "3"}},
+        {"match": {"region": "eu"}, "price": {"model": "per_unit", "unit_price": "2"}},
+        {"match": {"class": ""}, "price": {"model": "per_unit", "unit_price": "7"}},
+    ],
+}
+STORED = usage(
+    (0, "storage", "1", 1, {"region": "eu", "class": "cold"}),
+    (0, "storage", "1", 1, {"region": "eu", "class": "hot"}),
+    (0, "storage", "1", 1, {"region": "us", "class": "hot"}),
+    (0, "storage", "1", 1, {"region": "us", "class": ""}),
+)
+
+
+def test_the_first_cell_that_matches_prices_and_the_rest_is_unrated() -> None:
+    rated = rate(periods({}), STORED, plan(usage_charge("storage", MATRIX)))
+    assert rows_of(rated.lines, ["dimensions", "amount_minor"]) == [
+        ([("region", "eu"), ("class", "cold")], 200),
+        ([("region", "eu"), ("class", "hot")], 300),
+        ([("region", "us"), ("class", "")], 700),
+    ]
+    assert rated.unrated.to_pylist() == [
+        {
+            "period_key": 0,
+            "contract_id": "c",
+            "charge_id": "storage",
+            "meter_id": "storage",
+            "dimensions": [("region", "us"), ("class", "hot")],
+            "quantity": Decimal(1),
+            "reason_code": "no_matching_cell",
+        }
+    ]
+
+
+def test_a_default_prices_what_no_cell_matches() -> None:
+    price = {**MATRIX, "default": {"model": "per_unit", "unit_price": "1"}}
+    rated = rate(periods({}), STORED, plan(usage_charge("storage", price)))
+    assert rated.lines["amount_minor"].to_pylist() == [200, 300, 100, 700]
+
+
+def test_a_credit_is_a_negative_line_or_unrated() -> None:
+    tiered = {"model": "volume", "tiers": [{"unit_price": "1"}]}
+    rated = rate(
+        periods({}),
+        usage((0, "calls", "-10"), (0, "hours", "-10")),
+        plan(usage_charge("calls", PER_CALL), usage_charge("hours", tiered)),
+    )
+    assert ids(rated) == [("calls", -120)]
+    assert rows_of(rated.unrated, ["charge_id", "reason_code", "quantity"]) == [
+        ("hours", "negative_quantity", Decimal(-10))
+    ]
+
+
+def test_a_minimum_spend_line_makes_up_the_difference() -> None:
+    spending = plan(usage_charge("calls", PER_CALL), FEE, minimum_spend="31")
+    rated = rate(
+        periods(
+            {},  # 12.00 of usage: 19.00 more
+            {},  # no usage at all: all of it
+            {},  # 36.00 of usage: none
+            {"start": date(2026, 1, 15), "full_days": 31},  # 17 days: 17.00, 12.00 reached
+            {"timing": "advance"},
+        ),
+        usage((0, "calls", "100"), (2, "calls", "300"), (3, "calls", "100")),
+        spending,
+    )
+    assert ids(rated) == [
+        ("calls", 1200), ("fee", 3100), ("minimum-spend", 1900),
+        ("fee", 3100), ("minimum-spend", 3100),
+        ("calls", 3600), ("fee", 3100),
+        ("calls", 1200), ("fee", 1700), ("minimum-spend", 500),
+    ]  # fmt: skip
+    line = rated.lines.slice(2, 1).to_pylist()[0]
+    assert (line["charge_kind"], line["quantity"], line["rated_quantity"], line["amount"], line["unit"]) == (
+        "minimum_spend", Decimal(12), Decimal(31), Decimal(19), "EUR",
+    )  # fmt: skip
+    assert line["tier_number"] == []
+
+
+def test_lines_are_sorted_by_period_charge_and_dimensions() -> None:
+    both = plan(usage_charge("hours", PER_CALL), FEE, usage_charge("calls", PER_CALL))
+    table = usage((0, "calls", "1"), (0, "hours", "2"), (1, "calls", "3"), (1, "hours", "4"))
+    assert ids(rate(periods({}, {}), table, both)) == [
+        ("hours", 24), ("fee", 3100), ("calls", 12), ("hours", 48), ("fee", 3100), ("calls", 36),
+    ]  # fmt: skip
+
+
+def many(count: int) -> tuple[pa.Table, pa.Table, PricePlan]:
+    rng = np.random.default_rng(7)
+    rows = [
+        (key, meter, str(rng.integers(0, 10**6)), int(rng.integers(1, 9)))
+        for key in range(count)
+        for meter in ("calls", "hours")
+    ]
+    table = periods(*({"contract_id": f"c{key}"} for key in range(count)))
+    tiers = {"model": "graduated", "tiers": [{"up_to": "1000", "unit_price": "0.1"}, {"unit_price": "0.07"}]}
+    return table, usage(*rows), plan(usage_charge("calls", tiers), usage_charge("hours", PER_CALL), FEE)
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_threads() -> None:
+    table, used, gold = many(9000)
+    one, two = (rate(table, used, gold, threads=threads).lines for threads in (1, 2))
+    assert one.equals(two)
+
+
+def test_ids_and_hashes_do_not_depend_on_the_batch_or_the_row_order() -> None:
+    table, used, gold = many(50)
+    whole = {row["line_id"]: row for row in rate(table, used, gold).lines.to_pylist()}
+    assert len(whole) == 150
+    turned = used.take(list(reversed(range(used.num_rows))))
+    assert {row["line_id"]: row for row in rate(table, turned, gold).lines.to_pylist()} == whole
+    alone = rate(periods({"contract_id": "c7"}), usage((0, "calls", "5")), gold).lines.to_pylist()
+    same = next(row for row in whole.values() if row["contract_id"] == "c7" and row["charge_id"] == "calls")
+    assert alone[0]["line_id"] == same["line_id"]
+    assert alone[0]["input_hash"] != same["input_hash"]
+    assert alone[1] == next(
+        row for row in whole.values() if row["contract_id"] == "c7" and row["charge_id"] == "fee"
+    )
+
+
+def test_line_ids_stay_what_they_are() -> None:
+    """Ids are stored for ever: a change of the hash would bill every open line a second time."""
+    rated = rate(periods({}), usage((0, "calls", "250", 250)), plan(usage_charge("calls", PER_CALL)))
+    (line,) = rated.lines.to_pylist()
+    assert line["line_id"].hex() == "cb096f05555574adef599bae1e4d642e"
+    assert line["input_hash"].hex() == "38d4b29567719d8c62c1169e463a7e3f"
+
+
+def test_no_periods_give_no_lines() -> None:
+    rated = rate(periods(), usage(), plan(FEE))
+    assert (rated.lines.num_rows, rated.unrated.num_rows) == (0, 0)
+    assert rated.lines.schema.equals(RATED_LINE_SCHEMA)
+
+
+def test_a_period_on_an_unknown_version_stops_the_run() -> None:
+    with pytest.raises(BrokenState, match="version 2 of price plan 'gold'"):
+        rate(periods({"plan_version": 2}), usage(), plan(FEE))
+
+
+def test_usage_of_an_unknown_period_stops_the_run() -> None:
+    with pytest.raises(BrokenState, match="there are 1 periods"):
+        rate(periods({}), usage((1, "calls", "5")), plan(usage_charge("calls", PER_CALL)))
+
+
+def test_tables_of_another_shape_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="usage table has the columns"):
+        rate(periods({}), usage().drop_columns(["quantity"]), plan(FEE))
+    with pytest.raises(InvalidInput, match="1 <= days <= full_days"):
+        rate(periods({"full_days": 5}), usage(), plan(FEE))
