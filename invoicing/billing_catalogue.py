@@ -1,0 +1,80 @@
+"""Everything a billing run reads from the ledger before it starts, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, func, select
+
+from ingest.meter import Meter
+from ingest.meter_store import list_meters
+from invoicing.bulk import select_by_ids
+from invoicing.tables import SETTLED_BILLING_DATES
+from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
+from rating.compile import PriceBook, compile_price_book
+from rating.plan_version import PlanVersion
+from rating.tables import CONTRACT_VERSIONS, CONTRACTS
+
+
+@dataclass(frozen=True, slots=True)
+class BillingCatalogue:
+    """contracts: sorted by id, so that every run walks them in the same order. meters: those a plan
+    prices. settled: (contract_id, billing_date) the last settled date of each contract."""
+
+    contracts: pa.Table
+    subjects: pa.Table
+    settled: pa.Table
+    plan_versions: Sequence[PlanVersion]
+    meters: Sequence[Meter]
+    price_book: PriceBook
+
+
+def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
+    """Read the catalogue, all contracts or those named (unknown ids are left out)."""
+    plan_versions = load_plan_versions(ledger)
+    meters = {meter.meter_id: meter for meter in list_meters(ledger)}
+    priced = {charge.meter_id for entry in plan_versions for charge in entry.plan.charges}
+    # A database sorts text by its own rules; by code point it is the same everywhere.
+    return BillingCatalogue(
+        contracts=load_contracts(ledger, contract_ids).sort_by("contract_id"),
+        subjects=load_contract_subjects(ledger, contract_ids),
+        settled=_load_last_settled(ledger, contract_ids),
+        plan_versions=plan_versions,
+        meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
+        price_book=compile_price_book(plan_versions, meters),
+    )
+
+
+def load_terms(connection: Connection, contract_ids: Sequence[str]) -> dict[str, str]:
+    """The terms of each contract in force, as canonical JSON text."""
+    in_force = CONTRACTS.join(
+        CONTRACT_VERSIONS,
+        (CONTRACTS.c.contract_id == CONTRACT_VERSIONS.c.contract_id)
+        & (CONTRACTS.c.version == CONTRACT_VERSIONS.c.version),
+    )
+    statement = select(CONTRACTS.c.contract_id, CONTRACT_VERSIONS.c.document).select_from(in_force)
+    rows = select_by_ids(connection, statement, CONTRACTS.c.contract_id, contract_ids)
+    return {
+        row[0]: orjson.dumps(orjson.loads(row[1])["terms"], option=orjson.OPT_SORT_KEYS).decode()
+        for row in rows
+    }
+
+
+def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
+    dates = SETTLED_BILLING_DATES
+    statement = select(dates.c.contract_id, func.max(dates.c.billing_date)).group_by(dates.c.contract_id)
+    with ledger.connect() as connection:
+        if contract_ids is None:
+            rows = [tuple(row) for row in connection.execute(statement)]
+        else:
+            found = select_by_ids(connection, statement, dates.c.contract_id, list(contract_ids))
+            rows = [tuple(row) for row in found]
+    return pa.table(
+        {
+            "contract_id": pa.array([row[0] for row in rows], pa.string()),
+            "billing_date": pa.array([row[1] for row in rows], pa.string()),
+        }
+    )

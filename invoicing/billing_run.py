@@ -1,0 +1,269 @@
+"""The story of a billing run, top to bottom: find due, roll up, rate, hold, draft, issue, add up.
+
+A run may be killed at any point and simply run again. Rated lines are keyed by what they are for,
+so writing them again changes nothing; invoices, their numbers and the settlement of their billing
+dates are one ledger transaction a chunk; a settled date is not due any more.
+
+The same catalogue, contracts, usage and as-of date give the same invoices, byte for byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from ingest.clickhouse import EventStore
+from ingest.document import canonical_json
+from ingest.errors import InvalidInput
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.customer_store import load_customer_texts
+from invoicing.draft import DraftContext, draft_invoices
+from invoicing.due import due_service_periods, without_plan
+from invoicing.hold import (
+    Held,
+    Key,
+    hold_by_amount,
+    hold_changed_dates,
+    hold_in_order,
+    hold_unknown_customers,
+    hold_unrated,
+    hold_unusable,
+    hold_without_plan,
+)
+from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.lock import billing_lock
+from invoicing.number import refuse_earlier_issue_date, series_of
+from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
+from invoicing.report import BillingReport, check_accounted_for
+from invoicing.run_blocks import (
+    billing_dates,
+    blocks_of_contracts,
+    chunks_of_contracts,
+    content_token,
+    dates_without,
+    lines_without,
+)
+from invoicing.run_record import (
+    FAILED,
+    FINISHED,
+    begin_run,
+    count_settled,
+    end_run,
+    invoiced_totals,
+    manifest_hash,
+)
+from invoicing.run_tally import Tally
+from invoicing.settings import BillingSettings
+from rating.store import write_rated_lines
+
+__all__ = ["BillingReport", "BillingSettings", "PricedPeriods", "price_periods", "run_billing"]
+
+_EARTH_AHEAD = timedelta(hours=14)
+"""The time zone furthest ahead of UTC: no place on earth has a later date."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    run_id: str
+    as_of: date
+    event_store: EventStore
+    ledger: Engine
+    settings: BillingSettings
+    catalogue: BillingCatalogue
+    stages: Stages
+
+
+def run_billing(
+    *,
+    run_id: str | None,
+    as_of: date,
+    event_store: EventStore,
+    ledger: Engine,
+    now: datetime,
+    settings: BillingSettings,
+    progress: Progress,
+) -> BillingReport:
+    """Bill every contract for every billing date up to ``as_of`` that is not settled yet.
+
+    run_id: names the run; an id that was used before for the same date goes on with that run. None:
+    takes up the interrupted run of that date, or names a new one. now: days that have not begun in
+    a contract's own time zone are not due. The issue date of all invoices is ``as_of``.
+
+    Raises InvalidInput for a date in the future, Conflict when another run is at work or ``as_of``
+    lies before the last issued invoice's date, BrokenState when sums disagree.
+    """
+    if as_of > (now + _EARTH_AHEAD).date():
+        raise InvalidInput(
+            f"billing as of {as_of} was asked for on {now.date()}; the usage of days to come is not known. "
+            "Bill as of today or earlier, or preview the contract.",
+            reason_code="as_of_in_the_future",
+        )
+    started = time.perf_counter()
+    with billing_lock(ledger):
+        _refuse_earlier_date(ledger, settings, as_of)
+        run_id = begin_run(ledger, run_id=run_id, as_of=as_of, now=now)
+        try:
+            report = _bill(run_id, as_of, event_store, ledger, now, settings, Stages(progress))
+        except BaseException:
+            ended = now + timedelta(seconds=time.perf_counter() - started)
+            end_run(ledger, run_id=run_id, state=FAILED, now=ended, report=None)
+            raise
+        ended = now + timedelta(seconds=time.perf_counter() - started)
+        end_run(ledger, run_id=run_id, state=FINISHED, now=ended, report=report.to_dict())
+    return report
+
+
+def _bill(
+    run_id: str,
+    as_of: date,
+    event_store: EventStore,
+    ledger: Engine,
+    now: datetime,
+    settings: BillingSettings,
+    stages: Stages,
+) -> BillingReport:
+    with stages.stage("find due"):
+        catalogue = load_billing_catalogue(ledger)
+        periods = due_service_periods(
+            contracts=catalogue.contracts,
+            plan_versions=catalogue.plan_versions,
+            settled=catalogue.settled,
+            as_of=as_of,
+            now=now,
+        )
+        with ledger.connect() as connection:
+            settled_before = count_settled(connection, as_of=as_of)
+            totals_before = invoiced_totals(connection, run_id)
+    stages.count("find due", periods.num_rows, total=periods.num_rows)
+    run = _Run(run_id, as_of, event_store, ledger, settings, catalogue, stages)
+    tally = Tally()
+    unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
+    tally.due, tally.held = len(unpriced), list(unpriced)
+    for block in blocks_of_contracts(periods, settings.pricing_contracts):
+        _bill_block(run, block, tally, all_periods=periods.num_rows)
+    with stages.stage("add up"), ledger.connect() as connection:
+        tally.check(stored=invoiced_totals(connection, run_id), before=totals_before)
+        manifest = manifest_hash(connection, as_of=as_of)
+    report = BillingReport(
+        run_id=run_id,
+        as_of=as_of,
+        due=tally.due,
+        invoiced=tally.invoiced,
+        issued=tally.invoiced if settings.issue else 0,
+        nothing_due=tally.nothing_due,
+        already_settled=settled_before,
+        lines=tally.lines,
+        totals_minor=dict(sorted(tally.totals_minor.items())),
+        held=tuple(tally.held),
+        manifest_hash=manifest,
+        stage_seconds=stages.seconds,
+    )
+    check_accounted_for(report)
+    return report
+
+
+def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
+    """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
+    catalogue, stages = run.catalogue, run.stages
+    ids = pc.unique(periods["contract_id"])
+    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
+    subjects = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
+    priced = price_periods(
+        event_store=run.event_store,
+        periods=periods,
+        subjects=subjects,
+        meters=catalogue.meters,
+        price_book=catalogue.price_book,
+        run_id=run.run_id,
+        stages=stages,
+    )
+    stages.count("roll up and rate", periods.num_rows, total=all_periods)
+    with stages.stage("hold"):
+        dates = billing_dates(periods)
+        customers = _customer_texts(run, contracts)
+        held = _held(run, periods, contracts, priced, dates, customers)
+        lines = lines_without(priced.lines, held)
+    with stages.stage("write rated lines"):
+        write_rated_lines(run.event_store, lines, token=content_token(run.run_id, lines))
+    tally.due += len(dates)
+    tally.held += held
+    open_dates = dates_without(dates, held)
+    by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
+    for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
+        with stages.stage("draft"):
+            drafts = draft_invoices(lines=chunk_lines, context=_context(run, chunk_dates, by_id, customers))
+        invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
+        nothing_due = [key for key in chunk_dates if key not in invoiced]
+        with stages.stage("issue"):
+            write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=_policy(run))
+        stages.count("issue", len(chunk_dates), total=len(open_dates))
+        tally.add(drafts, nothing_due)
+
+
+def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:
+    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end."""
+    if settings.issue:
+        with ledger.connect() as connection:
+            series = series_of(prefix=settings.series, issue_date=as_of)
+            refuse_earlier_issue_date(connection, series=series, issue_date=as_of)
+
+
+def _customer_texts(run: _Run, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
+    with run.ledger.connect() as connection:
+        return load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
+
+
+def _held(
+    run: _Run,
+    periods: pa.Table,
+    contracts: pa.Table,
+    priced: PricedPeriods,
+    dates: Sequence[Key],
+    customers: Mapping[str, tuple[int, str]],
+) -> list[Held]:
+    owners = dict(
+        zip(contracts["contract_id"].to_pylist(), contracts["customer_id"].to_pylist(), strict=True)
+    )
+    return hold_in_order(
+        dates,
+        [
+            *hold_unknown_customers(dates, customer_of=owners, known=customers),
+            *hold_changed_dates(periods, settled=run.catalogue.settled),
+            *hold_unusable(priced.unusable, periods=periods, plan_versions=run.catalogue.plan_versions),
+            *hold_unrated(priced.unrated, periods=periods),
+            *hold_by_amount(priced.lines),
+        ],
+    )
+
+
+def _context(
+    run: _Run,
+    dates: Sequence[Key],
+    contracts: Mapping[str, Mapping[str, object]],
+    customers: Mapping[str, tuple[int, str]],
+) -> DraftContext:
+    ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
+    with run.ledger.connect() as connection:
+        terms = load_terms(connection, ids)
+    seller = run.settings.seller
+    return DraftContext(
+        contracts={contract_id: contracts[contract_id] for contract_id in ids},
+        customers=customers,
+        terms=terms,
+        seller="null" if seller is None else canonical_json(seller),
+        plan_versions=run.catalogue.plan_versions,
+    )
+
+
+def _policy(run: _Run) -> IssuePolicy:
+    return IssuePolicy(
+        series_prefix=run.settings.series,
+        issue_date=run.as_of if run.settings.issue else None,
+        run_id=run.run_id,
+    )

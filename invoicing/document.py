@@ -1,0 +1,205 @@
+"""An invoice as a PDF on A4, typeset by typst: the same invoice is the same bytes.
+
+Everything printed is made into text here; the template only places it. Only fonts that come with
+typst are used and the file's date is the invoice's, so the bytes depend on neither machine nor
+time of day. Amounts are net: no tax is computed and the page says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+import typst
+from babel import Locale
+
+from ingest.document import plain
+from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
+
+TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
+PNG_DOTS_PER_INCH: Final = 110
+_LONGEST_WORD: Final = 20
+"""A longer word may be broken anywhere, so that no key or id runs over its neighbour."""
+_ZERO_WIDTH_SPACE: Final = "\u200b"
+_TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
+# Not strftime: its month names follow the machine's language.
+_MONTHS_IN_FULL: Final = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_MONTHS: Final = [name[:3] for name in _MONTHS_IN_FULL]
+
+
+class InvoicePrinter:
+    """Typesets invoices. May be shared by threads: each gets a compiler of its own, because one
+    compiler used by two threads raises."""
+
+    def __init__(self, template: Path = TEMPLATE) -> None:
+        self._source = template.read_bytes()
+        self._per_thread = threading.local()
+
+    def pdf(self, invoice: Invoice) -> bytes:
+        """The whole document."""
+        return b"".join(self._compile(invoice, "pdf"))
+
+    def png_pages(self, invoice: Invoice) -> list[bytes]:
+        """One picture a page, to look at."""
+        return self._compile(invoice, "png")
+
+    def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"]) -> list[bytes]:
+        compiler = getattr(self._per_thread, "compiler", None)
+        if compiler is None:
+            compiler = typst.Compiler(ignore_system_fonts=True)
+            self._per_thread.compiler = compiler
+        dated = invoice.issue_date or invoice.billing_date
+        output = compiler.compile(
+            self._source,
+            format=kind,
+            ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
+            sys_inputs={"invoice": orjson.dumps(printed(invoice)).decode()},
+            timestamp=datetime.combine(dated, time(), tzinfo=UTC),
+        )
+        pages = output if isinstance(output, list) else [output]
+        return [page for page in pages if page is not None]
+
+
+def printed(invoice: Invoice) -> dict[str, Any]:
+    """Every text on the page, by its place in the template."""
+    customer, seller = invoice.customer, invoice.seller or {}
+    number = invoice.number or f"{invoice.invoice_id[:12]} (no number yet)"
+    return {
+        "title": "Invoice" if invoice.number else "Draft invoice",
+        "number": number,
+        "seller_name": seller.get("name", ""),
+        "seller_lines": _party_lines(seller),
+        "customer_name": _breakable(customer.get("legal_name") or customer["name"]),
+        "customer_lines": _party_lines(customer),
+        "facts": [{"label": label, "value": _breakable(value)} for label, value in _facts(invoice) if value],
+        "amount_head": f"Amount {invoice.currency}",
+        "lines": [_line(line, invoice.minor_digits) for line in invoice.lines],
+        "total": f"{_money(invoice.total_minor, invoice.minor_digits)} {invoice.currency}",
+        "tax_note": "Amounts exclude tax.",
+        "notes": _notes(invoice),
+        "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
+    }
+
+
+def _facts(invoice: Invoice) -> list[tuple[str, str]]:
+    return [
+        ("Issue date", "not issued" if invoice.issue_date is None else _day(invoice.issue_date)),
+        ("Due date", "" if invoice.due_date is None else _day(invoice.due_date)),
+        ("Period of service", _period(invoice.period_start, invoice.period_end)),
+        ("Contract", str(invoice.contract["contract_id"])),
+        ("Customer", str(invoice.customer["customer_id"])),
+        ("Purchase order", str(invoice.terms.get("purchase_order", ""))),
+    ]
+
+
+def _notes(invoice: Invoice) -> list[str]:
+    terms, seller = invoice.terms, invoice.seller or {}
+    days = terms["payment_days"]
+    when = f", that is by {_day(invoice.due_date)}" if invoice.due_date else ""
+    notes = [f"Payable within {days} days of the issue date{when}."]
+    if terms.get("payment_methods"):
+        notes.append(f"Payment by {' or '.join(terms['payment_methods'])}.")
+    if seller.get("bank_account"):
+        notes.append(f"Account: {seller['bank_account']}")
+    if terms.get("late_payment"):
+        notes.append(f"Late payment: {terms['late_payment']}")
+    return notes
+
+
+def _party_lines(party: Mapping[str, Any]) -> list[str]:
+    tax_id = party.get("tax_id", "")
+    country = party.get("country", "")
+    country = Locale("en").territories.get(country, country)
+    lines = [*party.get("address_lines", ()), country, party.get("email", "")]
+    return [_breakable(line) for line in [*lines, f"Tax ID {tax_id}" if tax_id else ""] if line]
+
+
+def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
+    shown = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    tiered = line.price_model in _TIERED_MODELS or any(
+        tier.up_to is not None or tier.above for tier in line.tiers
+    )
+    return {
+        "description": _breakable(line.description),
+        "detail": _breakable(" · ".join([_period(line.period_start, line.period_end), *shown])),
+        "quantity": _number(line.quantity) if line.meter_id or line.quantity != 1 else "",
+        "unit": _breakable(line.unit) if line.meter_id else "",
+        "price": "" if tiered else _breakable(line.price_text),
+        "amount": _money(line.amount_minor, digits),
+        "tiers": [_tier(tier, digits) for tier in line.tiers] if tiered else [],
+    }
+
+
+def _tier(tier: InvoiceTier, digits: int) -> dict[str, str]:
+    upper = "and more" if tier.up_to is None else f"to {_number(tier.up_to)}"
+    prices = []
+    if tier.unit_price is not None:
+        prices.append(f"at {_number(tier.unit_price)}")
+    if tier.flat_amount is not None:
+        prices.append(f"+ {_number(tier.flat_amount)}" if prices else _number(tier.flat_amount))
+    return {
+        "label": f"Tier {tier.number}: over {_number(tier.above)} {upper}",
+        "units": _number(tier.units),
+        "price": " ".join(prices),
+        "amount": _exact_money(tier.amount, digits),
+    }
+
+
+def _number(number: Decimal) -> str:
+    """``1,234.5``: grouped, without trailing zeros."""
+    return f"{plain(number):,f}"
+
+
+def _money(amount_minor: int, digits: int) -> str:
+    return f"{Decimal(amount_minor).scaleb(-digits):,.{digits}f}"
+
+
+def _exact_money(amount: Decimal, digits: int) -> str:
+    """All digits there are, at least those of the currency: ``10.00``, ``15.4551``."""
+    text = _number(amount)
+    fraction = len(text.partition(".")[2])
+    point = "" if fraction or not digits else "."
+    return text + point + "0" * max(digits - fraction, 0)
+
+
+def _breakable(words: str) -> str:
+    pieces = []
+    for word in words.split(" "):
+        parts = [word[place : place + _LONGEST_WORD] for place in range(0, len(word), _LONGEST_WORD)]
+        pieces.append(_ZERO_WIDTH_SPACE.join(parts))
+    return " ".join(pieces)
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {_MONTHS_IN_FULL[day.month - 1]} {day.year}"
+
+
+def _period(start: date, end: date) -> str:
+    """First and last day, both covered, as people write it."""
+    last = end - timedelta(days=1)
+    if start >= last:
+        return _short(start)
+    first = _short(start) if start.year != last.year else _short(start).rpartition(" ")[0]
+    return f"{first} \N{EN DASH} {_short(last)}"
+
+
+def _short(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"

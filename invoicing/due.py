@@ -1,0 +1,211 @@
+"""What is due: the service periods a billing run has to price. Pure, whole tables at a time.
+
+A contract's billing dates D are its start, every boundary of its cadence inside it, and its end.
+On D the ``arrears`` row covers [date before D, D): what was used, known only now. The ``advance``
+row covers [D, next date): what is paid before it is had. So a monthly contract from 15 January
+billed in advance is billed on 15 January for 15 January to 14 February; in arrears it is billed
+for the same days on 15 February.
+
+Billing keeps its order: what lies before a contract's last settled billing date is done with.
+
+Dates are int64 days since 1970 in here, see ``contract_dates.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest.event import TIMESTAMP
+from invoicing.contract_dates import (
+    ContractDates,
+    Days,
+    as_dates,
+    flat,
+    read_contract_dates,
+    word_numbers,
+)
+from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
+from rating.plan_version import PlanVersion
+from rating.service_period import SERVICE_PERIOD_SCHEMA
+from rollup.period import local_midnights_micros
+from rollup.schema import CALENDAR_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Service periods as arrays: whole ones first, cut at plan versions later."""
+
+    contract: NDArray[np.int64]
+    billing_date: Days
+    arrears: NDArray[np.bool_]
+    start: Days
+    end: Days
+    full_days: Days
+    version: NDArray[np.int64]
+
+    def take(self, places: NDArray[Any]) -> _Rows:
+        return _Rows(*(getattr(self, name)[places] for name in self.__slots__))
+
+
+def due_service_periods(
+    *,
+    contracts: pa.Table,
+    plan_versions: Sequence[PlanVersion],
+    settled: pa.Table,
+    as_of: date,
+    now: datetime | None = None,
+) -> pa.Table:
+    """The rows due on ``as_of``, as SERVICE_PERIOD_SCHEMA, by contract, billing date and time.
+
+    contracts: as ``load_contracts`` gives them. settled: (contract_id, billing_date); only the
+        latest date of a contract counts. Both dates may be date32 or ISO text.
+    as_of: billing dates up to and including this local date are due.
+    now: when given, only days that have begun in the contract's own time zone are: with it a
+        billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
+
+    Left out: contracts without a plan version in force on their first day (``without_plan`` names
+    them) and rows on which no charge of the plan version can fall.
+    """
+    schedule = compile_plan_schedule(plan_versions)
+    dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
+    contracts = contracts.filter(pc.invert(dropped))
+    terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
+    rows = _split_at_versions(_due_rows(terms), terms, schedule)
+    rows = rows.take(np.flatnonzero(schedule.charges(rows.version, arrears=rows.arrears)))
+    order = np.lexsort((rows.start, ~rows.arrears, rows.billing_date, rows.contract))
+    return _periods_table(rows.take(order), terms, contracts, schedule)
+
+
+def without_plan(contracts: pa.Table, plan_versions: Sequence[PlanVersion]) -> pa.Table:
+    """Contracts no price covers on their first day: (contract_id, plan_id, start_date)."""
+    earliest: dict[str, date] = {}
+    for entry in plan_versions:
+        known = earliest.get(entry.plan.plan_id, entry.plan.effective_from)
+        earliest[entry.plan.plan_id] = min(known, entry.plan.effective_from)
+    words = contracts["plan_id"].combine_chunks().dictionary_encode()
+    firsts = [earliest.get(plan, date.max) for plan in words.dictionary.to_pylist()]
+    first = pa.array(firsts, pa.date32()).take(words.indices)
+    chosen = contracts.filter(pc.greater(first, as_dates(contracts["start_date"])))
+    return chosen.select(["contract_id", "plan_id", "start_date"])
+
+
+def calendar_of(*, periods: pa.Table, contract_subjects: pa.Table) -> pa.Table:
+    """Which subject's usage counts towards which arrears row, as CALENDAR_SCHEMA.
+
+    contract_subjects: (contract_id, subject). Contracts without subjects have no rows.
+    """
+    arrears = periods.filter(pc.equal(pc.cast(periods["timing"], pa.string()), ARREARS))
+    joined = (
+        arrears.select(["period_key", "contract_id", "period_start", "period_end"])
+        .join(contract_subjects.select(["contract_id", "subject"]), keys="contract_id", join_type="inner")
+        .sort_by([("period_key", "ascending"), ("subject", "ascending")])
+    )
+    return joined.select(CALENDAR_SCHEMA.names).cast(CALENDAR_SCHEMA)
+
+
+def _due_rows(terms: ContractDates) -> _Rows:
+    """Every unsettled billing date up to the last day, with its arrears and its advance period."""
+    parts = [
+        _due_rows_of_phase(terms, np.flatnonzero(terms.phase == number), boundaries)
+        for number, boundaries in enumerate(terms.boundaries)
+    ]
+    if not parts:
+        nothing = np.zeros(0, np.int64)
+        return _Rows(nothing, nothing, nothing.astype(bool), nothing, nothing, nothing, nothing)
+    return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
+
+
+def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundaries: Days) -> _Rows:
+    start, end, last_day = terms.start[members], terms.end[members], terms.last_day[members]
+    # Billing date number 0 is the start, 1 .. inside the boundaries strictly inside, then the end.
+    first_inside = np.searchsorted(boundaries, start, "right")
+    reach = np.minimum(end - 1, last_day)
+    inside = np.maximum(np.searchsorted(boundaries, reach, "right") - first_inside, 0)
+    ended = (end <= last_day).astype(np.int64)
+    dates = np.where(start <= last_day, 1 + inside + ended, 0)
+    owner = np.repeat(np.arange(members.size), dates)
+    number = np.arange(owner.size) - np.repeat(np.cumsum(dates) - dates, dates)
+
+    def date_number(which: NDArray[np.int64]) -> Days:
+        place = np.clip(first_inside[owner] + which - 1, 0, boundaries.size - 1)
+        day = np.minimum(boundaries[place], end[owner])
+        return np.where(which <= 0, start[owner], day)
+
+    here, before, after = date_number(number), date_number(number - 1), date_number(number + 1)
+    open_date = here > terms.settled[members][owner]
+    arrears = open_date & (here > start[owner])
+    advance = open_date & (here < end[owner])
+    period_start = np.concatenate([before[arrears], here[advance]])
+    holding = np.searchsorted(boundaries, period_start, "right") - 1
+    return _Rows(
+        contract=np.concatenate([members[owner[arrears]], members[owner[advance]]]),
+        billing_date=np.concatenate([here[arrears], here[advance]]),
+        arrears=np.repeat([True, False], [int(arrears.sum()), int(advance.sum())]),
+        start=period_start,
+        end=np.concatenate([here[arrears], after[advance]]),
+        full_days=boundaries[holding + 1] - boundaries[holding],
+        version=np.zeros(period_start.size, np.int64),
+    )
+
+
+def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule) -> _Rows:
+    """One row a plan version: cut where a version takes effect strictly inside the period."""
+    plan = terms.plan[rows.contract]
+    first = schedule.in_force(plan, rows.start)
+    past_last = schedule.in_force(plan, rows.end - 1) + 1
+    parts = past_last - first
+    split = rows.take(np.repeat(np.arange(parts.size), parts))
+    version = (
+        np.repeat(first, parts) + np.arange(split.start.size) - np.repeat(np.cumsum(parts) - parts, parts)
+    )
+    ends_here = version + 1 == np.repeat(past_last, parts)
+    following = schedule.effective[np.minimum(version + 1, schedule.effective.size - 1)]
+    return _Rows(
+        contract=split.contract,
+        billing_date=split.billing_date,
+        arrears=split.arrears,
+        start=np.maximum(split.start, schedule.effective[version]) if version.size else split.start,
+        end=np.where(ends_here, split.end, following) if version.size else split.end,
+        full_days=split.full_days,
+        version=version,
+    )
+
+
+def _periods_table(
+    rows: _Rows, terms: ContractDates, contracts: pa.Table, schedule: PlanSchedule
+) -> pa.Table:
+    zones = contracts["time_zone"].combine_chunks().dictionary_encode()
+    zone = word_numbers(zones)[rows.contract]
+    start, end = np.zeros(zone.size, np.int64), np.zeros(zone.size, np.int64)
+    for number, name in enumerate(zones.dictionary.to_pylist()):
+        members = np.flatnonzero(zone == number)
+        start[members] = local_midnights_micros(rows.start[members].astype("datetime64[D]"), name)
+        end[members] = local_midnights_micros(rows.end[members].astype("datetime64[D]"), name)
+    plans = contracts["plan_id"].combine_chunks().dictionary_encode()
+    timing = pa.DictionaryArray.from_arrays(
+        pa.array((~rows.arrears).astype(np.int32)), pa.array([ARREARS, ADVANCE])
+    )
+    columns = [
+        pa.array(np.arange(zone.size, dtype=np.uint32)),
+        contracts["contract_id"].combine_chunks().take(pa.array(rows.contract)),
+        pa.DictionaryArray.from_arrays(
+            pa.array(word_numbers(plans)[rows.contract].astype(np.int32)), plans.dictionary.cast(pa.string())
+        ),
+        pa.array(schedule.version[rows.version].astype(np.uint32)),
+        timing,
+        pa.array(rows.billing_date.astype(np.int32)).cast(pa.date32()),
+        pa.array(start).cast(TIMESTAMP),
+        pa.array(end).cast(TIMESTAMP),
+        pa.array((rows.end - rows.start).astype(np.int32)),
+        pa.array(rows.full_days.astype(np.int32)),
+        pa.array(rows.start == terms.start[rows.contract]),
+    ]
+    return pa.Table.from_arrays(columns, schema=SERVICE_PERIOD_SCHEMA)

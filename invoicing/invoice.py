@@ -1,0 +1,231 @@
+"""An invoice: the values, its one canonical text, and which state may follow which.
+
+The document is JSON with sorted names, decimals as text and no binary floats: the same invoice is
+the same bytes, and its SHA-256 is what a billing run's manifest is made of. It is a snapshot:
+customer, contract and terms are copied in as they were when it was drafted.
+
+Draft and issued invoice differ in three fields only: ``number``, ``issue_date``, ``due_date``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+import orjson
+
+from ingest.document import decimal_text
+from ingest.errors import BrokenState, Conflict
+
+InvoiceState = Literal["draft", "issued"]
+DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
+TAX_NOTE: Final = "excluded"
+
+TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
+    "draft": frozenset({"issued"}),
+    "issued": frozenset(),
+}
+"""Which state may follow which. An issued invoice never changes again; credit notes correct it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTier:
+    """One tier row of a line: ``units`` above ``above`` up to and including ``up_to`` came to ``amount``."""
+
+    number: int
+    above: Decimal
+    up_to: Decimal | None
+    unit_price: Decimal | None
+    flat_amount: Decimal | None
+    units: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One rated line as the invoice shows it.
+
+    period_start/period_end: local dates, half-open. amount: exact, in major units; amount_minor:
+    rounded once. price_text: the price in words, like ``0.01 per call``. line_id: leads to the
+    rated line, its derivation and the events behind it.
+    """
+
+    line_id: str
+    charge_id: str
+    charge_kind: str
+    description: str
+    price_model: str
+    price_text: str
+    plan_id: str
+    plan_version: int
+    meter_id: str
+    unit: str
+    period_start: date
+    period_end: date
+    dimensions: Mapping[str, str]
+    quantity: Decimal
+    rated_quantity: Decimal
+    event_count: int
+    amount: Decimal
+    amount_minor: int
+    tiers: tuple[InvoiceTier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """See the module. Mappings are the documents as saved: customer, contract facts, seller, terms.
+
+    period_start/period_end: the whole time the lines cover, local dates, half-open.
+    """
+
+    invoice_id: str
+    billing_date: date
+    contract: Mapping[str, Any]
+    customer: Mapping[str, Any]
+    customer_version: int
+    seller: Mapping[str, Any] | None
+    terms: Mapping[str, Any]
+    currency: str
+    minor_digits: int
+    period_start: date
+    period_end: date
+    lines: tuple[InvoiceLine, ...]
+    total_minor: int
+    number: str | None
+    issue_date: date | None
+    due_date: date | None
+
+    @property
+    def state(self) -> InvoiceState:
+        return "draft" if self.number is None else "issued"
+
+    def issued(self, *, number: str, issue_date: date) -> Invoice:
+        """The same invoice with its number and dates. Raises Conflict when it has them already."""
+        check_transition(self.invoice_id, from_state=self.state, to_state="issued")
+        due_date = issue_date + timedelta(days=int(self.terms["payment_days"]))
+        return replace(self, number=number, issue_date=issue_date, due_date=due_date)
+
+
+def check_transition(invoice_id: str, *, from_state: str, to_state: str) -> None:
+    """Raises Conflict when ``to_state`` may not follow ``from_state``."""
+    if to_state not in TRANSITIONS.get(from_state, frozenset()):
+        raise Conflict(
+            f"invoice {invoice_id} is {from_state} and cannot become {to_state}. "
+            "An issued invoice is never changed; it is corrected by a credit note.",
+            reason_code="invoice_state",
+        )
+
+
+def invoice_id_of(*, contract_id: str, billing_date: date) -> str:
+    """The same contract and billing date always have the same invoice id (32 hex digits)."""
+    question = f"ratemill invoice\n{contract_id}\n{billing_date.isoformat()}"
+    return hashlib.sha256(question.encode()).hexdigest()[:32]
+
+
+def invoice_text(invoice: Invoice) -> str:
+    """The canonical JSON text. Raises BrokenState when the lines do not sum to the total."""
+    summed = sum(line.amount_minor for line in invoice.lines)
+    if summed != invoice.total_minor:
+        raise BrokenState(
+            f"invoice {invoice.invoice_id} has total {invoice.total_minor} but its lines sum to {summed} "
+            "minor units. Nothing was written; report this with the invoice id."
+        )
+    return orjson.dumps(_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def invoice_hash(text: str) -> str:
+    """SHA-256 of the canonical text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_invoice(text: str) -> Invoice:
+    """The invoice of a canonical text. Raises BrokenState for a text this version did not write."""
+    data = orjson.loads(text)
+    if data.get("schema") != DOCUMENT_SCHEMA:
+        raise BrokenState(
+            f"the invoice document has schema {data.get('schema')!r}; this version reads {DOCUMENT_SCHEMA}. "
+            "Install the version of Ratemill that wrote it."
+        )
+    return Invoice(
+        invoice_id=data["invoice_id"],
+        billing_date=date.fromisoformat(data["billing_date"]),
+        contract=data["contract"],
+        customer=data["customer"],
+        customer_version=data["customer_version"],
+        seller=data["seller"],
+        terms=data["terms"],
+        currency=data["currency"],
+        minor_digits=data["minor_digits"],
+        period_start=date.fromisoformat(data["period_start"]),
+        period_end=date.fromisoformat(data["period_end"]),
+        lines=tuple(_parse_line(line) for line in data["lines"]),
+        total_minor=data["total_minor"],
+        number=data["number"],
+        issue_date=_date_or_none(data["issue_date"]),
+        due_date=_date_or_none(data["due_date"]),
+    )
+
+
+def _document(invoice: Invoice) -> dict[str, Any]:
+    plain = {
+        name: getattr(invoice, name)
+        for name in Invoice.__slots__
+        if name not in {"lines", "billing_date", "period_start", "period_end", "issue_date", "due_date"}
+    }
+    return plain | {
+        "schema": DOCUMENT_SCHEMA,
+        "tax": TAX_NOTE,
+        "billing_date": invoice.billing_date.isoformat(),
+        "period_start": invoice.period_start.isoformat(),
+        "period_end": invoice.period_end.isoformat(),
+        "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
+        "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
+        "lines": [_line_document(line) for line in invoice.lines],
+    }
+
+
+def _line_document(line: InvoiceLine) -> dict[str, Any]:
+    document = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name != "tiers"}
+    document["tiers"] = [
+        {name: _json_value(getattr(tier, name)) for name in InvoiceTier.__slots__} for tier in line.tiers
+    ]
+    return document
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
+    decimals = {name: Decimal(data[name]) for name in ("quantity", "rated_quantity", "amount")}
+    dates = {name: date.fromisoformat(data[name]) for name in ("period_start", "period_end")}
+    tiers = tuple(_parse_tier(tier) for tier in data["tiers"])
+    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers})
+
+
+def _parse_tier(data: Mapping[str, Any]) -> InvoiceTier:
+    return InvoiceTier(
+        number=data["number"],
+        above=Decimal(data["above"]),
+        up_to=_decimal_or_none(data["up_to"]),
+        unit_price=_decimal_or_none(data["unit_price"]),
+        flat_amount=_decimal_or_none(data["flat_amount"]),
+        units=Decimal(data["units"]),
+        amount=Decimal(data["amount"]),
+    )
+
+
+def _decimal_or_none(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _date_or_none(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)

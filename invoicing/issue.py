@@ -1,0 +1,162 @@
+"""Puts drafts into the ledger: numbers, invoices, lines and settled dates in one transaction.
+
+What makes billing twice impossible stands in the tables: one invoice a contract and billing date,
+one invoice a number, one place a rated line, one settlement a billing date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DBAPIError
+
+from ingest.errors import BrokenState, Conflict, NotFound
+from ingest.ledger import ledger_transaction
+from invoicing.bulk import insert_rows
+from invoicing.draft import Draft
+from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
+from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
+from invoicing.store import StoredInvoice, get_invoice
+from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
+from rollup.period import find_time_zone
+
+INVOICED = "invoiced"
+NOTHING_DUE = "nothing_due"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuePolicy:
+    """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year."""
+
+    series_prefix: str
+    issue_date: date | None
+    run_id: str
+
+
+def write_invoices(
+    ledger: Engine,
+    *,
+    drafts: Sequence[Draft],
+    nothing_due: Sequence[tuple[str, date]],
+    policy: IssuePolicy,
+) -> None:
+    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing.
+
+    nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
+    settled meanwhile by somebody else; then nothing of this call was written.
+    """
+    try:
+        with ledger_transaction(ledger) as connection:
+            _write(connection, drafts, nothing_due, policy)
+    except Exception as error:
+        if _breaks_a_key(error):
+            raise Conflict(
+                f"a billing date of this block is settled already, so run {policy.run_id} wrote nothing of "
+                f"it: {error}. Run billing again; it continues after what is settled.",
+                reason_code="already_settled",
+            ) from error
+        raise
+
+
+def _write(
+    connection: Connection,
+    drafts: Sequence[Draft],
+    nothing_due: Sequence[tuple[str, date]],
+    policy: IssuePolicy,
+) -> None:
+    series, first = None, 0
+    if policy.issue_date is not None and drafts:
+        series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
+        refuse_earlier_issue_date(connection, series=series, issue_date=policy.issue_date)
+        first = draw_numbers(connection, series=series, count=len(drafts))
+    insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
+    insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
+    settled = [
+        (draft.contract_id, draft.billing_date.isoformat(), INVOICED, policy.run_id) for draft in drafts
+    ]
+    settled += [
+        (contract_id, day.isoformat(), NOTHING_DUE, policy.run_id) for contract_id, day in nothing_due
+    ]
+    insert_rows(connection, SETTLED_BILLING_DATES, settled)
+
+
+def _invoice_rows(
+    drafts: Sequence[Draft], policy: IssuePolicy, series: str | None, first: int
+) -> Iterator[tuple[Any, ...]]:
+    issue_date = policy.issue_date
+    for place, draft in enumerate(drafts):
+        number = None if series is None else first + place
+        printed = None if series is None or number is None else number_text(series=series, number=number)
+        text = draft.text(number=printed, issue_date=issue_date)
+        yield (
+            draft.invoice_id,
+            draft.contract_id,
+            draft.customer_id,
+            draft.billing_date.isoformat(),
+            "draft" if number is None else "issued",
+            series,
+            number,
+            None if issue_date is None else issue_date.isoformat(),
+            None if issue_date is None else draft.due_date(issue_date).isoformat(),
+            draft.currency,
+            draft.total_minor,
+            text,
+            invoice_hash(text),
+            policy.run_id,
+        )
+
+
+def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, int]]:
+    for draft in drafts:
+        for position, (line_id, charge_id, amount_minor) in enumerate(
+            zip(draft.line_ids, draft.charge_ids, draft.amounts_minor, strict=True), start=1
+        ):
+            yield draft.invoice_id, position, line_id, charge_id, amount_minor
+
+
+def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str) -> StoredInvoice:
+    """Give a draft its number and dates; the issue date is today in the contract's time zone.
+
+    Raises NotFound, or Conflict when it is issued already or the date would precede the last
+    number's.
+    """
+    with ledger_transaction(ledger) as connection:
+        locked = select(INVOICES.c.document, INVOICES.c.state).where(INVOICES.c.invoice_id == invoice_id)
+        row = connection.execute(locked.with_for_update()).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no invoice {invoice_id!r} to issue. List drafts to see their ids.")
+        check_transition(invoice_id, from_state=row.state, to_state="issued")
+        draft = parse_invoice(row.document)
+        issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
+        series = series_of(prefix=series_prefix, issue_date=issue_date)
+        refuse_earlier_issue_date(connection, series=series, issue_date=issue_date)
+        number = draw_numbers(connection, series=series, count=1)
+        issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
+        text = invoice_text(issued)
+        changed = connection.execute(
+            update(INVOICES)
+            .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")
+            .values(
+                state="issued",
+                series=series,
+                number=number,
+                issue_date=issue_date.isoformat(),
+                due_date=issued.due_date.isoformat() if issued.due_date else None,
+                document=text,
+                document_hash=invoice_hash(text),
+            )
+        ).rowcount
+        if changed != 1:
+            raise BrokenState(f"invoice {invoice_id} changed while it was being issued; nothing was written.")
+    return get_invoice(ledger, invoice_id)
+
+
+def _breaks_a_key(error: Exception) -> bool:
+    """Bulk writes go below SQLAlchemy, so the driver's own IntegrityError arrives here as well."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    return bool(names & {"IntegrityError", "UniqueViolation"})

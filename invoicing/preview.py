@@ -1,0 +1,168 @@
+"""The bill at any moment: what the next invoice of a contract would be, before it is due.
+
+It goes the billing run's own way (the same periods, pricing and drafting), so with no further
+usage the invoice comes out the same, line ids included. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import chain
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from ingest.clickhouse import EventStore
+from ingest.document import canonical_json
+from ingest.errors import Conflict, NotFound
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.customer_store import get_customer
+from invoicing.draft import DraftContext, draft_invoices
+from invoicing.due import due_service_periods
+from invoicing.hold import Held, hold_by_amount, hold_in_order, hold_unrated, hold_unusable
+from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
+from invoicing.pricing import PricedPeriods, price_periods
+from invoicing.settings import Seller
+from rating.money import minor_digits
+from rating.plan_version import version_in_force
+from rollup.period import find_time_zone
+
+_LOOK_AHEAD = timedelta(days=800)
+"""Longer than any cadence, so that the next billing date is always within it."""
+
+
+def preview_contract(
+    *,
+    contract_id: str,
+    at: datetime,
+    event_store: EventStore,
+    ledger: Engine,
+    seller: Seller | None = None,
+) -> Invoice:
+    """The draft of the contract's next invoice as of ``at``, with usage before ``at``.
+
+    It is dated the first billing date after ``at`` and covers the open period, whatever is billed
+    in advance on that date, and every earlier billing date not settled yet. Fees count for their
+    whole period, seats stay as they are. Without anything to bill it has no lines.
+
+    Raises NotFound for an unknown contract or customer, Conflict when the invoice would be held.
+    """
+    catalogue = load_billing_catalogue(ledger, [contract_id])
+    if not catalogue.contracts.num_rows:
+        raise NotFound(f"contract {contract_id!r} is not on record. `ratemill contract list` shows what is.")
+    contract = catalogue.contracts.to_pylist()[0]
+    today = at.astimezone(find_time_zone(contract["time_zone"])).date()
+    periods = _periods_to_next_date(catalogue, today)
+    priced = price_periods(
+        event_store=event_store,
+        periods=periods,
+        subjects=catalogue.subjects,
+        meters=catalogue.meters,
+        price_book=catalogue.price_book,
+        run_id="preview",
+        usage_until=at,
+    )
+    _refuse_held(contract_id, periods, priced, catalogue)
+    customer = get_customer(ledger, contract["customer_id"])
+    with ledger.connect() as connection:
+        terms = load_terms(connection, [contract_id])
+    context = DraftContext(
+        contracts={contract_id: contract},
+        customers={contract["customer_id"]: (customer.version, canonical_json(customer.customer))},
+        terms=terms,
+        seller="null" if seller is None else canonical_json(seller),
+        plan_versions=catalogue.plan_versions,
+    )
+    drafts = draft_invoices(lines=priced.lines, context=context)
+    parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
+    billing_date = max(periods["billing_date"].to_pylist(), default=today)
+    return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
+
+
+def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
+    """Rows of the unsettled dates up to today and of the first date after it."""
+    periods = due_service_periods(
+        contracts=catalogue.contracts,
+        plan_versions=catalogue.plan_versions,
+        settled=catalogue.settled,
+        as_of=today + _LOOK_AHEAD,
+    )
+    dates = sorted(set(periods["billing_date"].to_pylist()))
+    coming = [day for day in dates if day > today][:1]
+    last = pa.scalar(max([today, *coming]), pa.date32())
+    chosen = periods.filter(pc.less_equal(periods["billing_date"], last))
+    keys = pa.array(np.arange(chosen.num_rows, dtype=np.uint32))
+    return chosen.set_column(0, chosen.schema.field("period_key"), keys).combine_chunks()
+
+
+def _refuse_held(
+    contract_id: str, periods: pa.Table, priced: PricedPeriods, catalogue: BillingCatalogue
+) -> None:
+    held: Sequence[Held] = hold_in_order(
+        [],
+        [
+            *hold_unusable(priced.unusable, periods=periods, plan_versions=catalogue.plan_versions),
+            *hold_unrated(priced.unrated, periods=periods),
+            *hold_by_amount(priced.lines),
+        ],
+    )
+    if held:
+        reasons = " ".join(f"{entry.billing_date}: {entry.message}" for entry in held)
+        raise Conflict(
+            f"contract {contract_id!r} cannot be billed as it stands. {reasons}", reason_code="invoice_held"
+        )
+
+
+def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
+    """One invoice of several billing dates; a single one stays as it is."""
+    last = parts[-1]
+    contract_id = str(last.contract["contract_id"])
+    return replace(
+        last,
+        invoice_id=invoice_id_of(contract_id=contract_id, billing_date=billing_date),
+        billing_date=billing_date,
+        period_start=min(part.period_start for part in parts),
+        period_end=max(part.period_end for part in parts),
+        lines=tuple(chain.from_iterable(part.lines for part in parts)),
+        total_minor=sum(part.total_minor for part in parts),
+    )
+
+
+def _empty(context: DraftContext, contract_id: str, billing_date: date, today: date) -> Invoice:
+    contract = context.contracts[contract_id]
+    plan = version_in_force(
+        context.plan_versions, plan_id=contract["plan_id"], on=max(today, contract["start_date"])
+    )
+    if plan is None:
+        raise Conflict(
+            f"price plan {contract['plan_id']!r} has no version in force on {today}. Save one first.",
+            reason_code="plan_not_in_force",
+        )
+    version, customer = context.customers[contract["customer_id"]]
+    return Invoice(
+        invoice_id=invoice_id_of(contract_id=contract_id, billing_date=billing_date),
+        billing_date=billing_date,
+        contract={
+            name: value.isoformat() if isinstance(value, date) else value
+            for name, value in contract.items()
+            if name not in {"customer_id", "plan_id", "anchor_date"}
+        },
+        customer=orjson.loads(customer),
+        customer_version=version,
+        seller=orjson.loads(context.seller),
+        terms=orjson.loads(context.terms[contract_id]),
+        currency=plan.plan.currency,
+        minor_digits=minor_digits(plan.plan.currency),
+        period_start=billing_date,
+        period_end=billing_date,
+        lines=(),
+        total_minor=0,
+        number=None,
+        issue_date=None,
+        due_date=None,
+    )

@@ -1,0 +1,110 @@
+"""A charge's price in words and its tier bounds, for the snapshot an invoice keeps.
+
+Tier numbers of a rated line count the tiers of the price that was used (of a matrix: of the cell
+that matched), from 1. Models without tiers have the single tier 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from ingest.document import decimal_text
+from rating.price_plan import (
+    Charge,
+    FlatPrice,
+    GraduatedPrice,
+    MatrixPrice,
+    PackagePrice,
+    PercentagePrice,
+    PerUnitPrice,
+    PricePlan,
+    SimplePrice,
+    StairstepPrice,
+    VolumePrice,
+)
+
+MINIMUM_SPEND_CHARGE: Final = "minimum-spend"
+_ZERO: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TierTerms:
+    """What the plan says about one tier; None where the model has no such thing."""
+
+    above: Decimal
+    up_to: Decimal | None
+    unit_price: Decimal | None
+    flat_amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeTerms:
+    """What an invoice line says about its charge besides the numbers."""
+
+    description: str
+    price_text: str
+    tiers: tuple[TierTerms, ...]
+
+
+def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str]) -> ChargeTerms:
+    """Name, price and tiers of a charge for one combination of dimension values.
+
+    ``charge_id`` is a charge of the plan or ``minimum-spend``. Raises KeyError for another.
+    """
+    charge = next((charge for charge in plan.charges if charge.charge_id == charge_id), None)
+    if charge is None:
+        if charge_id != MINIMUM_SPEND_CHARGE or plan.minimum_spend is None:
+            raise KeyError(charge_id)
+        least = decimal_text(plan.minimum_spend)
+        return ChargeTerms(f"Minimum spend of {least} {plan.currency} a period", "up to the minimum", ())
+    price = used_price(charge, dimensions)
+    if price is None:
+        return ChargeTerms(charge.name, "", ())
+    return ChargeTerms(charge.name, price_text(price, unit=charge.unit), tier_terms(price))
+
+
+def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:
+    """The charge's price; of a matrix the first cell that matches, its default, or None."""
+    if not isinstance(charge.price, MatrixPrice):
+        return charge.price
+    for cell in charge.price.cells:
+        if all(dimensions.get(name, "") == value for name, value in cell.match.items()):
+            return cell.price
+    return charge.price.default
+
+
+def price_text(price: SimplePrice, *, unit: str) -> str:
+    """``0.01 per call``, ``5 per 1000 calls started``, ``2.5 % + 0.3 per event`` and so on."""
+    if isinstance(price, FlatPrice):
+        return f"flat {decimal_text(price.amount)}"
+    if isinstance(price, PerUnitPrice):
+        return f"{decimal_text(price.unit_price)} per {unit}"
+    if isinstance(price, PackagePrice):
+        started = "started" if price.round == "up" else "full"
+        size = decimal_text(price.package_size)
+        return f"{decimal_text(price.package_price)} per {started} package of {size} {unit}"
+    if isinstance(price, PercentagePrice):
+        fixed = "" if price.fixed_per_event is None else f" + {decimal_text(price.fixed_per_event)} per event"
+        return f"{decimal_text(price.percent)} %{fixed}"
+    if isinstance(price, GraduatedPrice):
+        return "each unit at the price of its tier"
+    if isinstance(price, VolumePrice):
+        return "all units at the price of the tier reached"
+    return "one amount for the tier reached"
+
+
+def tier_terms(price: SimplePrice) -> tuple[TierTerms, ...]:
+    """The tiers of a price in order, number 1 first."""
+    if isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
+        above = _ZERO
+        tiers = []
+        for tier in price.tiers:
+            tiers.append(TierTerms(above, tier.up_to, tier.unit_price, tier.flat_amount))
+            above = above if tier.up_to is None else tier.up_to
+        return tuple(tiers)
+    unit_price = price.unit_price if isinstance(price, PerUnitPrice) else None
+    flat_amount = price.amount if isinstance(price, FlatPrice) else None
+    return (TierTerms(_ZERO, None, unit_price, flat_amount),)

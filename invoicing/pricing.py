@@ -1,0 +1,107 @@
+"""Service periods to rated lines: the one way usage becomes money, for runs, previews, benchmarks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.clickhouse import EventStore
+from ingest.event import TIMESTAMP
+from ingest.meter import Meter
+from invoicing.due import calendar_of
+from rating.compile import PriceBook
+from rating.rate import rate_usage
+from rollup.roll_up import RolledUp, roll_up_usage
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPeriods:
+    """lines: RATED_LINE_SCHEMA. unrated: usage no price fits. unusable: events that cannot count."""
+
+    lines: pa.Table
+    unrated: pa.Table
+    unusable: pa.Table
+
+
+@dataclass(slots=True)
+class Stages:
+    """How long each stage of a run took and how much went through it, in the order first met."""
+
+    progress: Callable[[str, int, int], None] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
+
+    def count(self, name: str, done: int, *, total: int) -> None:
+        """``done`` more of ``name`` are through."""
+        self.counts[name] = self.counts.get(name, 0) + done
+        if self.progress is not None:
+            self.progress(name, self.counts[name], max(total, self.counts[name]))
+
+
+def price_periods(
+    *,
+    event_store: EventStore,
+    periods: pa.Table,
+    subjects: pa.Table,
+    meters: Sequence[Meter],
+    price_book: PriceBook,
+    run_id: str,
+    usage_until: datetime | None = None,
+    stages: Stages | None = None,
+) -> PricedPeriods:
+    """Count what was used in ``periods`` and price it, with whatever else is due on them.
+
+    periods: SERVICE_PERIOD_SCHEMA, ``period_key`` 0, 1, 2 ... in row order. subjects: (contract_id,
+    subject). meters: those the plans price. usage_until: count only events before that instant (a
+    preview); levels such as seats are taken to stay as they are to the end of their period. None
+    counts whole periods. Nothing is written.
+    """
+    timer = stages or Stages()
+    with timer.stage("roll up"):
+        calendar = calendar_of(periods=periods, contract_subjects=subjects)
+        if usage_until is None:
+            rolled = roll_up_usage(event_store, calendar=calendar, meters=meters)
+        else:
+            rolled = _roll_up_until(event_store, calendar, meters, usage_until)
+    with timer.stage("rate"):
+        rated = rate_usage(periods=periods, usage=rolled.usage, price_book=price_book, run_id=run_id)
+    return PricedPeriods(rated.lines, rated.unrated, rolled.unusable)
+
+
+def _roll_up_until(
+    event_store: EventStore, calendar: pa.Table, meters: Sequence[Meter], until: datetime
+) -> RolledUp:
+    instant = pa.scalar(until, TIMESTAMP)
+    begun = calendar.filter(pc.less(calendar["period_start"], instant))
+    cut = begun.set_column(
+        begun.schema.get_field_index("period_end"),
+        begun.schema.field("period_end"),
+        pc.if_else(pc.less(begun["period_end"], instant), begun["period_end"], instant),
+    )
+    levels = [meter for meter in meters if meter.aggregation == "time_weighted"]
+    counts = [meter for meter in meters if meter.aggregation != "time_weighted"]
+    parts = [
+        roll_up_usage(event_store, calendar=cut, meters=counts),
+        roll_up_usage(event_store, calendar=begun, meters=levels),
+    ]
+    return RolledUp(
+        usage=pa.concat_tables([part.usage for part in parts]).unify_dictionaries().combine_chunks(),
+        unusable=pa.concat_tables([part.unusable for part in parts]),
+    )

@@ -1,0 +1,84 @@
+"""What a billing run answers: every due date accounted for, every amount added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ingest.errors import BrokenState
+from invoicing.hold import Held
+from rating.money import format_minor
+
+
+@dataclass(frozen=True, slots=True)
+class BillingReport:
+    """``due`` = ``invoiced`` + ``nothing_due`` + held. ``already_settled``: billing dates up to
+    ``as_of`` that earlier runs were done with. Totals are minor units by currency.
+
+    manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
+    run: the same inputs give the same value. stage_seconds: in the order the stages ran.
+    """
+
+    run_id: str
+    as_of: date
+    due: int
+    invoiced: int
+    issued: int
+    nothing_due: int
+    already_settled: int
+    lines: int
+    totals_minor: Mapping[str, int]
+    held: tuple[Held, ...]
+    manifest_hash: str
+    stage_seconds: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; amounts as minor units and as text, seconds as text."""
+        return {
+            "run_id": self.run_id,
+            "as_of": self.as_of.isoformat(),
+            "due": self.due,
+            "invoiced": self.invoiced,
+            "issued": self.issued,
+            "nothing_due": self.nothing_due,
+            "held": len(self.held),
+            "held_by_reason": dict(sorted(Counter(entry.reason_code for entry in self.held).items())),
+            "held_dates": [entry.to_dict() for entry in self.held],
+            "already_settled": self.already_settled,
+            "lines": self.lines,
+            "totals_minor": dict(self.totals_minor),
+            "totals": {
+                currency: format_minor(total, currency) for currency, total in self.totals_minor.items()
+            },
+            "manifest_hash": self.manifest_hash,
+            "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
+            "summary": self.summary(),
+        }
+
+    def summary(self) -> str:
+        """One sentence for people."""
+        if not self.due:
+            return (
+                f"0 billing dates due as of {self.as_of}; {self.already_settled} are settled already and are "
+                "never billed twice."
+            )
+        amounts = ", ".join(
+            f"{format_minor(total, code)} {code}" for code, total in self.totals_minor.items()
+        )
+        words = f"{self.due} billing dates due as of {self.as_of}: {self.invoiced} invoiced"
+        words += f" ({amounts})" if amounts else ""
+        words += f", {self.nothing_due} with nothing to bill, {len(self.held)} held"
+        return f"{words}; {self.already_settled} were settled already."
+
+
+def check_accounted_for(report: BillingReport) -> None:
+    """Raises BrokenState when a due date is in none, or in two, of the outcomes."""
+    accounted = report.invoiced + report.nothing_due + len(report.held)
+    if accounted != report.due:
+        raise BrokenState(
+            f"run {report.run_id} found {report.due} billing dates due and accounts for {accounted}. What is "
+            "written is right; run billing again for the rest and report this."
+        )

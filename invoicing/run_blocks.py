@@ -1,0 +1,79 @@
+"""Cuts a run's tables into pieces: blocks to price, chunks to write, dates left after holding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from invoicing.hold import Held, Key
+
+
+def blocks_of_contracts(periods: pa.Table, contracts_max: int) -> Iterator[pa.Table]:
+    """Slices of whole contracts, their ``period_key`` counted from 0 again."""
+    runs = pc.run_end_encode(periods["contract_id"].combine_chunks())
+    ends = runs.run_ends.to_pylist()
+    start = 0
+    for end in [*ends[contracts_max - 1 :: contracts_max], periods.num_rows]:
+        if end > start:
+            keys = pa.array(range(end - start), pa.uint32())
+            yield (
+                periods.slice(start, end - start)
+                .combine_chunks()
+                .set_column(0, periods.schema.field("period_key"), keys)
+            )
+        start = end
+
+
+def billing_dates(periods: pa.Table) -> list[Key]:
+    """Each (contract_id, billing_date) of the periods once, in their order."""
+    dates = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique(maintain_order=True)
+    return [(contract_id, day) for contract_id, day in dates.iter_rows()]
+
+
+def lines_without(lines: pa.Table, held: Sequence[Held]) -> pa.Table:
+    """The lines whose billing date is not held."""
+    if not held:
+        return lines
+    keys = pl.DataFrame(lines.select(["contract_id", "billing_date"])).with_row_index()
+    gone = pl.DataFrame(
+        {
+            "contract_id": [entry.contract_id for entry in held],
+            "billing_date": [entry.billing_date for entry in held],
+        }
+    )
+    kept = keys.join(gone, on=["contract_id", "billing_date"], how="anti", maintain_order="left")
+    return lines.take(kept["index"].to_arrow())
+
+
+def dates_without(dates: Sequence[Key], held: Sequence[Held]) -> list[Key]:
+    """The billing dates that are not held, in order."""
+    gone = {(entry.contract_id, entry.billing_date) for entry in held}
+    return [key for key in dates if key not in gone]
+
+
+def content_token(run_id: str, lines: pa.Table) -> str:
+    """Names what is written: the same lines again are one block, other lines are another."""
+    digest = hashlib.sha256()
+    for name in ("line_id", "input_hash"):
+        for part in lines[name].chunks:
+            width = part.type.byte_width
+            digest.update(memoryview(part.buffers()[1])[part.offset * width :][: len(part) * width])
+    return f"{run_id}-{digest.hexdigest()[:32]}"
+
+
+def chunks_of_contracts(
+    lines: pa.Table, dates: Sequence[Key], contracts_max: int
+) -> Iterator[tuple[pa.Table, list[Key]]]:
+    """Lines and billing dates of at most so many contracts at a time, in order."""
+    ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
+    place = {contract_id: number for number, contract_id in enumerate(ids)}
+    owners = pl.Series(lines["contract_id"].combine_chunks()).replace_strict(place, return_dtype=pl.Int64)
+    numbers = pl.Series([place[contract_id] for contract_id, _ in dates], dtype=pl.Int64)
+    for first in range(0, len(ids), contracts_max):
+        low, high = (int(owners.search_sorted(edge)) for edge in (first, first + contracts_max))
+        start, stop = (int(numbers.search_sorted(edge)) for edge in (first, first + contracts_max))
+        yield lines.slice(low, high - low), list(dates[start:stop])

@@ -1,0 +1,42 @@
+"""What a billing run did, added up as it goes and compared with the ledger at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ingest.errors import BrokenState
+from invoicing.draft import Draft
+from invoicing.hold import Held, Key
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts are of billing dates; totals are minor units by currency."""
+
+    due: int = 0
+    invoiced: int = 0
+    nothing_due: int = 0
+    lines: int = 0
+    totals_minor: Counter[str] = field(default_factory=Counter)
+    held: list[Held] = field(default_factory=list)
+
+    def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
+        """Count a chunk that is written."""
+        self.invoiced += len(drafts)
+        self.nothing_due += len(nothing_due)
+        self.lines += sum(len(draft.line_ids) for draft in drafts)
+        for draft in drafts:
+            self.totals_minor[draft.currency] += draft.total_minor
+
+    def check(self, *, stored: Mapping[str, int], before: Mapping[str, int]) -> None:
+        """Raises BrokenState when the ledger's totals are not those ``before`` plus this run's."""
+        expected = Counter(before)
+        for currency, total in self.totals_minor.items():
+            expected[currency] += total
+        if dict(expected) != dict(stored):
+            raise BrokenState(
+                f"the run drafted {dict(expected)} minor units and the ledger has {dict(stored)}. Stop "
+                "billing and restore the ledger from its last backup."
+            )

@@ -1,0 +1,84 @@
+"""The ledger tables of this room, as migration 0001 creates them.
+
+Timestamps are ISO 8601 text in UTC, dates are ISO text (``2026-02-01``), both sort as they read.
+Amounts are whole minor units of the invoice's currency.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from ingest.ledger import LEDGER
+
+CUSTOMERS: Final = sa.Table(
+    "customers",
+    LEDGER,
+    sa.Column("customer_id", sa.String(128), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("document_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32), nullable=False),
+)
+
+BILLING_RUNS: Final = sa.Table(
+    "billing_runs",
+    LEDGER,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("as_of", sa.String(10), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("started_at", sa.String(32), nullable=False),
+    sa.Column("finished_at", sa.String(32), nullable=True),
+    sa.Column("report", sa.Text, nullable=True),
+)
+"""``state``: running, finished, interrupted (the process died), failed (an error stopped it)."""
+
+INVOICES: Final = sa.Table(
+    "invoices",
+    LEDGER,
+    sa.Column("invoice_id", sa.String(64), primary_key=True),
+    sa.Column("contract_id", sa.String(128), nullable=False, index=True),
+    sa.Column("customer_id", sa.String(128), nullable=False, index=True),
+    sa.Column("billing_date", sa.String(10), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("series", sa.String(32), nullable=True),
+    sa.Column("number", sa.BigInteger, nullable=True),
+    sa.Column("issue_date", sa.String(10), nullable=True),
+    sa.Column("due_date", sa.String(10), nullable=True),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("total_minor", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("document_hash", sa.String(64), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False, index=True),
+    sa.UniqueConstraint("contract_id", "billing_date", name="one_invoice_per_billing_date"),
+    sa.UniqueConstraint("series", "number", name="one_invoice_per_number"),
+)
+
+INVOICE_LINES: Final = sa.Table(
+    "invoice_lines",
+    LEDGER,
+    sa.Column("invoice_id", sa.String(64), sa.ForeignKey("invoices.invoice_id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("line_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("charge_id", sa.String(128), nullable=False),
+    sa.Column("amount_minor", sa.BigInteger, nullable=False),
+)
+
+SETTLED_BILLING_DATES: Final = sa.Table(
+    "settled_billing_dates",
+    LEDGER,
+    sa.Column("contract_id", sa.String(128), primary_key=True),
+    sa.Column("billing_date", sa.String(10), primary_key=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+)
+"""One row a billing date that is done with. ``outcome``: invoiced or nothing_due."""
+
+NUMBER_SERIES: Final = sa.Table(
+    "number_series",
+    LEDGER,
+    sa.Column("series", sa.String(32), primary_key=True),
+    sa.Column("next_number", sa.BigInteger, nullable=False),
+)

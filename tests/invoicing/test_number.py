@@ -1,0 +1,76 @@
+"""Numbers: gap-free, in order, one at a time even with many drawers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import pytest
+from sqlalchemy import Engine
+
+from ingest.errors import BrokenState
+from ingest.ledger import ledger_transaction
+from invoicing.bulk import insert_rows
+from invoicing.number import check_series, draw_numbers, number_text, series_of, split_number
+from invoicing.tables import INVOICES
+
+
+def test_numbers_are_drawn_in_blocks_from_one(any_ledger: Engine) -> None:
+    with ledger_transaction(any_ledger) as connection:
+        assert draw_numbers(connection, series="INV-2025", count=3) == 1
+        assert draw_numbers(connection, series="INV-2025", count=2) == 4
+        assert draw_numbers(connection, series="INV-2026", count=1) == 1
+    with ledger_transaction(any_ledger) as connection:
+        assert draw_numbers(connection, series="INV-2025", count=1) == 6
+
+
+def test_a_rolled_back_draw_leaves_no_gap(any_ledger: Engine) -> None:
+    def dies() -> None:
+        with ledger_transaction(any_ledger) as connection:
+            draw_numbers(connection, series="INV-2025", count=100)
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        dies()
+    with ledger_transaction(any_ledger) as connection:
+        assert draw_numbers(connection, series="INV-2025", count=1) == 1
+
+
+def test_many_drawers_share_a_series_without_gap_or_double(any_ledger: Engine) -> None:
+    def draw(count: int) -> range:
+        with ledger_transaction(any_ledger) as connection:
+            first = draw_numbers(connection, series="INV-2025", count=count)
+        return range(first, first + count)
+
+    with ThreadPoolExecutor(4) as pool:
+        drawn = [number for block in pool.map(draw, [1, 5, 2, 9, 3, 1, 7, 4] * 3) for number in block]
+    assert sorted(drawn) == list(range(1, 97))
+
+
+def test_nothing_is_drawn_for_nothing(any_ledger: Engine) -> None:
+    with pytest.raises(BrokenState, match="at least 1"), ledger_transaction(any_ledger) as connection:
+        draw_numbers(connection, series="INV-2025", count=0)
+
+
+def test_printed_numbers_read_back() -> None:
+    series = series_of(prefix="INV", issue_date=date(2013, 12, 31))
+    assert number_text(series=series, number=1) == "INV-2013-000001"
+    assert split_number("INV-2013-000001") == ("INV-2013", 1)
+    assert split_number("INV-2013-1234567") == ("INV-2013", 1234567)
+    assert split_number("5424c639410bad637a9a3f3c1e0c710b") is None
+    assert split_number("acme-123") is None
+
+
+@pytest.mark.parametrize(("numbers", "broken"), [([1, 2, 3], False), ([1, 3], True), ([2, 3], True)])
+def test_the_series_check_finds_gaps(any_ledger: Engine, numbers: list[int], broken: bool) -> None:
+    day, rest = "2025-01-01", ("{}", "0" * 64, "run")
+    rows = [
+        (f"i{n}", f"c{n}", "acme", day, "issued", "INV-2025", n, day, day, "EUR", 1, *rest) for n in numbers
+    ]
+    with ledger_transaction(any_ledger) as connection:
+        insert_rows(connection, INVOICES, rows)
+        if broken:
+            with pytest.raises(BrokenState, match="numbers are missing"):
+                check_series(connection)
+        else:
+            assert [check.count for check in check_series(connection)] == [3]
