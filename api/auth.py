@@ -1,0 +1,236 @@
+"""API keys: who may call what.
+
+A key reads ``rm_<key_id>_<secret>`` and is shown once, when it is made; the ledger keeps a hash of
+the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``bill`` (price, bill and
+issue), ``admin`` (documents and keys; implies the others).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, get_args
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from starlette.requests import Request
+
+from api.tables import API_KEYS
+from ingest.clock import Clock
+from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
+from ingest.ledger import ledger_transaction
+
+Scope = Literal["ingest", "read", "bill", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+PREFIX: Final = "rm"
+CACHE_SECONDS: Final = 10
+"""How long a verified key is believed without asking the ledger. A key revoked by this process is
+refused at once; one revoked by another process on the same ledger, after at most this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as listed: everything but the secret."""
+
+    key_id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: str
+    revoked_at: str | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "key_id": self.key_id,
+            "name": self.name,
+            "scopes": list(self.scopes),
+            "created_at": self.created_at,
+            "revoked_at": self.revoked_at,
+        }
+
+
+class KeyRing:
+    """Checks tokens against the ledger, with a short memory of those that passed."""
+
+    def __init__(self, ledger: Engine, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._verified: dict[str, tuple[ApiKey, datetime]] = {}
+        self._own: dict[str, ApiKey] = {}
+
+    def grant_in_memory(self, name: str, scopes: Sequence[Scope]) -> str:
+        """A token known to this process only, gone with it: for a command's private server."""
+        token = new_token(secrets.token_hex(6))
+        key = ApiKey(token.split("_")[1], name, tuple(scopes), self._clock.now().isoformat())
+        with self._lock:
+            self._own[_token_hash(token)] = key
+        return token
+
+    def verify(self, authorization: str | None) -> ApiKey:
+        """The key behind an ``Authorization`` header.
+
+        Raises Forbidden: key_missing, key_unknown or key_revoked.
+        """
+        token = _bearer_token(authorization)
+        token_hash = _token_hash(token)
+        with self._lock:
+            own = self._own.get(token_hash)
+            known = self._verified.get(token_hash)
+        if own is not None:
+            return own
+        if known is not None and self._clock.now() < known[1]:
+            return known[0]
+        key = self._look_up(token)
+        with self._lock:
+            self._verified[token_hash] = (key, self._clock.now() + timedelta(seconds=CACHE_SECONDS))
+        return key
+
+    def is_remembered(self, authorization: str | None) -> bool:
+        """Whether ``verify`` would answer without the ledger, so without leaving the event loop."""
+        if not authorization:
+            return True
+        token_hash = _token_hash(authorization.removeprefix("Bearer ").strip())
+        with self._lock:
+            known = self._verified.get(token_hash)
+            return token_hash in self._own or (known is not None and self._clock.now() < known[1])
+
+    def forget_verified(self) -> None:
+        """Ask the ledger again for every key; called when one is revoked."""
+        with self._lock:
+            self._verified.clear()
+
+    def _look_up(self, token: str) -> ApiKey:
+        parts = token.split("_", 2)
+        if len(parts) != 3 or parts[0] != PREFIX:
+            raise _unknown_key()
+        with self._ledger.connect() as connection:
+            row = connection.execute(sa.select(API_KEYS).where(API_KEYS.c.key_id == parts[1])).one_or_none()
+        # An unknown key costs the same comparison as a known one.
+        expected = row.secret_hash if row else _secret_hash("")
+        if not hmac.compare_digest(_secret_hash(parts[2]), expected) or row is None:
+            raise _unknown_key()
+        if row.revoked_at is not None:
+            raise Forbidden(
+                f"the API key {row.key_id} ({row.name}) was revoked on {row.revoked_at}. Use another key.",
+                reason_code="key_revoked",
+            )
+        return _to_key(row)
+
+
+def create_key(ledger: Engine, *, name: str, scopes: Iterable[str], now: datetime) -> tuple[ApiKey, str]:
+    """Make a key; the second value is the token, which is not kept and cannot be shown again.
+
+    Raises InvalidInput for an unknown scope, no scope, or a name that is empty or too long.
+    """
+    wanted = tuple(dict.fromkeys(scopes))
+    issues = [
+        Issue("unknown_scope", "scopes", f"{scope!r} is not a scope.", f"one of {', '.join(SCOPES)}.")
+        for scope in wanted
+        if scope not in SCOPES
+    ]
+    if not wanted:
+        issues.append(Issue("no_scope", "scopes", "The key has no scope.", f"one of {', '.join(SCOPES)}."))
+    if not name.strip() or len(name) > 128:
+        issues.append(Issue("bad_name", "name", f"The name is {name!r}.", "1 to 128 characters."))
+    if issues:
+        raise InvalidInput(
+            "the API key was not made: " + " ".join(str(issue) for issue in issues), issues=issues
+        )
+    token = new_token(secrets.token_hex(6))
+    _, key_id, secret = token.split("_", 2)
+    key = ApiKey(key_id, name.strip(), wanted, now.isoformat())
+    with ledger_transaction(ledger) as connection:
+        connection.execute(
+            sa.insert(API_KEYS).values(
+                key_id=key_id,
+                name=key.name,
+                scopes=" ".join(wanted),
+                secret_hash=_secret_hash(secret),
+                created_at=key.created_at,
+            )
+        )
+    return key, token
+
+
+def list_keys(ledger: Engine) -> list[ApiKey]:
+    """All keys, revoked ones too, oldest first."""
+    with ledger.connect() as connection:
+        rows = connection.execute(sa.select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.key_id))
+        return [_to_key(row) for row in rows]
+
+
+def revoke_key(ledger: Engine, key_id: str, *, now: datetime) -> ApiKey:
+    """Revoke a key for good; again is no error and keeps the first date. Raises NotFound."""
+    with ledger_transaction(ledger) as connection:
+        connection.execute(
+            sa.update(API_KEYS)
+            .where(API_KEYS.c.key_id == key_id, API_KEYS.c.revoked_at.is_(None))
+            .values(revoked_at=now.isoformat())
+        )
+        row = connection.execute(sa.select(API_KEYS).where(API_KEYS.c.key_id == key_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no API key {key_id!r}. `ratemill keys list` shows those there are.")
+    return _to_key(row)
+
+
+class Needs:
+    """A route's declared scope: a FastAPI dependency, and callable by bare routes as well."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope: Final = scope
+
+    async def __call__(self, request: Request) -> None:
+        keys: KeyRing = request.app.state.ratemill.keys
+        authorization = request.headers.get("authorization")
+        if keys.is_remembered(authorization):
+            key = keys.verify(authorization)
+        else:
+            key = await request.app.state.ratemill.in_thread(keys.verify, authorization)
+        if not key.allows(self.scope):
+            raise Forbidden(
+                f"the API key {key.key_id} ({key.name}) has the scopes {', '.join(key.scopes)}; this call "
+                f"needs {self.scope}. An admin can make one: `ratemill keys create --scope {self.scope}`.",
+                reason_code="scope_missing",
+            )
+
+
+def new_token(key_id: str) -> str:
+    """A token with 256 random bits behind ``key_id``."""
+    return f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+
+
+def _bearer_token(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Forbidden(
+            "this call needs an API key. Send the header `Authorization: Bearer rm_...`; "
+            "`ratemill keys create` makes a key.",
+            reason_code="key_missing",
+        )
+    return token.strip()
+
+
+def _unknown_key() -> Forbidden:
+    return Forbidden(
+        "this API key is not known here. `ratemill keys list` shows the keys.", reason_code="key_unknown"
+    )
+
+
+def _token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _secret_hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _to_key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
+    return ApiKey(row.key_id, row.name, tuple(row.scopes.split()), row.created_at, row.revoked_at)

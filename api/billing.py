@@ -1,0 +1,87 @@
+"""Starts billing runs: one at a time, each in its own thread with its progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from api.runs import Progress, Run
+from api.state import Ratemill
+from ingest.errors import Conflict
+from invoicing.billing_run import run_billing
+from invoicing.lock import billing_lock
+from invoicing.run_record import FAILED, RUNNING, begin_run, end_run, get_run
+from invoicing.settings import BillingSettings
+from invoicing.tick import tick
+
+_logger = logging.getLogger("ratemill.scheduler")
+
+
+def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | None = None) -> Run:
+    """Start a run in the background. Asked for the same date again while it works: that same run.
+
+    Raises Conflict when a run for another date is at work, here or in another process.
+    """
+    with state.billing_lock:
+        at_work = state.runs.under_way()
+        if at_work is not None:
+            if at_work.as_of == as_of and run_id in (None, at_work.run_id):
+                return at_work
+            raise Conflict(
+                f"billing run {at_work.run_id} is at work, as of {at_work.as_of}. Wait for it to end: "
+                f"GET /v1/billing-runs/{at_work.run_id} tells how far it is.",
+                reason_code="billing_run_in_progress",
+            )
+        with billing_lock(state.ledger):
+            chosen_id = begin_run(state.ledger, run_id=run_id, as_of=as_of, now=state.clock.now())
+
+        def work(progress: Progress) -> Mapping[str, Any]:
+            try:
+                report = run_billing(
+                    run_id=chosen_id,
+                    as_of=as_of,
+                    event_store=state.event_store,
+                    ledger=state.ledger,
+                    now=state.clock.now(),
+                    settings=billing_settings(state, issue=issue),
+                    progress=progress,
+                )
+            except BaseException:
+                _end_refused(state, chosen_id)
+                raise
+            return report.to_dict()
+
+        return state.runs.start(chosen_id, as_of=as_of, work=work)
+
+
+def tick_once(state: Ratemill) -> None:
+    """Bill what has become due by itself, unless a run is at work: then the next look does it."""
+    with state.billing_lock:
+        if state.runs.under_way() is not None:
+            return
+        try:
+            report = tick(
+                clock=state.clock,
+                event_store=state.event_store,
+                ledger=state.ledger,
+                settings=billing_settings(state, issue=True),
+                progress=lambda *_: None,
+            )
+        except Conflict as busy:
+            _logger.info("scheduled billing waits: %s", busy)
+            return
+    if report is not None:
+        _logger.info("scheduled billing: %s", report.summary())
+
+
+def billing_settings(state: Ratemill, *, issue: bool) -> BillingSettings:
+    """What the settings say about billing."""
+    return BillingSettings(series=state.settings.invoice_series, issue=issue)
+
+
+def _end_refused(state: Ratemill, run_id: str) -> None:
+    """A run refused before its work began has no end on record yet."""
+    if get_run(state.ledger, run_id).state == RUNNING:
+        end_run(state.ledger, run_id=run_id, state=FAILED, now=state.clock.now(), report=None)

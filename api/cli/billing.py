@@ -1,0 +1,159 @@
+"""`ratemill bill` and `ratemill invoice`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.invoice_view import invoice_shown, money
+from api.cli.session import Column, Session, command, group, table
+from api.problem import ApiProblem
+
+if TYPE_CHECKING:
+    from api.client import RatemillClient
+
+IdOrNumber = Annotated[str, typer.Argument(help="The invoice's id or printed number.")]
+
+INVOICE_COLUMNS: tuple[Column, ...] = (
+    ("number, or id of a draft", lambda item: item["number"] or item["invoice_id"]),
+    ("customer", "customer_id"),
+    ("contract", "contract_id"),
+    ("billing date", "billing_date"),
+    ("due", "due_date"),
+    ("total>", lambda item: money(item["total_minor"], _digits(item["currency"]))),
+    ("", "currency"),
+)
+
+HELD_COLUMNS: tuple[Column, ...] = (
+    ("contract", "contract_id"),
+    ("billing date", "billing_date"),
+    ("reason", "reason_code"),
+    ("what to do", "message"),
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    @command(app, "bill")
+    def bill(
+        session: Session,
+        as_of: Annotated[str, typer.Option(help="Bill what is due on this date or before, like 2026-12-01.")],
+        draft: Annotated[bool, typer.Option("--draft", help="Leave drafts without numbers.")] = False,
+        run_id: Annotated[str | None, typer.Option(help="Name the run, or take up one again.")] = None,
+    ) -> None:
+        """Bill what is due. Running it again is safe: a billing date is settled once.
+
+        Leaves with status 1 when a contract was held; the report says why.
+        """
+        wanted = {"as_of": as_of, "issue": not draft} | ({"run_id": run_id} if run_id else {})
+        with session.client() as client:
+            run = client.post("/v1/billing-runs", wanted, params={"wait": "false"})
+            run = _follow(session, client, run)
+        if run["problem"] is not None:
+            raise ApiProblem(run["problem"])
+        report = run["report"]
+        session.show(run, *_report_shown(run, report))
+        if report.get("held"):
+            raise typer.Exit(1)
+
+    invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
+    _add_list(invoices)
+    _add_show(invoices)
+
+    @command(invoices, "pdf")
+    def pdf(
+        session: Session,
+        invoice: IdOrNumber,
+        out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
+    ) -> None:
+        """Write the invoice as PDF."""
+        with session.client() as client:
+            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf")
+        path = out or Path(f"{invoice}.pdf")
+        path.write_bytes(body)
+        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
+
+    @command(invoices, "issue")
+    def issue(session: Session, invoice: IdOrNumber) -> None:
+        """Give a draft its number. From then on it never changes."""
+        with session.client() as client:
+            answer = client.post(f"/v1/invoices/{invoice}/issue")
+        session.show(answer, *invoice_shown(answer))
+
+
+def _add_list(invoices: typer.Typer) -> None:
+    @command(invoices, "list")
+    def list_all(
+        session: Session,
+        customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+        contract: Annotated[str | None, typer.Option(help="Only this contract's.")] = None,
+        state: Annotated[str | None, typer.Option(help="draft or issued.")] = None,
+        limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
+    ) -> None:
+        """Newest billing date first, with totals by customer."""
+        params = {
+            "customer_id": customer,
+            "contract_id": contract,
+            "state": state,
+            "limit": limit,
+            "totals": "true",
+        }
+        with session.client() as client:
+            answer = client.get("/v1/invoices", params)
+        if not answer["items"]:
+            session.show(answer, "No invoices yet. `ratemill bill --as-of DATE` makes those that are due.")
+            return
+        sums: dict[str, int] = {}
+        for total in answer["totals"]:
+            sums[total["currency"]] = sums.get(total["currency"], 0) + total["total_minor"]
+        words = ", ".join(f"{money(minor, _digits(code))} {code}" for code, minor in sorted(sums.items()))
+        count = sum(total["invoices"] for total in answer["totals"])
+        shown = [table(answer["items"], INVOICE_COLUMNS), f"{count:,} invoices, {words} in all."]
+        if answer["next_cursor"]:
+            shown.append(f"There are more: --limit {limit * 10}.")
+        session.show(answer, *shown)
+
+
+def _add_show(invoices: typer.Typer) -> None:
+    @command(invoices, "show")
+    def show(session: Session, invoice: IdOrNumber) -> None:
+        """One invoice with its lines; `ratemill explain LINE` goes on from there."""
+        with session.client() as client:
+            answer = client.get(f"/v1/invoices/{invoice}")
+        session.show(answer, *invoice_shown(answer))
+
+
+def _follow(session: Session, client: RatemillClient, run: dict[str, Any]) -> dict[str, Any]:
+    """Ask for the run's progress until it has ended; shows a bar a stage."""
+    import time  # noqa: PLC0415
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=session.err, transient=True, disable=session.as_json) as bars:
+        tasks: dict[str, Any] = {}
+        while run["state"] == "running":
+            time.sleep(0.1)
+            run = client.get(f"/v1/billing-runs/{run['run_id']}")
+            for stage in run["stages"]:
+                name = stage["stage"]
+                if name not in tasks:
+                    tasks[name] = bars.add_task(name)
+                bars.update(tasks[name], completed=stage["done"], total=stage["total"])
+    return run
+
+
+def _digits(currency: str) -> int:
+    from rating.money import minor_digits  # noqa: PLC0415
+
+    return minor_digits(currency)
+
+
+def _report_shown(run: dict[str, Any], report: dict[str, Any]) -> list[Any]:
+    shown: list[Any] = [f"Billing run {run['run_id']}: {report['summary']}"]
+    if report["held_dates"]:
+        shown.append(table(report["held_dates"], HELD_COLUMNS, title="Held, and why"))
+    if report["invoiced"]:
+        shown.append("`ratemill invoice list` shows the invoices.")
+    return shown

@@ -1,0 +1,190 @@
+"""`ratemill meter`, `plan`, `customer`, `contract`: documents put and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from api.cli.session import Column, Session, command, group, table
+
+if TYPE_CHECKING:
+    from api.client import RatemillClient
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        exists=True, dir_okay=False, help="YAML or JSON files; a file may hold several documents."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of document. ``bulk``: many may be saved in one request, all or none."""
+
+    name: str
+    path: str
+    key: str
+    help: str
+    bulk: bool
+    columns: tuple[Column, ...]
+
+
+KINDS: Final = (
+    Kind(
+        "meter",
+        "/v1/meters",
+        "meter_id",
+        "Meters: what is counted.",
+        False,
+        (
+            ("meter", "meter_id"),
+            ("name", "name"),
+            ("event type", "event_type"),
+            ("aggregation", "aggregation"),
+            ("group keys", "group_by"),
+            ("unit", "unit"),
+        ),
+    ),
+    Kind(
+        "plan",
+        "/v1/price-plans",
+        "plan_id",
+        "Price plans: what it costs.",
+        False,
+        (
+            ("plan", "plan_id"),
+            ("version>", "version"),
+            ("prices from", "effective_from"),
+            ("saved", "created_at"),
+        ),
+    ),
+    Kind(
+        "customer",
+        "/v1/customers",
+        "customer_id",
+        "Customers: to whom invoices are addressed.",
+        True,
+        (
+            ("customer", "customer_id"),
+            ("name", lambda item: item["document"]["name"]),
+            ("country", lambda item: item["document"].get("country")),
+            ("version>", "version"),
+        ),
+    ),
+    Kind(
+        "contract",
+        "/v1/contracts",
+        "contract_id",
+        "Contracts: who is on which plan.",
+        True,
+        (
+            ("contract", "contract_id"),
+            ("customer", "customer_id"),
+            ("plan", "plan_id"),
+            ("from", "start_date"),
+            ("until before", "end_date"),
+            ("time zone", "time_zone"),
+            ("billed", "cadence"),
+            ("version>", "version"),
+        ),
+    ),
+)
+SAVED_COLUMNS: Final[tuple[Column, ...]] = (("key", "key"), ("version>", "version"), ("saved", "words"))
+
+
+def add_commands(app: typer.Typer) -> None:
+    for kind in KINDS:
+        sub = group(app, kind.name, kind.help)
+        _add_put(sub, kind)
+        _add_list(sub, kind)
+        _add_show(sub, kind)
+        if kind.name == "contract":
+            _add_preview(sub)
+
+
+def _add_put(sub: typer.Typer, kind: Kind) -> None:
+    @command(sub, "put")
+    def put(session: Session, files: Files) -> None:
+        """Save the documents in the files. The same document again changes nothing."""
+        from ingest.document import read_documents  # noqa: PLC0415
+
+        documents = [document for path in files for document in read_documents(path.read_bytes())]
+        with session.client() as client:
+            answers = save_documents(client, kind, documents)
+        if "saved" in answers[0]:
+            words = "{saved:,} documents: {created:,} saved, {unchanged:,} unchanged.".format(**answers[0])
+            session.show(answers[0], words)
+            return
+        rows = [
+            {
+                "key": answer[kind.key],
+                "version": answer.get("version"),
+                "words": "new" if answer["created"] else "unchanged: this very document is on record",
+            }
+            for answer in answers
+        ]
+        session.show({"items": answers}, table(rows, SAVED_COLUMNS))
+
+
+def save_documents(client: RatemillClient, kind: Kind, documents: Sequence[dict[str, Any]]) -> list[Any]:
+    """One answer a document, or one in all for many documents of a kind that takes them together."""
+    from api.json import to_json  # noqa: PLC0415
+
+    json_type = "application/json"
+    if kind.bulk and len(documents) > 20:
+        return [client.post_bytes(kind.path, to_json(list(documents)), content_type=json_type)]
+    answers = []
+    for document in documents:
+        # A document without its key still gets an answer from the server, which names what is missing.
+        key = document.get(kind.key) or "-"
+        answers.append(client.put(f"{kind.path}/{key}", to_json(document), content_type=json_type))
+    return answers
+
+
+def _add_list(sub: typer.Typer, kind: Kind) -> None:
+    @command(sub, "list")
+    def list_all(
+        session: Session,
+        limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
+    ) -> None:
+        """Those on record, by key."""
+        with session.client() as client:
+            answer = client.get(kind.path, {"limit": limit})
+        empty = (
+            f"No {kind.name}s yet. `ratemill {kind.name} put FILE` saves one; "
+            f"`ratemill schema {kind.name}` shows its fields."
+        )
+        shown: list[Any] = [table(answer["items"], kind.columns) if answer["items"] else empty]
+        if answer.get("next_cursor"):
+            shown.append(f"There are more: --limit {limit * 10}.")
+        session.show(answer, *shown)
+
+
+def _add_show(sub: typer.Typer, kind: Kind) -> None:
+    @command(sub, "show")
+    def show(session: Session, name: Annotated[str, typer.Argument(help="Its key, from `list`.")]) -> None:
+        """One document, as YAML."""
+        import yaml  # noqa: PLC0415
+
+        with session.client() as client:
+            answer = client.get(f"{kind.path}/{name}")
+        document = answer.get("document", answer)
+        session.show(answer, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _add_preview(sub: typer.Typer) -> None:
+    @command(sub, "preview")
+    def preview(
+        session: Session, contract_id: Annotated[str, typer.Argument(help="The contract, from `list`.")]
+    ) -> None:
+        """The invoice as it would be now. Nothing is stored."""
+        from api.cli.invoice_view import invoice_shown  # noqa: PLC0415
+
+        with session.client() as client:
+            answer = client.get(f"/v1/contracts/{contract_id}/preview")
+        session.show(answer, *invoice_shown(answer))

@@ -1,0 +1,206 @@
+"""How commands (and programs) talk to Ratemill: always HTTP, over a socket or a private one.
+
+``connect`` finds whom to talk to, in this order: the server named by ``--server`` or
+``RATEMILL_SERVER``; the `ratemill serve` that owns the data folder; else it opens the folder itself and
+runs the same application on a unix socket that only this process knows, for as long as the block runs.
+So a command and a request always say the same things in the same words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from api.problem import ALL_REFUSED, PROBLEM_MEDIA_TYPE, ApiProblem, problem
+from api.settings import Settings
+from api.slices import slices_of
+
+__all__ = ["ApiProblem", "FileReport", "RatemillClient", "connect", "running_server"]
+
+REFUSALS_MAX: Final = 1000
+"""Refusals kept of a whole file; the counts are always complete and the store keeps every one."""
+SERVER_FILE: Final = "server.json"
+TIMEOUT_SECONDS: Final = 600
+
+FileProgress = Callable[[int, int], None]
+"""Called with (bytes sent, bytes in all)."""
+
+
+@dataclass(slots=True)
+class FileReport:
+    """What became of the records of one file; the counts add up to ``records``."""
+
+    path: str
+    records: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    batch_ids: list[str] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    refusals_truncated: bool = False
+
+    def add(self, report: Mapping[str, Any], line_offset: int) -> None:
+        """Take in one batch's report, its lines counted from the start of the file."""
+        for name in ("records", "accepted", "duplicates", "conflicts", "rejected"):
+            setattr(self, name, getattr(self, name) + report[name])
+        self.batch_ids.append(report["batch_id"])
+        room = REFUSALS_MAX - len(self.refusals)
+        refusals = report["refusals"]
+        self.refusals += [{**item, "line": item["line"] + line_offset} for item in refusals[:room]]
+        self.refusals_truncated |= bool(report["refusals_truncated"]) or len(refusals) > room
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "records": self.records,
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "conflicts": self.conflicts,
+            "rejected": self.rejected,
+            "batch_ids": self.batch_ids,
+            "refusals": self.refusals,
+            "refusals_truncated": self.refusals_truncated,
+        }
+
+
+class RatemillClient:
+    """The API, one method a verb. Every method raises ApiProblem when the answer is a problem.
+
+    where: whom it talks to, in words for people.
+    """
+
+    def __init__(self, http: httpx.Client, where: str) -> None:
+        self._http = http
+        self.where = where
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """GET; the JSON answer."""
+        return _json(self._send("GET", path, params=_given(params)))
+
+    def get_bytes(self, path: str, *, accept: str, params: Mapping[str, Any] | None = None) -> bytes:
+        """GET in another media type; the body as it is."""
+        return self._send("GET", path, params=_given(params), headers={"Accept": accept}).content
+
+    def put(self, path: str, body: bytes, *, content_type: str = "application/yaml") -> Any:
+        """PUT one document, YAML or JSON, as it was written."""
+        return _json(self._send("PUT", path, content=body, headers={"Content-Type": content_type}))
+
+    def post(self, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+        """POST a JSON body (``bytes`` are sent as they are)."""
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        headers = {"Content-Type": "application/json"}
+        return _json(self._send("POST", path, params=_given(params), content=content, headers=headers))
+
+    def post_bytes(self, path: str, body: bytes, *, content_type: str) -> Any:
+        """POST a body of any media type."""
+        return _json(self._send("POST", path, content=body, headers={"Content-Type": content_type}))
+
+    def delete(self, path: str) -> Any:
+        """DELETE; the JSON answer."""
+        return _json(self._send("DELETE", path))
+
+    def post_file(self, path: Path, *, progress: FileProgress | None = None) -> FileReport:
+        """Send a file of events of any size, in slices.
+
+        A slice that cannot be read at all raises ApiProblem; the slices before it stay taken, and
+        sending the whole file again is safe: an event counts once for ever.
+        """
+        size = path.stat().st_size
+        report = FileReport(path=str(path))
+        for piece in slices_of(path):
+            try:
+                answer = self.post_bytes("/v1/events", piece.body, content_type=piece.content_type)
+            except ApiProblem as refused:
+                if refused.reason_code != ALL_REFUSED:
+                    raise
+                answer = refused.document
+            report.add(answer, piece.line_offset)
+            if progress is not None:
+                progress(min(piece.bytes_read, size), size)
+        return report
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            detail = f"no answer from {self.where}: {error}. Is it running, and is the address right?"
+            raise ApiProblem(problem(503, "no_answer", detail)) from error
+        if response.status_code >= 400:
+            raise ApiProblem(_problem_in(response, self.where))
+        return response
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[RatemillClient]:
+    """A client for the time of the block; see the module for whom it talks to.
+
+    Raises ApiProblem when a server is found and there is no key for it, and StoreUnavailable when the
+    folder cannot be opened.
+    """
+    if settings.server:
+        with _over_network(settings.server, settings.key, f"the server at {settings.server}") as client:
+            yield client
+        return
+    running = running_server(settings.data)
+    if running is not None:
+        where = f"the server at {running} (it owns the folder {settings.data})"
+        with _over_network(running, settings.key, where) as client:
+            yield client
+        return
+    from api.private import private_server  # noqa: PLC0415 - stores are loaded only when they are opened
+
+    with private_server(settings) as (transport, token):
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(
+            transport=transport, base_url="http://ratemill", headers=headers, timeout=TIMEOUT_SECONDS
+        ) as http:
+            yield RatemillClient(http, f"the folder {settings.data}, opened by this command")
+
+
+def running_server(data_folder: Path) -> str | None:
+    """URL of the `ratemill serve` that owns the folder, if one is alive."""
+    try:
+        noted = orjson.loads((data_folder / SERVER_FILE).read_bytes())
+        os.kill(noted["pid"], 0)
+        return str(noted["url"])
+    except PermissionError:  # the process lives and is another user's
+        return str(noted["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def _over_network(url: str, key: str | None, where: str) -> Iterator[RatemillClient]:
+    if not key:
+        detail = (
+            f"talking to {where} needs an API key: set RATEMILL_KEY or give --key. "
+            "`ratemill keys create --scope admin` makes the first one while no server runs."
+        )
+        raise ApiProblem(problem(401, "key_missing", detail))
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_SECONDS) as http:
+        yield RatemillClient(http, where)
+
+
+def _given(params: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (params or {}).items() if value is not None}
+
+
+def _json(response: httpx.Response) -> Any:
+    return orjson.loads(response.content) if response.content else None
+
+
+def _problem_in(response: httpx.Response, where: str) -> dict[str, Any]:
+    if response.headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE):
+        document: dict[str, Any] = orjson.loads(response.content)
+        return document
+    detail = f"{where} answered {response.status_code}: {response.text[:300]}. Is it a Ratemill server?"
+    return problem(response.status_code, "not_a_problem_document", detail)

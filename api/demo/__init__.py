@@ -1,0 +1,1 @@
+"""The demo: a year of real flights, metered, rated and invoiced through the public API."""

@@ -1,0 +1,112 @@
+"""Answers every error of the application with a problem document."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.json import ExactJSON
+from api.problem import PROBLEM_MEDIA_TYPE, problem, problem_of
+from ingest.errors import RatemillError
+
+_REASON_OF_STATUS: Final = {404: "no_such_route", 405: "method_not_allowed", 413: "body_too_large"}
+
+# The rest of a body that is too large would be read and thrown away for as long as it lasts.
+_HEADERS_OF_STATUS: Final = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}}
+
+_logger = logging.getLogger("ratemill.api")
+
+
+class ProblemResponse(ExactJSON):
+    """An answer whose body is a problem document."""
+
+    media_type = PROBLEM_MEDIA_TYPE
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Give every error of ``app`` the one shape; ``AnswerUnexpected`` does so for what is left."""
+    app.add_exception_handler(RatemillError, _on_ratemill_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> ProblemResponse:
+    return ProblemResponse(document, status_code=document["status"], headers=headers)
+
+
+async def _on_ratemill_error(request: Request, error: Exception) -> ProblemResponse:
+    if not isinstance(error, RatemillError):
+        return await _on_unexpected_error(request, error)
+    document = problem_of(error)
+    if document["status"] >= 500:
+        _logger.error("%s %s: %s", request.method, request.url.path, error)
+    return _answer(document, _HEADERS_OF_STATUS.get(document["status"]))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> ProblemResponse:
+    if not isinstance(error, RequestValidationError):
+        return await _on_unexpected_error(request, error)
+    issues = []
+    for item in error.errors():
+        where = [str(part) for part in item["loc"] if part not in ("body", "query", "path")]
+        issues.append(
+            {
+                "reason_code": item["type"],
+                "pointer": ".".join(where),
+                "message": f"{item['msg']} (sent: {item.get('input')!r}).",
+                "expected": "what the OpenAPI description at /openapi.json says.",
+            }
+        )
+    named = "; ".join(f"{issue['pointer']}: {issue['message']}" for issue in issues)
+    return _answer(problem(422, "invalid_request", f"the request is not valid: {named}", issues=issues))
+
+
+async def _on_http_error(request: Request, error: Exception) -> ProblemResponse:
+    if not isinstance(error, HTTPException):
+        return await _on_unexpected_error(request, error)
+    reason_code = _REASON_OF_STATUS.get(error.status_code, "http_error")
+    detail = f"{request.method} {request.url.path}: {error.detail}. The routes are listed at /openapi.json."
+    return _answer(problem(error.status_code, reason_code, detail), dict(error.headers or {}))
+
+
+class AnswerUnexpected:
+    """ASGI middleware: an error nobody foresaw is logged once, and answered without its internals."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            if started:
+                raise  # half an answer is out; only breaking the connection tells the caller
+            answer = await _on_unexpected_error(Request(scope), error)
+            await answer(scope, receive, send)
+
+
+async def _on_unexpected_error(request: Request, error: Exception) -> ProblemResponse:
+    reference = uuid.uuid4().hex[:12]
+    _logger.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
+    detail = (
+        f"something went wrong inside the server; its log has the details under reference {reference}. "
+        "Sending the same request again is safe."
+    )
+    return _answer(problem(500, "internal_error", detail, reference=reference))

@@ -1,0 +1,90 @@
+"""The documents that the API's description shows, one small world that fits together.
+
+A test sends them in the order of the description: they are examples that run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ingest.document import Document
+from ingest.meter import Meter
+from invoicing.customer import Customer
+from rating.contract import Contract
+from rating.price_plan import PricePlan
+
+METER: Final[dict[str, Any]] = {
+    "meter_id": "landings",
+    "name": "Landings",
+    "event_type": "landing",
+    "aggregation": "count",
+    "unit": "landing",
+}
+METER_YAML: Final = """\
+meter_id: landings
+name: Landings
+event_type: landing
+aggregation: count
+unit: landing
+"""
+PRICE_PLAN: Final[dict[str, Any]] = {
+    "plan_id": "airport-2013",
+    "name": "Airport charges 2013",
+    "currency": "USD",
+    "effective_from": "2013-01-01",
+    "charges": [
+        {
+            "charge_id": "landing",
+            "name": "Landing charge",
+            "kind": "usage",
+            "meter_id": "landings",
+            "unit": "landing",
+            "price": {
+                "model": "graduated",
+                "tiers": [{"up_to": "100", "unit_price": "12.50"}, {"unit_price": "9.75"}],
+            },
+        }
+    ],
+}
+PRICE_PLAN_YAML: Final = """\
+plan_id: airport-2013
+name: Airport charges 2013
+currency: USD
+effective_from: 2013-01-01
+charges:
+  - charge_id: landing
+    name: Landing charge
+    kind: usage
+    meter_id: landings
+    unit: landing
+    price:
+      model: graduated
+      tiers:
+        - up_to: 100
+          unit_price: "12.50"
+        - unit_price: "9.75"
+"""
+CUSTOMER: Final[dict[str, Any]] = {
+    "customer_id": "united",
+    "name": "United Air Lines",
+    "address_lines": ["233 South Wacker Drive", "Chicago, IL 60606"],
+    "country": "US",
+}
+CONTRACT: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "customer_id": "united",
+    "plan_id": "airport-2013",
+    "subjects": ["UA"],
+    "start_date": "2013-01-01",
+    "end_date": "2014-01-01",
+    "time_zone": "America/New_York",
+}
+SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
+
+DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
+    (METER, Meter),
+    (PRICE_PLAN, PricePlan),
+    (CUSTOMER, Customer),
+    (CONTRACT, Contract),
+)
+"""Which model an example is of: where the description shows one, its schema is the model's own."""

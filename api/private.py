@@ -1,0 +1,93 @@
+"""The application on a unix socket that only this process knows, for the time of one command."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import uvicorn
+
+from api.app import create_app
+from api.settings import Settings
+from api.state import Ratemill, open_ratemill
+from ingest.clock import SystemClock
+from ingest.errors import StoreUnavailable
+
+SOCKET_PATH_BYTES_MAX: Final = 100
+"""The kernel takes 107; a folder deeper than this gets its socket in a private temporary folder."""
+START_SECONDS_MAX: Final = 60
+
+
+@contextmanager
+def private_server(settings: Settings) -> Iterator[tuple[httpx.BaseTransport, str]]:
+    """Open the data folder and serve it; yields the way to it and a token with the admin scope.
+
+    The token lives in this process's memory and ends with it. Raises StoreUnavailable.
+    """
+    state = open_ratemill(settings, SystemClock())
+    try:
+        token = state.keys.grant_in_memory("this command", ["admin"])
+        with _private_socket(settings.data) as (listener, path), serving(state, listener):
+            yield httpx.HTTPTransport(uds=str(path)), token
+    finally:
+        state.close()
+
+
+@contextmanager
+def serving(state: Ratemill, listener: socket.socket) -> Iterator[None]:
+    """Serve ``state`` on a listening socket, in a thread, while the block runs."""
+    config = uvicorn.Config(create_app(state), log_level="warning", access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), name="private-server", daemon=True)
+    thread.start()
+    try:
+        _await_start(server, thread)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A unix socket at ``path`` that only this user may open; it is removed at the end."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(64)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+    pause = threading.Event()
+    for _ in range(START_SECONDS_MAX * 200):
+        if server.started:
+            return
+        if not thread.is_alive():
+            break
+        pause.wait(0.005)
+    raise StoreUnavailable("the private server of this command did not start; the lines above say why.")
+
+
+@contextmanager
+def _private_socket(data_folder: Path) -> Iterator[tuple[socket.socket, Path]]:
+    path = data_folder.resolve() / "private.sock"
+    if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with listening(path) as listener:
+            yield listener, path
+        return
+    with tempfile.TemporaryDirectory(prefix="ratemill-") as folder:
+        path = Path(folder) / "private.sock"
+        with listening(path) as listener:
+            yield listener, path

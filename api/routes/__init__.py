@@ -1,0 +1,39 @@
+"""The routes, one file a noun."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from api.routes import (
+    api_keys,
+    billing_runs,
+    contracts,
+    customers,
+    event_lists,
+    health,
+    invoices,
+    lines,
+    meters,
+    price_plans,
+    prices,
+    schemas,
+    usage,
+)
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    health.router,
+    event_lists.router,
+    meters.router,
+    price_plans.router,
+    customers.router,
+    contracts.router,
+    billing_runs.router,
+    invoices.router,
+    usage.router,
+    prices.router,
+    lines.router,
+    schemas.router,
+    api_keys.router,
+)

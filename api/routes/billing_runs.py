@@ -1,0 +1,111 @@
+"""Billing runs: what has become due becomes invoices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from api.billing import start_billing
+from api.json import ExactJSON
+from api.problem import PROBLEM_MEDIA_TYPE
+from api.routing import DocumentBody, State, declared
+from ingest.document import Document, read_document, validate_document
+from invoicing.run_record import get_run, list_runs
+
+router = APIRouter()
+
+_RUN: Final[dict[str, Any]] = {
+    "run_id": "bill-2013-02-01-1",
+    "as_of": "2013-02-01",
+    "state": "finished",
+    "stages": [{"stage": "rate", "done": 1, "total": 1}],
+    "report": {"due": 1, "issued": 1},
+    "problem": None,
+}
+_RECORD: Final[dict[str, Any]] = {
+    "run_id": "bill-2013-02-01-1",
+    "as_of": "2013-02-01",
+    "state": "finished",
+    "started_at": "2013-02-01T05:00:00+00:00",
+    "finished_at": "2013-02-01T05:00:02+00:00",
+    "report": {"due": 1, "issued": 1},
+}
+
+
+class NewRun(Document):
+    """Bill what is due on ``as_of`` or before. ``issue`` false leaves drafts to be looked at first.
+    ``run_id``: left out, an interrupted run of that date is taken up again or a new one is named."""
+
+    as_of: date
+    issue: bool = True
+    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+
+
+@router.post(
+    "/v1/billing-runs",
+    **declared(
+        "start_billing_run",
+        "bill",
+        summary="Bill what is due",
+        tag="billing",
+        example=_RUN,
+        problems=(400, 409, 422),
+        body={"application/json": {"as_of": "2013-02-01", "issue": True}},
+    ),
+)
+async def start(
+    state: State,
+    body: DocumentBody,
+    wait: Annotated[bool, Query(description="false: answer 202 at once, and ask for its progress.")] = True,
+) -> ExactJSON:
+    """Sending it again is safe: a billing date is settled once. Whoever cannot be billed is held, with
+    the reason, in the report. One run works at a time."""
+    wanted = validate_document(NewRun, read_document(body), what="the billing run")
+    run = await state.in_thread(
+        start_billing, state, as_of=wanted.as_of, issue=wanted.issue, run_id=wanted.run_id
+    )
+    if not wait:
+        return ExactJSON(run.to_dict(), status_code=202)
+    await state.in_thread(run.finished.wait)
+    if run.problem is not None:
+        return ExactJSON(run.problem, status_code=run.problem["status"], media_type=PROBLEM_MEDIA_TYPE)
+    return ExactJSON(run.to_dict())
+
+
+@router.get(
+    "/v1/billing-runs",
+    **declared(
+        "list_billing_runs",
+        "read",
+        summary="Billing runs",
+        tag="billing",
+        example={"items": [_RECORD]},
+        problems=(422,),
+    ),
+)
+def list_all(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ExactJSON:
+    """Newest first, with their reports."""
+    return ExactJSON({"items": [asdict(run) for run in list_runs(state.ledger, limit=limit)]})
+
+
+@router.get(
+    "/v1/billing-runs/{run_id}",
+    **declared(
+        "get_billing_run",
+        "read",
+        summary="One billing run and how far it is",
+        tag="billing",
+        example=_RUN,
+        problems=(404,),
+    ),
+)
+def get_one(state: State, run_id: str) -> ExactJSON:
+    """`state` is running, finished, failed (then `problem` says why) or interrupted (run it again)."""
+    run = state.runs.get(run_id)
+    if run is not None:
+        return ExactJSON(run.to_dict())
+    return ExactJSON({**asdict(get_run(state.ledger, run_id)), "stages": [], "problem": None})

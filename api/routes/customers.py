@@ -1,0 +1,89 @@
+"""Customers: to whom invoices are addressed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.documents import keyed_document, saved_answer
+from api.examples import CUSTOMER, SAVED_VERSION
+from api.json import ExactJSON
+from api.page import Cursor, Limit, page, read_cursor
+from api.routing import DocumentBody, State, declared
+from ingest.document import read_documents
+from invoicing.customer_store import get_customer, list_customers, save_customer, save_customers
+
+router = APIRouter()
+
+_STORED = {"customer_id": "united", "version": 1, "document": CUSTOMER}
+
+
+@router.put(
+    "/v1/customers/{customer_id}",
+    **declared(
+        "put_customer",
+        "admin",
+        summary="Save a customer",
+        tag="contracts",
+        status=201,
+        example={"customer_id": "united", **SAVED_VERSION},
+        problems=(400, 422),
+        body={"application/json": CUSTOMER},
+    ),
+)
+def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSON:
+    """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs."""
+    document = keyed_document(body, field="customer_id", key=customer_id, what="customer")
+    return saved_answer("customer_id", save_customer(state.ledger, document, now=state.clock.now()))
+
+
+@router.post(
+    "/v1/customers",
+    **declared(
+        "put_customers",
+        "admin",
+        summary="Save many customers",
+        tag="contracts",
+        example={"saved": 1, "created": 1, "unchanged": 0},
+        problems=(400, 413, 422),
+        body={"application/json": [CUSTOMER]},
+    ),
+)
+def put_customers(state: State, body: DocumentBody) -> ExactJSON:
+    """A JSON array or a YAML stream: all of them are saved, or none."""
+    saved = save_customers(state.ledger, read_documents(body), now=state.clock.now())
+    created = sum(item.created for item in saved)
+    return ExactJSON({"saved": len(saved), "created": created, "unchanged": len(saved) - created})
+
+
+@router.get(
+    "/v1/customers",
+    **declared(
+        "list_customers",
+        "read",
+        summary="All customers",
+        tag="contracts",
+        example={"items": [_STORED], "next_cursor": None},
+        problems=(422,),
+    ),
+)
+def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
+    """By id."""
+    after = read_cursor(cursor, fields=1)
+    found = list_customers(state.ledger, limit=limit + 1, after=None if after is None else str(after[0]))
+    items = [
+        {"customer_id": item.customer.customer_id, "version": item.version, "document": item.customer}
+        for item in found
+    ]
+    return ExactJSON(page(items, limit=limit, position=lambda item: (item["customer_id"],)))
+
+
+@router.get(
+    "/v1/customers/{customer_id}",
+    **declared(
+        "get_customer", "read", summary="One customer", tag="contracts", example=_STORED, problems=(404,)
+    ),
+)
+def get_one(state: State, customer_id: str) -> ExactJSON:
+    """The customer in force."""
+    found = get_customer(state.ledger, customer_id)
+    return ExactJSON({"customer_id": customer_id, "version": found.version, "document": found.customer})

@@ -1,0 +1,203 @@
+"""Invoices: read, printed, issued."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from api.json import ExactJSON
+from api.page import Cursor, Limit
+from api.routing import State, declared
+from api.state import Ratemill
+from invoicing.issue import issue_invoice
+from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
+
+router = APIRouter()
+
+PDF: Final = "application/pdf"
+
+LINE_EXAMPLE: Final[dict[str, Any]] = {
+    "line_id": "7c9e6679f7f1b5a4a1d90b31e6b0a9d2",
+    "charge_id": "landing",
+    "charge_kind": "usage",
+    "description": "Landing charge",
+    "price_model": "graduated",
+    "price_text": "12.50 per landing up to 100, 9.75 beyond",
+    "plan_id": "airport-2013",
+    "plan_version": 1,
+    "meter_id": "landings",
+    "unit": "landing",
+    "period_start": "2013-01-01",
+    "period_end": "2013-02-01",
+    "dimensions": {},
+    "quantity": "2",
+    "rated_quantity": "2",
+    "event_count": 2,
+    "amount": "25",
+    "amount_minor": 2500,
+    "tiers": [
+        {
+            "number": 1,
+            "above": "0",
+            "up_to": "100",
+            "unit_price": "12.5",
+            "flat_amount": None,
+            "units": "2",
+            "amount": "25",
+        }
+    ],
+}
+SUMMARY_EXAMPLE: Final[dict[str, Any]] = {
+    "invoice_id": "3f2a9c0d5b7e41c8a6d2f09b1e4c7a85",
+    "number": "INV-2013-000001",
+    "state": "issued",
+    "contract_id": "united-2013",
+    "customer_id": "united",
+    "billing_date": "2013-02-01",
+    "issue_date": "2013-02-01",
+    "due_date": "2013-03-03",
+    "currency": "USD",
+    "total_minor": 2500,
+    "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "run_id": "2013-02-01-first",
+}
+INVOICE_EXAMPLE: Final[dict[str, Any]] = {
+    **SUMMARY_EXAMPLE,
+    "period_start": "2013-01-01",
+    "period_end": "2013-02-01",
+    "minor_digits": 2,
+    "lines": [LINE_EXAMPLE],
+}
+PREVIEW_EXAMPLE: Final[dict[str, Any]] = {
+    **{name: value for name, value in INVOICE_EXAMPLE.items() if name not in ("document_hash", "run_id")},
+    "number": None,
+    "state": "draft",
+    "issue_date": None,
+    "due_date": None,
+}
+_TOTAL: Final = {
+    "customer_id": "united",
+    "currency": "USD",
+    "state": "issued",
+    "invoices": 1,
+    "total_minor": 2500,
+}
+
+
+@router.get(
+    "/v1/invoices",
+    **declared(
+        "list_invoices",
+        "read",
+        summary="Invoices",
+        tag="billing",
+        example={"items": [SUMMARY_EXAMPLE], "next_cursor": None, "totals": [_TOTAL]},
+        problems=(422,),
+    ),
+)
+def list_all(
+    state: State,
+    customer_id: str | None = None,
+    contract_id: str | None = None,
+    invoice_state: Annotated[Literal["draft", "issued"] | None, Query(alias="state")] = None,
+    currency: str | None = None,
+    run_id: str | None = None,
+    billing_from: Annotated[date | None, Query(description="First billing date.")] = None,
+    billing_to: Annotated[date | None, Query(description="Billing dates before this one.")] = None,
+    totals: Annotated[bool, Query(description="Also the sums of all pages, by customer.")] = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> ExactJSON:
+    """Newest billing date first, without their lines."""
+    chosen = InvoiceFilter(
+        customer_id=customer_id,
+        contract_id=contract_id,
+        state=invoice_state,
+        currency=currency,
+        run_id=run_id,
+        billing_from=billing_from,
+        billing_to=billing_to,
+    )
+    found = list_invoices(state.ledger, chosen=chosen, limit=limit, cursor=cursor)
+    answer: dict[str, Any] = {
+        "items": [asdict(summary) for summary in found.invoices],
+        "next_cursor": found.next_cursor,
+    }
+    if totals:
+        answer["totals"] = [asdict(total) for total in invoice_totals(state.ledger, chosen=chosen)]
+    return ExactJSON(answer)
+
+
+@router.get(
+    "/v1/invoices/{id_or_number}",
+    **declared(
+        "get_invoice",
+        "read",
+        summary="One invoice, as JSON or PDF",
+        tag="billing",
+        example=INVOICE_EXAMPLE,
+        problems=(404,),
+        media={PDF: "%PDF-1.7 ..."},
+    ),
+)
+def get_one(state: State, id_or_number: str, request: Request) -> Response:
+    """By id or by printed number. `Accept: application/pdf` gives the document."""
+    stored = get_invoice(state.ledger, id_or_number)
+    if PDF in request.headers.get("accept", ""):
+        return _pdf_answer(state, stored)
+    return ExactJSON(invoice_answer(stored))
+
+
+@router.get(
+    "/v1/invoices/{id_or_number}/pdf",
+    **declared(
+        "get_invoice_pdf",
+        "read",
+        summary="One invoice as PDF",
+        tag="billing",
+        problems=(404,),
+        media={PDF: "%PDF-1.7 ..."},
+    ),
+)
+def get_pdf(state: State, id_or_number: str) -> Response:
+    """The same invoice gives the same bytes."""
+    return _pdf_answer(state, get_invoice(state.ledger, id_or_number))
+
+
+@router.post(
+    "/v1/invoices/{id_or_number}/issue",
+    **declared(
+        "issue_invoice",
+        "bill",
+        summary="Issue a draft",
+        tag="billing",
+        example=INVOICE_EXAMPLE,
+        problems=(404, 409),
+    ),
+)
+def issue(state: State, id_or_number: str) -> ExactJSON:
+    """Gives it its number and dates; from then on it never changes."""
+    invoice_id = get_invoice(state.ledger, id_or_number).summary.invoice_id
+    issued = issue_invoice(
+        state.ledger,
+        invoice_id=invoice_id,
+        now=state.clock.now(),
+        series_prefix=state.settings.invoice_series,
+    )
+    return ExactJSON(invoice_answer(issued))
+
+
+def invoice_answer(stored: StoredInvoice) -> dict[str, Any]:
+    """The canonical document with what the ledger knows beside it."""
+    document: dict[str, Any] = orjson.loads(stored.text)
+    return document | asdict(stored.summary)
+
+
+def _pdf_answer(state: Ratemill, stored: StoredInvoice) -> Response:
+    name = stored.summary.number or f"draft-{stored.summary.invoice_id}"
+    headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
+    return Response(state.printer.pdf(stored.invoice), media_type=PDF, headers=headers)

@@ -1,0 +1,27 @@
+"""The JSON schemas of the documents people write: for editors, and for programs that build them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ingest.document import Document
+from ingest.errors import NotFound
+from invoicing.customer import Customer
+from rating.schemas import DOCUMENT_MODELS
+
+KINDS: Final[dict[str, type[Document]]] = {
+    "meter": DOCUMENT_MODELS["meter"],
+    "plan": DOCUMENT_MODELS["price-plan"],
+    "customer": Customer,
+    "contract": DOCUMENT_MODELS["contract"],
+}
+"""By the names commands use."""
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_for(kind: str) -> dict[str, Any]:
+    """The schema of one kind of document. Raises NotFound, naming the kinds there are."""
+    model = KINDS.get("plan" if kind == "price-plan" else kind)
+    if model is None:
+        raise NotFound(f"there is no schema {kind!r}. The kinds are {', '.join(KINDS)}.")
+    return {"$schema": _DIALECT, **model.model_json_schema()}

@@ -1,0 +1,76 @@
+"""Every setting of Ratemill: the only place that reads the environment.
+
+Each is an environment variable ``RATEMILL_NAME``; ``settings_table()`` lists name, default and help,
+and the documentation is tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENVIRONMENT_PREFIX = "RATEMILL_"
+
+
+class Settings(BaseSettings):
+    """The settings of one process, read once at its start."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="ignore")
+
+    data: Path = Field(
+        default=Path("ratemill-data"),
+        description="Folder of the embedded stores, made on first use. One process at a time owns it.",
+    )
+    events_url: str | None = Field(
+        default=None,
+        description="Event store: chdb:///FOLDER or http(s)://USER:PASSWORD@HOST:PORT/DATABASE of a "
+        "ClickHouse server. Left out: chDB in the data folder.",
+    )
+    ledger_url: str | None = Field(
+        default=None,
+        description="Ledger: sqlite:////FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE. "
+        "Left out: SQLite in the data folder.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address that `ratemill serve` listens on.")
+    port: int = Field(default=8787, ge=0, le=65535, description="Port that `ratemill serve` listens on.")
+    threads: int = Field(
+        default=8, ge=2, le=256, description="Requests worked on at the same time by one server process."
+    )
+    scheduler: Literal["on", "off"] = Field(
+        default="off",
+        description="on: `ratemill serve` bills by itself what has become due, looked at once a minute.",
+    )
+    invoice_series: str = Field(
+        default="INV", pattern=r"^[A-Z0-9-]{1,16}$", description="First part of every invoice number."
+    )
+    server: str | None = Field(
+        default=None, description="URL of the server that commands talk to, instead of the data folder."
+    )
+    key: str | None = Field(
+        default=None, description="API key that commands send to a server (`ratemill keys create`)."
+    )
+
+
+class SettingRow(NamedTuple):
+    """One row of the settings table."""
+
+    name: str
+    default: str
+    help: str
+
+
+def settings_table() -> Iterator[SettingRow]:
+    """Name, default and help of every setting, in the order they are declared."""
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        yield SettingRow(ENVIRONMENT_PREFIX + name.upper(), default, field.description or "")
+
+
+def load_settings(*, data: Path | None = None, server: str | None = None, key: str | None = None) -> Settings:
+    """The environment's settings; an argument given here (from the command line) goes before it."""
+    given = {"data": data, "server": server, "key": key}
+    return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

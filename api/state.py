@@ -1,0 +1,110 @@
+"""The composed application: both stores, the clock, and what is kept in memory between requests."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, TypeVar
+
+import anyio.to_thread
+from sqlalchemy import Engine
+
+from api.auth import KeyRing
+from api.metrics import Metrics
+from api.runs import RunBook
+from api.settings import Settings
+from ingest.clickhouse import EventStore, default_events_url, open_event_store
+from ingest.clock import Clock
+from ingest.ledger import default_ledger_url, open_ledger
+from ingest.load import IngestContext, open_ingest
+from ingest.meter import Meter
+from ingest.meter_store import list_meters
+from ingest.settings import IngestSettings
+from invoicing.document import InvoicePrinter
+
+Answer = TypeVar("Answer")
+
+METERS_SECONDS = 10
+"""How long the list of meters is believed. A meter saved by this process counts at once; one saved
+by another process on the same ledger, after at most this long."""
+
+
+class MeterBook:
+    """The meters in force, read from the ledger seldom: every batch asks for them."""
+
+    def __init__(self, ledger: Engine, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._lock = Lock()
+        self._known: tuple[tuple[Meter, ...], datetime] | None = None
+
+    def current(self) -> tuple[Meter, ...]:
+        with self._lock:
+            now = self._clock.now()
+            if self._known is None or now >= self._known[1]:
+                self._known = (tuple(list_meters(self._ledger)), now + timedelta(seconds=METERS_SECONDS))
+            return self._known[0]
+
+    def forget(self) -> None:
+        """Read them again next time; called when one is saved."""
+        with self._lock:
+            self._known = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratemill:
+    """One running Ratemill. ``billing_lock`` is held while a billing run is being started."""
+
+    settings: Settings
+    clock: Clock
+    event_store: EventStore
+    ledger: Engine
+    ingest: IngestContext
+    meters: MeterBook
+    keys: KeyRing
+    runs: RunBook
+    metrics: Metrics
+    printer: InvoicePrinter
+    billing_lock: Lock
+
+    async def in_thread(self, work: Callable[..., Answer], *arguments: Any, **named: Any) -> Answer:
+        """Run blocking work beside the event loop."""
+        return await anyio.to_thread.run_sync(functools.partial(work, *arguments, **named))
+
+    def close(self) -> None:
+        """Wait for a billing run under way, then let go of both stores."""
+        self.runs.wait()
+        self.event_store.close()
+        self.ledger.dispose()
+
+
+def open_ratemill(settings: Settings, clock: Clock) -> Ratemill:
+    """Open both stores and load what is kept in memory. Raises StoreUnavailable, BrokenState."""
+    event_store = open_event_store(settings.events_url or default_events_url(settings.data))
+    try:
+        ledger = open_ledger(settings.ledger_url or default_ledger_url(settings.data))
+    except BaseException:
+        event_store.close()
+        raise
+    return compose(settings, clock, event_store, ledger)
+
+
+def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: Engine) -> Ratemill:
+    """Build the application on stores that are open already."""
+    meters = MeterBook(ledger, clock)
+    return Ratemill(
+        settings=settings,
+        clock=clock,
+        event_store=event_store,
+        ledger=ledger,
+        ingest=open_ingest(event_store, meters=meters.current, settings=IngestSettings()),
+        meters=meters,
+        keys=KeyRing(ledger, clock),
+        runs=RunBook(),
+        metrics=Metrics(),
+        printer=InvoicePrinter(),
+        billing_lock=Lock(),
+    )

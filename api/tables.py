@@ -1,0 +1,22 @@
+"""The ledger table this room owns: API keys. Made by migration 0001."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from ingest.ledger import LEDGER
+
+API_KEYS: Final = sa.Table(
+    "api_keys",
+    LEDGER,
+    sa.Column("key_id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("scopes", sa.String(256), nullable=False),
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("revoked_at", sa.String(32), nullable=True),
+)
+"""``scopes``: names joined by spaces. ``secret_hash``: SHA-256 of the secret part, in hex: the secret
+is 256 random bits, so a slow password hash would add nothing."""

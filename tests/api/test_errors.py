@@ -1,0 +1,95 @@
+"""Goal: every error of the API has the one shape of RFC 9457 and tells the caller what to do."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from api.problem import problem_of
+from api.state import Ratemill
+from ingest.errors import BrokenState, InvalidDocument, Issue, StoreUnavailable, UnreadableBody
+
+MEMBERS = {"type", "title", "status", "detail", "reason_code", "issues"}
+
+
+def check_problem(response: httpx.Response, status: int, reason_code: str) -> dict[str, object]:
+    """The problem document of an answer that must be one."""
+    document: dict[str, object] = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document.keys() >= MEMBERS
+    assert (response.status_code, document["status"], document["reason_code"]) == (
+        status,
+        status,
+        reason_code,
+    )
+    assert document["type"] == f"urn:problem-type:ratemill:{reason_code}"
+    return document
+
+
+def test_an_unknown_key_answers_404(http: httpx.Client) -> None:
+    document = check_problem(http.get("/v1/meters/nothing"), 404, "not_found")
+    assert "nothing" in str(document["detail"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reason_code"),
+    [
+        ("GET", "/v1/nothing", b"", 404, "no_such_route"),
+        ("PATCH", "/v1/meters", b"", 405, "method_not_allowed"),
+        ("GET", "/v1/meters?limit=0", b"", 422, "invalid_request"),
+        ("GET", "/v1/meters?limit=many", b"", 422, "invalid_request"),
+        ("GET", "/v1/meters?cursor=%21%21", b"", 422, "bad_cursor"),
+        ("GET", "/v1/contracts?cursor=W10", b"", 422, "bad_cursor"),
+        ("PUT", "/v1/meters/x", b"", 400, "empty_body"),
+        ("PUT", "/v1/meters/x", b"{", 400, "unreadable_body"),
+        ("PUT", "/v1/meters/x", b"\xff\xfe", 400, "unreadable_body"),
+        ("PUT", "/v1/meters/x", b"[1]", 400, "unreadable_body"),
+        ("PUT", "/v1/meters/x", b"a: 1\n---\nb: 2\n", 400, "not_one_document"),
+        ("PUT", "/v1/meters/x", b"meter_id: y", 422, "invalid_document"),
+        ("POST", "/v1/api-keys", b'{"name": "x", "scopes": ["all"]}', 422, "invalid_input"),
+        ("DELETE", "/v1/api-keys/nothing", b"", 404, "not_found"),
+        ("GET", "/v1/schemas/nothing", b"", 404, "not_found"),
+    ],
+)
+def test_bad_requests(
+    http: httpx.Client, method: str, path: str, body: bytes, status: int, reason_code: str
+) -> None:
+    check_problem(http.request(method, path, content=body), status, reason_code)
+
+
+def test_every_broken_rule_is_an_issue_with_its_place(http: httpx.Client) -> None:
+    body = b"event_type: call\naggregation: guess\nfactors: []\nsurprise: 1\n"
+    document = check_problem(http.put("/v1/meters/calls", content=body), 422, "invalid_document")
+    issues = document["issues"]
+    assert isinstance(issues, list)
+    assert {issue["pointer"] for issue in issues} == {"aggregation", "surprise"}
+    assert all(issue["message"] and issue["expected"] for issue in issues)
+
+
+def test_an_unexpected_error_tells_no_internals(
+    state: Ratemill, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(type(state.meters), "current", lambda _: fail())
+    document = check_problem(http.get("/v1/meters"), 500, "internal_error")
+    assert "secret" not in str(document)
+    assert str(document["reference"]) in str(document["detail"])
+    assert "secret detail" in caplog.text
+
+
+def test_statuses_of_our_own_errors() -> None:
+    issue = Issue("r", "p", "m", "e")
+    expected = {
+        400: UnreadableBody("x"),
+        413: UnreadableBody("x", reason_code="body_too_large"),
+        415: UnreadableBody("x", reason_code="unknown_content_type"),
+        422: InvalidDocument("x", [issue]),
+        500: BrokenState("x"),
+        503: StoreUnavailable("x"),
+    }
+    assert {status: problem_of(error)["status"] for status, error in expected.items()} == {
+        status: status for status in expected
+    }
+    assert problem_of(expected[422])["issues"] == [issue.to_dict()]
