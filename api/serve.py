@@ -20,6 +20,7 @@ from api.client import SERVER_FILE
 from api.scheduler import scheduling
 from api.settings import Settings
 from api.state import open_ratemill
+from api.warm_up import warm_up
 from ingest.clock import SystemClock
 from ingest.errors import StoreUnavailable
 
@@ -49,6 +50,7 @@ def run_server(settings: Settings, *, announce: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
         )
         with _noted(settings.data, url), _quiet_signals(), scheduling(state):
+            threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
             # The socket listens already: whoever connects now is answered as soon as the loop runs.
             announce(url)
             uvicorn.Server(config).run(sockets=[listener])
