@@ -1,0 +1,199 @@
+"""The plain ClickHouse peer: what a good team writes with the same engine and SQL alone.
+
+Events go into a ReplacingMergeTree ordered by (subject, type, hash of the id) and are read WITH
+FINAL, so a resend counts once. Tiers are arrays, priced by arrayMap in Decimal256 (Decimal128
+products wrap without an error), and lines go into a MergeTree. Its tables keep ClickHouse's
+default of no fsync; Ratemill's have it on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.dataset import CONTRACTS_PARQUET, EVENTS_NDJSON, EVENTS_PARQUET, TIERS_PARQUET
+from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
+from benchmarks.result import lines_hash, usage_hash
+from ingest.clickhouse import EventStore, default_events_url
+
+_BODY_BYTES: Final = 32 * 1024 * 1024
+
+_EVENT_COLUMNS: Final = """
+    source     LowCardinality(String),
+    id         String CODEC(ZSTD(1)),
+    type       LowCardinality(String),
+    subject    LowCardinality(String),
+    time       DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    value      Decimal(38, 12) CODEC(ZSTD(1)),
+    properties Map(LowCardinality(String), LowCardinality(String))
+"""
+
+_SETUP: Final = f"""
+CREATE TABLE events (
+    {_EVENT_COLUMNS},
+    identity UInt128 MATERIALIZED reinterpretAsUInt128(sipHash128(source, id))
+) ENGINE = ReplacingMergeTree ORDER BY (subject, type, identity);
+CREATE TABLE contracts (
+    contract_id String, subject LowCardinality(String), plan_id LowCardinality(String)
+) ENGINE = MergeTree ORDER BY subject;
+CREATE TABLE tiers (
+    plan_id LowCardinality(String), meter_id LowCardinality(String), minor_digits UInt8, tier UInt8,
+    lower Decimal(18, 6), upper Nullable(Decimal(18, 6)), unit_price Decimal(18, 8)
+) ENGINE = MergeTree ORDER BY (plan_id, meter_id, tier);
+CREATE TABLE lines (
+    contract_id String, meter_id LowCardinality(String), period_start DateTime64(6, 'UTC'),
+    quantity Decimal(38, 12) CODEC(ZSTD(1)), event_count UInt64,
+    amount Decimal(76, 20) CODEC(ZSTD(1)), amount_minor Int64
+) ENGINE = MergeTree ORDER BY (contract_id, meter_id, period_start)
+"""
+
+_USAGE: Final = """
+SELECT subject, type AS meter_id, toStartOfMonth(time, 'UTC') AS period_start,
+       sum(value) AS quantity, count() AS event_count
+FROM events FINAL
+WHERE time >= '{time_from}' AND time < '{time_to}'
+GROUP BY subject, type, period_start
+"""
+
+TIER_ARRAYS: Final = """
+SELECT plan_id, meter_id, any(minor_digits) AS minor_digits,
+       groupArray(toDecimal128(lower, 12)) AS lowers,
+       groupArray(ifNull(toDecimal128(upper, 12), toDecimal128('99999999999999999999', 12))) AS uppers,
+       groupArray(toDecimal256(unit_price, 8)) AS prices
+FROM (SELECT * FROM tiers ORDER BY plan_id, meter_id, tier) GROUP BY plan_id, meter_id
+"""
+
+AMOUNT: Final = """
+arraySum(arrayMap(
+    (low, high, price) -> greatest(least(u.quantity, high) - low, toDecimal128(0, 12)) * price,
+    t.lowers, t.uppers, t.prices))
+"""
+AMOUNT_MINOR: Final = "toInt64(round(amount * toDecimal256(intExp10(minor_digits), 0), 0))"
+
+_LINES: Final = f"""
+INSERT INTO lines
+SELECT contract_id, meter_id, period_start, quantity, event_count, amount, {AMOUNT_MINOR} AS amount_minor
+FROM (
+    SELECT c.contract_id AS contract_id, u.meter_id AS meter_id, u.period_start AS period_start,
+           u.quantity AS quantity, u.event_count AS event_count, t.minor_digits AS minor_digits,
+           {AMOUNT} AS amount
+    FROM ({_USAGE}) AS u
+    INNER JOIN contracts AS c ON c.subject = u.subject
+    INNER JOIN ({TIER_ARRAYS}) AS t ON t.plan_id = c.plan_id AND t.meter_id = u.meter_id
+)
+"""
+
+
+def load_job(request: CaseRequest) -> None:
+    """Fill the tables in blocks of the file's row groups, then let running merges end. Not timed."""
+    with _store(request) as store:
+        for statement in _SETUP.split(";"):
+            store.command(statement)
+        _insert_parquet(store, request)
+        store.insert("contracts", pq.read_table(request.data / CONTRACTS_PARQUET))
+        store.insert("tiers", pq.read_table(request.data / TIERS_PARQUET))
+        wait_for_merges(store)
+
+
+def run_job(request: CaseRequest) -> Measured:
+    """Stored events to stored lines."""
+    with _store(request) as store:
+        seconds = time_repeatedly(
+            request,
+            lambda: store.command(_with_span(_LINES, request)),
+            lambda: store.command("TRUNCATE TABLE lines"),
+        )
+        lines = "SELECT contract_id, meter_id, period_start, amount_minor FROM lines"
+        return measured(request, seconds, exact=True, hash_result=lambda: lines_hash(store.query(lines)))
+
+
+def run_rollup(request: CaseRequest) -> Measured:
+    """Stored events to an Arrow table of usage in this process."""
+    found: dict[str, pa.Table] = {}
+    with _store(request) as store:
+
+        def job() -> None:
+            found["usage"] = store.query(_with_span(_USAGE, request))
+
+        seconds = time_repeatedly(request, job, found.clear)
+        return measured(request, seconds, exact=True, hash_result=lambda: usage_hash(found["usage"]))
+
+
+def load_ingest(request: CaseRequest) -> None:
+    """An empty MergeTree in the order of Ratemill's events table, without ids hashed. Not timed."""
+    with _store(request) as store:
+        store.command(
+            f"CREATE TABLE events ({_EVENT_COLUMNS}) ENGINE = MergeTree ORDER BY (type, subject, time)"
+        )
+
+
+def run_parquet(request: CaseRequest) -> Measured:
+    """Parquet row groups straight in: no check, no identity, no answer per record."""
+    return _run_ingest(request, _insert_parquet)
+
+
+def run_ndjson(request: CaseRequest) -> Measured:
+    """NDJSON straight in as JSONEachRow, in bodies of about 32 MiB."""
+    return _run_ingest(request, _insert_ndjson)
+
+
+def _run_ingest(request: CaseRequest, insert: Callable[[EventStore, CaseRequest], None]) -> Measured:
+    with _store(request) as store:
+        seconds = time_repeatedly(
+            request, lambda: insert(store, request), lambda: store.command("TRUNCATE TABLE events")
+        )
+        return measured(
+            request, seconds, exact=False, hash_result=lambda: lines_hash(store.query(EVENT_COUNTS))
+        )
+
+
+EVENT_COUNTS: Final = """
+SELECT '' AS contract_id, type AS meter_id, toDate32('2025-01-01') AS period_start,
+       toInt64(count()) AS amount_minor
+FROM events GROUP BY type
+"""
+
+
+def wait_for_merges(store: EventStore, *, seconds_max: float = 60.0) -> None:
+    """Wait until the background merges that inserts started have ended, so that none is timed."""
+    deadline = time.monotonic() + seconds_max
+    while time.monotonic() < deadline:
+        if store.command("SELECT count() FROM system.merges") == 0:
+            return
+        time.sleep(0.2)
+
+
+def _insert_parquet(store: EventStore, request: CaseRequest) -> None:
+    file = pq.ParquetFile(request.data / EVENTS_PARQUET)
+    for group in range(file.num_row_groups):
+        store.insert("events", file.read_row_group(group))
+
+
+def _insert_ndjson(store: EventStore, request: CaseRequest) -> None:
+    columns = ["source", "id", "type", "subject", "time", "value", "properties"]
+    settings = {"date_time_input_format": "best_effort"}
+    with (request.data / EVENTS_NDJSON).open("rb") as file:
+        while lines := file.readlines(_BODY_BYTES):
+            store.client().raw_insert(
+                "events", columns, insert_block=b"".join(lines), settings=settings, fmt="JSONEachRow"
+            )
+
+
+@contextmanager
+def _store(request: CaseRequest) -> Iterator[EventStore]:
+    store = EventStore(default_events_url(request.work))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _with_span(sql: str, request: CaseRequest) -> str:
+    return sql.format(
+        time_from=f"{request.time_from:%Y-%m-%d %H:%M:%S}", time_to=f"{request.time_to:%Y-%m-%d %H:%M:%S}"
+    )

@@ -1,0 +1,117 @@
+"""Runs the cases of a stage, every system in turn on the same data, and compares their results."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks.canonical import SIZES
+from benchmarks.case import request_text
+from benchmarks.dataset import write_dataset
+from benchmarks.request import CaseRequest
+from benchmarks.result import CaseResult, read_results
+from benchmarks.stages import OURS, REPEATS, STAGES, Case, Contender
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+Say = Callable[[str], None]
+
+
+class ResultsDiffer(Exception):
+    """Two exact systems gave different results on the same data: nothing of the run may be quoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """data: the dataset. work: stores of the systems. say: told what is going on."""
+
+    data: Path
+    work: Path
+    say: Say
+
+
+def run_stage(stage: str, size: str, place: Place, *, systems: Sequence[str]) -> Iterator[CaseResult]:
+    """The results of every case of the stage as they come in. systems: only these; empty: all.
+
+    Raises ResultsDiffer after a case in which exact systems disagree, subprocess.CalledProcessError
+    when a system fails.
+    """
+    place.say(f"writing the {size} workload")
+    write_dataset(SIZES[size], place.data, ndjson=stage == "ingest")
+    for case in STAGES[stage]:
+        results = []
+        for contender in case.contenders:
+            if systems and contender.system not in systems:
+                continue
+            for result in _run_contender(stage, size, case, contender, place):
+                results.append(result)
+                yield result
+        check_equal(results)
+
+
+def check_equal(results: Sequence[CaseResult]) -> None:
+    """Raises ResultsDiffer unless all exact results of one case have one hash."""
+    hashes = {result.system: result.result_hash for result in results if result.exact}
+    if len(set(hashes.values())) > 1:
+        where = f"{results[0].stage} {results[0].case} at size {results[0].size}"
+        found = ", ".join(f"{system} {text[:16]}" for system, text in hashes.items())
+        raise ResultsDiffer(
+            f"{where}: exact systems disagree ({found}). Do not quote any figure of this run."
+        )
+
+
+def ratio(result: CaseResult, results: Sequence[CaseResult]) -> float | None:
+    """How many times the rows a second of this result ours has, in the same case; None without ours."""
+    ours = [
+        other
+        for other in results
+        if other.system == OURS and (other.stage, other.case) == (result.stage, result.case)
+    ]
+    if not ours or result.rows_per_second <= 0:
+        return None
+    return ours[0].rows_per_second / result.rows_per_second
+
+
+def _run_contender(
+    stage: str, size: str, case: Case, contender: Contender, place: Place
+) -> Iterator[CaseResult]:
+    work = place.work / f"{contender.system}-{contender.store}"
+    request = CaseRequest(
+        stage=stage,
+        case=case.name,
+        system=contender.system,
+        size=size,
+        data=place.data,
+        work=work,
+        months=case.months,
+        repeat=min(REPEATS[size], contender.repeat_max),
+        warm_up=contender.warm_up,
+        fresh=False,
+        started_at=0.0,
+    )
+    loaded = work / "loaded.txt"
+    if not loaded.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        place.say(f"{stage} {case.name}: {contender.system} loads")
+        _start("load", contender.load, request)
+        loaded.write_text("whole\n", encoding="utf-8")
+    place.say(f"{stage} {case.name}: {contender.system} runs")
+    yield _start("run", contender.run, request)[0]
+    if case.fresh:
+        fresh = replace(request, case=f"{case.name}_fresh_process", fresh=True)
+        yield _start("run", contender.run, fresh)[0]
+
+
+def _start(phase: str, function: str, request: CaseRequest) -> list[CaseResult]:
+    request.work.mkdir(parents=True, exist_ok=True)
+    answer = request.work / "answer.json"
+    answer.unlink(missing_ok=True)
+    request = replace(request, started_at=time.time())
+    command = [sys.executable, "-m", "benchmarks.case", phase, function, request_text(request), str(answer)]
+    subprocess.run(command, check=True, cwd=ROOT)
+    return read_results(answer) if phase == "run" else []

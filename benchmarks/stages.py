@@ -1,0 +1,103 @@
+"""Which cases a stage has, which systems race in each, and which functions carry them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+OURS: Final = "ratemill"
+REPEATS: Final = {"tiny": 1, "small": 3, "full": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """load and run: ``module:function``, called in processes of their own. store: contenders of one
+    system with the same store share what was loaded. repeat_max, warm_up=False: for slow systems."""
+
+    system: str
+    load: str
+    run: str
+    store: str
+    repeat_max: int = 3
+    warm_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """fresh: also time one job from the start of a new process."""
+
+    name: str
+    contenders: tuple[Contender, ...]
+    months: int = 3
+    fresh: bool = False
+
+
+_OURS_JOB: Final = Contender(OURS, "ours_job:load_job", "ours_job:run_job", "job")
+_DUCKDB_JOB: Final = Contender("duckdb", "peer_duckdb:load_job", "peer_duckdb:run_job", "job")
+_CLICKHOUSE_JOB: Final = Contender("clickhouse", "peer_clickhouse:load_job", "peer_clickhouse:run_job", "job")
+_PANDAS_JOB: Final = Contender(
+    "pandas", "peer_pandas:load_job", "peer_pandas:run_job", "job", repeat_max=1, warm_up=False
+)
+
+_JOB: Final = (
+    Case("three_months", (_OURS_JOB, _DUCKDB_JOB, _CLICKHOUSE_JOB, _PANDAS_JOB), fresh=True),
+    Case("one_month", (_OURS_JOB, _DUCKDB_JOB, _CLICKHOUSE_JOB, _PANDAS_JOB), months=1),
+)
+
+_ROLLUP: Final = tuple(
+    Case(
+        name,
+        (
+            Contender(OURS, "ours_job:load_job", "ours_job:run_rollup", "job"),
+            Contender("duckdb", "peer_duckdb:load_job", "peer_duckdb:run_rollup", "job"),
+            Contender("clickhouse", "peer_clickhouse:load_job", "peer_clickhouse:run_rollup", "job"),
+        ),
+        months=months,
+    )
+    for name, months in (("three_months", 3), ("one_month", 1))
+)
+
+
+def _ingest_case(name: str, run: str) -> Case:
+    load = "peer_clickhouse:load_ingest"
+    return Case(
+        name,
+        (
+            Contender(OURS, "ours_ingest:load_ingest", f"ours_ingest:run_{name}", "ingest"),
+            Contender("clickhouse", load, f"peer_clickhouse:{run}", "ingest"),
+        ),
+    )
+
+
+_INGEST: Final = (
+    _ingest_case("parquet", "run_parquet"),
+    _ingest_case("arrow", "run_parquet"),
+    _ingest_case("ndjson", "run_ndjson"),
+)
+
+_RATING: Final = (
+    Case(
+        "amounts",
+        (
+            Contender(OURS, "rating_data:load", "ours_rating:run_amounts", "rating"),
+            Contender("duckdb", "rating_data:load", "peer_rating:run_duckdb", "rating"),
+            Contender("clickhouse", "rating_data:load", "peer_rating:run_clickhouse", "rating"),
+            Contender("decimal_loop", "rating_data:load", "peer_rating:run_decimal_loop", "rating", 1, False),
+            Contender("pandas_apply", "rating_data:load", "peer_rating:run_pandas_apply", "rating", 1, False),
+        ),
+    ),
+    Case("rated_lines", (Contender(OURS, "rating_data:load", "ours_rating:run_rated_lines", "rating"),)),
+)
+
+_BILLING_RUN: Final = (
+    Case("three_months", (Contender(OURS, "ours_billing:load", "ours_billing:run", "billing", 1),)),
+)
+
+STAGES: Final = {
+    "ingest": _INGEST,
+    "rollup": _ROLLUP,
+    "rating": _RATING,
+    "job": _JOB,
+    "billing_run": _BILLING_RUN,
+}
+NOT_BUILT: Final = ("rerate", "whatif", "query", "matching", "reports")
