@@ -8,12 +8,13 @@ from datetime import date
 from typing import Any
 
 from api.runs import Progress, Run
+from api.settings import Settings
 from api.state import Ratemill
 from ingest.errors import Conflict
 from invoicing.billing_run import run_billing
 from invoicing.lock import billing_lock
 from invoicing.run_record import FAILED, RUNNING, begin_run, end_run, get_run
-from invoicing.settings import BillingSettings
+from invoicing.settings import BillingSettings, Seller
 from invoicing.tick import tick
 
 _logger = logging.getLogger("ratemill.scheduler")
@@ -78,7 +79,24 @@ def tick_once(state: Ratemill) -> None:
 
 def billing_settings(state: Ratemill, *, issue: bool) -> BillingSettings:
     """What the settings say about billing."""
-    return BillingSettings(series=state.settings.invoice_series, issue=issue)
+    return BillingSettings(
+        series=state.settings.invoice_series, issue=issue, seller=seller_of(state.settings)
+    )
+
+
+def seller_of(settings: Settings) -> Seller | None:
+    """Who the settings say sends the invoices; None when they name nobody."""
+    if not settings.seller_name:
+        return None
+    lines = (line.strip() for line in settings.seller_address.split(";"))
+    return Seller(
+        name=settings.seller_name,
+        address_lines=tuple(line for line in lines if line),
+        country=settings.seller_country,
+        tax_id=settings.seller_tax_id,
+        email=settings.seller_email,
+        bank_account=settings.seller_bank_account,
+    )
 
 
 def _end_refused(state: Ratemill, run_id: str) -> None:

@@ -139,20 +139,21 @@ class RatemillClient:
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[RatemillClient]:
+def connect(settings: Settings, *, needs_key: bool = True) -> Iterator[RatemillClient]:
     """A client for the time of the block; see the module for whom it talks to.
 
-    Raises ApiProblem when a server is found and there is no key for it, and StoreUnavailable when the
-    folder cannot be opened.
+    needs_key: False for what a server answers without an API key. Raises ApiProblem when a server is
+    found and there is no key for it, and StoreUnavailable when the folder cannot be opened.
     """
     if settings.server:
-        with _over_network(settings.server, settings.key, f"the server at {settings.server}") as client:
+        where = f"the server at {settings.server}"
+        with _over_network(settings.server, settings.key, where, needs_key=needs_key) as client:
             yield client
         return
     running = running_server(settings.data)
     if running is not None:
         where = f"the server at {running} (it owns the folder {settings.data})"
-        with _over_network(running, settings.key, where) as client:
+        with _over_network(running, settings.key, where, needs_key=needs_key) as client:
             yield client
         return
     from api.private import private_server  # noqa: PLC0415 - stores are loaded only when they are opened
@@ -178,14 +179,14 @@ def running_server(data_folder: Path) -> str | None:
 
 
 @contextmanager
-def _over_network(url: str, key: str | None, where: str) -> Iterator[RatemillClient]:
-    if not key:
+def _over_network(url: str, key: str | None, where: str, *, needs_key: bool) -> Iterator[RatemillClient]:
+    if needs_key and not key:
         detail = (
             f"talking to {where} needs an API key: set RATEMILL_KEY or give --key. "
-            "`ratemill keys create --scope admin` makes the first one while no server runs."
+            "`ratemill keys create --scope admin`, beside the server's data folder, makes one."
         )
         raise ApiProblem(problem(401, "key_missing", detail))
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_SECONDS) as http:
         yield RatemillClient(http, where)
 

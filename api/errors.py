@@ -56,16 +56,24 @@ async def _on_validation_error(request: Request, error: Exception) -> ProblemRes
     issues = []
     for item in error.errors():
         where = [str(part) for part in item["loc"] if part not in ("body", "query", "path")]
-        issues.append(
-            {
-                "reason_code": item["type"],
-                "pointer": ".".join(where),
-                "message": f"{item['msg']} (sent: {item.get('input')!r}).",
-                "expected": "what the OpenAPI description at /openapi.json says.",
-            }
-        )
-    named = "; ".join(f"{issue['pointer']}: {issue['message']}" for issue in issues)
+        issues.append({"reason_code": item["type"], "pointer": ".".join(where)} | _words_of(item))
+    named = " ".join(
+        f"{issue['pointer']}: {issue['message']} Expected: {issue['expected']}" for issue in issues
+    )
     return _answer(problem(422, "invalid_request", f"the request is not valid: {named}", issues=issues))
+
+
+def _words_of(item: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with one parameter, and what would be right."""
+    if item["type"] == "missing":
+        return {"message": "Not given.", "expected": "a value; this one has no default."}
+    sent = item.get("input")
+    expected = str(item["msg"]).removeprefix("Input should be ")
+    if str(item["type"]).startswith(("datetime", "timezone")):
+        expected = "an instant with its zone, like 2026-11-01T00:00:00Z (in a URL, write + as %2B)"
+    elif str(item["type"]).startswith("date"):
+        expected = "a date, like 2026-11-01"
+    return {"message": f"{sent!r} was sent.", "expected": f"{expected}."}
 
 
 async def _on_http_error(request: Request, error: Exception) -> ProblemResponse:

@@ -15,9 +15,10 @@ from ingest.errors import NotFound
 from ingest.meter_store import get_meter
 from invoicing.store import find_line
 from rating.catalogue import get_plan_version
-from rating.contract_store import load_contract_subjects
+from rating.contract_store import load_contract_subjects, load_contracts
 from rating.explain import Explanation, explain_line
 from rating.store import get_rated_line
+from rollup.period import find_time_zone
 from rollup.source import SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
 
 
@@ -43,7 +44,8 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     """
     line = get_rated_line(state.event_store, line_id)
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
-    explanation = explain_line(line, plan)
+    (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
+    explanation = explain_line(line, plan, time_zone=find_time_zone(zone))
     try:
         place = find_line(state.ledger, line_id)
     except NotFound:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ingest.errors import InvalidInput
 
 ENVIRONMENT_PREFIX = "RATEMILL_"
 
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     )
     ledger_url: str | None = Field(
         default=None,
+        pattern=r"^(sqlite|postgresql(\+psycopg)?)://",
         description="Ledger: sqlite:////FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE. "
         "Left out: SQLite in the data folder.",
     )
@@ -47,8 +50,28 @@ class Settings(BaseSettings):
     invoice_series: str = Field(
         default="INV", pattern=r"^[A-Z0-9-]{1,16}$", description="First part of every invoice number."
     )
+    seller_name: str = Field(
+        default="", max_length=512, description="Who sends the invoices; heads every invoice from then on."
+    )
+    seller_address: str = Field(
+        default="",
+        max_length=2048,
+        description="Address of the seller, its lines separated by `;`, without the country.",
+    )
+    seller_country: str = Field(
+        default="", pattern=r"^([A-Z]{2})?$", description="Country of the seller, like DE or US."
+    )
+    seller_tax_id: str = Field(
+        default="", max_length=64, description="Tax ID of the seller, as it is to be printed."
+    )
+    seller_email: str = Field(default="", max_length=320, description="E-mail address of the seller.")
+    seller_bank_account: str = Field(
+        default="", max_length=512, description="Where to pay, as the payer needs it; printed under Terms."
+    )
     server: str | None = Field(
-        default=None, description="URL of the server that commands talk to, instead of the data folder."
+        default=None,
+        pattern=r"^https?://",
+        description="URL of the server that commands talk to, instead of the data folder.",
     )
     key: str | None = Field(
         default=None, description="API key that commands send to a server (`ratemill keys create`)."
@@ -71,6 +94,22 @@ def settings_table() -> Iterator[SettingRow]:
 
 
 def load_settings(*, data: Path | None = None, server: str | None = None, key: str | None = None) -> Settings:
-    """The environment's settings; an argument given here (from the command line) goes before it."""
+    """The environment's settings; an argument given here (from the command line) goes before it.
+
+    Raises InvalidInput naming the variables whose values cannot be used.
+    """
     given = {"data": data, "server": server, "key": key}
-    return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        # Not the value itself: it may hold a password.
+        wrong = "; ".join(
+            f"{ENVIRONMENT_PREFIX}{str(name).upper()}: {item['msg']}. "
+            f"It says: {Settings.model_fields[str(name)].description}"
+            for item in error.errors()
+            for name in item["loc"][:1]
+        )
+        raise InvalidInput(
+            f"the settings cannot be used. {wrong}",
+            reason_code="invalid_settings",
+        ) from None

@@ -7,17 +7,20 @@ a slice can be told as line 50,003 of the file.
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
-from ingest.errors import InvalidInput
+from ingest.csv_records import text_lines
+from ingest.errors import InvalidInput, UnreadableBody
+from ingest.expand import expand
 
 SLICE_RECORDS_MAX: Final = 50_000
 SLICE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -33,10 +36,7 @@ _MEDIA_TYPES: Final = {
     ".arrow": "application/vnd.apache.arrow.file",
     ".arrows": ARROW_STREAM,
 }
-
-
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+_ENCODINGS: Final = {"": "identity", ".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,12 @@ class Slice:
 
 
 def slices_of(path: Path) -> Iterator[Slice]:
-    """The bodies of a file, in order. Raises InvalidInput for a file name that says no known format."""
+    """The bodies of a file, in order; each is asked for when the one before it has been sent.
+
+    Raises InvalidInput for a file name that says no known format, and UnreadableBody when the file is
+    damaged or cut short: the message says how much of it was cut into bodies before. A record that
+    the end of a compressed file cuts in two is in no body.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = suffixes.pop() if suffixes and suffixes[-1] in (".gz", ".zst") else ""
     kind = suffixes[-1] if suffixes else ""
@@ -66,35 +71,54 @@ def slices_of(path: Path) -> Iterator[Slice]:
             f"{path.name} is packed twice. Send the {kind} file itself, which is packed inside.",
             reason_code="unknown_file_name",
         )
-    with path.open("rb") as raw:
-        if kind == ".parquet":
-            yield from _arrow_slices(pq.ParquetFile(raw).iter_batches(batch_size=SLICE_RECORDS_MAX), raw)
-        elif kind == ".arrow":
-            reader = pa.ipc.open_file(raw)
-            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-            yield from _arrow_slices(batches, raw)
-        elif kind == ".arrows":
-            yield from _arrow_slices(pa.ipc.open_stream(raw), raw)
-        else:
-            yield from _text_slices(_unpacked(raw, packed), raw, kind)
+    sent = 0
+    try:
+        with path.open("rb") as raw:
+            for piece, end in _slices(raw, kind, packed):
+                yield piece
+                sent = end
+    except UnreadableBody as error:
+        raise _explain(path, str(error), sent, error.reason_code) from error
+    except (pa.ArrowException, OSError) as error:
+        detail = f"the {kind} data cannot be read: {str(error)[:300]}. Write the file again and resend it."
+        raise _explain(path, detail, sent, UnreadableBody.reason_code) from error
 
 
-def _unpacked(raw: IO[bytes], packed: str) -> _Readable:
-    if packed == ".gz":
-        return gzip.GzipFile(fileobj=raw)
-    if packed == ".zst":
-        return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-    return raw
+def _explain(path: Path, detail: str, sent: int, reason_code: str) -> UnreadableBody:
+    before = "Nothing of the file was sent."
+    if sent:
+        before = (
+            f"Before that, the first {sent} lines or records were sent and what is right of them was taken. "
+            "Repair the file and send all of it again: what was taken counts as duplicate."
+        )
+    return UnreadableBody(f"{path.name}: {detail} {before}", reason_code=reason_code)
 
 
-def _text_slices(text: _Readable, raw: IO[bytes], kind: str) -> Iterator[Slice]:
+def _slices(raw: IO[bytes], kind: str, packed: str) -> Iterator[tuple[Slice, int]]:
+    """The slices, each with how many lines or records of the file end with it."""
+    if kind == ".parquet":
+        yield from _arrow_slices(pq.ParquetFile(raw).iter_batches(batch_size=SLICE_RECORDS_MAX), raw)
+    elif kind == ".arrow":
+        reader = pa.ipc.open_file(raw)
+        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        yield from _arrow_slices(batches, raw)
+    elif kind == ".arrows":
+        yield from _arrow_slices(pa.ipc.open_stream(raw), raw)
+    else:
+        chunks = expand(iter(lambda: raw.read(_READ_BYTES), b""), _ENCODINGS[packed])
+        yield from _text_slices(chunks, raw, kind)
+
+
+def _text_slices(chunks: Iterable[bytes], raw: IO[bytes], kind: str) -> Iterator[tuple[Slice, int]]:
     media_type = _MEDIA_TYPES[kind]
     if kind == ".json":
-        yield Slice(text.read(), media_type, 0, raw.tell())
+        body = b"".join(chunks)
+        yield Slice(body, media_type, 0, raw.tell()), body.count(b"\n") + 1
         return
     quoted = kind == ".csv"
-    records = _records(text, quoted=quoted)
+    records = _csv_records(text_lines(chunks)) if quoted else _lines(chunks)
     header = next(records, b"") if quoted else b""
+    header_lines = header.count(b"\n")
     parts: list[bytes] = [header]
     size, lines, offset = len(header), 0, 0
     sent = False
@@ -104,34 +128,49 @@ def _text_slices(text: _Readable, raw: IO[bytes], kind: str) -> Iterator[Slice]:
         size += len(record)
         lines += record.count(b"\n") if quoted else 1
         if len(parts) > SLICE_RECORDS_MAX or size >= SLICE_BYTES_MAX:
-            yield Slice(b"".join(parts), media_type, offset, raw.tell())
+            yield Slice(b"".join(parts), media_type, offset, raw.tell()), header_lines + offset + lines
             sent = True
             offset += lines
             parts, size, lines = [header], len(header), 0
     if len(parts) > 1 or not sent:
-        yield Slice(b"".join(parts), media_type, offset, raw.tell())
+        yield Slice(b"".join(parts), media_type, offset, raw.tell()), header_lines + offset + lines
 
 
-def _records(text: _Readable, *, quoted: bool) -> Iterator[bytes]:
-    """Whole records with their line ends. In CSV a line end inside quotes belongs to the record."""
-    kept: list[bytes] = []
-    odd = False
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
-    while chunk := text.read(_READ_BYTES):
+    for chunk in chunks:
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         for line in lines:
-            odd ^= quoted and line.count(b'"') % 2 == 1
-            kept.append(line + b"\n")
-            if not odd:
-                yield kept[0] if len(kept) == 1 else b"".join(kept)
-                kept.clear()
-    last = b"".join(kept) + rest
-    if last:
-        yield last
+            yield line + b"\n"
+    if rest:
+        yield rest
 
 
-def _arrow_slices(batches: Iterator[Any], raw: IO[bytes]) -> Iterator[Slice]:
+def _csv_records(lines: Iterator[str]) -> Iterator[bytes]:
+    """Whole records with their line ends; a line end inside quotes belongs to the record.
+
+    Where a record ends is asked of the reader that the server reads it with, so that both agree on
+    a quote inside an unquoted cell (``5" pipe``) and on where to go on after a malformed row.
+    """
+    for line in lines:
+        record = line
+        if '"' in line:
+            taken: list[str] = []
+            reader = csv.reader(_remembering(chain((line,), lines), taken), strict=True)
+            with suppress(csv.Error):  # the server refuses this very record and says why
+                next(reader)
+            record = "".join(taken)
+        yield record.encode("utf-8", "surrogateescape")
+
+
+def _remembering(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+def _arrow_slices(batches: Iterator[Any], raw: IO[bytes]) -> Iterator[tuple[Slice, int]]:
     offset = 0
     for batch in batches:
         for start in range(0, batch.num_rows, SLICE_RECORDS_MAX):
@@ -139,5 +178,6 @@ def _arrow_slices(batches: Iterator[Any], raw: IO[bytes]) -> Iterator[Slice]:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, piece.schema) as writer:
                 writer.write_batch(piece)
-            yield Slice(sink.getvalue().to_pybytes(), ARROW_STREAM, offset, raw.tell())
+            body = sink.getvalue().to_pybytes()
+            yield Slice(body, ARROW_STREAM, offset, raw.tell()), offset + piece.num_rows
             offset += piece.num_rows

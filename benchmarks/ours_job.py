@@ -6,6 +6,7 @@ ledger, due periods found, usage rolled up, priced, and rated lines written and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from benchmarks.canonical import MONTH_STARTS
 from benchmarks.ours_stores import Stores, ingest_workload, open_stores, save_documents
 from benchmarks.peer_clickhouse import wait_for_merges
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
-from benchmarks.result import lines_hash, usage_hash
+from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
 from invoicing.billing_run import price_periods
 from invoicing.due import calendar_of, due_service_periods
@@ -41,17 +42,14 @@ def load_job(request: CaseRequest) -> None:
 
 
 def run_job(request: CaseRequest) -> Measured:
-    """Stored events to stored rated lines."""
-    with open_stores(request.work) as stores:
-        seconds = time_repeatedly(
-            request,
-            lambda: price_months(stores, months=request.months),
-            lambda: stores.events.command("TRUNCATE TABLE rated_lines"),
-        )
-        lines = "SELECT contract_id, meter_id, period_start, amount_minor FROM rated_lines FINAL"
-        return measured(
-            request, seconds, exact=True, hash_result=lambda: lines_hash(stores.events.query(lines))
-        )
+    """Stored events to stored rated lines; compared line by line, tier rows included."""
+    return _run(request, "SELECT * FROM rated_lines FINAL", explained_hash)
+
+
+def run_bare_job(request: CaseRequest) -> Measured:
+    """The same work and the same stored lines; compared by amounts alone, all that bare peers store."""
+    lines = "SELECT contract_id, meter_id, period_start, amount_minor FROM rated_lines FINAL"
+    return _run(request, lines, lines_hash)
 
 
 def run_rollup(request: CaseRequest) -> Measured:
@@ -74,6 +72,18 @@ def run_rollup(request: CaseRequest) -> Measured:
     )
 
 
+def _run(request: CaseRequest, read: str, hash_lines: Callable[[pa.Table], str]) -> Measured:
+    with open_stores(request.work) as stores:
+        seconds = time_repeatedly(
+            request,
+            lambda: price_months(stores, months=request.months),
+            lambda: stores.events.command("TRUNCATE TABLE rated_lines"),
+        )
+        return measured(
+            request, seconds, exact=True, hash_result=lambda: hash_lines(stores.events.query(read))
+        )
+
+
 def price_months(stores: Stores, *, months: int) -> int:
     """Price everything due up to the end of that month and store the lines; how many there are."""
     periods, subjects = _due(stores, months)
@@ -89,7 +99,7 @@ def price_months(stores: Stores, *, months: int) -> int:
     )
     if len(priced.unrated) or len(priced.unusable):
         raise RuntimeError("the canonical workload has no usage that cannot be priced; something is wrong.")
-    write_rated_lines(stores.events, priced.lines, token=RUN_ID)
+    write_rated_lines(stores.events, priced.lines)
     return len(priced.lines)
 
 

@@ -52,7 +52,7 @@ CREATE TABLE lines (
 ) ENGINE = MergeTree ORDER BY (contract_id, meter_id, period_start)
 """
 
-_USAGE: Final = """
+USAGE: Final = """
 SELECT subject, type AS meter_id, toStartOfMonth(time, 'UTC') AS period_start,
        sum(value) AS quantity, count() AS event_count
 FROM events FINAL
@@ -82,7 +82,7 @@ FROM (
     SELECT c.contract_id AS contract_id, u.meter_id AS meter_id, u.period_start AS period_start,
            u.quantity AS quantity, u.event_count AS event_count, t.minor_digits AS minor_digits,
            {AMOUNT} AS amount
-    FROM ({_USAGE}) AS u
+    FROM ({USAGE}) AS u
     INNER JOIN contracts AS c ON c.subject = u.subject
     INNER JOIN ({TIER_ARRAYS}) AS t ON t.plan_id = c.plan_id AND t.meter_id = u.meter_id
 )
@@ -91,7 +91,7 @@ FROM (
 
 def load_job(request: CaseRequest) -> None:
     """Fill the tables in blocks of the file's row groups, then let running merges end. Not timed."""
-    with _store(request) as store:
+    with peer_store(request) as store:
         for statement in _SETUP.split(";"):
             store.command(statement)
         _insert_parquet(store, request)
@@ -100,12 +100,12 @@ def load_job(request: CaseRequest) -> None:
         wait_for_merges(store)
 
 
-def run_job(request: CaseRequest) -> Measured:
-    """Stored events to stored lines."""
-    with _store(request) as store:
+def run_bare_job(request: CaseRequest) -> Measured:
+    """Stored events to stored lines of seven columns."""
+    with peer_store(request) as store:
         seconds = time_repeatedly(
             request,
-            lambda: store.command(_with_span(_LINES, request)),
+            lambda: store.command(with_span(_LINES, request)),
             lambda: store.command("TRUNCATE TABLE lines"),
         )
         lines = "SELECT contract_id, meter_id, period_start, amount_minor FROM lines"
@@ -115,10 +115,10 @@ def run_job(request: CaseRequest) -> Measured:
 def run_rollup(request: CaseRequest) -> Measured:
     """Stored events to an Arrow table of usage in this process."""
     found: dict[str, pa.Table] = {}
-    with _store(request) as store:
+    with peer_store(request) as store:
 
         def job() -> None:
-            found["usage"] = store.query(_with_span(_USAGE, request))
+            found["usage"] = store.query(with_span(USAGE, request))
 
         seconds = time_repeatedly(request, job, found.clear)
         return measured(request, seconds, exact=True, hash_result=lambda: usage_hash(found["usage"]))
@@ -126,7 +126,7 @@ def run_rollup(request: CaseRequest) -> Measured:
 
 def load_ingest(request: CaseRequest) -> None:
     """An empty MergeTree in the order of Ratemill's events table, without ids hashed. Not timed."""
-    with _store(request) as store:
+    with peer_store(request) as store:
         store.command(
             f"CREATE TABLE events ({_EVENT_COLUMNS}) ENGINE = MergeTree ORDER BY (type, subject, time)"
         )
@@ -143,7 +143,7 @@ def run_ndjson(request: CaseRequest) -> Measured:
 
 
 def _run_ingest(request: CaseRequest, insert: Callable[[EventStore, CaseRequest], None]) -> Measured:
-    with _store(request) as store:
+    with peer_store(request) as store:
         seconds = time_repeatedly(
             request, lambda: insert(store, request), lambda: store.command("TRUNCATE TABLE events")
         )
@@ -185,7 +185,8 @@ def _insert_ndjson(store: EventStore, request: CaseRequest) -> None:
 
 
 @contextmanager
-def _store(request: CaseRequest) -> Iterator[EventStore]:
+def peer_store(request: CaseRequest) -> Iterator[EventStore]:
+    """The peer's tables, open; the engine is the same as Ratemill's, the tables are not."""
     store = EventStore(default_events_url(request.work))
     try:
         yield store
@@ -193,7 +194,8 @@ def _store(request: CaseRequest) -> Iterator[EventStore]:
         store.close()
 
 
-def _with_span(sql: str, request: CaseRequest) -> str:
+def with_span(sql: str, request: CaseRequest) -> str:
+    """The statement with the billed months put in."""
     return sql.format(
         time_from=f"{request.time_from:%Y-%m-%d %H:%M:%S}", time_to=f"{request.time_to:%Y-%m-%d %H:%M:%S}"
     )

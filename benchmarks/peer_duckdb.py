@@ -19,7 +19,7 @@ from benchmarks.dataset import CONTRACTS_PARQUET, EVENTS_PARQUET, TIERS_PARQUET
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import lines_hash, usage_hash
 
-_USAGE: Final = """
+USAGE: Final = """
 SELECT subject, type AS meter_id, date_trunc('month', time) AS period_start,
        sum(value) AS quantity, count(*) AS event_count
 FROM events
@@ -46,7 +46,7 @@ least(quantity, bound1) * price1
 
 _LINES: Final = f"""
 CREATE OR REPLACE TABLE lines AS
-WITH usage AS ({_USAGE}), wide AS ({WIDE_TIERS}),
+WITH usage AS ({USAGE}), wide AS ({WIDE_TIERS}),
 priced AS (
     SELECT contract_id, u.meter_id, period_start, quantity, event_count, minor_factor, {AMOUNT} AS amount
     FROM usage u JOIN contracts c USING (subject)
@@ -60,7 +60,7 @@ FROM priced
 
 def load_job(request: CaseRequest) -> None:
     """Fill the database file. Not timed."""
-    with _database(request) as connection:
+    with database(request) as connection:
         connection.execute(
             "CREATE TABLE events AS SELECT source, id, type, subject, time::TIMESTAMP AS time, "
             f"value, properties FROM '{request.data / EVENTS_PARQUET}'"
@@ -69,12 +69,12 @@ def load_job(request: CaseRequest) -> None:
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM '{request.data / file}'")
 
 
-def run_job(request: CaseRequest) -> Measured:
-    """Stored events to stored lines."""
-    with _database(request) as connection:
+def run_bare_job(request: CaseRequest) -> Measured:
+    """Stored events to stored lines of seven columns."""
+    with database(request) as connection:
         seconds = time_repeatedly(
             request,
-            lambda: connection.execute(_with_span(_LINES, request)),
+            lambda: connection.execute(with_span(_LINES, request)),
             lambda: connection.execute("DROP TABLE IF EXISTS lines"),
         )
         return measured(
@@ -88,8 +88,8 @@ def run_job(request: CaseRequest) -> Measured:
 def run_rollup(request: CaseRequest) -> Measured:
     """Stored events to an Arrow table of usage in this process."""
     found: dict[str, pa.Table] = {}
-    statement = _with_span(_USAGE, request)
-    with _database(request) as connection:
+    statement = with_span(USAGE, request)
+    with database(request) as connection:
 
         def job() -> None:
             found["usage"] = connection.sql(statement).to_arrow_table()
@@ -99,7 +99,8 @@ def run_rollup(request: CaseRequest) -> Measured:
 
 
 @contextmanager
-def _database(request: CaseRequest) -> Iterator[Any]:
+def database(request: CaseRequest) -> Iterator[Any]:
+    """The peer's database file, open."""
     request.work.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(str(request.work / "peer.duckdb"))
     try:
@@ -108,5 +109,6 @@ def _database(request: CaseRequest) -> Iterator[Any]:
         connection.close()
 
 
-def _with_span(sql: str, request: CaseRequest) -> str:
+def with_span(sql: str, request: CaseRequest) -> str:
+    """The statement with the billed months put in."""
     return sql.format(time_from=f"{request.time_from:%Y-%m-%d}", time_to=f"{request.time_to:%Y-%m-%d}")

@@ -27,14 +27,28 @@ def load_job(request: CaseRequest) -> None:
     request.work.mkdir(parents=True, exist_ok=True)
 
 
-def run_job(request: CaseRequest) -> Measured:
-    """Parquet events to Parquet lines."""
+def run_bare_job(request: CaseRequest) -> Measured:
+    """Parquet events to Parquet lines of seven columns."""
     lines = request.work / LINES_PARQUET
     seconds = time_repeatedly(request, lambda: _job(request), lambda: lines.unlink(missing_ok=True))
     return measured(request, seconds, exact=True, hash_result=lambda: lines_hash(pq.read_table(lines)))
 
 
 def _job(request: CaseRequest) -> None:
+    usage = monthly_usage(request)
+    amounts = _price(usage, read_tiers(request))
+    usage["amount"] = pd.Series([amount for amount, _ in amounts], dtype=object)
+    usage["amount_minor"] = [minor for _, minor in amounts]
+    usage["period_start"] = usage["period_start"].dt.start_time
+    usage = usage.rename(columns={"type": "meter_id", "sum": "quantity", "count": "event_count"})
+    kept = ["contract_id", "meter_id", "period_start", "quantity", "event_count", "amount", "amount_minor"]
+    table = pa.Table.from_pandas(usage[kept], preserve_index=False)
+    pq.write_table(table, request.work / LINES_PARQUET)
+
+
+def monthly_usage(request: CaseRequest) -> pd.DataFrame:
+    """Exact usage and its contract: subject, type, period_start (a month), sum, count, contract_id,
+    plan_id."""
     columns = ["source", "id", "type", "subject", "time", "value"]
     events = pd.read_parquet(request.data / EVENTS_PARQUET, columns=columns)
     events = events.drop_duplicates(["source", "id"])
@@ -46,15 +60,7 @@ def _job(request: CaseRequest) -> None:
         .reset_index()
     )
     contracts = pd.read_parquet(request.data / CONTRACTS_PARQUET)
-    usage = usage.merge(contracts, on="subject", validate="many_to_one")
-    amounts = _price(usage, read_tiers(request))
-    usage["amount"] = pd.Series([amount for amount, _ in amounts], dtype=object)
-    usage["amount_minor"] = [minor for _, minor in amounts]
-    usage["period_start"] = usage["period_start"].dt.start_time
-    usage = usage.rename(columns={"type": "meter_id", "sum": "quantity", "count": "event_count"})
-    kept = ["contract_id", "meter_id", "period_start", "quantity", "event_count", "amount", "amount_minor"]
-    table = pa.Table.from_pandas(usage[kept], preserve_index=False)
-    pq.write_table(table, request.work / LINES_PARQUET)
+    return usage.merge(contracts, on="subject", validate="many_to_one")
 
 
 def _price(usage: pd.DataFrame, tiers: dict[tuple[str, str], tuple[int, Tiers]]) -> list[tuple[Decimal, int]]:

@@ -9,13 +9,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
 
 from benchmarks.request import CaseRequest, Measured
+from ingest.arrow_buffers import one_array
+from rating.line_item import RATED_LINE_SCHEMA
 
 LINE_COLUMNS: Final = ("contract_id", "meter_id", "period_start", "amount_minor")
+LINE_KEYS: Final = ("contract_id", "charge_id", "period_start")
+TEXT_COLUMNS: Final = (
+    "run_id",
+    "contract_id",
+    "plan_id",
+    "charge_id",
+    "charge_kind",
+    "price_model",
+    "meter_id",
+    "unit",
+    "currency",
+)
+INTEGER_COLUMNS: Final = ("plan_version", "days", "full_days", "event_count", "amount_minor", "dimensions")
+DATE_COLUMNS: Final = ("billing_date", "period_start", "period_end")
+KEPT_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,34 @@ def lines_hash(lines: pa.Table) -> str:
     return frame_hash(ordered)
 
 
+def explained_hash(lines: pa.Table) -> str:
+    """SHA-256 of whole rated lines, sorted: every column of RATED_LINE_SCHEMA but the two hashes, which
+    each system makes in its own way.
+
+    Ratemill keeps amounts to 12 fraction digits and cuts the rest, tier rows as differences of the cut
+    running total; a peer may keep all 20. So amounts enter cut to 12 digits, tier amounts as their
+    running total cut to 12 digits: equal hashes mean equal tier rows. Raises ValueError when two lines
+    have one line id.
+    """
+    offsets = one_array(lines["dimensions"]).offsets.to_numpy()
+    plain = lines.select([name for name in RATED_LINE_SCHEMA.names if name != "dimensions"])
+    # The canonical meters have no dimensions: a count of zero is their content.
+    frame: Any = pl.from_arrow(plain.append_column("dimensions", pa.array(np.diff(offsets))))
+    if frame["line_id"].n_unique() != len(frame):
+        raise ValueError("two lines have one line_id; it must tell them apart.")
+    totals = pl.col("tier_amount").list.eval(_cut(pl.element().cum_sum(), frame.schema["tier_amount"].inner))
+    ordered = frame.sort(LINE_KEYS).select(
+        pl.col(TEXT_COLUMNS).cast(pl.String),
+        pl.col(INTEGER_COLUMNS).cast(pl.Int64),
+        pl.col(DATE_COLUMNS).cast(pl.Date).cast(pl.Int32),
+        *(_cut(pl.col(name), frame.schema[name]) for name in ("quantity", "rated_quantity", "amount")),
+        pl.col("tier_number").cast(pl.List(pl.String)).list.join(" "),
+        pl.col("tier_units").list.eval(_cut(pl.element(), frame.schema["tier_units"].inner)).list.join(" "),
+        totals.list.join(" "),
+    )
+    return frame_hash(ordered)
+
+
 def usage_hash(usage: pa.Table) -> str:
     """SHA-256 of (subject, meter_id, period_start as a date, quantity to 12 digits), sorted."""
     frame: Any = pl.from_arrow(usage.select(["subject", "meter_id", "period_start", "quantity"]))
@@ -108,6 +154,12 @@ def machine_facts() -> str:
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     python = f"Python {platform.python_version()}"
     return f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.machine()}, {python}"
+
+
+def _cut(column: pl.Expr, kind: Any) -> pl.Expr:
+    """Decimals as text with 12 fraction digits, further ones cut."""
+    text = column.cast(pl.Decimal(38, kind.scale)).cast(pl.String)
+    return text if kind.scale == KEPT_DIGITS else text.str.head(KEPT_DIGITS - kind.scale)
 
 
 def _rate(rows: int, seconds: float) -> float:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,8 @@ from ingest.errors import BrokenState, StoreUnavailable
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations" / "events"
 EMBEDDED_SCHEME: Final = "chdb"
+_ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
+"""LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
 
 
 class EventStore:
@@ -41,6 +45,7 @@ class EventStore:
         self._per_thread = threading.local()
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
         self._folder_lock = _lock_folder(url)
 
     def client(self) -> Any:
@@ -59,16 +64,36 @@ class EventStore:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a SELECT; strings come back as Arrow strings, decimals as decimal128."""
-        return self.client().query_arrow(sql, parameters=parameters, use_strings=True)
+        return self.client().query_arrow(
+            sql, parameters=parameters, use_strings=True, settings=_ARROW_SETTINGS
+        )
 
-    def insert(self, table: str, rows: pa.Table, *, token: str | None = None) -> None:
+    def insert(
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        token: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Append ``rows`` as one block: all of it or nothing, on disk when this returns.
 
-        ``token`` makes a repeated insert of the same block a no-op (deduplication window of the
-        table). Callers keep ``rows`` under 500,000 so that it stays one block.
+        ``token`` makes a repeated insert of the same block a no-op (in tables with a deduplication
+        window). Callers keep ``rows`` under 500,000 so that it stays one block.
         """
-        settings = {"insert_deduplication_token": token} if token else None
-        self.client().insert_arrow(table, rows, settings=settings)
+        chosen = {**(settings or {}), **({"insert_deduplication_token": token} if token else {})}
+        if self.url.startswith(EMBEDDED_SCHEME):
+            _insert_file(self.client(), table, rows, chosen)
+        else:
+            self.client().insert_arrow(table, rows, settings=chosen or None)
+
+    def insert_blocks(
+        self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Append several blocks, two at a time; each is all or nothing. On disk when this returns."""
+        inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
+        for insert in inserts:
+            insert.result()
 
     @contextmanager
     def scratch_table(self, columns_sql: str, rows: pa.Table) -> Iterator[str]:
@@ -83,6 +108,7 @@ class EventStore:
 
     def close(self) -> None:
         """Close every thread's client. The store is unusable afterwards."""
+        self._pool.shutdown()
         with self._clients_lock:
             for client in self._clients:
                 client.close()
@@ -121,8 +147,8 @@ def migrate_event_store(store: EventStore) -> list[int]:
     unknown = applied - files.keys()
     if unknown:
         raise BrokenState(
-            f"the event store at {store.url} has migrations {sorted(unknown)} that this version of "
-            "Ratemill does not know. Install the newer version that wrote it."
+            f"the event store at {shown_url(store.url)} has migrations {sorted(unknown)} that this "
+            "version of Ratemill does not know. Install the newer version that wrote it."
         )
     done = []
     for number in sorted(files.keys() - applied):
@@ -173,14 +199,44 @@ def _connect(url: str) -> Any:
     except ClickHouseError as error:
         raise _explain(url, error) from error
     except OSError as error:
-        raise StoreUnavailable(f"the event store at {url} cannot be opened: {error}") from error
+        raise StoreUnavailable(f"the event store at {shown_url(url)} cannot be opened: {error}") from error
     raise StoreUnavailable(
-        f"RATEMILL_EVENTS_URL is {url!r}; it must start with chdb:///FOLDER or http(s)://HOST."
+        f"RATEMILL_EVENTS_URL is {shown_url(url)!r}; it must start with chdb:///FOLDER or http(s)://HOST."
     )
+
+
+def _insert_file(client: Any, table: str, rows: pa.Table, settings: Mapping[str, str]) -> None:
+    # The driver does the same with two more copies of the block in memory: 1.6 M rated lines take
+    # 1.7 s through insert_arrow and 0.9 s this way, two blocks at a time.
+    handle, path = tempfile.mkstemp(suffix=".arrow")
+    try:
+        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+            writer.write(rows)
+        columns = ", ".join(f"`{name}`" for name in rows.schema.names)
+        clause = ", ".join(f"{name} = '{value}'" for name, value in settings.items())
+        client.command(
+            f"INSERT INTO {table} ({columns}) FROM INFILE '{path}'"
+            f"{' SETTINGS ' + clause if clause else ''} FORMAT Arrow"
+        )
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def shown_url(url: str) -> str:
+    """The URL without its password, for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, host = parts.netloc.rsplit("@", 1)
+    return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
 
 
 def _explain(url: str, error: Exception) -> StoreUnavailable:
     text = str(error)
+    password = urlsplit(url).password
+    if password:
+        text = text.replace(password, "***")
+    url = shown_url(url)
     if "already initialized" in text:
         return StoreUnavailable(
             f"this process has another event store open; chDB allows one folder a process ({url})."

@@ -45,11 +45,28 @@ def decode_table(table: pa.Table, *, lines: npt.NDArray[np.uint64]) -> RawBatch:
     )
     columns.append(_properties(table))
     names = list(EVENT_FIELDS)
+    times = columns[names.index("time")]
+    given = table.drop_columns(["time"]) if pa.types.is_timestamp(times.type) else table
 
     def record_text(row: int) -> str:
-        return json.dumps(table.slice(row, 1).to_pylist()[0], default=str, ensure_ascii=False)
+        record = given.slice(row, 1).to_pylist()[0] if given.num_columns else {}
+        if given is not table:
+            record["time"] = timestamp_text(times, row)
+        return json.dumps(record, default=str, ensure_ascii=False)
 
     return RawBatch(pa.table(columns, names=names), lines, record_text)
+
+
+def timestamp_text(times: Any, row: int) -> str | None:
+    """A timestamp as RFC 3339 text in UTC, with all its digits; null is None.
+
+    Arrow writes it: Python's datetime has no nanoseconds and ends in year 9999, and pyarrow asks
+    pandas for the former. An instant that no calendar reaches stays ``<value out of range: ...>``.
+    """
+    # Through integers, because text of a timestamp with a zone needs the machine's time zone files.
+    instant = times.slice(row, 1).cast(pa.int64()).cast(pa.timestamp(times.type.unit))
+    text = instant.cast(pa.string())[0].as_py()
+    return text if text is None or text.startswith("<") else f"{text.replace(' ', 'T')}Z"
 
 
 def as_text(name: str, array: Any) -> Any:

@@ -25,12 +25,15 @@ _INTEGER_DIGITS_MAX: Final = QUANTITY_DIGITS - QUANTITY_SCALE
 _EXACT: Final = Context(prec=2 * QUANTITY_DIGITS + QUANTITY_SCALE)
 """The default context cuts to 28 digits without a word."""
 _FINEST: Final = Decimal(1).scaleb(-QUANTITY_SCALE)
+_PLAIN_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 
 def _to_exact_decimal(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise ValueError(f"{value!r} is not an exact decimal number; write it as text, like '12.50'")
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(f"{value!r} is not a decimal number; write it without _, like '1000'")
     try:
         number = Decimal(value)
     except InvalidOperation:
@@ -76,7 +79,8 @@ ExactDecimal = Annotated[
 class Document(BaseModel):
     """Base of every document model: unknown fields are refused, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, str_max_length=4096)
+    # Nothing is stripped: texts are compared with those of events, which keep every character.
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=4096)
 
 
 Model = TypeVar("Model", bound=Document)
@@ -174,14 +178,32 @@ class _ExactLoader(yaml.SafeLoader):
         return mapping
 
 
+def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90, YAML 1.2 and people do not: neither is guessed."""
+    text = str(loader.construct_scalar(node))
+    if not _PLAIN_INTEGER.fullmatch(text):
+        raise yaml.constructor.ConstructorError(None, None, _ambiguous(text), node.start_mark)
+    return int(text)
+
+
+def _ambiguous(text: str) -> str:
+    return (
+        f"{text} means different numbers to different readers of YAML. Write a number as plain decimal "
+        f"digits (like 10 or 1000), and a text in quotes ('{text}')"
+    )
+
+
 def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | str:
     text = str(loader.construct_scalar(node))
+    if "_" in text:
+        raise yaml.constructor.ConstructorError(None, None, _ambiguous(text), node.start_mark)
     try:
         return Decimal(text)
     except InvalidOperation:
         return text  # .inf, .nan, sexagesimals: left as text, the field's own rule refuses them
 
 
+_ExactLoader.add_constructor("tag:yaml.org,2002:int", _construct_integer)
 _ExactLoader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
 _ExactLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.arrow_buffers import Integers, Words
-from ingest.clickhouse import EventStore
+from ingest.clickhouse import EventStore, shown_url
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
 
@@ -90,8 +90,8 @@ class IdentityGate:
                 repeated += self._add(identities, np.array(chunk["body_hash"].to_numpy()))
         if repeated or self.count != facts["events"]:
             raise BrokenState(
-                f"the events table at {store.url} holds {facts['events']} events of {self.count} different "
-                "identities; each may be there once. Find them with GROUP BY identity HAVING count() > 1 "
+                f"the events table at {shown_url(store.url)} holds {facts['events']} events of "
+                f"{self.count} different identities; each may be there once. Find them with GROUP BY identity HAVING count() > 1 "
                 "and restore the table from a backup."
             )
         self.next_sequence = facts["last"] + 1

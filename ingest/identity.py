@@ -25,7 +25,7 @@ from ingest.arrow_buffers import (
     text_buffers,
     valid_flags,
 )
-from ingest.clickhouse import EventStore
+from ingest.clickhouse import EventStore, shown_url
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
 from ingest.event import PROPERTIES_MAX, PROPERTY_VALUE_BYTES_MAX, TEXT_BYTES_MAX
@@ -61,8 +61,9 @@ def identity_key(store: EventStore) -> bytes:
         return key
     if len(set(found)) != 1:
         raise BrokenState(
-            f"the event store at {store.url} has {len(found)} identity keys in store_facts; exactly "
-            "one is right. Restore store_facts from a backup: with another key every resend counts."
+            f"the event store at {shown_url(store.url)} has {len(found)} identity keys in "
+            "store_facts; exactly one is right. Restore store_facts from a backup: with another "
+            "key every resend counts."
         )
     return bytes.fromhex(str(found[0]))
 

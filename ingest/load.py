@@ -187,13 +187,14 @@ def commit_batch(
         if ingest.gate.stale:
             ingest.gate.reload(ingest.store)
         outcomes = ingest.gate.classify(prepared.identities, prepared.body_hashes)
+        # Before the insert: what fails in wording a refusal must not hide that events landed.
+        refusals = _with_conflicts(prepared.raw, prepared.valid, outcomes)
+        refused_rows = refusals_table(refusals, batch_id=batch_id, refused_at=received_at)
         _insert_new(
             prepared, outcomes, batch_id=batch_id, token=token, received_at=received_at, ingest=ingest
         )
-    refusals = _with_conflicts(prepared.raw, prepared.valid, outcomes)
     if refusals:
-        rows = refusals_table(refusals, batch_id=batch_id, refused_at=received_at)
-        ingest.store.insert("refused_events", rows, token=token)
+        ingest.store.insert("refused_events", refused_rows, token=token)
     return IngestReport(
         batch_id=batch_id,
         records=prepared.raw.record_count,
@@ -258,11 +259,12 @@ def _insert_new(
     stored = pa.table([*events.columns, *added], schema=STORED_EVENT_SCHEMA)
     try:
         ingest.store.insert("events", stored, token=token)
+        ingest.gate.remember(identities, body_hashes)
     except BaseException:
-        # Nobody knows whether the rows landed: the table is asked before the next batch.
+        # Nobody knows whether the rows landed, or how much of them an interrupt let the gate
+        # remember: the table is asked before the next batch.
         ingest.gate.mark_stale()
         raise
-    ingest.gate.remember(identities, body_hashes)
 
 
 def _with_conflicts(raw: RawBatch, valid: ValidatedBatch, outcomes: Outcomes) -> tuple[Refusal, ...]:

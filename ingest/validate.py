@@ -30,6 +30,7 @@ from ingest.arrow_buffers import (
     valid_flags,
 )
 from ingest.clock import to_micros
+from ingest.columnar_records import timestamp_text
 from ingest.event import (
     EVENT_SCHEMA,
     OPERATION_PROPERTY,
@@ -46,10 +47,12 @@ from ingest.judge import JudgedRow, judge_row
 from ingest.meter_needs import MeterNeeds
 from ingest.parse_kernels import check_properties, find_property, parse_decimals, parse_times
 from ingest.raw import TEXT_FIELDS, RawBatch, RawRow
-from ingest.refusal import Problem, Refusal, refuse
+from ingest.refusal import Problem, Refusal, refuse, shown
 
 _WORD_MASK: Final = (1 << 64) - 1
 _VALUE_LIMIT: Final = Decimal(10**VALUE_INTEGER_DIGITS_MAX)
+_UNITS_A_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_MICROS_A_SECOND: Final = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class ValidatedBatch:
 @dataclass(slots=True)
 class _Columns:
     micros: Integers
+    time_read: Flags
     time_given: Flags
     low: Words
     high: Words
@@ -87,7 +91,7 @@ def validate_batch(raw: RawBatch, *, received_at: datetime, needs: MeterNeeds) -
     refusals = list(raw.refused)
     patches: dict[int, JudgedRow] = {}
     for row in np.flatnonzero(~columns.fine).tolist():
-        judged = judge_row(
+        judged = _timestamp_problem(columns, one_array(records["time"]), row) or judge_row(
             _raw_row(records, row),
             received_micros=received_micros if raw.time_optional else None,
             needs=needs,
@@ -113,31 +117,52 @@ def _read_columns(raw: RawBatch, records: pa.Table, *, received_micros: int) -> 
         fine &= valid_flags(array) & (sizes > 0) & (sizes <= TEXT_BYTES_MAX)
     times = one_array(records["time"])
     time_given = valid_flags(times)
-    micros, read = _read_times(times)
-    in_range = (micros >= to_micros(TIME_MIN)) & (micros < to_micros(TIME_MAX))
+    micros, time_read = _read_times(times)
     if raw.time_optional:
         micros[~time_given] = received_micros
-        fine &= ~time_given | (read & in_range)
+        fine &= ~time_given | time_read
     else:
-        fine &= time_given & read & in_range
+        fine &= time_given & time_read
     values = one_array(records["value"])
     value_given = valid_flags(values)
     low, high, read = _read_values(values)
     fine &= ~value_given | read
     properties = one_array(records["properties"])
     fine &= _properties_fine(properties)
-    return _Columns(micros, time_given, low, high, value_given, properties, fine)
+    return _Columns(micros, time_read, time_given, low, high, value_given, properties, fine)
 
 
 def _read_times(times: Any) -> tuple[Integers, Flags]:
+    """Microseconds since 1970, and which of them were read and lie in the years accepted."""
     if pa.types.is_timestamp(times.type):
-        # A cast to a coarser unit cuts towards zero; times before 1970 are refused anyway.
-        whole = times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
-        return whole.fill_null(0).to_numpy(zero_copy_only=False).copy(), np.ones(len(times), np.bool_)
+        return _read_timestamps(times)
     micros = np.zeros(len(times), np.int64)
     read = np.zeros(len(times), np.bool_)
     parse_times(*text_buffers(times), micros, read)
-    return micros, read
+    return micros, read & (micros >= to_micros(TIME_MIN)) & (micros < to_micros(TIME_MAX))
+
+
+def _read_timestamps(times: Any) -> tuple[Integers, Flags]:
+    # The range is checked in the sender's own unit: seconds times a million may pass 64 bits.
+    scale = _UNITS_A_SECOND[times.type.unit]
+    units = times.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    first = to_micros(TIME_MIN) * scale // _MICROS_A_SECOND
+    end = to_micros(TIME_MAX) * scale // _MICROS_A_SECOND
+    inside = (units >= first) & (units < end)
+    kept = np.where(inside, units, 0)
+    if scale > _MICROS_A_SECOND:
+        return kept // (scale // _MICROS_A_SECOND), inside
+    return kept * (_MICROS_A_SECOND // scale), inside
+
+
+def _timestamp_problem(columns: _Columns, times: Any, row: int) -> Problem | None:
+    # Told here and not by the judge, who reads texts: not every timestamp can be written as one.
+    if not pa.types.is_timestamp(times.type) or columns.time_read[row] or not columns.time_given[row]:
+        return None
+    message = f"time is {shown(str(timestamp_text(times, row)))}."
+    return Problem(
+        "time_out_of_range", "time", message, f"a time from {TIME_MIN.year} to {TIME_MAX.year - 1}."
+    )
 
 
 def _read_values(values: Any) -> tuple[Words, Words, Flags]:
@@ -217,8 +242,8 @@ def _property_fine(properties: Any, name: str, check: Callable[[Any], Flags]) ->
 
 def _raw_row(records: pa.Table, row: int) -> RawRow:
     source, event_id, kind, subject = (records[name][row].as_py() for name in TEXT_FIELDS)
-    time, value = records["time"][row].as_py(), records["value"][row].as_py()
-    time_text = time.isoformat() if isinstance(time, datetime) else time
+    times, value = one_array(records["time"]), records["value"][row].as_py()
+    time_text = timestamp_text(times, row) if pa.types.is_timestamp(times.type) else times[row].as_py()
     value_text = None if value is None else str(value)
     return source, event_id, kind, subject, time_text, value_text, records["properties"][row].as_py()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -16,13 +16,14 @@ from invoicing.tables import SETTLED_BILLING_DATES
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
 from rating.plan_version import PlanVersion
-from rating.tables import CONTRACT_VERSIONS, CONTRACTS
+from rating.tables import CONTRACT_VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class BillingCatalogue:
     """contracts: sorted by id, so that every run walks them in the same order. meters: those a plan
-    prices. settled: (contract_id, billing_date) the last settled date of each contract."""
+    prices. settled: (contract_id, billing_date, contract_version) the last settled date of each
+    contract and the version of the contract it was billed by."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -48,24 +49,28 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
     )
 
 
-def load_terms(connection: Connection, contract_ids: Sequence[str]) -> dict[str, str]:
-    """The terms of each contract in force, as canonical JSON text."""
-    in_force = CONTRACTS.join(
-        CONTRACT_VERSIONS,
-        (CONTRACTS.c.contract_id == CONTRACT_VERSIONS.c.contract_id)
-        & (CONTRACTS.c.version == CONTRACT_VERSIONS.c.version),
-    )
-    statement = select(CONTRACTS.c.contract_id, CONTRACT_VERSIONS.c.document).select_from(in_force)
-    rows = select_by_ids(connection, statement, CONTRACTS.c.contract_id, contract_ids)
+def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str, str]:
+    """The terms of each contract as canonical JSON text, by contract_id.
+
+    versions: the version wanted of each. A run names the versions it read at its start, so that a
+    contract saved meanwhile does not put its terms on the invoice of the version before.
+    """
+    table = CONTRACT_VERSIONS
+    statement = select(table.c.contract_id, table.c.version, table.c.document)
+    rows = select_by_ids(connection, statement, table.c.contract_id, list(versions))
     return {
-        row[0]: orjson.dumps(orjson.loads(row[1])["terms"], option=orjson.OPT_SORT_KEYS).decode()
-        for row in rows
+        contract_id: orjson.dumps(orjson.loads(text)["terms"], option=orjson.OPT_SORT_KEYS).decode()
+        for contract_id, version, text in rows
+        if versions[contract_id] == version
     }
 
 
 def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
     dates = SETTLED_BILLING_DATES
-    statement = select(dates.c.contract_id, func.max(dates.c.billing_date)).group_by(dates.c.contract_id)
+    # Dates are settled in order and versions only rise, so both maxima stand in one row.
+    statement = select(
+        dates.c.contract_id, func.max(dates.c.billing_date), func.max(dates.c.contract_version)
+    ).group_by(dates.c.contract_id)
     with ledger.connect() as connection:
         if contract_ids is None:
             rows = [tuple(row) for row in connection.execute(statement)]
@@ -76,5 +81,6 @@ def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa
         {
             "contract_id": pa.array([row[0] for row in rows], pa.string()),
             "billing_date": pa.array([row[1] for row in rows], pa.string()),
+            "contract_version": pa.array([row[2] for row in rows], pa.int64()),
         }
     )

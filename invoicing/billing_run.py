@@ -10,9 +10,11 @@ The same catalogue, contracts, usage and as-of date give the same invoices, byte
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,32 +22,23 @@ from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
-from ingest.errors import InvalidInput
+from ingest.errors import InvalidInput, Issue
+from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
-from invoicing.hold import (
-    Held,
-    Key,
-    hold_by_amount,
-    hold_changed_dates,
-    hold_in_order,
-    hold_unknown_customers,
-    hold_unrated,
-    hold_unusable,
-    hold_without_plan,
-)
+from invoicing.hold import Key, hold_without_plan
+from invoicing.holding import held_dates
 from invoicing.issue import IssuePolicy, write_invoices
 from invoicing.lock import billing_lock
-from invoicing.number import refuse_earlier_issue_date, series_of
+from invoicing.number import refuse_earlier_issue_date
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.run_blocks import (
     billing_dates,
     blocks_of_contracts,
     chunks_of_contracts,
-    content_token,
     dates_without,
     lines_without,
 )
@@ -61,6 +54,7 @@ from invoicing.run_record import (
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from rating.store import write_rated_lines
+from rating.unfinished_lines import delete_unsettled_lines
 
 __all__ = ["BillingReport", "BillingSettings", "PricedPeriods", "price_periods", "run_billing"]
 
@@ -70,12 +64,17 @@ _EARTH_AHEAD = timedelta(hours=14)
 
 @dataclass(frozen=True, slots=True)
 class _Run:
+    """changed: what ``changed_behind_bill`` found. totals_before: what the run billed before it was
+    taken up, minor units by currency."""
+
     run_id: str
     as_of: date
     event_store: EventStore
     ledger: Engine
     settings: BillingSettings
     catalogue: BillingCatalogue
+    changed: Mapping[str, Sequence[Issue]]
+    totals_before: Mapping[str, int]
     stages: Stages
 
 
@@ -140,8 +139,14 @@ def _bill(
         with ledger.connect() as connection:
             settled_before = count_settled(connection, as_of=as_of)
             totals_before = invoiced_totals(connection, run_id)
+            changed = changed_behind_bill(
+                connection,
+                contracts=catalogue.contracts,
+                settled=catalogue.settled,
+                plan_versions=catalogue.plan_versions,
+            )
     stages.count("find due", periods.num_rows, total=periods.num_rows)
-    run = _Run(run_id, as_of, event_store, ledger, settings, catalogue, stages)
+    run = _Run(run_id, as_of, event_store, ledger, settings, catalogue, changed, totals_before, stages)
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
@@ -187,21 +192,32 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     with stages.stage("hold"):
         dates = billing_dates(periods)
         customers = _customer_texts(run, contracts)
-        held = _held(run, periods, contracts, priced, dates, customers)
+        held = held_dates(
+            dates,
+            periods=periods,
+            priced=priced,
+            contracts=contracts,
+            catalogue=catalogue,
+            customers=customers,
+            changed=run.changed,
+            totals_minor=Counter(run.totals_before) + tally.totals_minor,
+        )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
-        write_rated_lines(run.event_store, lines, token=content_token(run.run_id, lines))
+        delete_unsettled_lines(run.event_store, _settled_of(contracts, catalogue.settled))
+        write_rated_lines(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
     open_dates = dates_without(dates, held)
     by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
+    policy = _policy(run, by_id)
     for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
         with stages.stage("draft"):
             drafts = draft_invoices(lines=chunk_lines, context=_context(run, chunk_dates, by_id, customers))
         invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
         nothing_due = [key for key in chunk_dates if key not in invoiced]
         with stages.stage("issue"):
-            write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=_policy(run))
+            write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
         stages.count("issue", len(chunk_dates), total=len(open_dates))
         tally.add(drafts, nothing_due)
 
@@ -210,8 +226,7 @@ def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date)
     """Before any work: numbers rise with dates, so an earlier date could not be issued at the end."""
     if settings.issue:
         with ledger.connect() as connection:
-            series = series_of(prefix=settings.series, issue_date=as_of)
-            refuse_earlier_issue_date(connection, series=series, issue_date=as_of)
+            refuse_earlier_issue_date(connection, prefix=settings.series, issue_date=as_of)
 
 
 def _customer_texts(run: _Run, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
@@ -219,38 +234,15 @@ def _customer_texts(run: _Run, contracts: pa.Table) -> Mapping[str, tuple[int, s
         return load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
 
 
-def _held(
-    run: _Run,
-    periods: pa.Table,
-    contracts: pa.Table,
-    priced: PricedPeriods,
-    dates: Sequence[Key],
-    customers: Mapping[str, tuple[int, str]],
-) -> list[Held]:
-    owners = dict(
-        zip(contracts["contract_id"].to_pylist(), contracts["customer_id"].to_pylist(), strict=True)
-    )
-    return hold_in_order(
-        dates,
-        [
-            *hold_unknown_customers(dates, customer_of=owners, known=customers),
-            *hold_changed_dates(periods, settled=run.catalogue.settled),
-            *hold_unusable(priced.unusable, periods=periods, plan_versions=run.catalogue.plan_versions),
-            *hold_unrated(priced.unrated, periods=periods),
-            *hold_by_amount(priced.lines),
-        ],
-    )
-
-
 def _context(
     run: _Run,
     dates: Sequence[Key],
-    contracts: Mapping[str, Mapping[str, object]],
+    contracts: Mapping[str, Mapping[str, Any]],
     customers: Mapping[str, tuple[int, str]],
 ) -> DraftContext:
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
-        terms = load_terms(connection, ids)
+        terms = load_terms(connection, {key: contracts[key]["version"] for key in ids})
     seller = run.settings.seller
     return DraftContext(
         contracts={contract_id: contracts[contract_id] for contract_id in ids},
@@ -261,9 +253,17 @@ def _context(
     )
 
 
-def _policy(run: _Run) -> IssuePolicy:
+def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
+    """(contract_id, settled): the last settled date of each contract, null for none."""
+    places = pc.index_in(contracts["contract_id"], value_set=settled["contract_id"].combine_chunks())
+    dates = settled["billing_date"].combine_chunks().cast(pa.date32()).take(places.combine_chunks())
+    return pa.table({"contract_id": contracts["contract_id"], "settled": dates})
+
+
+def _policy(run: _Run, contracts: Mapping[str, Mapping[str, Any]]) -> IssuePolicy:
     return IssuePolicy(
         series_prefix=run.settings.series,
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
+        contract_versions={contract_id: row["version"] for contract_id, row in contracts.items()},
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, func, literal_column
 
 _IDS_PER_QUERY: Final = 5_000
 """SQLite takes 32,766 parameters a statement; short lists also keep the parse time small."""
+_HALF_BITS: Final = 32
 
 
 def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
@@ -31,6 +32,18 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[An
     with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def halves_of(column: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """Two sums that cannot overflow where one of 64-bit amounts could; see ``sum_of_halves``."""
+    # Literals, not parameters: PostgreSQL shifts by an integer, and a parameter would be a bigint.
+    bits, mask = (literal_column(str(number), Integer) for number in (_HALF_BITS, (1 << _HALF_BITS) - 1))
+    return func.sum(column.bitwise_rshift(bits)), func.sum(column.bitwise_and(mask))
+
+
+def sum_of_halves(high: Any, low: Any) -> int:
+    """The exact sum of the column given to ``halves_of``, as the ledger answered its two sums."""
+    return (int(high) << _HALF_BITS) + int(low)
 
 
 def select_by_ids(

@@ -21,6 +21,7 @@ from rollup.period import billing_boundaries, find_time_zone
 
 Days = NDArray[np.int64]
 _FAR: Final = np.iinfo(np.int64).max
+_NEVER: Final = np.iinfo(np.int64).min
 _EPOCH: Final = date(1970, 1, 1)
 _MONTHS_IN_STEP: Final = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
 
@@ -30,7 +31,7 @@ class ContractDates:
     """One entry a contract, in the order they were given.
 
     plan: its number in the schedule. end: _FAR when it has none. last_day: the latest billing date
-    that is due. settled: the latest settled one, -1 for none. phase: which of ``boundaries`` is its.
+    that is due. settled: the latest settled one, _NEVER for none. phase: which of ``boundaries`` is its.
     """
 
     plan: NDArray[np.int64]
@@ -75,7 +76,7 @@ def _last_settled(contracts: pa.Table, settled: pa.Table) -> Days:
     last = pa.table({"contract_id": settled["contract_id"], "day": as_dates(settled["billing_date"])})
     last = last.group_by("contract_id").aggregate([("day", "max")])
     places = pc.index_in(contracts["contract_id"], value_set=flat(last, "contract_id"))
-    return as_days(pc.take(flat(last, "day_max"), places), missing=-1)
+    return as_days(pc.take(flat(last, "day_max"), places), missing=_NEVER)
 
 
 def _boundaries_by_phase(

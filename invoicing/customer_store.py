@@ -72,7 +72,10 @@ def get_customer(ledger: Engine, customer_id: str) -> StoredCustomer:
             select(CUSTOMERS.c.document, CUSTOMERS.c.version).where(CUSTOMERS.c.customer_id == customer_id)
         ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no customer {customer_id!r}. Save it with PUT /v1/customers/{customer_id}.")
+        raise NotFound(
+            f"there is no customer {customer_id!r}. Save it with `ratemill customer put` or "
+            f"PUT /v1/customers/{customer_id}."
+        )
     return StoredCustomer(_parse(row[0]), row[1])
 
 

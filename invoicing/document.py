@@ -20,12 +20,17 @@ from babel import Locale
 
 from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
+from rating.money import exact_money, grouped_words
+from rating.steps import MINIMUM_SPEND_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
 _LONGEST_WORD: Final = 20
 """A longer word may be broken anywhere, so that no key or id runs over its neighbour."""
+_QUANTITY_WIDTH: Final = 26
+"""A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
 _MONTHS_IN_FULL: Final = [
@@ -133,33 +138,63 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
-    shown = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    minimum_spend = line.charge_kind == MINIMUM_SPEND_KIND
+    quantity = "" if minimum_spend or not _has_quantity(line) else _number(line.rated_quantity)
+    unit = line.unit if line.meter_id else ""
     tiered = line.price_model in _TIERED_MODELS or any(
         tier.up_to is not None or tier.above for tier in line.tiers
     )
     return {
         "description": _breakable(line.description),
-        "detail": _breakable(" · ".join([_period(line.period_start, line.period_end), *shown])),
-        "quantity": _number(line.quantity) if line.meter_id or line.quantity != 1 else "",
-        "unit": _breakable(line.unit) if line.meter_id else "",
-        "price": "" if tiered else _breakable(line.price_text),
+        "detail": _breakable(" · ".join(_details(line, digits))),
+        # What was priced, so that quantity, unit and price go together; `_details` has what was metered.
+        "quantity": _breakable(quantity),
+        "unit": _breakable(unit),
+        "wide": len(quantity) + len(unit) > _QUANTITY_WIDTH,
+        "price": "" if tiered else _breakable(grouped_words(line.price_text)),
         "amount": _money(line.amount_minor, digits),
         "tiers": [_tier(tier, digits) for tier in line.tiers] if tiered else [],
     }
 
 
+def _has_quantity(line: InvoiceLine) -> bool:
+    return bool(line.meter_id) or line.quantity != 1
+
+
+def _details(line: InvoiceLine, digits: int) -> list[str]:
+    """What stands under the description: for which days, of what, and what else made the amount."""
+    details = [_period(line.period_start, line.period_end)]
+    if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
+        details.append(f"{line.days} of {line.full_days} days")
+    details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    if line.charge_kind == MINIMUM_SPEND_KIND:
+        reached, least = (
+            exact_money(number, digits=digits, grouped=True)
+            for number in (line.quantity, line.rated_quantity)
+        )
+        details.append(f"usage and licences came to {reached} of {least}")
+        return details
+    if line.rated_quantity != line.quantity:
+        details.append(f"metered {_number(line.quantity)}")
+    of_tiers = sum((tier.amount for tier in line.tiers), Decimal(0))
+    if line.tiers and of_tiers != line.amount:
+        details.append("raised to the minimum" if of_tiers < line.amount else "limited to the maximum")
+    return details
+
+
 def _tier(tier: InvoiceTier, digits: int) -> dict[str, str]:
-    upper = "and more" if tier.up_to is None else f"to {_number(tier.up_to)}"
+    lower = f"over {_number(tier.above)}" if tier.above else ""
+    upper = "" if tier.up_to is None else f"up to {_number(tier.up_to)}"
     prices = []
     if tier.unit_price is not None:
-        prices.append(f"at {_number(tier.unit_price)}")
+        prices.append(f"at {exact_money(tier.unit_price, digits=digits, grouped=True)}")
     if tier.flat_amount is not None:
-        prices.append(f"+ {_number(tier.flat_amount)}" if prices else _number(tier.flat_amount))
+        prices.append(f"flat {exact_money(tier.flat_amount, digits=digits, grouped=True)}")
     return {
-        "label": f"Tier {tier.number}: over {_number(tier.above)} {upper}",
+        "label": f"Tier {tier.number}: {' '.join(filter(None, [lower, upper])) or 'all units'}",
         "units": _number(tier.units),
-        "price": " ".join(prices),
-        "amount": _exact_money(tier.amount, digits),
+        "price": " + ".join(prices),
+        "amount": exact_money(tier.amount, digits=digits, grouped=True),
     }
 
 
@@ -170,14 +205,6 @@ def _number(number: Decimal) -> str:
 
 def _money(amount_minor: int, digits: int) -> str:
     return f"{Decimal(amount_minor).scaleb(-digits):,.{digits}f}"
-
-
-def _exact_money(amount: Decimal, digits: int) -> str:
-    """All digits there are, at least those of the currency: ``10.00``, ``15.4551``."""
-    text = _number(amount)
-    fraction = len(text.partition(".")[2])
-    point = "" if fraction or not digits else "."
-    return text + point + "0" * max(digits - fraction, 0)
 
 
 def _breakable(words: str) -> str:

@@ -72,7 +72,8 @@ def due_service_periods(
         billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
 
     Left out: contracts without a plan version in force on their first day (``without_plan`` names
-    them) and rows on which no charge of the plan version can fall.
+    them), rows on which no charge of the plan version can fall, and rows without any time: a local
+    day that a clock change skipped whole (Apia, 30 December 2011).
     """
     schedule = compile_plan_schedule(plan_versions)
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
@@ -208,4 +209,11 @@ def _periods_table(
         pa.array(rows.full_days.astype(np.int32)),
         pa.array(rows.start == terms.start[rows.contract]),
     ]
-    return pa.Table.from_arrays(columns, schema=SERVICE_PERIOD_SCHEMA)
+    periods = pa.Table.from_arrays(columns, schema=SERVICE_PERIOD_SCHEMA)
+    some_time = start < end
+    if some_time.all():
+        return periods
+    kept = periods.filter(pa.array(some_time))
+    return kept.set_column(
+        0, SERVICE_PERIOD_SCHEMA.field(0), pa.array(np.arange(kept.num_rows, dtype=np.uint32))
+    )

@@ -4,28 +4,33 @@ Reasons, in the order they are looked for:
 
     plan_not_in_force      no price covers the contract's first day
     customer_unknown       an invoice is never issued to nobody
-    billing_dates_changed  the contract was changed behind a date already billed
+    billing_dates_changed  the contract was changed behind what is already billed
     unusable_events        events a priced meter should count and cannot
     unrated_usage          usage that no price of its charge fits
     currency_mixed         the plan's currency changed inside the period
     negative_total         money owed to the customer is a credit note, never a negative invoice
+    total_too_large        the invoice, or the run with it, comes to 2**63 minor units or more
     earlier_date_held      the contract is billed in order
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
 from ingest.document import decimal_text
+from ingest.errors import Issue
 from rating.plan_version import PlanVersion
 
 Key = tuple[str, date]
+
+_INT64_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +72,28 @@ def hold_unknown_customers(
             day,
             "customer_unknown",
             f"customer {customer_of[contract_id]!r} is not on record. Save it with "
-            f"PUT /v1/customers/{customer_of[contract_id]}.",
+            f"`ratemill customer put` or PUT /v1/customers/{customer_of[contract_id]}.",
         )
         for contract_id, day in dates
         if customer_of[contract_id] not in names
     ]
 
 
-def hold_changed_dates(periods: pa.Table, *, settled: pa.Table) -> list[Held]:
-    """An arrears period that begins before the last settled date would bill some days twice."""
-    arrears = pl.DataFrame(periods).filter(pl.col("timing").cast(pl.String) == "arrears")
-    starts = arrears.group_by("contract_id", "billing_date", maintain_order=True).agg(pl.col("days").sum())
-    last = pl.DataFrame(settled).with_columns(pl.col("billing_date").cast(pl.String).str.to_date())
-    last = last.group_by("contract_id").agg(pl.col("billing_date").max().alias("settled"))
-    start = pl.col("billing_date") - pl.duration(days=pl.col("days"))
-    behind = starts.join(last, on="contract_id", maintain_order="left").filter(start < pl.col("settled"))
+def hold_changed_contracts(dates: Iterable[Key], *, changed: Mapping[str, Sequence[Issue]]) -> list[Held]:
+    """The first date of every contract that ``changed_behind_bill`` names; the rest waits for it."""
+    first: dict[str, date] = {}
+    for contract_id, day in dates:
+        if contract_id in changed:
+            first[contract_id] = min(day, first.get(contract_id, day))
     return [
         Held(
-            row["contract_id"],
-            row["billing_date"],
+            contract_id,
+            day,
             "billing_dates_changed",
-            f"the contract is billed up to {row['settled']}, which is no billing date of it any more. End it "
-            "on that day and go on with a new contract, or undo the change.",
+            "the contract was changed behind its last bill, so some time would be billed twice or never. "
+            + " ".join(str(issue) for issue in changed[contract_id]),
         )
-        for row in behind.iter_rows(named=True)
+        for contract_id, day in first.items()
     ]
 
 
@@ -140,10 +143,7 @@ def hold_unrated(unrated: pa.Table, *, periods: pa.Table) -> list[Held]:
 
 def hold_by_amount(lines: pa.Table) -> list[Held]:
     """Invoices that cannot be: of two currencies, or below zero."""
-    frame = pl.DataFrame(lines.select(["contract_id", "billing_date", "currency", "amount_minor"]))
-    sums = frame.group_by("contract_id", "billing_date", maintain_order=True).agg(
-        pl.col("amount_minor").cast(pl.Int128).sum(), pl.col("currency").cast(pl.String).unique().sort()
-    )
+    sums = _invoice_sums(lines)
     odd = sums.filter((pl.col("amount_minor") < 0) | (pl.col("currency").list.len() > 1))
     return [
         Held(
@@ -163,6 +163,42 @@ def hold_by_amount(lines: pa.Table) -> list[Held]:
         )
         for contract_id, day, total, currencies in odd.iter_rows()
     ]
+
+
+def hold_too_large(lines: pa.Table, *, totals_minor: Mapping[str, int]) -> list[Held]:
+    """Invoices that a ledger of 64-bit amounts cannot hold, alone or added to the run's totals.
+
+    totals_minor: what the run has billed so far, by currency.
+    """
+    sums = _invoice_sums(lines)
+    added = sums["amount_minor"].abs().sum()
+    if int(added or 0) + max(totals_minor.values(), default=0) <= _INT64_MAX:
+        return []
+    running = Counter(totals_minor)
+    held = []
+    for contract_id, day, total, currencies in sums.iter_rows():
+        currency = currencies[0]
+        if running[currency] + int(total) <= _INT64_MAX:
+            running[currency] += int(total)
+            continue
+        held.append(
+            Held(
+                contract_id,
+                day,
+                "total_too_large",
+                f"the lines come to {total} minor units of {currency}, and a run can add up to {_INT64_MAX}. "
+                "Correct the events or the price; if the amount is right, bill again in a new run.",
+            )
+        )
+    return held
+
+
+def _invoice_sums(lines: pa.Table) -> pl.DataFrame:
+    """(contract_id, billing_date, amount_minor, currency): the exact total and the currencies of each."""
+    frame = pl.DataFrame(lines.select(["contract_id", "billing_date", "currency", "amount_minor"]))
+    return frame.group_by("contract_id", "billing_date", maintain_order=True).agg(
+        pl.col("amount_minor").cast(pl.Int128).sum(), pl.col("currency").cast(pl.String).unique().sort()
+    )
 
 
 def hold_in_order(dates: Iterable[Key], held: Iterable[Held]) -> list[Held]:

@@ -49,7 +49,8 @@ class InvoiceTier:
 class InvoiceLine:
     """One rated line as the invoice shows it.
 
-    period_start/period_end: local dates, half-open. amount: exact, in major units; amount_minor:
+    period_start/period_end: local dates, half-open. days, full_days: those of the line's period and of
+    the whole billing period; a fee is prorated by them. amount: exact, in major units; amount_minor:
     rounded once. price_text: the price in words, like ``0.01 per call``. line_id: leads to the
     rated line, its derivation and the events behind it.
     """
@@ -66,6 +67,8 @@ class InvoiceLine:
     unit: str
     period_start: date
     period_end: date
+    days: int
+    full_days: int
     dimensions: Mapping[str, str]
     quantity: Decimal
     rated_quantity: Decimal
@@ -114,8 +117,8 @@ def check_transition(invoice_id: str, *, from_state: str, to_state: str) -> None
     """Raises Conflict when ``to_state`` may not follow ``from_state``."""
     if to_state not in TRANSITIONS.get(from_state, frozenset()):
         raise Conflict(
-            f"invoice {invoice_id} is {from_state} and cannot become {to_state}. "
-            "An issued invoice is never changed; it is corrected by a credit note.",
+            f"invoice {invoice_id} is {from_state} already and cannot become {to_state}: "
+            "an issued invoice never changes.",
             reason_code="invoice_state",
         )
 

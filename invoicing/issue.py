@@ -6,7 +6,7 @@ one invoice a number, one place a rated line, one settlement a billing date.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -30,11 +30,13 @@ NOTHING_DUE = "nothing_due"
 
 @dataclass(frozen=True, slots=True)
 class IssuePolicy:
-    """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year."""
+    """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
+    contract_versions: the version each contract is billed by, by contract_id."""
 
     series_prefix: str
     issue_date: date | None
     run_id: str
+    contract_versions: Mapping[str, int]
 
 
 def write_invoices(
@@ -71,16 +73,16 @@ def _write(
     series, first = None, 0
     if policy.issue_date is not None and drafts:
         series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
-        refuse_earlier_issue_date(connection, series=series, issue_date=policy.issue_date)
+        refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
-    settled = [
-        (draft.contract_id, draft.billing_date.isoformat(), INVOICED, policy.run_id) for draft in drafts
-    ]
-    settled += [
-        (contract_id, day.isoformat(), NOTHING_DUE, policy.run_id) for contract_id, day in nothing_due
-    ]
+    outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
+    outcomes += [(contract_id, day, NOTHING_DUE) for contract_id, day in nothing_due]
+    settled = (
+        (contract_id, day.isoformat(), outcome, policy.run_id, policy.contract_versions[contract_id])
+        for contract_id, day, outcome in outcomes
+    )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)
 
 
@@ -133,7 +135,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         series = series_of(prefix=series_prefix, issue_date=issue_date)
-        refuse_earlier_issue_date(connection, series=series, issue_date=issue_date)
+        refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
         number = draw_numbers(connection, series=series, count=1)
         issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
         text = invoice_text(issued)

@@ -67,8 +67,10 @@ def write_line_texts(
     columns = prices.pieces[prices.key].with_columns(
         amount=_decimal_texts(lines["amount"]),
         amount_minor=pl.Series(lines["amount_minor"]),
+        days=pl.Series(lines["days"]),
         dimensions=dimensions,
         event_count=pl.Series(lines["event_count"]),
+        full_days=pl.Series(lines["full_days"]),
         line_id=line_ids,
         period_start=_day_texts(start_days),
         period_end=_day_texts(end_days),
@@ -80,9 +82,10 @@ def write_line_texts(
     texts = columns.select(
         _join('{"amount":"', "amount", '","amount_minor":', "amount_minor", ",")
         + pl.col("charge_piece")
-        + _join(
-            '"dimensions":', "dimensions", ',"event_count":', "event_count", ',"line_id":"', "line_id", '",'
-        )
+        + _join('"days":', "days", ",")
+        + pl.col("description_piece")
+        + _join('"dimensions":', "dimensions", ',"event_count":', "event_count", ',"full_days":', "full_days")
+        + _join(',"line_id":"', "line_id", '",')
         + pl.col("meter_piece")
         + _join('"period_end":"', "period_end", '","period_start":"', "period_start", '",')
         + pl.col("plan_piece")
@@ -135,7 +138,10 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
                 "catalogue does not have. Restore the catalogue the lines were rated with."
             )
         terms = charge_terms(
-            plan, charge_id=row["charge_id"], dimensions=orjson.loads(row["matrix_dimensions"])
+            plan,
+            charge_id=row["charge_id"],
+            dimensions=orjson.loads(row["matrix_dimensions"]),
+            unit=row["unit"],
         )
         pieces.append(_pieces(row, description=terms.description, price_text=terms.price_text))
         tiers += [_tier_pieces(number, tier) for number, tier in enumerate(terms.tiers, start=1)]
@@ -156,7 +162,7 @@ def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dic
     def members(**values: Any) -> str:
         return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()[1:-1]
 
-    charge = members(charge_id=row["charge_id"], charge_kind=row["charge_kind"], description=description)
+    charge = members(charge_id=row["charge_id"], charge_kind=row["charge_kind"])
     plan = members(
         plan_id=row["plan_id"],
         plan_version=row["plan_version"],
@@ -165,6 +171,7 @@ def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dic
     )
     return {
         "charge_piece": f"{charge},",
+        "description_piece": f"{members(description=description)},",
         "meter_piece": f"{members(meter_id=row['meter_id'])},",
         "plan_piece": f"{plan},",
         "unit_piece": f"{members(unit=row['unit'])}}}",

@@ -8,13 +8,17 @@ at a time: the counter and the invoices that use the block are committed togethe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
 from ingest.errors import BrokenState, Conflict
-from invoicing.tables import INVOICES
+from invoicing.tables import INVOICES, NUMBER_SERIES
+
+_YEAR: Final = re.compile(r"[0-9]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +66,33 @@ def draw_numbers(connection: Connection, *, series: str, count: int) -> int:
     return int(next_number) - count
 
 
-def refuse_earlier_issue_date(connection: Connection, *, series: str, issue_date: date) -> None:
-    """Numbers and dates rise together: refuse to issue before the last issued invoice's date.
+def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date: date) -> None:
+    """Numbers and dates rise together: refuse to issue before the last issued invoice's date, of
+    this year's series or another year's.
 
     Raises Conflict naming that date.
     """
-    last = last_issue_date(connection, series=series)
+    last = last_issue_date(connection, prefix=prefix)
     if last is not None and issue_date < last:
         raise Conflict(
-            f"invoices of series {series} are issued up to {last}, so none can be issued with the earlier "
+            f"invoices of series {prefix} are issued up to {last}, so none can be issued with the earlier "
             f"date {issue_date.isoformat()}. Run billing as of {last} or later: it bills the open earlier "
             "dates as well.",
             reason_code="issue_date_not_rising",
         )
 
 
-def last_issue_date(connection: Connection, *, series: str) -> date | None:
-    """The date of the series' newest invoice, None when it has none."""
-    newest = select(INVOICES.c.issue_date).where(INVOICES.c.series == series)
-    last = connection.execute(newest.order_by(INVOICES.c.number.desc()).limit(1)).scalar()
-    return None if last is None else date.fromisoformat(last)
+def last_issue_date(connection: Connection, *, prefix: str) -> date | None:
+    """The date of the newest invoice over all years of ``prefix``, None when there is none."""
+    in_use = connection.execute(select(NUMBER_SERIES.c.series)).scalars().all()
+    ours = [series for series in in_use if _YEAR.fullmatch(series.removeprefix(f"{prefix}-"))]
+    days = []
+    for series in ours:
+        newest = select(INVOICES.c.issue_date).where(INVOICES.c.series == series)
+        last = connection.execute(newest.order_by(INVOICES.c.number.desc()).limit(1)).scalar()
+        if last is not None:
+            days.append(date.fromisoformat(last))
+    return max(days, default=None)
 
 
 def check_series(connection: Connection) -> list[SeriesCheck]:

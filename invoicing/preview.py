@@ -6,7 +6,7 @@ usage the invoice comes out the same, line ids included. Nothing is stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -15,18 +15,21 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
+from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
-from invoicing.customer_store import get_customer
+from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
-from invoicing.due import due_service_periods
-from invoicing.hold import Held, hold_by_amount, hold_in_order, hold_unrated, hold_unusable
+from invoicing.due import due_service_periods, without_plan
+from invoicing.hold import hold_without_plan
+from invoicing.holding import held_dates
 from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
 from invoicing.pricing import PricedPeriods, price_periods
+from invoicing.run_blocks import billing_dates
 from invoicing.settings import Seller
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
@@ -50,7 +53,7 @@ def preview_contract(
     in advance on that date, and every earlier billing date not settled yet. Fees count for their
     whole period, seats stay as they are. Without anything to bill it has no lines.
 
-    Raises NotFound for an unknown contract or customer, Conflict when the invoice would be held.
+    Raises NotFound for an unknown contract, Conflict when the invoice would be held, with the reason.
     """
     catalogue = load_billing_catalogue(ledger, [contract_id])
     if not catalogue.contracts.num_rows:
@@ -67,13 +70,13 @@ def preview_contract(
         run_id="preview",
         usage_until=at,
     )
-    _refuse_held(contract_id, periods, priced, catalogue)
-    customer = get_customer(ledger, contract["customer_id"])
     with ledger.connect() as connection:
-        terms = load_terms(connection, [contract_id])
+        customers = load_customer_texts(connection, [contract["customer_id"]])
+        _refuse_held(connection, periods, priced, catalogue, customers)
+        terms = load_terms(connection, {contract_id: contract["version"]})
     context = DraftContext(
         contracts={contract_id: contract},
-        customers={contract["customer_id"]: (customer.version, canonical_json(customer.customer))},
+        customers=customers,
         terms=terms,
         seller="null" if seller is None else canonical_json(seller),
         plan_versions=catalogue.plan_versions,
@@ -101,20 +104,34 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
 
 
 def _refuse_held(
-    contract_id: str, periods: pa.Table, priced: PricedPeriods, catalogue: BillingCatalogue
+    connection: Connection,
+    periods: pa.Table,
+    priced: PricedPeriods,
+    catalogue: BillingCatalogue,
+    customers: Mapping[str, tuple[int, str]],
 ) -> None:
-    held: Sequence[Held] = hold_in_order(
-        [],
-        [
-            *hold_unusable(priced.unusable, periods=periods, plan_versions=catalogue.plan_versions),
-            *hold_unrated(priced.unrated, periods=periods),
-            *hold_by_amount(priced.lines),
-        ],
-    )
+    """The run's own reasons; the amounts of a run's other invoices are not known here."""
+    contracts, plan_versions = catalogue.contracts, catalogue.plan_versions
+    held = [
+        *hold_without_plan(without_plan(contracts, plan_versions), as_of=date.max),
+        *held_dates(
+            billing_dates(periods),
+            periods=periods,
+            priced=priced,
+            contracts=contracts,
+            catalogue=catalogue,
+            customers=customers,
+            changed=changed_behind_bill(
+                connection, contracts=contracts, settled=catalogue.settled, plan_versions=plan_versions
+            ),
+            totals_minor={},
+        ),
+    ]
     if held:
         reasons = " ".join(f"{entry.billing_date}: {entry.message}" for entry in held)
         raise Conflict(
-            f"contract {contract_id!r} cannot be billed as it stands. {reasons}", reason_code="invoice_held"
+            f"contract {held[0].contract_id!r} would be held, not billed. {reasons}",
+            reason_code="invoice_held",
         )
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from ingest.document import decimal_text
+from rating.money import exact_money, minor_digits
 from rating.price_plan import (
     Charge,
     FlatPrice,
@@ -49,21 +50,23 @@ class ChargeTerms:
     tiers: tuple[TierTerms, ...]
 
 
-def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str]) -> ChargeTerms:
+def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str], unit: str) -> ChargeTerms:
     """Name, price and tiers of a charge for one combination of dimension values.
 
-    ``charge_id`` is a charge of the plan or ``minimum-spend``. Raises KeyError for another.
+    ``charge_id`` is a charge of the plan or ``minimum-spend``. unit: the one on the rated line, which is
+    the meter's when the charge names none. Raises KeyError for another charge.
     """
+    digits = minor_digits(plan.currency)
     charge = next((charge for charge in plan.charges if charge.charge_id == charge_id), None)
     if charge is None:
         if charge_id != MINIMUM_SPEND_CHARGE or plan.minimum_spend is None:
             raise KeyError(charge_id)
-        least = decimal_text(plan.minimum_spend)
-        return ChargeTerms(f"Minimum spend of {least} {plan.currency} a period", "up to the minimum", ())
+        least = exact_money(plan.minimum_spend, digits=digits)
+        return ChargeTerms("Minimum spend", f"up to {least} a period", ())
     price = used_price(charge, dimensions)
     if price is None:
         return ChargeTerms(charge.name, "", ())
-    return ChargeTerms(charge.name, price_text(price, unit=charge.unit), tier_terms(price))
+    return ChargeTerms(charge.name, price_text(price, unit=unit, digits=digits), tier_terms(price))
 
 
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:
@@ -76,18 +79,23 @@ def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | N
     return charge.price.default
 
 
-def price_text(price: SimplePrice, *, unit: str) -> str:
-    """``0.01 per call``, ``5 per 1000 calls started``, ``2.5 % + 0.3 per event`` and so on."""
+def price_text(price: SimplePrice, *, unit: str, digits: int) -> str:
+    """``0.01 per call``, ``5.00 per started package of 1000 call``, ``2.5 % + 0.30 per event`` and so on.
+    digits: those of the currency; a price has at least so many."""
+
+    def money(number: Decimal) -> str:
+        return exact_money(number, digits=digits)
+
     if isinstance(price, FlatPrice):
-        return f"flat {decimal_text(price.amount)}"
+        return f"flat {money(price.amount)}"
     if isinstance(price, PerUnitPrice):
-        return f"{decimal_text(price.unit_price)} per {unit}"
+        return f"{money(price.unit_price)} per {unit}"
     if isinstance(price, PackagePrice):
         started = "started" if price.round == "up" else "full"
         size = decimal_text(price.package_size)
-        return f"{decimal_text(price.package_price)} per {started} package of {size} {unit}"
+        return f"{money(price.package_price)} per {started} package of {size} {unit}"
     if isinstance(price, PercentagePrice):
-        fixed = "" if price.fixed_per_event is None else f" + {decimal_text(price.fixed_per_event)} per event"
+        fixed = "" if price.fixed_per_event is None else f" + {money(price.fixed_per_event)} per event"
         return f"{decimal_text(price.percent)} %{fixed}"
     if isinstance(price, GraduatedPrice):
         return "each unit at the price of its tier"

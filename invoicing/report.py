@@ -60,6 +60,8 @@ class BillingReport:
 
     def summary(self) -> str:
         """One sentence for people."""
+        if not self.due and not self.already_settled:
+            return f"0 billing dates due as of {self.as_of}: no contract has one up to that day."
         if not self.due:
             return (
                 f"0 billing dates due as of {self.as_of}; {self.already_settled} are settled already and are "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -53,16 +52,6 @@ def dates_without(dates: Sequence[Key], held: Sequence[Held]) -> list[Key]:
     """The billing dates that are not held, in order."""
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     return [key for key in dates if key not in gone]
-
-
-def content_token(run_id: str, lines: pa.Table) -> str:
-    """Names what is written: the same lines again are one block, other lines are another."""
-    digest = hashlib.sha256()
-    for name in ("line_id", "input_hash"):
-        for part in lines[name].chunks:
-            width = part.type.byte_width
-            digest.update(memoryview(part.buffers()[1])[part.offset * width :][: len(part) * width])
-    return f"{run_id}-{digest.hexdigest()[:32]}"
 
 
 def chunks_of_contracts(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.tables import BILLING_RUNS, INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
 
 RUNNING = "running"
@@ -98,6 +99,27 @@ def list_runs(ledger: Engine, *, limit: int) -> list[BillingRun]:
         return [_billing_run(row) for row in connection.execute(newest.limit(limit))]
 
 
+def last_finished_run(connection: Connection, *, as_of: date) -> BillingRun | None:
+    """The run as of that date that finished last, if any."""
+    finished = (BILLING_RUNS.c.as_of == as_of.isoformat(), BILLING_RUNS.c.state == FINISHED)
+    newest = select(BILLING_RUNS).where(*finished).order_by(BILLING_RUNS.c.finished_at.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else _billing_run(row)
+
+
+def open_run_id(connection: Connection, *, prefix: str, as_of: date) -> str:
+    """``<prefix>-<date>``, then ``<prefix>-<date>-2`` and so on: the first that is not finished."""
+    first = f"{prefix}-{as_of.isoformat()}"
+    named = BILLING_RUNS.c.run_id.startswith(first, autoescape=True)
+    finished = select(BILLING_RUNS.c.run_id).where(named, BILLING_RUNS.c.state == FINISHED)
+    taken = set(connection.execute(finished).scalars())
+    run_id, number = first, 1
+    while run_id in taken:
+        number += 1
+        run_id = f"{first}-{number}"
+    return run_id
+
+
 def count_settled(connection: Connection, *, as_of: date) -> int:
     """Billing dates up to ``as_of`` that are done with."""
     settled = SETTLED_BILLING_DATES
@@ -111,13 +133,12 @@ def invoiced_totals(connection: Connection, run_id: str) -> dict[str, int]:
     Raises BrokenState when the two differ.
     """
     ours = INVOICES.c.run_id == run_id
-    by_invoice = select(INVOICES.c.currency, func.sum(INVOICES.c.total_minor)).where(ours)
+    by_invoice = select(INVOICES.c.currency, *halves_of(INVOICES.c.total_minor)).where(ours)
     joined = INVOICES.join(INVOICE_LINES, INVOICES.c.invoice_id == INVOICE_LINES.c.invoice_id)
-    by_line = (
-        select(INVOICES.c.currency, func.sum(INVOICE_LINES.c.amount_minor)).select_from(joined).where(ours)
-    )
+    halves = halves_of(INVOICE_LINES.c.amount_minor)
+    by_line = select(INVOICES.c.currency, *halves).select_from(joined).where(ours)
     invoices, lines = (
-        {row[0]: int(row[1]) for row in connection.execute(query.group_by(INVOICES.c.currency))}
+        {row[0]: sum_of_halves(*row[1:]) for row in connection.execute(query.group_by(INVOICES.c.currency))}
         for query in (by_invoice, by_line)
     )
     if invoices != lines:

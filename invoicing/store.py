@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Row, and_, func, or_, select
 
 from ingest.errors import InvalidInput, NotFound
+from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text, split_number
 from invoicing.tables import INVOICE_LINES, INVOICES
@@ -141,14 +142,14 @@ def invoice_totals(ledger: Engine, *, chosen: InvoiceFilter) -> list[InvoiceTota
     """Sums by customer, currency and state, sorted so."""
     keys = (INVOICES.c.customer_id, INVOICES.c.currency, INVOICES.c.state)
     statement = (
-        select(*keys, func.count(), func.sum(INVOICES.c.total_minor))
+        select(*keys, func.count(), *halves_of(INVOICES.c.total_minor))
         .where(*_conditions(chosen))
         .group_by(*keys)
     )
     with ledger.connect() as connection:
         rows = connection.execute(statement).all()
     return sorted(
-        (InvoiceTotal(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in rows),
+        (InvoiceTotal(row[0], row[1], row[2], int(row[3]), sum_of_halves(*row[4:])) for row in rows),
         key=lambda total: (total.customer_id, total.currency, total.state),
     )
 

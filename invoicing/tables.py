@@ -73,8 +73,12 @@ SETTLED_BILLING_DATES: Final = sa.Table(
     sa.Column("billing_date", sa.String(10), primary_key=True),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("contract_version", sa.Integer, nullable=False),
 )
-"""One row a billing date that is done with. ``outcome``: invoiced or nothing_due."""
+"""One row a billing date that is done with. ``outcome``: invoiced or nothing_due.
+
+contract_version: the version of the contract it was billed by, which later versions are held to.
+"""
 
 NUMBER_SERIES: Final = sa.Table(
     "number_series",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ingest.clickhouse import EventStore
 from ingest.clock import Clock
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.billing_run import run_billing
 from invoicing.due import due_service_periods
-from invoicing.number import last_issue_date, series_of
+from invoicing.number import last_issue_date
 from invoicing.pricing import Progress
 from invoicing.report import BillingReport
+from invoicing.run_blocks import billing_dates
+from invoicing.run_record import last_finished_run, open_run_id
 from invoicing.settings import BillingSettings
 
 
@@ -27,9 +29,10 @@ def tick(
 ) -> BillingReport | None:
     """Run billing if any contract's billing date has begun in its own time zone, else do nothing.
 
-    The issue date is today in UTC. All ticks of a day are one billing run, ``tick-<date>``, taken
-    up again as the day reaches further time zones. Returns None when nothing was due. Raises what
-    ``run_billing`` raises.
+    The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
+    one each time the day reaches contracts in further time zones; one that did not finish is taken
+    up again. Returns None when nothing is due but what the day's last run held: that is tried again
+    the next day, or by a run started by hand. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
@@ -41,10 +44,13 @@ def tick(
         as_of=as_of,
         now=now,
     )
-    if not periods.num_rows:
-        return None
+    due = {(contract_id, day.isoformat()) for contract_id, day in billing_dates(periods)}
+    with ledger.connect() as connection:
+        if due <= _held_last(connection, as_of):
+            return None
+        run_id = open_run_id(connection, prefix="tick", as_of=as_of)
     return run_billing(
-        run_id=f"tick-{as_of.isoformat()}",
+        run_id=run_id,
         as_of=as_of,
         event_store=event_store,
         ledger=ledger,
@@ -54,12 +60,17 @@ def tick(
     )
 
 
+def _held_last(connection: Connection, as_of: date) -> set[tuple[str, str]]:
+    """What the day's last finished run held: (contract_id, billing date as text)."""
+    last = last_finished_run(connection, as_of=as_of)
+    if last is None or last.report is None:
+        return set()
+    return {(held["contract_id"], held["billing_date"]) for held in last.report["held_dates"]}
+
+
 def _issue_date(ledger: Engine, series_prefix: str, now: datetime) -> date:
     """Today, or the last issue date if somebody billed from where it is tomorrow already."""
     today = now.astimezone(UTC).date()
     with ledger.connect() as connection:
-        days = (
-            last_issue_date(connection, series=series_of(prefix=series_prefix, issue_date=day))
-            for day in (today, today + timedelta(days=1))
-        )
-        return max(day or today for day in [today, *days])
+        last = last_issue_date(connection, prefix=series_prefix)
+    return max(today, last or today)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,10 +15,10 @@ from ingest.event import QUANTITY_SCALE
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, TOO_LARGE, measure_rows, price_rows
 from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
+from rating.slices import in_slices
 
 UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
 """Status of a row that has no price -> reason_code of its unrated row."""
-ROWS_PER_SLICE_MIN: Final = 8192
 _SCALE: Final = 10**QUANTITY_SCALE
 _WIDE: Final = Context(prec=60)
 
@@ -42,7 +40,7 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     status = np.empty(count, np.int8)
     rated_quantity = np.zeros((count, 2), np.uint64)
     tier_count = np.zeros(count, np.int64)
-    _in_slices(
+    in_slices(
         lambda first, last: measure_rows(rows, prices, status, rated_quantity, tier_count, first, last),
         count,
         threads,
@@ -66,24 +64,13 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     )
     settled = np.array(sorted(exact), np.int64)
     status[settled] = TOO_LARGE  # price_rows leaves them alone
-    _in_slices(lambda first, last: price_rows(rows, prices, results, first, last), count, threads)
+    in_slices(lambda first, last: price_rows(rows, prices, results, first, last), count, threads)
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         if row not in exact:
             _by_reference(row, rows, terms, status, exact)
     for row, priced in exact.items():
         _put(row, priced, results)
     return PricedRows(results, status != OK)
-
-
-def _in_slices(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    slices = max(1, min(threads, count // ROWS_PER_SLICE_MIN))
-    bounds = np.linspace(0, count, slices + 1, dtype=np.int64).tolist()
-    if slices == 1:
-        work(0, count)
-        return
-    with ThreadPoolExecutor(slices) as pool:
-        for done in [pool.submit(work, *pair) for pair in pairwise(bounds)]:
-            done.result()
 
 
 def _by_reference(

@@ -8,7 +8,7 @@ purpose, for the same date, makes a new version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from rating.contract_store import (
 from rating.plan_rules import price_plan_rules
 from rating.plan_version import PlanVersion, SavedDocument, version_in_force
 from rating.price_plan import PricePlan
+from rating.shared_subjects import shared_subject_issues
 from rating.tables import PRICE_PLAN_VERSIONS
 
 __all__ = [
@@ -54,6 +55,10 @@ __all__ = [
 ]
 
 
+FurtherPlanRules = Callable[[Connection, PricePlan], Iterable[Issue]]
+"""What other rooms hold against a plan version that would be new."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanVersionEntry:
     """One line of a plan's history, without its document."""
@@ -66,28 +71,34 @@ class PlanVersionEntry:
 
 
 def save_price_plan(
-    engine: Engine, document: PricePlan | Mapping[str, Any], *, now: datetime
+    engine: Engine,
+    document: PricePlan | Mapping[str, Any],
+    *,
+    now: datetime,
+    further_rules: FurtherPlanRules | None = None,
 ) -> SavedDocument:
     """Check every rule and save a new version if the document is new.
 
-    document: the model, or the mapping as read by ``read_document``. Raises InvalidDocument with
-    every broken rule; then nothing was saved. Meters it names must be saved before it.
+    document: the model, or the mapping as read by ``read_document``. further_rules: asked inside
+    the transaction when the version would be new. Raises InvalidDocument with every broken rule;
+    then nothing was saved. Meters it names must be saved before it.
     """
     meters = {meter.meter_id: meter for meter in list_meters(engine)}
     data = document.model_dump() if isinstance(document, PricePlan) else dict(document)
     with ledger_transaction(engine) as connection:
         history = _history(connection, str(data.get("plan_id", "")))
         currency = _currency(connection, str(data.get("plan_id", "")))
-        plan = validate_document(
-            PricePlan,
-            data,
-            what=f"price plan {data.get('plan_id', '')!r}",
-            rules=lambda parsed: _rules(parsed, meters=meters, currency=currency),
-        )
-        digest = document_hash(plan)
-        same_date = [entry for entry in history if entry.effective_from == plan.effective_from]
-        if same_date and same_date[-1].document_hash == digest:
-            return SavedDocument(plan.plan_id, same_date[-1].version, created=False)
+
+        def rules(parsed: PricePlan) -> Iterator[Issue]:
+            yield from _rules(parsed, meters=meters, currency=currency)
+            if _standing(history, parsed) is None:
+                yield from shared_subject_issues(connection, parsed)
+                yield from () if further_rules is None else further_rules(connection, parsed)
+
+        plan = validate_document(PricePlan, data, what=f"price plan {data.get('plan_id', '')!r}", rules=rules)
+        standing = _standing(history, plan)
+        if standing is not None:
+            return SavedDocument(plan.plan_id, standing.version, created=False)
         version = history[-1].version + 1 if history else 1
         connection.execute(
             insert(PRICE_PLAN_VERSIONS),
@@ -96,7 +107,7 @@ def save_price_plan(
                 "version": version,
                 "effective_from": plan.effective_from.isoformat(),
                 "document": canonical_json(plan),
-                "document_hash": digest,
+                "document_hash": document_hash(plan),
                 "created_at": now.isoformat(),
             },
         )
@@ -143,6 +154,12 @@ def get_plan_in_force(engine: Engine, plan_id: str, *, on: date) -> PlanVersion:
     if found is None:
         raise NotFound(f"price plan {plan_id!r} has no version in force on {on.isoformat()}.")
     return found
+
+
+def _standing(history: Sequence[PlanVersionEntry], plan: PricePlan) -> PlanVersionEntry | None:
+    """The version that is this very document: the one saved last for its date, or none."""
+    same_date = [entry for entry in history if entry.effective_from == plan.effective_from]
+    return same_date[-1] if same_date and same_date[-1].document_hash == document_hash(plan) else None
 
 
 def _history(connection: Connection, plan_id: str | None) -> list[PlanVersionEntry]:

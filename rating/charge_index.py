@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
 from rating.price_plan import Charge, MatrixPrice
+from rating.wide_columns import scaled_integer
 
 FIXED_SLOTS: Final = 4
 """Slots of a plan row: recurring or one-time (0, 2), in advance or in arrears (0, 1)."""
@@ -81,5 +81,5 @@ def _compressed(pairs: list[tuple[int, int]], keys: int) -> tuple[NDArray[np.int
 
 
 def _words(quantity: Decimal | None) -> tuple[int, int]:
-    scaled = int(Fraction(1 if quantity is None else quantity) * 10**QUANTITY_SCALE)
+    scaled = 10**QUANTITY_SCALE if quantity is None else scaled_integer(quantity)
     return scaled % _WORD, scaled // _WORD

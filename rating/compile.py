@@ -20,7 +20,7 @@ from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.charge_index import ChargeIndex, index_charges
 from rating.kernel_types import Prices
-from rating.line_hash import hash_text
+from rating.line_hash import hash_all
 from rating.line_words import LineWords, line_words
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
@@ -110,7 +110,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
         minimum_rows=np.array(minimum_rows, np.int32),
         prices=price_arrays(terms),
         terms=tuple(terms),
-        price_hash=np.array([hash_text(_terms_text(entry)) for entry in terms], np.uint64).reshape(-1, 2),
+        price_hash=hash_all([_terms_text(entry) for entry in terms]),
         index=index_charges(
             [(row.plan_row, row.order, row.charge, row.price_row) for row in charges],
             plan_count=len(versions),

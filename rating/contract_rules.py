@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import orjson
 
 from ingest.errors import InvalidInput, Issue
 from rating.contract import Contract
-from rollup.period import find_time_zone
+from rollup.period import find_time_zone, local_midnight
+
+FIRST_DATE: Final = date(1970, 1, 1)
+LAST_DATE: Final = date(2199, 12, 31)
+"""The days a contract may name: every period it has can be placed in time and stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,25 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class SubjectHolder:
-    """Another contract that holds a subject; dates are ISO text, ``end_date`` None when open."""
+    """A contract that holds a subject; dates are ISO text local to ``time_zone``, ``end_date`` None
+    when open."""
 
     subject: str
     contract_id: str
     plan_id: str
     start_date: str
     end_date: str | None
+    time_zone: str
+
+    def overlaps(self, other: SubjectHolder) -> bool:
+        """Whether the two share an instant: the same local day is another time in another zone."""
+        return self._begins_before_end_of(other) and other._begins_before_end_of(self)
+
+    def _begins_before_end_of(self, other: SubjectHolder) -> bool:
+        if other.end_date is None:
+            return True
+        start = local_midnight(date.fromisoformat(self.start_date), self.time_zone)
+        return start < local_midnight(date.fromisoformat(other.end_date), other.time_zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +69,19 @@ class ContractSurroundings:
 
     def add(self, contract: Contract) -> None:
         """Count ``contract`` among the holders of its subjects."""
-        end = contract.end_date.isoformat() if contract.end_date else None
         for subject in contract.subjects:
-            self.holders.setdefault(subject, []).append(
-                SubjectHolder(
-                    subject, contract.contract_id, contract.plan_id, contract.start_date.isoformat(), end
-                )
-            )
+            self.holders.setdefault(subject, []).append(_holder(contract, subject))
+
+
+def _holder(contract: Contract, subject: str) -> SubjectHolder:
+    return SubjectHolder(
+        subject=subject,
+        contract_id=contract.contract_id,
+        plan_id=contract.plan_id,
+        start_date=contract.start_date.isoformat(),
+        end_date=contract.end_date.isoformat() if contract.end_date else None,
+        time_zone=contract.time_zone,
+    )
 
 
 def plan_facts(documents: Iterable[str]) -> dict[str, PlanFacts]:
@@ -85,15 +108,32 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
             f"The contract starts on {contract.start_date} and ends on {contract.end_date}.",
             "an end_date after start_date; it is the first day no longer covered.",
         )
-    if not _is_time_zone(contract.time_zone):
+    if not is_time_zone(contract.time_zone):
         yield Issue(
             "unknown_time_zone",
             "time_zone",
             f"{contract.time_zone!r} is not a time zone.",
             "a name of the IANA time zone database, like Europe/Berlin or UTC.",
         )
+    yield from _date_rules(contract)
     yield from _plan_rules(contract, surroundings)
     yield from _subject_rules(contract, surroundings)
+
+
+def _date_rules(contract: Contract) -> Iterator[Issue]:
+    dates = {
+        "start_date": contract.start_date,
+        "end_date": contract.end_date,
+        "billing.anchor_date": contract.billing.anchor_date,
+    }
+    for pointer, day in dates.items():
+        if day is not None and not FIRST_DATE <= day <= LAST_DATE:
+            yield Issue(
+                "date_out_of_range",
+                pointer,
+                f"{day} is outside the days that can be billed.",
+                f"a day from {FIRST_DATE} to {LAST_DATE}; a contract without an end has no end_date.",
+            )
 
 
 def _plan_rules(contract: Contract, surroundings: ContractSurroundings) -> Iterator[Issue]:
@@ -134,12 +174,15 @@ def _double_billing(
     """Two contracts may share a subject one after the other, or for different meters; the same
     usage on two invoices is refused."""
     plan = surroundings.plans.get(contract.plan_id)
-    if plan is None or not plan.meter_ids:
+    if plan is None or not plan.meter_ids or not is_time_zone(contract.time_zone):
         return
+    if any(_date_rules(contract)):
+        return
+    own = _holder(contract, subject)
     for holder in surroundings.holders.get(subject, ()):
         other = surroundings.plans.get(holder.plan_id)
         shared = plan.meter_ids & other.meter_ids if other else frozenset()
-        if holder.contract_id == contract.contract_id or not shared or not _overlap(contract, holder):
+        if holder.contract_id == contract.contract_id or not shared or not own.overlaps(holder):
             continue
         yield Issue(
             "subject_billed_twice",
@@ -151,13 +194,8 @@ def _double_billing(
         )
 
 
-def _overlap(contract: Contract, holder: SubjectHolder) -> bool:
-    begins_in_time = contract.end_date is None or holder.start_date < contract.end_date.isoformat()
-    ends_too_late = holder.end_date is None or holder.end_date > contract.start_date.isoformat()
-    return begins_in_time and ends_too_late
-
-
-def _is_time_zone(name: str) -> bool:
+def is_time_zone(name: str) -> bool:
+    """Whether the pinned time zone rules know the name."""
     try:
         find_time_zone(name)
     except InvalidInput:

@@ -6,24 +6,27 @@ newest document again changes nothing; a changed one becomes the next version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine, Table, delete, insert, select
 
 from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import InvalidDocument, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from rating.contract import Contract
+from rating.contract_columns import columns_table, read_columns
 from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
 from rating.plan_version import SavedDocument
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
 
 _KEYS_PER_QUERY: Final = 500  # far under the variable limits of both databases
+
+FurtherRules = Callable[[Connection, Sequence[Contract]], Mapping[str, Sequence[Issue]]]
+"""What other rooms hold against contracts that would change: issues by contract_id."""
 
 CONTRACT_SCHEMA: Final = pa.schema(
     [
@@ -55,28 +58,42 @@ class ContractVersion:
     created_at: str
 
 
-def save_contract(engine: Engine, document: Contract | Mapping[str, Any], *, now: datetime) -> SavedDocument:
-    """Check every rule and save a new version if the document is new.
+def save_contract(
+    engine: Engine,
+    document: Contract | Mapping[str, Any],
+    *,
+    now: datetime,
+    further_rules: FurtherRules | None = None,
+) -> SavedDocument:
+    """Check every rule and save a new version if the document is new; see ``save_contracts``.
 
     Raises InvalidDocument with every broken rule; then nothing was saved.
     """
-    return save_contracts(engine, [document], now=now)[0]
+    return save_contracts(engine, [document], now=now, further_rules=further_rules)[0]
 
 
 def save_contracts(
-    engine: Engine, documents: Sequence[Contract | Mapping[str, Any]], *, now: datetime
+    engine: Engine,
+    documents: Sequence[Contract | Mapping[str, Any]],
+    *,
+    now: datetime,
+    further_rules: FurtherRules | None = None,
 ) -> list[SavedDocument]:
     """Save many contracts in one transaction: all of them, or none when one breaks a rule.
 
     They are checked against each other too, so a subject cannot be billed twice by two contracts of
-    one call. Raises InvalidDocument with the issues of the first documents that break a rule.
+    one call. further_rules: asked inside the transaction, with the contracts that would change;
+    the issues it finds are refused like those of the rules here. Raises InvalidDocument with the
+    issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
     with ledger_transaction(engine) as connection:
         standing = _standing_versions(connection, [contract.contract_id for contract in contracts])
         surroundings = _surroundings(connection, contracts)
-        _check(contracts, surroundings)
         saved, changed = _numbered(contracts, standing)
+        changing = [contract for contract, _, _ in changed]
+        further = {} if further_rules is None else further_rules(connection, changing)
+        _check(contracts, surroundings, further)
         _write(connection, changed, created_at=now.isoformat())
     return saved
 
@@ -103,46 +120,24 @@ def contract_history(engine: Engine, contract_id: str) -> list[ContractVersion]:
 
 def load_contracts(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
     """The contracts in force (all, or those named) as CONTRACT_SCHEMA; unknown ids are left out."""
-    with engine.connect() as connection:
-        rows = _rows(connection, CONTRACTS, ids)
-    columns = list(zip(*rows, strict=True)) or [()] * len(CONTRACT_SCHEMA)
-    return pa.table(
-        [_column(list(values), field.type) for values, field in zip(columns, CONTRACT_SCHEMA, strict=True)],
-        schema=CONTRACT_SCHEMA,
-    )
+    return _load(engine, CONTRACTS, CONTRACT_SCHEMA, ids)
 
 
 def load_contract_subjects(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
     """The subjects of the contracts (all, or those named), sorted by contract and subject."""
+    return _load(engine, CONTRACT_SUBJECTS, CONTRACT_SUBJECT_SCHEMA, ids)
+
+
+def _load(engine: Engine, table: Table, schema: pa.Schema, ids: Iterable[str] | None) -> pa.Table:
     with engine.connect() as connection:
-        rows = _rows(connection, CONTRACT_SUBJECTS, ids)
-    columns = list(zip(*rows, strict=True)) or [(), ()]
-    return pa.table(
-        [pa.array(values, pa.string()) for values in columns],
-        schema=CONTRACT_SUBJECT_SCHEMA,
-    )
-
-
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_date32(kind):
-        return pc.cast(pa.array(values, pa.string()), kind)
-    return pa.array(values, kind)
-
-
-def _rows(connection: Connection, table: Table, ids: Iterable[str] | None) -> list[tuple[Any, ...]]:
-    """Raw driver rows: at 100,000 contracts SQLAlchemy's row objects would cost more than the read."""
-    columns = ", ".join(column.name for column in table.columns)
-    order = ", ".join(column.name for column in table.primary_key.columns)
-    if ids is None:
-        cursor = connection.exec_driver_sql(f"SELECT {columns} FROM {table.name} ORDER BY {order}").cursor
-        return [] if cursor is None else list(cursor.fetchall())
-    wanted = sorted(set(ids))
-    rows: list[tuple[Any, ...]] = []
-    for start in range(0, len(wanted), _KEYS_PER_QUERY):
-        part = wanted[start : start + _KEYS_PER_QUERY]
-        query = select(table).where(table.c.contract_id.in_(part)).order_by(*table.primary_key.columns)
-        rows.extend(tuple(row) for row in connection.execute(query))
-    return rows
+        if ids is None:
+            return read_columns(connection, table, schema)
+        rows: list[Any] = []
+        for part in _parts(sorted(set(ids))):
+            query = select(table).where(table.c.contract_id.in_(part)).order_by(*table.primary_key.columns)
+            rows.extend(connection.execute(query))
+    columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in schema]
+    return columns_table(columns, schema)
 
 
 def _parsed(document: Contract | Mapping[str, Any]) -> Contract:
@@ -183,6 +178,7 @@ def _surroundings(connection: Connection, contracts: Sequence[Contract]) -> Cont
                 CONTRACTS.c.plan_id,
                 CONTRACTS.c.start_date,
                 CONTRACTS.c.end_date,
+                CONTRACTS.c.time_zone,
             )
             .join(CONTRACTS, CONTRACTS.c.contract_id == CONTRACT_SUBJECTS.c.contract_id)
             .where(CONTRACT_SUBJECTS.c.subject.in_(part))
@@ -193,12 +189,17 @@ def _surroundings(connection: Connection, contracts: Sequence[Contract]) -> Cont
     return ContractSurroundings.of(plans=plan_facts(documents), holders=holders)
 
 
-def _check(contracts: Sequence[Contract], surroundings: ContractSurroundings) -> None:
+def _check(
+    contracts: Sequence[Contract],
+    surroundings: ContractSurroundings,
+    further: Mapping[str, Sequence[Issue]],
+) -> None:
     """Every contract against the rules, in order; each joins the surroundings of those after it."""
     issues: list[Issue] = []
     broken: list[str] = []
     for contract in contracts:
         found = list(contract_rules(contract, surroundings=surroundings))
+        found.extend(further.get(contract.contract_id, ()))
         surroundings.add(contract)
         if found:
             broken.append(contract.contract_id)

@@ -29,7 +29,8 @@ class DueCharges:
     period, charge: rows of the periods and of the book's charges. source: the usage row behind it,
     -1 for a fixed charge. rows: the same for the kernels.
     unmatched_*: usage rows of a matrix charge that no cell matches: they will be unrated.
-    dimensions: the usage table's map column; dimension_hash: (usage rows, 2).
+    dimensions: the usage table's map column; dimension_hash: (usage rows, 2), or (1, 2) for all when
+    no usage has any.
     """
 
     period: NDArray[np.int64]
@@ -47,10 +48,11 @@ class DueCharges:
 def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) -> DueCharges:
     """See the module; columns as in ``rate_usage``."""
     index = price_book.index
-    usage_period = periods.row_of(np.asarray(one_array(usage["period_key"]).to_numpy(), np.int64))
+    usage_period = np.asarray(one_array(usage["period_key"]).to_numpy(), np.int64)
+    periods.check_keys(usage_period)
     low, high = decimal_words(one_array(usage["quantity"]))
     usage_quantity = np.stack([low, high], axis=1)
-    event_count = np.asarray(one_array(usage["event_count"]).to_numpy(), np.uint64)
+    event_count = one_array(usage["event_count"]).to_numpy().astype(np.uint64)
     dimensions = one_array(usage["dimensions"])
     dimension_hash = hash_maps(dimensions)
 
@@ -65,18 +67,23 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
         source, charge, price_row = source[matched], charge[matched], price_row[matched]
 
     fixed_period, fixed_charge = _fixed_charges(periods, index)
-    period = np.concatenate([usage_period[source], fixed_period])
-    charge = np.concatenate([charge, fixed_charge])
-    price_row = np.concatenate([price_row, index.price_row[fixed_charge]])
-    quantity = np.concatenate([usage_quantity[source], index.quantity[fixed_charge]])
-    events = np.concatenate([event_count[source], np.zeros(len(fixed_period), np.uint64)])
-    source = np.concatenate([source, np.full(len(fixed_period), -1, np.int64)])
+    every_row = len(source) == usage.num_rows and np.array_equal(source, np.arange(len(source)))
+    rows = slice(None) if every_row else source  # a slice copies nothing
+    period = _joined(usage_period[rows], fixed_period)
+    charge = _joined(charge, fixed_charge)
+    price_row = _joined(price_row, index.price_row[fixed_charge])
+    quantity = _joined(usage_quantity[rows], index.quantity[fixed_charge])
+    events = _joined(event_count[rows], np.zeros(len(fixed_period), np.uint64))
+    source = _joined(source, np.full(len(fixed_period), -1, np.int64))
 
     order = _line_order(period, index.order[charge])
     if order is not None:
         period, charge, source, price_row = period[order], charge[order], source[order], price_row[order]
         quantity, events = quantity[order], events[order]
-    whole = index.is_one_time[charge]
+    days, full_days = periods.days[period], periods.full_days[period]
+    if index.is_one_time.any():
+        whole = index.is_one_time[charge]
+        days[whole] = full_days[whole] = 1
     return DueCharges(
         period=period,
         charge=charge,
@@ -85,8 +92,8 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
             price_row=price_row,
             quantity=quantity,
             event_count=events,
-            days=np.where(whole, 1, periods.days[period]),
-            full_days=np.where(whole, 1, periods.full_days[period]),
+            days=days,
+            full_days=full_days,
         ),
         unmatched_source=unmatched_source,
         unmatched_charge=unmatched_charge,
@@ -95,6 +102,10 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
         dimensions=dimensions,
         dimension_hash=dimension_hash,
     )
+
+
+def _joined(of_usage: NDArray[Any], fixed: NDArray[Any]) -> Any:
+    return np.concatenate([of_usage, fixed]) if len(fixed) else of_usage
 
 
 def _usage_charges(
@@ -131,6 +142,8 @@ def _expanded(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Every (position in ``key``, slot) with slot in [start[key], start[key + 1])."""
     counts = start[key + 1] - start[key]
+    if np.all(counts == 1):
+        return np.arange(len(key)), start[key]
     position = np.repeat(np.arange(len(key)), counts)
     before = np.cumsum(counts) - counts
     slot = np.arange(len(position)) - before[position] + start[key][position]
@@ -151,7 +164,7 @@ def _resolve_matrix(
         return
     pairs = np.empty(len(matrix), [("charge", np.int64), ("low", np.uint64), ("high", np.uint64)])
     pairs["charge"] = charge[matrix]
-    pairs["low"], pairs["high"] = dimension_hash[source[matrix]].T
+    pairs["low"], pairs["high"] = np.broadcast_to(dimension_hash, (len(dimensions), 2))[source[matrix]].T
     _, examples, inverse = np.unique(pairs, return_index=True, return_inverse=True)
     rows = source[matrix][examples]
     values = [dict(entry) for entry in dimensions.take(pa.array(rows)).to_pylist()]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, tzinfo
 from decimal import Decimal
-from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from rating.money import format_minor, minor_digits
+from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
@@ -21,6 +21,10 @@ from rating.steps import MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
+
+
+_STEPS_OF_NUMBERS: Final = frozenset({"unit_conversion", "free_units", "minimum_maximum"})
+"""Steps whose text holds numbers and words of ours only, no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +54,52 @@ class Explanation:
     amount_minor: int
     billed: str
     input_hash: str
+    currency_digits: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; decimals as text."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "currency_digits"}
 
     def to_text(self) -> str:
-        """The same for people, one fact a line."""
+        """The same for people, one fact a line, numbers grouped."""
         lines = [f"Line {self.line_id}: {self.charge}, {self.period}", f"  price: {self.plan}"]
         if self.dimensions:
             lines.append("  for: " + ", ".join(f"{name}={value}" for name, value in self.dimensions.items()))
-        lines.append(f"  from {self.event_count} events")
+        lines.append(f"  from {self.event_count:,} events")
         for step in self.steps:
-            lines.append(f"  {step.step:<16} {step.text} -> {step.result}")
+            text = grouped_words(step.text) if step.step in _STEPS_OF_NUMBERS else step.text
+            lines.append(f"  {step.step:<16} {text} -> {grouped_words(step.result)}")
             if step.step == "price_model":
-                lines.extend(f"    {row.to_text()}" for row in self.tiers)
-        return "\n".join([*lines, f"  billed           {self.billed}"])
+                lines.extend(f"    {row.to_text(self.currency_digits)}" for row in self.tiers)
+        return "\n".join([*lines, f"  billed           {grouped_words(self.billed)}"])
 
 
-def explain_line(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
+def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo = UTC) -> Explanation:
     """The derivation of a rated line.
 
-    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names.
-    Raises BrokenState when the plan does not give the line's amount: then line and catalogue
-    disagree and neither may be shown as right.
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. time_zone: in
+    which the period is told; the contract's, so that it begins and ends at midnight. Raises BrokenState
+    when the plan does not give the line's amount: then line and catalogue disagree and neither may be
+    shown as right.
     """
+    line = {
+        **line,
+        **{name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")},
+    }
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return _explain_minimum(line, plan)
     charge = charge_of_line(line, plan)
     price = price_of_line(line, charge)
-    priced = repriced(line, plan, charge, price)
-    if priced is None:
+    found = repriced(line, plan, charge, price)
+    if found is None:
         raise _disagreement(line, plan)
+    priced, prorated = found
     return _explanation(
         line,
         plan,
         charge.name,
-        steps=tuple(_steps(line, plan, charge, price, priced, share_of(line))),
-        tiers=tuple(tier_rows(price, priced)),
+        steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
+        tiers=tuple(tier_rows(price, priced, digits=minor_digits(plan.currency))),
     )
 
 
@@ -116,9 +128,9 @@ def _steps(
     charge: Charge,
     price: SimplePrice,
     priced: Priced,
-    share: Fraction,
+    prorated: bool,
 ) -> Iterator[ExplanationStep]:
-    unit, currency = line["unit"], plan.currency
+    unit, currency, share = line["unit"], plan.currency, share_of(line)
     source = f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
     yield ExplanationStep("quantity", source, decimal_text(line["quantity"]))
     conversion = charge.unit_conversion
@@ -137,7 +149,7 @@ def _steps(
             f"{decimal_text(cut_decimal(priced.rated_quantity))} {unit}",
         )
     yield ExplanationStep("price_model", price.model, _money(cut_decimal(priced.model_amount), currency))
-    if share != 1 and charge.kind in {"recurring", "licence"}:
+    if share != 1 and prorated:
         yield ExplanationStep(
             "proration", f"x {share.numerator}/{share.denominator} of the period (in the price above)",
             _money(cut_decimal(priced.model_amount), currency),
@@ -181,6 +193,7 @@ def _explanation(
         amount_minor=line["amount_minor"],
         billed=f"{format_minor(line['amount_minor'], plan.currency)} {plan.currency}",
         input_hash=_hex(line["input_hash"]),
+        currency_digits=minor_digits(plan.currency),
     )
 
 
@@ -197,7 +210,7 @@ def _dimensions(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _money(number: Decimal | None, currency: str) -> str:
-    return f"{decimal_text(number or Decimal(0))} {currency}"
+    return f"{exact_money(number or Decimal(0), digits=minor_digits(currency))} {currency}"
 
 
 def _hex(value: bytes | str) -> str:

@@ -269,9 +269,10 @@ def _graduated(
         below_low, below_high = upper_low, upper_high
         t0, t1, t2 = _affine(units_low, units_high, tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1])
         t0, t1, t2, over = multiply_192(t0, t1, t2, multiply)
+        fits = fits and over == ZERO and t2 < _SIGN and s2 < _SIGN  # so that the sum cannot wrap
         s0, s1, s2 = add_192(s0, s1, s2, t0, t1, t2)
         running_low, running_high, fits_amount = _to_amount(s0, s1, s2, divide)
-        fits = fits and fits_amount and over == ZERO and s2 < _SIGN
+        fits = fits and fits_amount
         amount_low, amount_high = subtract_128(running_low, running_high, before_low, before_high)
         before_low, before_high = running_low, running_high
         tier_number[place] = place - at + 1
@@ -341,7 +342,7 @@ def _rounded(
         up = twice >= minor_unit
     else:
         up = twice > minor_unit or (twice == minor_unit and (past != ZERO or (m0 & ONE) == ONE))
-    if up:
-        m0 = m0 + ONE
     fits = m2 == ZERO and m1 == ZERO and m0 < _SIGN and w2 == ZERO
-    return w0, w1, m0, fits and less_128(w0, w1, _LIMIT_LOW, _LIMIT_HIGH)
+    if up:
+        m0 = m0 + ONE  # only what fits may be raised: 2**64 - 1 would wrap to nothing
+    return w0, w1, m0, fits and m0 < _SIGN and less_128(w0, w1, _LIMIT_LOW, _LIMIT_HIGH)

@@ -9,13 +9,16 @@ every store, and it only has to tell our own lines apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.arrow_buffers import one_array, text_buffers
 from ingest.compiled import compiled
+from rating.slices import in_slices
 from rating.wide import Word
 
 Hashes = NDArray[np.uint64]
@@ -29,16 +32,49 @@ _S27: Final = np.uint64(27)
 _S30: Final = np.uint64(30)
 _S31: Final = np.uint64(31)
 _MASK: Final = 2**64 - 1
+_BLOCK_ROWS: Final = 16_384
+"""Rows whose hashes stay in the processor's cache from the first column to the last."""
 
 
-def hash_columns(columns: Sequence[NDArray[np.uint64]]) -> Hashes:
-    """Hash rows of ``uint64`` columns, each of shape (rows,) or (rows, 2). Returns (rows, 2)."""
-    words = [column if column.ndim == 2 else column[:, np.newaxis] for column in columns]
-    hashes = np.empty((len(words[0]), 2), np.uint64)
-    _start(hashes, np.uint64(sum(part.shape[1] for part in words)))
-    for part in words:
-        _absorb(hashes, part)
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The column ``words[rows]``, without making it. words: (any, n) uint64; -1 is its last row."""
+
+    words: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+
+
+def hash_columns(columns: Sequence[NDArray[np.uint64] | Gathered], *, threads: int = 1) -> Hashes:
+    """Hash rows of ``uint64`` columns, each of shape (rows,) or (rows, n). Returns (rows, 2).
+
+    The first column says how many rows there are; a later one of a single row stands for all.
+    """
+    parts = [part if isinstance(part, Gathered) else _as_words(part) for part in columns]
+    width = np.uint64(sum((part.words if isinstance(part, Gathered) else part).shape[1] for part in parts))
+    count = len(parts[0].rows) if isinstance(parts[0], Gathered) else len(parts[0])
+    hashes = np.empty((count, 2), np.uint64)
+
+    def work(first: int, last: int) -> None:
+        for start in range(first, last, _BLOCK_ROWS):
+            end = min(start + _BLOCK_ROWS, last)
+            _start(hashes, width, start, end)
+            for part in parts:
+                if isinstance(part, Gathered):
+                    _absorb_gathered(hashes, part.words, part.rows, start, end)
+                else:
+                    _absorb(hashes, part, 0 if len(part) == 1 else 1, start, end)
+
+    in_slices(work, count, threads)
     return hashes
+
+
+def _as_words(column: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(column if column.ndim == 2 else column[:, np.newaxis])
+
+
+def hash_all(texts: Sequence[str]) -> Hashes:
+    """Hashes of texts, (texts, 2)."""
+    return hash_texts(pa.array(texts, pa.string()))
 
 
 def hash_texts(column: Any) -> Hashes:
@@ -60,13 +96,21 @@ def hash_text(text: str) -> tuple[int, int]:
 
 
 def hash_maps(column: Any) -> Hashes:
-    """Hashes of an Arrow map column of texts, entry by entry in stored order, (rows, 2)."""
+    """Hashes of an Arrow map column of texts, entry by entry in stored order, (rows, 2); when all
+    maps are empty a single row that stands for all."""
     maps = one_array(column)
+    if not has_entries(maps):
+        return hash_all([""])  # what an empty map gives too: the seeds, of no word
     names, items = hash_texts(maps.keys), hash_texts(maps.items)
     offsets = maps.offsets.to_numpy().astype(np.int64)
     hashes = np.empty((len(maps), 2), np.uint64)
     _hash_maps(offsets, names, items, hashes)
     return hashes
+
+
+def has_entries(maps: Any) -> bool:
+    """Whether any map of the Arrow array holds anything."""
+    return len(maps) > 0 and maps.offsets[0].as_py() != maps.offsets[len(maps)].as_py()
 
 
 def _mixed(low: int, high: int, word: int) -> tuple[int, int]:
@@ -97,18 +141,29 @@ def _mix(low: Word, high: Word, word: Word) -> tuple[Word, Word]:
 
 
 @compiled
-def _start(hashes: Any, words: Word) -> None:
-    for row in range(len(hashes)):
+def _start(hashes: Any, words: Word, first: int, last: int) -> None:
+    for row in range(first, last):
         hashes[row, 0] = _SEED_LOW ^ words
         hashes[row, 1] = _SEED_HIGH
 
 
 @compiled
-def _absorb(hashes: Any, words: Any) -> None:
-    for row in range(len(hashes)):
+def _absorb(hashes: Any, words: Any, step: int, first: int, last: int) -> None:
+    for row in range(first, last):
         low, high = hashes[row, 0], hashes[row, 1]
         for position in range(words.shape[1]):
-            low, high = _mix(low, high, words[row, position])
+            low, high = _mix(low, high, words[row * step, position])
+        hashes[row, 0] = low
+        hashes[row, 1] = high
+
+
+@compiled
+def _absorb_gathered(hashes: Any, words: Any, rows: Any, first: int, last: int) -> None:
+    for row in range(first, last):
+        low, high = hashes[row, 0], hashes[row, 1]
+        at = rows[row]
+        for position in range(words.shape[1]):
+            low, high = _mix(low, high, words[at, position])
         hashes[row, 0] = low
         hashes[row, 1] = high
 

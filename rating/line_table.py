@@ -10,15 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.arrow_buffers import one_array
-from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE, TIMESTAMP
 from rating.batch import UNRATED_CODES, PricedRows
 from rating.compile import PriceBook
 from rating.due_charges import DueCharges
-from rating.line_hash import Hashes, hash_columns, hash_text, hash_texts
+from rating.kernels import TOO_LARGE
+from rating.line_hash import Gathered, Hashes, has_entries, hash_all, hash_columns, hash_texts
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.minimum_spend import MinimumLines
 from rating.period_columns import PeriodColumns, dictionary_codes
-from rating.wide_columns import decimal_column
+from rating.wide_columns import decimal_column, pairs_of_integers
 
 UNRATED_SCHEMA: Final = pa.schema(
     [
@@ -68,8 +69,10 @@ def build_lines(
     price_book: PriceBook,
     *,
     run_id: str,
+    threads: int,
 ) -> pa.Table:
-    """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last."""
+    """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last. threads: as in
+    ``rate_usage``."""
     lines = _line_columns(periods, due, priced, minimum, price_book)
     count = len(lines.period)
     table = periods.table
@@ -79,16 +82,16 @@ def build_lines(
     words = price_book.words
     versions = one_array(table["plan_version"]).to_numpy()
     plan_codes, plan_words = dictionary_codes(table["plan_id"])
-    dimensions, dimension_hash = _dimensions(lines, due)
+    line_ids = _line_ids(lines, periods, billing_date, start, end, due, price_book, threads)
     offsets = pa.array(lines.tier_start.astype(np.int32))
     columns = [
-        _bytes(_line_ids(lines, periods, billing_date, start, end, dimension_hash, price_book)),
+        _bytes(line_ids),
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([run_id], pa.string())),
         one_array(table["contract_id"]).take(pa.array(lines.period)),
-        _words(plan_codes[lines.period], plan_words),
+        _words(plan_codes, plan_words, lines.period),
         pa.array(versions[lines.period], pa.uint32()),
         *(
-            _words(codes[lines.charge], names)
+            _words(codes, names, lines.charge)
             for codes, names in (
                 words.charge_id,
                 words.charge_kind,
@@ -102,7 +105,7 @@ def build_lines(
         _times(end[lines.period]),
         pa.array(lines.days, pa.int32()),
         pa.array(lines.full_days, pa.int32()),
-        dimensions,
+        _gathered_maps(due.dimensions, lines.source),
         decimal_column(lines.quantity),
         decimal_column(lines.rated_quantity),
         pa.array(lines.event_count),
@@ -111,31 +114,41 @@ def build_lines(
         pa.ListArray.from_arrays(offsets, decimal_column(lines.tier_amount)),
         decimal_column(lines.amount),
         pa.array(lines.amount_minor),
-        _words(words.currency[0][lines.charge], words.currency[1]),
-        _bytes(_input_hashes(lines, price_book)),
+        _words(*words.currency, lines.charge),
+        _bytes(_input_hashes(lines, price_book, threads)),
     ]
     return pa.Table.from_arrays(columns, schema=RATED_LINE_SCHEMA)
 
 
 def build_unrated(
-    periods: PeriodColumns, due: DueCharges, priced: PricedRows, price_book: PriceBook
+    periods: PeriodColumns,
+    due: DueCharges,
+    priced: PricedRows,
+    minimum: MinimumLines,
+    price_book: PriceBook,
 ) -> pa.Table:
-    """UNRATED_SCHEMA, by period; a fixed charge too large to price stands here too."""
-    rows = np.flatnonzero(priced.unrated)
-    charge = np.concatenate([due.unmatched_charge, due.charge[rows]])
-    source = np.concatenate([due.unmatched_source, due.source[rows]])
-    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows]])
-    quantity = np.concatenate([due.usage_quantity[due.unmatched_source], due.rows.quantity[rows]])
+    """UNRATED_SCHEMA, by period; a fixed charge or a minimum spend too large stands here too, with
+    quantity 1 for what has none."""
+    rows, spends = np.flatnonzero(priced.unrated), minimum.too_large
+    spend_charge = len(price_book.charges) + periods.plan_row[spends]
+    spend_quantity = pairs_of_integers(np.ones(len(spends), np.int64), scale=10**QUANTITY_SCALE)
+    charge = np.concatenate([due.unmatched_charge, due.charge[rows], spend_charge])
+    source = np.concatenate([due.unmatched_source, due.source[rows], np.full(len(spends), -1, np.int64)])
+    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows], spends])
+    quantity = np.concatenate(
+        [due.usage_quantity[due.unmatched_source], due.rows.quantity[rows], spend_quantity]
+    )
     reasons = ["no_matching_cell"] * len(due.unmatched_source)
     reasons += [UNRATED_CODES[code] for code in priced.results.status[rows].tolist()]
+    reasons += [UNRATED_CODES[TOO_LARGE]] * len(spends)
     order = np.argsort(period, kind="stable")
-    charges = [price_book.charges[row].charge for row in charge[order].tolist()]
+    words = price_book.words
     return pa.Table.from_arrays(
         [
             pa.array(period[order], pa.uint32()),
             one_array(periods.table["contract_id"]).take(pa.array(period[order])),
-            pa.array([entry.charge_id for entry in charges], pa.string()),
-            pa.array([entry.meter_id or "" for entry in charges], pa.string()),
+            _words(*words.charge_id, charge[order]).cast(pa.string()),
+            _words(*words.meter_id, charge[order]).cast(pa.string()),
             _gathered_maps(due.dimensions, source[order]),
             decimal_column(quantity[order]),
             pa.array([reasons[row] for row in order.tolist()], pa.string()),
@@ -152,11 +165,22 @@ def _line_columns(
     merged = len(minimum.period) > 0 or len(kept) < len(due.period)
     if not merged:
         return _LineColumns(
-            due.period, due.charge, due.source, rows.price_row.astype(np.int64), rows.quantity,
-            results.rated_quantity, rows.event_count, rows.days, rows.full_days, results.amount,
-            results.amount_minor, results.tier_start, results.tier_number, results.tier_units,
-            results.tier_amount,
-        )  # fmt: skip
+            period=due.period,
+            charge=due.charge,
+            source=due.source,
+            price_row=rows.price_row.astype(np.int64),
+            quantity=rows.quantity,
+            rated_quantity=results.rated_quantity,
+            event_count=rows.event_count,
+            days=rows.days,
+            full_days=rows.full_days,
+            amount=results.amount,
+            amount_minor=results.amount_minor,
+            tier_start=results.tier_start,
+            tier_number=results.tier_number,
+            tier_units=results.tier_units,
+            tier_amount=results.tier_amount,
+        )
     added = len(minimum.period)
     order = np.argsort(np.concatenate([due.period[kept], minimum.period]), kind="stable")
     counts = np.diff(results.tier_start)
@@ -193,47 +217,56 @@ def _line_ids(
     billing_date: Any,
     start: Any,
     end: Any,
-    dimension_hash: Hashes,
+    due: DueCharges,
     price_book: PriceBook,
+    threads: int,
 ) -> Hashes:
     codes, words = dictionary_codes(periods.table["plan_id"])
-    plan_hash = np.array([hash_text(word) for word in words], np.uint64).reshape(-1, 2)
     period_hash = hash_columns(
         [
             hash_texts(one_array(periods.table["contract_id"])),
-            plan_hash[codes],
+            Gathered(hash_all(words), codes),
             one_array(periods.table["plan_version"]).to_numpy().astype(np.uint64),
             periods.arrears.astype(np.uint64),
             billing_date.astype(np.int64).view(np.uint64),
             start.view(np.uint64),
             end.view(np.uint64),
-        ]
+        ],
+        threads=threads,
     )
-    charge_hash = price_book.words.charge_hash
-    return hash_columns([period_hash[lines.period], charge_hash[lines.charge], dimension_hash])
+    dimension_hash: Hashes | Gathered = due.dimension_hash
+    if has_entries(due.dimensions):
+        with_empty = np.concatenate([due.dimension_hash, hash_all([""])])  # source -1 is the last entry
+        dimension_hash = Gathered(with_empty, lines.source)
+    return hash_columns(
+        [
+            Gathered(period_hash, lines.period),
+            Gathered(price_book.words.charge_hash, lines.charge),
+            dimension_hash,
+        ],
+        threads=threads,
+    )
 
 
-def _input_hashes(lines: _LineColumns, price_book: PriceBook) -> Hashes:
+def _input_hashes(lines: _LineColumns, price_book: PriceBook, threads: int) -> Hashes:
     whole = lines.days == lines.full_days
     return hash_columns(
         [
-            price_book.price_hash[lines.price_row],
+            Gathered(price_book.price_hash, lines.price_row),
             lines.quantity,
             lines.event_count,
-            np.where(whole, 1, lines.days).astype(np.uint64),
-            np.where(whole, 1, lines.full_days).astype(np.uint64),
-        ]
+            np.where(whole, 1, lines.days).view(np.uint64),
+            np.where(whole, 1, lines.full_days).view(np.uint64),
+        ],
+        threads=threads,
     )
-
-
-def _dimensions(lines: _LineColumns, due: DueCharges) -> tuple[Any, Hashes]:
-    empty = np.array([hash_text("")], np.uint64)
-    with_empty = np.concatenate([due.dimension_hash, empty])  # source -1 is the last entry
-    return _gathered_maps(due.dimensions, lines.source), with_empty[lines.source]
 
 
 def _gathered_maps(maps: Any, source: NDArray[np.int64]) -> Any:
     """The map rows ``source`` names, -1 standing for an empty map."""
+    if not has_entries(maps):
+        none = pa.array([], pa.string())
+        return pa.MapArray.from_arrays(pa.array(np.zeros(len(source) + 1, np.int32)), none, none)
     offsets = maps.offsets.to_numpy().astype(np.int64)
     sizes = np.append(np.diff(offsets), 0)[source]
     starts = np.append(offsets[:-1], 0)[source]
@@ -244,8 +277,11 @@ def _gathered_maps(maps: Any, source: NDArray[np.int64]) -> Any:
     ).cast(_MAP)
 
 
-def _words(codes: NDArray[np.int64], words: list[str]) -> Any:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words, pa.string()))
+def _words(codes: NDArray[np.int64], words: list[str], rows: NDArray[np.int64]) -> Any:
+    """The word of every row, by ``codes[row]``."""
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32)[rows]), pa.array(words, pa.string())
+    )
 
 
 def _times(micros: NDArray[np.int64]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.meter import Meter
-from rating.line_hash import Hashes, hash_text
+from rating.line_hash import Hashes, hash_all
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge
 from rating.steps import MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
@@ -52,7 +52,7 @@ def line_words(
         meter_id=_coded([charge.meter_id or "" for _, charge in charges] + [""] * count),
         unit=_coded([unit_of(charge, meters) for _, charge in charges] + plan_currencies),
         currency=_coded(currencies + plan_currencies),
-        charge_hash=np.array([hash_text(name) for name in ids], np.uint64).reshape(-1, 2),
+        charge_hash=hash_all(ids),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from rating.kernel_types import Rows
 from rating.period_columns import PeriodColumns
 from rating.wide_columns import pairs_of_integers, subtract_pairs
 
+_MINOR_MAX: Final = 2**63 - 1
+_HALF: Final = 32
+_LOW_HALF: Final = 2**32 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class MinimumLines:
@@ -21,6 +26,8 @@ class MinimumLines:
 
     reached: what the usage and licence lines of the period come to (rounded as billed); required:
     the minimum for its days; amount = required - reached; all at scale 12, (lines, 2).
+    too_large: periods, in order, in which one of these does not fit minor units: they have no line and
+    are unrated.
     """
 
     period: NDArray[np.int64]
@@ -29,13 +36,15 @@ class MinimumLines:
     required: NDArray[np.uint64]
     amount: NDArray[np.uint64]
     amount_minor: NDArray[np.int64]
+    too_large: NDArray[np.int64]
 
 
 def minimum_spend_lines(
     periods: PeriodColumns, due: DueCharges, priced: PricedRows, price_book: PriceBook, *, threads: int
 ) -> MinimumLines:
     """A line for every arrears period whose plan has a minimum above what was reached, including
-    periods without any usage. Compared in minor units, as billed."""
+    periods without any usage. Compared in minor units, as billed; what does not fit them is
+    ``too_large``, never left out."""
     price_row = price_book.minimum_rows[periods.plan_row]
     period = np.flatnonzero(periods.arrears & (price_row != NO_PRICE))
     rows = Rows(
@@ -46,8 +55,12 @@ def minimum_spend_lines(
         full_days=periods.full_days[period],
     )
     required = price_batch(rows, price_book.prices, price_book.terms, threads=threads)
-    reached_minor = _reached_minor(len(periods.period_key), due, priced, price_book)[period]
-    short = np.flatnonzero((reached_minor < required.results.amount_minor) & ~required.unrated)
+    reached_minor, wrapped = _reached_minor(periods, due, priced, price_book)
+    reached_minor, wrapped = reached_minor[period], wrapped[period]
+    required_minor = required.results.amount_minor
+    room = _MINOR_MAX + np.minimum(reached_minor, 0)  # required - reached must fit as well
+    too_large = required.unrated | wrapped | (required_minor > room)
+    short = np.flatnonzero((reached_minor < required_minor) & ~too_large)
     reached = pairs_of_integers(
         reached_minor[short], scale=price_book.prices.minor_unit[rows.price_row[short]].astype(np.int64)
     )
@@ -57,14 +70,23 @@ def minimum_spend_lines(
         reached=reached,
         required=required.results.amount[short],
         amount=subtract_pairs(required.results.amount[short], reached),
-        amount_minor=required.results.amount_minor[short] - reached_minor[short],
+        amount_minor=required_minor[short] - reached_minor[short],
+        too_large=period[too_large],
     )
 
 
 def _reached_minor(
-    period_count: int, due: DueCharges, priced: PricedRows, price_book: PriceBook
-) -> NDArray[np.int64]:
+    periods: PeriodColumns, due: DueCharges, priced: PricedRows, price_book: PriceBook
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """By period: the sum of its usage and licence lines, and whether it is past 64 bits."""
+    high, low = (np.zeros(len(periods.period_key), np.int64) for _ in range(2))
+    if not np.any(price_book.minimum_rows[periods.plan_row] != NO_PRICE):
+        return low, low > 0
     metered = ~price_book.index.is_fixed[due.charge] & ~priced.unrated
-    reached = np.zeros(period_count, np.int64)
-    np.add.at(reached, due.period[metered], priced.results.amount_minor[metered])
-    return reached
+    period, amount = due.period[metered], priced.results.amount_minor[metered]
+    # In halves of 32 bits, so that the sum of a period's lines (fewer than 2**31) cannot wrap.
+    np.add.at(high, period, amount >> _HALF)
+    np.add.at(low, period, amount & _LOW_HALF)
+    high += low >> _HALF
+    wrapped = (high >= 2**31) | (high < -(2**31))
+    return (np.where(wrapped, 0, high) << _HALF) | (low & _LOW_HALF), wrapped

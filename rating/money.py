@@ -6,11 +6,13 @@ Amounts are exact until ``round_to_minor`` is called once; after it they are ``i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from ingest.document import plain
 from ingest.errors import InvalidInput
 from rating.price_plan import RoundingMode
 
@@ -69,6 +71,23 @@ def minor_to_decimal(amount_minor: int, currency: str) -> Decimal:
 def format_minor(amount_minor: int, currency: str) -> str:
     """Plain text without grouping and currency sign: ``1234.50``, ``-0.05``, yen ``1234``."""
     return f"{minor_to_decimal(amount_minor, currency):f}"
+
+
+def exact_money(amount: Decimal, *, digits: int, grouped: bool = False) -> str:
+    """All digits of a price or an exact amount, at least ``digits`` of them: ``620.00``, ``0.000085``.
+    grouped: with thousands separators, for people only.
+
+    >>> exact_money(Decimal("1234.5"), digits=2, grouped=True)
+    '1,234.50'
+    """
+    exponent = plain(amount).as_tuple().exponent
+    shown = max(digits, -exponent) if isinstance(exponent, int) else digits
+    return f"{amount:{',' if grouped else ''}.{shown}f}"
+
+
+def grouped_words(words: str) -> str:
+    """The same words with thousands separators in the numbers among them: ``1,500.00 per month``."""
+    return re.sub(r"(?<!\S)\d{4,}(?=(\.\d+)?(\s|$))", lambda found: f"{int(found[0]):,}", words)
 
 
 def allocate(total_minor: int, weights: Sequence[int]) -> list[int]:

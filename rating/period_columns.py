@@ -30,15 +30,14 @@ class PeriodColumns:
     full_days: NDArray[np.int64]
     first: NDArray[np.bool_]
 
-    def row_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The period rows of these period keys. Raises BrokenState for a key that is no period."""
+    def check_keys(self, keys: NDArray[np.int64]) -> None:
+        """Keys are rows (``read_periods`` checks it). Raises BrokenState for a key that is no period."""
         count = len(self.period_key)
         if len(keys) and (count == 0 or keys.min() < 0 or keys.max() >= count):
             raise BrokenState(
                 f"usage names period keys up to {int(keys.max())}, but there are {count} periods; "
                 "roll up again with the calendar of these periods."
             )
-        return keys
 
 
 def read_periods(periods: pa.Table, price_book: PriceBook) -> PeriodColumns:

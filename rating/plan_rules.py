@@ -12,6 +12,7 @@ from typing import Final
 
 from ingest.errors import Issue
 from ingest.meter import Meter
+from rating.amount_rules import fixed_amount_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, PricePlan
@@ -33,6 +34,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             "a code like EUR or USD.",
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
+    yield from fixed_amount_rules(plan)
     if not plan.charges or len(plan.charges) > CHARGES_MAX:
         yield Issue(
             "charge_count",

@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from ingest.document import Document, ExactDecimal, decimal_text, validate_document
 from ingest.errors import InvalidInput, Issue
-from ingest.meter import Meter
+from ingest.meter import Aggregation, Meter, Reading
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode
 from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, price_quantity, terms_of
+from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
 
 _INLINE_METER: Final = "inline"
+_FROM_EVENTS: Final = frozenset({"sum", "count"})
 
 
 class PriceEvent(Document):
@@ -32,9 +34,11 @@ class PriceEvent(Document):
 
 
 class PriceMeter(Document):
-    """How ``events`` become a quantity."""
+    """What the quantity is: of a meter that reads a level the price is prorated. ``events`` can only
+    be summed or counted. reading: of a time_weighted meter, as every licence meter is."""
 
-    aggregation: Literal["sum", "count"] = "sum"
+    aggregation: Aggregation = "sum"
+    reading: Reading = "average"
 
 
 class PriceRequest(Document):
@@ -60,9 +64,10 @@ def price_request(obj: Mapping[str, Any]) -> dict[str, Any]:
     ``reason_code``) for a quantity without a price.
     """
     request = validate_document(PriceRequest, dict(obj), what="price request", rules=_request_rules)
-    charge = _charge(request)
+    charge, meter = _charge(request)
     groups = _groups(request, charge)
-    lines = [_line(request, charge, *group) for group in groups]
+    prorated = is_prorated(charge, meter)
+    lines = [_line(request, charge, *group, prorated=prorated) for group in groups]
     total = sum(line["amount_minor"] for line in lines)
     answer = lines[0] if len(lines) == 1 else {"lines": lines, "currency": request.currency}
     return {**answer, "amount_minor": total, "billed": format_minor(total, request.currency)}
@@ -79,6 +84,15 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
                 "quantity or events.",
             )
         )
+    if request.events is not None and request.meter.aggregation not in _FROM_EVENTS:
+        issues.append(
+            Issue(
+                "events_not_counted",
+                "meter.aggregation",
+                f"Events are not counted by {request.meter.aggregation} here.",
+                "quantity instead of events, or aggregation sum or count.",
+            )
+        )
     if request.days > request.full_days:
         issues.append(
             Issue(
@@ -91,17 +105,19 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
     return issues
 
 
-def _charge(request: PriceRequest) -> Charge:
-    """The charge, checked by the rules of a plan that holds it alone."""
+def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
+    """The charge, checked by the rules of a plan that holds it alone, and its meter."""
     metered = request.charge.get("kind", "usage") in {"usage", "licence"}
     given = {"charge_id": "charge", "name": "charge", "kind": "usage", **request.charge}
     if metered:
         given.setdefault("meter_id", _INLINE_METER)
     price = given.get("price")
     dimensions = price.get("dimensions", []) if isinstance(price, Mapping) else []
+    aggregation = "time_weighted" if given["kind"] == "licence" else request.meter.aggregation
     meter = Meter.model_construct(
         meter_id=str(given.get("meter_id", _INLINE_METER)),
-        aggregation="time_weighted" if given["kind"] == "licence" else "sum",
+        aggregation=aggregation,
+        reading=request.meter.reading if aggregation == "time_weighted" else None,
         group_by=tuple(dimensions) if isinstance(dimensions, Sequence) else (),
     )
     document = {
@@ -118,7 +134,7 @@ def _charge(request: PriceRequest) -> Charge:
         what="price request",
         rules=lambda parsed: price_plan_rules(parsed, meters={meter.meter_id: meter}),
     )
-    return plan.charges[0]
+    return plan.charges[0], meter
 
 
 def _groups(request: PriceRequest, charge: Charge) -> list[tuple[Decimal, int, dict[str, str]]]:
@@ -150,7 +166,13 @@ def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
 
 
 def _line(
-    request: PriceRequest, charge: Charge, quantity: Decimal, event_count: int, dimensions: dict[str, str]
+    request: PriceRequest,
+    charge: Charge,
+    quantity: Decimal,
+    event_count: int,
+    dimensions: dict[str, str],
+    *,
+    prorated: bool,
 ) -> dict[str, Any]:
     share = Fraction(request.days, request.full_days)
     if charge.quantity is not None:
@@ -160,7 +182,7 @@ def _line(
         terms = terms_of(
             charge,
             price,
-            prorated=charge.kind in {"recurring", "licence"},
+            prorated=prorated,
             minor_digits=minor_digits(request.currency),
             rounding=request.rounding,
         )
@@ -175,7 +197,7 @@ def _line(
         "rated_quantity": decimal_text(cut_decimal(priced.rated_quantity)),
         "unit": charge.unit,
         "event_count": event_count,
-        "tiers": [row.to_dict() for row in tier_rows(price, priced)],
+        "tiers": [row.to_dict() for row in tier_rows(price, priced, digits=minor_digits(request.currency))],
         "bound": _bound(priced),
         "amount": decimal_text(cut_decimal(priced.amount)),
         "amount_minor": priced.amount_minor,

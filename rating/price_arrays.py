@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from math import gcd
 from typing import Final
 
@@ -28,6 +27,7 @@ from rating.price_plan import (
     VolumePrice,
 )
 from rating.reference import PriceTerms
+from rating.wide_columns import scaled_integer
 
 _MODELS: Final = {
     "flat": kernels.FLAT,
@@ -104,7 +104,9 @@ class _PriceNumbers:
         self.tiers = self._tiers(price)
 
     def _scaled(self, number: Decimal | None, *, below: int) -> int:
-        scaled = int(Fraction(number or 0) * 10**QUANTITY_SCALE)
+        if not number:
+            return 0
+        scaled = scaled_integer(number)
         if scaled < 0:
             raise BrokenState(
                 f"a saved price plan holds the negative number {number}; it cannot be compiled."
@@ -115,10 +117,10 @@ class _PriceNumbers:
         return scaled
 
     def _word(self, number: Decimal | None) -> int:
-        return self._scaled(number, below=_WORD)
+        return 0 if number is None else self._scaled(number, below=_WORD)
 
     def _amount(self, number: Decimal | None) -> int:
-        return self._scaled(number, below=_AMOUNT_MAX)
+        return 0 if number is None else self._scaled(number, below=_AMOUNT_MAX)
 
     def _tiers(self, price: SimplePrice) -> list[tuple[int, int, int]]:
         if not isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
@@ -136,7 +138,7 @@ class _PriceNumbers:
         if conversion is None:
             return 0, 0, 0
         one = 10**QUANTITY_SCALE
-        factor = int(Fraction(conversion.factor) * one)
+        factor = scaled_integer(conversion.factor)
         multiply, divide = (factor, one) if conversion.operation == "multiply" else (one, factor)
         step = 10 ** (QUANTITY_SCALE - conversion.fraction_digits)
         common = gcd(multiply, divide * step)
@@ -166,5 +168,5 @@ def _words(numbers: Sequence[int]) -> NDArray[np.uint64]:
 
 
 def _pairs(numbers: Sequence[int]) -> NDArray[np.uint64]:
-    words = [word for number in numbers for word in (number % _WORD, number // _WORD)]
-    return np.array(words, np.uint64).reshape(-1, 2)
+    words = b"".join([number.to_bytes(16, "little") for number in numbers])
+    return np.frombuffer(words, "<u8").reshape(-1, 2).astype(np.uint64)  # a copy that may be written

@@ -53,8 +53,8 @@ def rate_usage(
     slices = threads if threads is not None else os.cpu_count() or 1
     priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices)
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
-    lines = build_lines(period_columns, due, priced, minimum, price_book, run_id=run_id)
-    return RatedLines(lines, build_unrated(period_columns, due, priced, price_book))
+    lines = build_lines(period_columns, due, priced, minimum, price_book, run_id=run_id, threads=slices)
+    return RatedLines(lines, build_unrated(period_columns, due, priced, minimum, price_book))
 
 
 def _check_columns(usage: pa.Table) -> None:

@@ -1,13 +1,14 @@
 """Prices a rated line again from the plan version it names: is the bill the menu?
 
-A line carries all it was computed from but for one thing, whether its licence meter is prorated."""
+A line carries all it was computed from but for one thing: whether its meter reads a level, whose
+price is prorated (``rating/steps.py``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from ingest.errors import BrokenState
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
@@ -22,6 +23,14 @@ from rating.reference import (
     terms_of,
 )
 from rating.steps import MINIMUM_SPEND_KIND
+
+_PRORATED: Final = {
+    "recurring": (True,),
+    "one_time": (False,),
+    "licence": (True, False),
+    "usage": (False, True),
+}
+"""Charge kind -> whether its price is prorated, the likelier answer first."""
 
 
 def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
@@ -38,7 +47,7 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
     if repriced(line, plan, charge, price) is not None:
         return Decimal(0)
     try:
-        now = _price(line, plan, charge, price, prorated=charge.kind in {"recurring", "licence"})
+        now = _price(line, plan, charge, price, prorated=_PRORATED[charge.kind][0])
     except Unrateable as error:
         raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
     exact = cut_decimal(Fraction(line["amount"]) - now.amount)
@@ -69,11 +78,13 @@ def share_of(line: Mapping[str, Any]) -> Fraction:
     return Fraction(line["days"], line["full_days"])
 
 
-def repriced(line: Mapping[str, Any], plan: PricePlan, charge: Charge, price: SimplePrice) -> Priced | None:
-    """The pricing that gives the line's amounts; None when there is none.
+def repriced(
+    line: Mapping[str, Any], plan: PricePlan, charge: Charge, price: SimplePrice
+) -> tuple[Priced, bool] | None:
+    """The pricing that gives the line's amounts, and whether it is prorated; None when there is none.
 
-    Usage of a plain meter is never prorated and a fee always is; a licence meter decides it, and
-    the line does not carry the meter, so for it both are tried.
+    A fee is always prorated. Of usage and licences the meter decides it, and the line does not carry
+    the meter, so for them both are tried.
     """
     wanted = (
         Fraction(line["amount"]),
@@ -81,15 +92,14 @@ def repriced(line: Mapping[str, Any], plan: PricePlan, charge: Charge, price: Si
         Fraction(line["rated_quantity"]),
         [Fraction(amount) for amount in line["tier_amount"]],
     )
-    kinds = {"recurring": (True,), "licence": (True, False)}.get(charge.kind, (False,))
-    for prorated in kinds:
+    for prorated in _PRORATED[charge.kind]:
         try:
             priced = _price(line, plan, charge, price, prorated=prorated)
         except Unrateable:
             continue
         found = (priced.amount, priced.amount_minor, priced.rated_quantity, priced.tier_amounts())
         if found == wanted:
-            return priced
+            return priced, prorated
     return None
 
 

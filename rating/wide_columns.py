@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Context, Decimal, Inexact
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.compiled import compiled
-from ingest.event import QUANTITY_TYPE
+from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE
 from rating.wide import multiply_words, negate_128, subtract_128
 
 Pairs = NDArray[np.uint64]
+
+_EXACT: Final = Context(prec=100, traps=[Inexact])
+
+
+def scaled_integer(number: Decimal) -> int:
+    """number x 10**12 as an integer, without its digits past the twelfth (towards zero)."""
+    return int(number.scaleb(QUANTITY_SCALE, context=_EXACT))
 
 
 def decimal_column(pairs: Pairs) -> Any:

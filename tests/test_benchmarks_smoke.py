@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from benchmarks.__main__ import EXIT_NOT_BUILT, main, results_table
-from benchmarks.result import CaseResult, read_results
+from benchmarks.result import CaseResult, explained_hash, read_results
 from benchmarks.run import ResultsDiffer, check_equal, ratio
 from benchmarks.stages import NOT_BUILT, STAGES
+from rating.line_item import RATED_LINE_SCHEMA
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = CaseResult(
@@ -66,3 +71,79 @@ def test_the_ratio_is_ours_over_theirs_in_the_same_case() -> None:
     assert ratio(slow, [elsewhere, RESULT, slow]) == 5.0
     assert ratio(slow, [slow]) is None
     assert results_table([RESULT, slow]).row_count == 2
+
+
+LINE: dict[str, Any] = {
+    "line_id": bytes(16),
+    "run_id": "benchmark",
+    "contract_id": "contract-1",
+    "plan_id": "plan-1",
+    "plan_version": 1,
+    "charge_id": "tokens",
+    "charge_kind": "usage",
+    "price_model": "graduated",
+    "meter_id": "tokens",
+    "unit": "unit",
+    "billing_date": date(2025, 2, 1),
+    "period_start": datetime(2025, 1, 1, tzinfo=UTC),
+    "period_end": datetime(2025, 2, 1, tzinfo=UTC),
+    "days": 31,
+    "full_days": 31,
+    "dimensions": [],
+    "quantity": Decimal("3"),
+    "rated_quantity": Decimal("3"),
+    "event_count": 2,
+    "tier_number": [1, 2],
+    "tier_units": [Decimal("1"), Decimal("2")],
+    "tier_amount": [Decimal("0.100000000000"), Decimal("0.200000000001")],
+    "amount": Decimal("0.300000000001"),
+    "amount_minor": 30,
+    "currency": "EUR",
+    "input_hash": bytes(16),
+}
+
+
+def lines_table(*lines: dict[str, Any], amount_digits: int = 12) -> pa.Table:
+    kind = pa.decimal128(38, amount_digits)
+    kinds = {"tier_amount": pa.list_(kind), "amount": kind}
+    schema = pa.schema([(field.name, kinds.get(field.name, field.type)) for field in RATED_LINE_SCHEMA])
+    return pa.Table.from_pylist(list(lines), schema=schema)
+
+
+def test_amounts_kept_to_20_digits_hash_as_those_cut_to_12() -> None:
+    exact = LINE | {
+        "tier_amount": [Decimal("0.1000000000006"), Decimal("0.2000000000006")],
+        "amount": Decimal("0.3000000000012"),
+    }
+    assert explained_hash(lines_table(exact, amount_digits=20)) == explained_hash(lines_table(LINE))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tier_number": [1, 3]},
+        {"tier_units": [Decimal("2"), Decimal("1")]},
+        {"tier_amount": [Decimal("0.100000000001"), Decimal("0.200000000000")]},
+        {"amount": Decimal("0.300000000002")},
+        {"dimensions": [("region", "eu-1")]},
+        {"event_count": 3},
+        {"currency": "JPY"},
+        {"period_end": datetime(2025, 2, 2, tzinfo=UTC)},
+    ],
+    ids=lambda change: str(next(iter(change))),
+)
+def test_the_hash_of_explained_lines_sees_every_part_of_a_line(change: dict[str, Any]) -> None:
+    assert explained_hash(lines_table(LINE | change)) != explained_hash(lines_table(LINE))
+
+
+def test_two_lines_with_one_line_id_end_the_comparison() -> None:
+    other = LINE | {"contract_id": "contract-2"}
+    with pytest.raises(ValueError, match="one line_id"):
+        explained_hash(lines_table(LINE, other))
+    assert explained_hash(lines_table(LINE, other | {"line_id": bytes(15) + b"1"}))
+
+
+def test_a_job_is_raced_with_explained_lines_and_with_bare_ones() -> None:
+    systems = {case.name: [contender.system for contender in case.contenders] for case in STAGES["job"]}
+    assert list(systems) == ["three_months", "one_month", "three_months_bare", "one_month_bare"]
+    assert {tuple(names) for names in systems.values()} == {("ratemill", "duckdb", "clickhouse", "pandas")}

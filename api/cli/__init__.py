@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -29,6 +30,12 @@ def main() -> None:
     build_cli()()
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"Ratemill {version('ratemill')}")
+        raise typer.Exit
+
+
 def build_cli() -> typer.Typer:
     """All commands."""
     cli = typer.Typer(
@@ -38,11 +45,20 @@ def build_cli() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    cli.callback()(_start)
     for group in GROUPS:
         importlib.import_module(f"api.cli.{group}").add_commands(cli)
     if importlib.util.find_spec("api.cli.demo") is not None:
         cli.command("demo")(importlib.import_module("api.cli.demo").demo_command)
     return cli
+
+
+def _start(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Usage metering and rating: events in, exact and explained invoice lines out."""
 
 
 def check_layout() -> None:

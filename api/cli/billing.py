@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from api.cli.invoice_view import invoice_shown, money
-from api.cli.session import Column, Session, command, group, table
+from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
+from ingest.errors import InvalidInput
 
 if TYPE_CHECKING:
     from api.client import RatemillClient
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
 IdOrNumber = Annotated[str, typer.Argument(help="The invoice's id or printed number.")]
 
 INVOICE_COLUMNS: tuple[Column, ...] = (
-    ("number, or id of a draft", lambda item: item["number"] or item["invoice_id"]),
+    ("invoice", lambda item: item["number"] or item["invoice_id"]),
     ("customer", "customer_id"),
     ("contract", "contract_id"),
     ("billing date", "billing_date"),
     ("due", "due_date"),
-    ("total>", lambda item: money(item["total_minor"], _digits(item["currency"]))),
-    ("", "currency"),
+    ("total>", lambda item: f"{money(item['total_minor'], _digits(item['currency']))} {item['currency']}"),
 )
 
 HELD_COLUMNS: tuple[Column, ...] = (
@@ -46,6 +47,7 @@ def add_commands(app: typer.Typer) -> None:
 
         Leaves with status 1 when a contract was held; the report says why.
         """
+        _check_date(as_of)
         wanted = {"as_of": as_of, "issue": not draft} | ({"run_id": run_id} if run_id else {})
         with session.client() as client:
             run = client.post("/v1/billing-runs", wanted, params={"wait": "false"})
@@ -71,7 +73,13 @@ def add_commands(app: typer.Typer) -> None:
         with session.client() as client:
             body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf")
         path = out or Path(f"{invoice}.pdf")
-        path.write_bytes(body)
+        try:
+            path.write_bytes(body)
+        except OSError as error:
+            raise InvalidInput(
+                f"{path} cannot be written: {error.strerror}. --out names another file.",
+                reason_code="file_not_written",
+            ) from None
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
     @command(invoices, "issue")
@@ -82,16 +90,23 @@ def add_commands(app: typer.Typer) -> None:
         session.show(answer, *invoice_shown(answer))
 
 
+def _check_date(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date, like 2026-12-01.", param_hint="--as-of") from None
+
+
 def _add_list(invoices: typer.Typer) -> None:
     @command(invoices, "list")
     def list_all(
         session: Session,
         customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
         contract: Annotated[str | None, typer.Option(help="Only this contract's.")] = None,
-        state: Annotated[str | None, typer.Option(help="draft or issued.")] = None,
-        limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
+        state: Annotated[Literal["draft", "issued"] | None, typer.Option(help="draft or issued.")] = None,
+        limit: Limit = 100,
     ) -> None:
-        """Newest billing date first, with totals by customer."""
+        """Newest billing date first, and what all of them come to."""
         params = {
             "customer_id": customer,
             "contract_id": contract,
@@ -111,7 +126,7 @@ def _add_list(invoices: typer.Typer) -> None:
         count = sum(total["invoices"] for total in answer["totals"])
         shown = [table(answer["items"], INVOICE_COLUMNS), f"{count:,} invoices, {words} in all."]
         if answer["next_cursor"]:
-            shown.append(f"There are more: --limit {limit * 10}.")
+            shown.append(more(limit))
         session.show(answer, *shown)
 
 

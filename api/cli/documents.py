@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli.session import Column, Session, command, group, table
+from api.cli.session import Column, Limit, Session, command, group, moment, more, table
+from ingest.errors import InvalidInput, UnreadableBody
 
 if TYPE_CHECKING:
     from api.client import RatemillClient
@@ -60,7 +61,7 @@ KINDS: Final = (
             ("plan", "plan_id"),
             ("version>", "version"),
             ("prices from", "effective_from"),
-            ("saved", "created_at"),
+            ("saved", moment("created_at")),
         ),
     ),
     Kind(
@@ -111,9 +112,7 @@ def _add_put(sub: typer.Typer, kind: Kind) -> None:
     @command(sub, "put")
     def put(session: Session, files: Files) -> None:
         """Save the documents in the files. The same document again changes nothing."""
-        from ingest.document import read_documents  # noqa: PLC0415
-
-        documents = [document for path in files for document in read_documents(path.read_bytes())]
+        documents = [document for path in files for document in _read_file(path, kind)]
         with session.client() as client:
             answers = save_documents(client, kind, documents)
         if "saved" in answers[0]:
@@ -131,6 +130,25 @@ def _add_put(sub: typer.Typer, kind: Kind) -> None:
         session.show({"items": answers}, table(rows, SAVED_COLUMNS))
 
 
+def _read_file(path: Path, kind: Kind) -> list[dict[str, Any]]:
+    """The documents of one file. Raises UnreadableBody and InvalidInput, which name the file."""
+    from ingest.document import read_documents  # noqa: PLC0415
+
+    try:
+        documents = read_documents(path.read_bytes())
+    except UnreadableBody as error:
+        raise UnreadableBody(f"{path}: {error}", reason_code=error.reason_code) from None
+    for number, document in enumerate(documents, start=1):
+        if not document.get(kind.key):
+            place = f"{path}, document {number}" if len(documents) > 1 else str(path)
+            raise InvalidInput(
+                f"{place}: there is no {kind.key}, so this is no {kind.name}. "
+                f"`ratemill schema {kind.name}` shows its fields. Nothing was saved.",
+                reason_code="no_key",
+            )
+    return documents
+
+
 def save_documents(client: RatemillClient, kind: Kind, documents: Sequence[dict[str, Any]]) -> list[Any]:
     """One answer a document, or one in all for many documents of a kind that takes them together."""
     from api.json import to_json  # noqa: PLC0415
@@ -140,9 +158,8 @@ def save_documents(client: RatemillClient, kind: Kind, documents: Sequence[dict[
         return [client.post_bytes(kind.path, to_json(list(documents)), content_type=json_type)]
     answers = []
     for document in documents:
-        # A document without its key still gets an answer from the server, which names what is missing.
-        key = document.get(kind.key) or "-"
-        answers.append(client.put(f"{kind.path}/{key}", to_json(document), content_type=json_type))
+        path = f"{kind.path}/{document[kind.key]}"
+        answers.append(client.put(path, to_json(document), content_type=json_type))
     return answers
 
 
@@ -150,7 +167,7 @@ def _add_list(sub: typer.Typer, kind: Kind) -> None:
     @command(sub, "list")
     def list_all(
         session: Session,
-        limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
+        limit: Limit = 100,
     ) -> None:
         """Those on record, by key."""
         with session.client() as client:
@@ -161,7 +178,7 @@ def _add_list(sub: typer.Typer, kind: Kind) -> None:
         )
         shown: list[Any] = [table(answer["items"], kind.columns) if answer["items"] else empty]
         if answer.get("next_cursor"):
-            shown.append(f"There are more: --limit {limit * 10}.")
+            shown.append(more(limit))
         session.show(answer, *shown)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.session import Column, Session, command, group, table
+from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 
 if TYPE_CHECKING:
     from api.client import FileReport, RatemillClient
@@ -32,7 +32,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     ("time", "time"),
     ("type", "type"),
     ("subject", "subject"),
-    ("value>", "value"),
+    ("value>", grouped("value")),
     ("properties", "properties"),
     ("source", "source"),
     ("id", "id"),
@@ -47,8 +47,6 @@ UNMATCHED_COLUMNS: tuple[Column, ...] = (
     ("last", "last_time"),
 )
 REFUSALS_SHOWN_MAX = 20
-
-Limit = Annotated[int, typer.Option(help="How many at most.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -121,7 +119,8 @@ def _add_list(events: typer.Typer) -> None:
         }
         with session.client() as client:
             answer = client.get("/v1/events", params)
-        _show_list(session, answer, EVENT_COLUMNS, "No such events. `ratemill ingest FILE` sends some.")
+        empty = "No such events. `ratemill ingest FILE` sends some."
+        _show_list(session, answer, EVENT_COLUMNS, empty, limit)
 
 
 def _add_refused(events: typer.Typer) -> None:
@@ -137,7 +136,8 @@ def _add_refused(events: typer.Typer) -> None:
             answer = client.get(
                 "/v1/events/refused", {"batch_id": batch, "reason_code": reason, "limit": limit}
             )
-        _show_list(session, answer, (("batch", "batch_id"), *REFUSAL_COLUMNS), "Nothing was refused.")
+        columns = (("batch", "batch_id"), *REFUSAL_COLUMNS)
+        _show_list(session, answer, columns, "Nothing was refused.", limit)
 
 
 def _add_unmatched(events: typer.Typer) -> None:
@@ -146,11 +146,12 @@ def _add_unmatched(events: typer.Typer) -> None:
         """Events that nothing bills: no meter counts the type, or no contract has the subject."""
         with session.client() as client:
             answer = client.get("/v1/events/unmatched", {"limit": limit})
-        _show_list(session, answer, UNMATCHED_COLUMNS, "Every event on record has a meter and a contract.")
+        empty = "Every event on record has a meter and a contract."
+        _show_list(session, answer, UNMATCHED_COLUMNS, empty, limit)
 
 
-def _show_list(session: Session, answer: Any, columns: tuple[Column, ...], empty: str) -> None:
+def _show_list(session: Session, answer: Any, columns: tuple[Column, ...], empty: str, limit: int) -> None:
     shown: list[Any] = [table(answer["items"], columns) if answer["items"] else empty]
     if answer.get("next_cursor"):
-        shown.append("There are more: --limit shows more of them.")
+        shown.append(more(limit))
     session.show(answer, *shown)

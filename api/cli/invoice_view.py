@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
-from api.cli.session import Column, table
+from api.cli.session import Column, grouped_number, table
+
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend"})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -19,21 +22,37 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     """Head, lines and total of an invoice, to print one after the other."""
     digits = int(invoice["minor_digits"])
     columns: tuple[Column, ...] = (
-        ("line", "line_id"),
-        ("what", _what),
-        ("from", "period_start"),
-        ("until before", "period_end"),
-        ("quantity>", "quantity"),
-        ("unit", "unit"),
-        ("price", "price_text"),
+        ("what, for when, line id", _what),
+        ("quantity>", _quantity),
+        ("price", _price),
         (f"{invoice['currency']}>", lambda line: money(line["amount_minor"], digits)),
     )
     head = f"Invoice {invoice['number'] or '(draft, no number)'} for {invoice['customer'].get('name', '')}"
     dates = f"billing date {invoice['billing_date']}, due {invoice['due_date'] or 'when issued'}"
+    if not invoice["lines"]:
+        return [head, dates, "No lines: nothing to bill."]
     total = f"Total {money(invoice['total_minor'], digits)} {invoice['currency']}, taxes not included."
     return [head, dates, table(invoice["lines"], columns), total]
 
 
 def _what(line: Mapping[str, Any]) -> str:
+    """Three lines of text; the id has one of its own, so that it can be copied whole."""
     dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
-    return f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
+    what = f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
+    last = date.fromisoformat(line["period_end"]) - timedelta(days=1)
+    prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]
+    part = f", {line['days']} of {line['full_days']} days" if prorated else ""
+    return f"{what}\n{line['period_start']} to {last}{part}\n{line['line_id']}"
+
+
+def _quantity(line: Mapping[str, Any]) -> str:
+    """What was priced, so that it goes with unit and price."""
+    if line["charge_kind"] == "minimum_spend":
+        return ""
+    return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
+
+
+def _price(line: Mapping[str, Any]) -> str:
+    from rating.money import grouped_words  # noqa: PLC0415 - pulls in the price models
+
+    return grouped_words(line["price_text"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.session import Column, Session, command, group, table
+from api.cli.session import Column, Session, command, group, moment, table
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -17,8 +17,8 @@ COLUMNS: tuple[Column, ...] = (
     ("key", "key_id"),
     ("name", "name"),
     ("scopes", "scopes"),
-    ("made", "created_at"),
-    ("revoked", "revoked_at"),
+    ("made", moment("created_at")),
+    ("revoked", moment("revoked_at")),
 )
 
 

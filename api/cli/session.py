@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
-from rich.console import Console
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from api.problem import ApiProblem, problem_of
@@ -20,14 +23,17 @@ from ingest.errors import RatemillError
 if TYPE_CHECKING:
     from api.client import RatemillClient
 
+PIPE_COLUMNS: Final = 200
+LIST_LIMIT_MAX: Final = 1_000
+"""The most items one request lists; the same as the API's."""
+
 Server = Annotated[
     str | None, typer.Option(help="Talk to this server, not to the data folder. [RATEMILL_SERVER]")
 ]
 Key = Annotated[str | None, typer.Option(help="API key for the server. [RATEMILL_KEY]")]
 Data = Annotated[Path | None, typer.Option(help="The data folder. [RATEMILL_DATA]")]
+Limit = Annotated[int, typer.Option(min=1, max=LIST_LIMIT_MAX, help="How many at most.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON and nothing else.")]
-
-PIPE_COLUMNS: Final = 200
 
 Column = tuple[str, str | Callable[[Mapping[str, Any]], Any]]
 
@@ -49,11 +55,11 @@ class Session:
     err: Console = field(default_factory=lambda: _console(stderr=True))
 
     @contextmanager
-    def client(self) -> Iterator[RatemillClient]:
-        """Connect, and say to whom."""
+    def client(self, *, needs_key: bool = True) -> Iterator[RatemillClient]:
+        """Connect, and say to whom. needs_key: whether what is asked needs an API key of a server."""
         from api.client import connect  # noqa: PLC0415 - `ratemill price` talks to nobody
 
-        with connect(self.settings) as client:
+        with connect(self.settings, needs_key=needs_key) as client:
             self.say(f"Using {client.where}.")
             yield client
 
@@ -118,7 +124,10 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         def run(**arguments: Any) -> None:
             given = {option: arguments.pop(option) for option, _, _ in _COMMON}
             as_json = given.pop("as_json")
-            session = Session(load_settings(**given), as_json)
+            try:
+                session = Session(load_settings(**given), as_json)
+            except RatemillError as error:
+                raise Session(Settings.model_construct(), as_json).fail(problem_of(error)) from None
             with problems_shown(session):
                 function(session, **arguments)
 
@@ -149,19 +158,102 @@ def group(app: typer.Typer, name: str, help_text: str) -> typer.Typer:
     return sub
 
 
-def table(
-    items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, title: str | None = None
-) -> Table:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to print: a table, or one field a line when the terminal is too narrow for a table that
+    breaks no word (an id broken in two cannot be copied)."""
+
+    headings: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    title: str | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = self._widths(options.max_width)
+        if widths is not None:
+            yield self._as_table(widths)
+            return
+        if self.title:
+            yield f"{self.title}\n"
+        for row in self.cells:
+            yield self._as_fields(row)
+
+    def _widths(self, width: int) -> list[int] | None:
+        """Columns as wide as their text, or else what is left over shared out above their longest
+        words; None when these alone are too wide. Rich would narrow all columns and break words."""
+        columns = list(zip(*([heading.rstrip(">") for heading in self.headings], *self.cells), strict=True))
+        least = [
+            max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns
+        ]
+        full = [
+            max(cell_len(line) for cell in column for line in cell.splitlines() or [""]) for column in columns
+        ]
+        spare = width - 2 * len(columns) - sum(least)
+        if spare < 0:
+            return None
+        wanted = [most - few for most, few in zip(full, least, strict=True)]
+        share = min(1.0, spare / max(sum(wanted), 1))
+        return [few + int(extra * share) for few, extra in zip(least, wanted, strict=True)]
+
+    def _as_table(self, widths: Sequence[int]) -> Table:
+        made = Table(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            header_style="bold",
+        )
+        for heading, width in zip(self.headings, widths, strict=True):
+            justify: Literal["left", "right"] = "right" if heading.endswith(">") else "left"
+            made.add_column(heading.rstrip(">"), justify=justify, overflow="fold", width=width)
+        for row in self.cells:
+            made.add_row(*row)
+        return made
+
+    def _as_fields(self, row: Sequence[str]) -> Table:
+        made = Table.grid(padding=(0, 2, 0, 0))
+        made.add_column(style="bold")
+        made.add_column(overflow="fold")
+        for heading, cell in zip(self.headings, row, strict=True):
+            if cell:
+                made.add_row(heading.rstrip(">"), cell)
+        made.add_row()
+        return made
+
+
+def table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, title: str | None = None) -> Rows:
     """Rows as a table; a column is a heading and a field name or a function of the row.
     A heading that ends in ``>`` is set to the right (numbers)."""
-    made = Table(title=title, title_justify="left", header_style="bold")
-    for heading, _ in columns:
-        made.add_column(
-            heading.rstrip(">"), justify="right" if heading.endswith(">") else "left", overflow="fold"
-        )
-    for item in items:
-        made.add_row(*(_cell(read(item) if callable(read) else item.get(read)) for _, read in columns))
-    return made
+    cells = [
+        tuple(_cell(read(item) if callable(read) else item.get(read)) for _, read in columns)
+        for item in items
+    ]
+    return Rows(tuple(heading for heading, _ in columns), tuple(cells), title)
+
+
+def grouped(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """Reads a decimal text of a row, with thousands separators: ``1,421,524,158.5``."""
+    return lambda item: grouped_number(item.get(name))
+
+
+def grouped_number(text: str | None) -> str:
+    """A decimal text with thousands separators; nothing for none."""
+    from decimal import Decimal  # noqa: PLC0415
+
+    return "" if text is None else f"{Decimal(text):,f}"
+
+
+def moment(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """Reads an instant of a row, to the second and with ``Z``."""
+    return lambda item: re.sub(r"(\.\d+)?(\+00:00|Z)$", "Z", item.get(name) or "")
+
+
+def more(limit: int) -> str:
+    """What to say when a list goes on."""
+    if limit < LIST_LIMIT_MAX:
+        return f"There are more: --limit {min(limit * 10, LIST_LIMIT_MAX)} shows more of them."
+    return "There are more; over HTTP, `next_cursor` leads on."
 
 
 def _cell(value: Any) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from api.cli.session import Column, Session, command, table
+from api.cli.session import Column, Session, command, grouped, table
 
 USAGE_COLUMNS: tuple[Column, ...] = (
     ("from", "window_start"),
     ("until before", "window_end"),
     ("dimensions", "dimensions"),
-    ("quantity>", "quantity"),
+    ("quantity>", grouped("quantity")),
     ("events>", "event_count"),
 )
 UNUSABLE_COLUMNS: tuple[Column, ...] = (
@@ -24,7 +24,7 @@ UNUSABLE_COLUMNS: tuple[Column, ...] = (
 EVENT_COLUMNS: tuple[Column, ...] = (
     ("time", "time"),
     ("subject", "subject"),
-    ("counts for>", "number"),
+    ("counts for>", grouped("number")),
     ("properties", "properties"),
     ("source", "source"),
     ("id", "id"),
@@ -39,7 +39,9 @@ def add_commands(app: typer.Typer) -> None:
         subject: Annotated[str | None, typer.Option(help="Left out: all subjects together.")] = None,
         time_from: Annotated[str | None, typer.Option("--from", help="From this time on, with zone.")] = None,
         time_to: Annotated[str | None, typer.Option("--to", help="Before this time, with zone.")] = None,
-        window: Annotated[str | None, typer.Option(help="hour, day or month.")] = None,
+        window: Annotated[
+            Literal["hour", "day", "month"] | None, typer.Option(help="hour, day or month.")
+        ] = None,
         time_zone: Annotated[
             str | None, typer.Option(help="Whose days and months, like Europe/Berlin.")
         ] = None,
@@ -55,7 +57,7 @@ def add_commands(app: typer.Typer) -> None:
         }
         with session.client() as client:
             answer = client.get("/v1/usage", params)
-        title = f"{meter}, in {answer['unit']}" + (f", of {subject}" if subject else "")
+        title = f"Meter {meter}, unit {answer['unit']}" + (f", subject {subject}" if subject else "")
         empty = "No usage. `ratemill events list` shows what came in, `events unmatched` what nothing counts."
         shown: list[Any] = [table(answer["items"], USAGE_COLUMNS, title=title) if answer["items"] else empty]
         if answer["unusable"]:

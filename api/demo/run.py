@@ -106,7 +106,7 @@ def _why_nothing_changed(console: Console, told: Told) -> None:
     console.print("[bold]This was not the first run, and nothing changed:[/bold]")
     say(
         console,
-        f"{records:,} events sent, 0 new: each (source, id) counts once, for ever.\n"
+        f"{records:,} events sent, 0 accepted: each (source, id) counts once, for ever.\n"
         f"0 billing dates due: all {told.result.invoice_count} are settled, and an issued invoice never "
         "changes.",
     )

@@ -140,8 +140,8 @@ def _send(story: Story, path: Path) -> FileReport:
         counted.append(report.records)
     say(
         story.console,
-        f"{report.records:,} sent: {report.accepted:,} new, {report.duplicates:,} already known, "
-        f"{report.conflicts:,} in conflict, {report.rejected:,} rejected.",
+        f"{report.records:,} sent: {report.accepted:,} accepted, {report.duplicates:,} duplicates, "
+        f"{report.conflicts:,} conflicts, {report.rejected:,} rejected.",
     )
     for refusal in report.refusals[:5]:
         say(story.console, f"line {refusal['line']}: {refusal['message']} [{refusal['reason_code']}]")

@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
 
+from api.billing import seller_of
 from api.documents import keyed_document, saved_answer
 from api.examples import CONTRACT, SAVED_VERSION
 from api.json import ExactJSON
@@ -17,6 +18,7 @@ from api.routes.event_lists import instant
 from api.routes.invoices import PDF, PREVIEW_EXAMPLE
 from api.routing import DocumentBody, State, declared
 from ingest.document import read_documents
+from invoicing.billed_time import contract_change_issues
 from invoicing.invoice import invoice_text
 from invoicing.preview import preview_contract
 from rating.contract_store import contract_history, save_contract, save_contracts
@@ -53,9 +55,14 @@ _VERSION: Final = {"version": 1, "created_at": "2026-11-22T18:00:00+00:00", "doc
     ),
 )
 def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSON:
-    """201 makes a new version, 200 says it is on record like this."""
+    """201 makes a new version, 200 says it is on record like this.
+
+    Once time of it is billed, the dates, plan and subjects it was billed by stay: end it where its
+    bills end and make a new contract from there. Terms and notes may change, subjects may be added.
+    """
     document = keyed_document(body, field="contract_id", key=contract_id, what="contract")
-    return saved_answer("contract_id", save_contract(state.ledger, document, now=state.clock.now()))
+    saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_change_issues)
+    return saved_answer("contract_id", saved)
 
 
 @router.post(
@@ -72,7 +79,9 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
 )
 def put_contracts(state: State, body: DocumentBody) -> ExactJSON:
     """A JSON array or a YAML stream: all of them are saved, or none."""
-    saved = save_contracts(state.ledger, read_documents(body), now=state.clock.now())
+    saved = save_contracts(
+        state.ledger, read_documents(body), now=state.clock.now(), further_rules=contract_change_issues
+    )
     created = sum(item.created for item in saved)
     return ExactJSON({"saved": len(saved), "created": created, "unchanged": len(saved) - created})
 
@@ -166,6 +175,7 @@ def preview(
         at=instant(at, "at") or state.clock.now(),
         event_store=state.event_store,
         ledger=state.ledger,
+        seller=seller_of(state.settings),
     )
     if PDF in request.headers.get("accept", ""):
         return Response(state.printer.pdf(draft), media_type=PDF)

@@ -12,6 +12,7 @@ from api.examples import PRICE_PLAN, PRICE_PLAN_YAML, SAVED_VERSION
 from api.json import ExactJSON
 from api.routing import DocumentBody, State, declared
 from ingest.errors import NotFound
+from invoicing.plan_change import plan_change_issues
 from rating.catalogue import get_plan_version, list_plan_versions, save_price_plan
 
 router = APIRouter()
@@ -42,10 +43,12 @@ def put_price_plan(state: State, plan_id: str, body: DocumentBody) -> ExactJSON:
     """201 makes a new version, 200 says the newest one is this very document.
 
     Prices change from `effective_from` on, for every contract on the plan, and for no day before.
+    Days that are billed already keep their prices; the refusal names the first day that can change.
     A plan that breaks a rule is refused whole, with every rule it breaks.
     """
     document = keyed_document(body, field="plan_id", key=plan_id, what="price plan")
-    return saved_answer("plan_id", save_price_plan(state.ledger, document, now=state.clock.now()))
+    saved = save_price_plan(state.ledger, document, now=state.clock.now(), further_rules=plan_change_issues)
+    return saved_answer("plan_id", saved)
 
 
 @router.get(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import orjson
 import pytest
+from rich.console import Console
 
+from api.billing import seller_of
 from api.cli import build_cli, check_layout
+from api.cli.session import table
 from api.examples import CONTRACT, CUSTOMER, METER, PRICE_PLAN
-from ingest.errors import BrokenState
+from api.settings import Settings, load_settings
+from ingest.errors import BrokenState, InvalidInput
 from tests.api.conftest import Run
 from tests.api.test_client import event_line
 
@@ -121,6 +126,45 @@ def test_a_foreign_room_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr("importlib.util.find_spec", lambda name: stranger if name == "rating" else real(name))
     with pytest.raises(BrokenState, match="'rating' comes from"):
         check_layout()
+
+
+def test_the_version_is_told(run: Run) -> None:
+    said = run("--version")
+    assert (said.status, said.out.split()[0]) == (0, "Ratemill")
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    """An id that is broken in two lines cannot be copied."""
+    items = [{"id": "206f3d956efd6408ecc7d74f78d62b6f", "words": "as long as it takes", "number": 1234}]
+    rows = table(items, (("id", "id"), ("words", "words"), ("number>", "number")))
+    for width in (200, 60, 44):
+        console = Console(width=width, file=StringIO(), color_system=None)
+        with console.capture() as captured:
+            console.print(rows)
+        shown = captured.get()
+        assert all(word in shown.split() for word in (items[0]["id"], "takes", "1,234")), (width, shown)
+        assert max(len(line) for line in shown.splitlines()) <= width
+
+
+def test_a_setting_that_cannot_be_used_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATEMILL_LEDGER_URL", "mysql://user:secret@host/ledger")
+    with pytest.raises(InvalidInput, match="RATEMILL_LEDGER_URL") as refused:
+        load_settings()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_document_without_its_key_is_named_by_its_file(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, "plan.json", {"name": "Gold"})
+    said = run("plan", "put", path)
+    assert said.status == 1
+    assert f"{path}: there is no plan_id" in said.err.replace("\n", "")
+
+
+def test_the_seller_is_read_from_the_settings() -> None:
+    assert seller_of(Settings()) is None
+    seller = seller_of(Settings(seller_name="Northwind", seller_address="1 Long Quay; Dublin 2 ;"))
+    assert seller is not None
+    assert (seller.name, seller.address_lines) == ("Northwind", ("1 Long Quay", "Dublin 2"))
 
 
 def test_every_command_has_json_and_a_help_text() -> None:

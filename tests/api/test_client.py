@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
+import zstandard
 
 from api import slices
 from api.client import ApiProblem, RatemillClient, connect, running_server
 from api.settings import Settings
+from ingest.errors import UnreadableBody
+from tests.api.conftest import Run
 
 
 def event_line(number: int, **changes: object) -> bytes:
@@ -47,6 +52,37 @@ def test_refused_lines_are_numbered_in_the_file(
     assert {refusal["line"] for refusal in report.refusals} == bad_lines
     assert (report.records, report.rejected) == (10, len(bad_lines))
     assert report.accepted == 10 - len(bad_lines)
+
+
+def test_a_file_cut_short_says_what_was_sent_and_may_be_sent_again(
+    client: RatemillClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_RECORDS_MAX", 100)
+    lines = [event_line(number, subject=f"s{number * 7919**5 % 10**12}") for number in range(1_000)]
+    whole = gzip.compress(b"".join(lines))
+    path = tmp_path / "e.ndjson.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableBody, match=r"the first \d00 lines") as caught:
+        client.post_file(path)
+    assert caught.value.reason_code == "truncated_body"
+    path.write_bytes(whole)
+    report = client.post_file(path)
+    assert 0 < report.duplicates < 1_000
+    assert f"the first {report.duplicates} lines" in str(caught.value)
+    assert (report.records, report.accepted, report.conflicts) == (1_000, 1_000 - report.duplicates, 0)
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
+def test_the_command_refuses_a_file_cut_short(
+    run: Run, tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"e.ndjson{suffix}"
+    path.write_bytes(pack(b"".join(event_line(number) for number in range(1_000)))[:-20])
+    said = run("ingest", str(path))
+    assert said.status == 1
+    assert f"{path.name}: " in said.err
+    assert "ends too early" in said.err
+    assert run("ingest", str(path), "--json").json()["reason_code"] == "truncated_body"
 
 
 def test_progress_reaches_the_end(client: RatemillClient, tmp_path: Path) -> None:

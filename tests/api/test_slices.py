@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from api import slices
 from api.slices import ARROW_STREAM, Slice, slices_of
-from ingest.errors import InvalidInput
+from ingest.csv_records import decode_csv, text_lines
+from ingest.errors import InvalidInput, UnreadableBody
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,73 @@ def test_csv_fields_may_hold_line_ends_and_quotes(
         read += [tuple(row) for row in csv.reader(io.StringIO(text, newline=""))][1:]
         line += text.count("\n") - 1
     assert read == rows
+
+
+def test_a_quote_inside_an_unquoted_cell_is_a_letter(tmp_path: Path) -> None:
+    rows = [b'%d,5" pipe\n' % number for number in range(7)]
+    pieces = cut(tmp_path, "e.csv", b"id,what\n" + b"".join(rows))
+    assert [piece.body for piece in pieces] == [
+        b"id,what\n" + b"".join(rows[:3]),
+        b"id,what\n" + b"".join(rows[3:6]),
+        b"id,what\n" + rows[6],
+    ]
+    assert [piece.line_offset for piece in pieces] == [0, 3, 6]
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text('ab",\n\ré ', max_size=60))
+def test_the_slices_of_any_csv_read_as_the_whole_file_does(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    """Quoting right or wrong: the server finds the same records at the same lines, refused ones too."""
+    body = b"source,id,type,subject,time\n" + text.encode()
+
+    def read(part: bytes, offset: int) -> list[tuple[int, str]]:
+        found = []
+        for batch in decode_csv(text_lines([part]), slice_records=1_000):
+            found += [(int(line) + offset, batch.record_text(row)) for row, line in enumerate(batch.lines)]
+            found += [(refusal.line + offset, refusal.record) for refusal in batch.refused]
+        return sorted(found)
+
+    pieces = cut(tmp_path_factory.mktemp("csv"), "e.csv", body)
+    in_slices = [record for piece in pieces for record in read(piece.body, piece.line_offset)]
+    assert in_slices == read(body, 0)
+
+
+def packed_lines(suffix: str, count: int) -> bytes:
+    body = b"".join(b'{"id": "%d"}\n' % (number * 7919**5 % 10**12) for number in range(count))
+    return gzip.compress(body) if suffix == ".gz" else zstandard.compress(body)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_a_packed_file_cut_short_is_refused_and_its_cut_record_is_never_sent(
+    tmp_path: Path, suffix: str, share: float
+) -> None:
+    whole = packed_lines(suffix, 30_000)
+    path = tmp_path / f"e.ndjson{suffix}"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    sent: list[Slice] = []
+    with pytest.raises(UnreadableBody, match=r"^e\.ndjson.*ends too early") as caught:
+        sent.extend(slices_of(path))
+    assert caught.value.reason_code == "truncated_body"
+    assert all(piece.body.endswith(b'"}\n') for piece in sent)
+    lines = sum(piece.body.count(b"\n") for piece in sent)
+    assert (f"the first {lines} lines" if lines else "Nothing of the file was sent") in str(caught.value)
+    assert lines < 30_000
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(UnreadableBody, match="damaged") as caught:
+        cut(tmp_path, f"e.csv{suffix}", b"this is not packed at all")
+    assert caught.value.reason_code == "damaged_compression"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
+def test_a_columnar_file_that_is_damaged_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UnreadableBody, match=rf"^e\.{kind}: .*Nothing of the file was sent"):
+        cut(tmp_path, f"e.{kind}", b"PAR1 and nothing else of a table")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])

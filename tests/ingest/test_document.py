@@ -34,6 +34,42 @@ def test_numbers_are_exact_in_yaml_and_json() -> None:
     assert validate_document(Price, read_document("amount: 0.10"), what="price").amount == Decimal("0.1")
 
 
+@pytest.mark.parametrize("text", ["010", "0x1F", "0b11", "1:30", "1_000", "-010", "1_0.5", "00"])
+def test_numbers_that_yaml_readers_disagree_on_are_refused(text: str) -> None:
+    with pytest.raises(UnreadableBody, match=f"{text} means different numbers") as caught:
+        read_document(f"name: gold\namount: {text}\n")
+    assert "line 2" in str(caught.value)
+    assert read_document(f"amount: '{text}'") == {"amount": text}
+
+
+@pytest.mark.parametrize("text", ["0o10", "1:30:20.5", "'0x1F'", "'1:30'", "'1_000'"])
+def test_such_a_text_is_no_price(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="is not a decimal number") as caught:
+        validate_document(Price, read_document(f"amount: {text}"), what="price")
+    assert [issue.pointer for issue in caught.value.issues] == ["amount"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("-12", -12), ("+7", 7), ("1000", 1000)])
+def test_plain_decimal_integers_are_integers(text: str, number: int) -> None:
+    read = read_document(f"amount: {text}")
+    assert read == {"amount": number}
+    assert type(read["amount"]) is int
+    assert validate_document(Price, read, what="price").amount == number
+
+
+def test_texts_are_kept_with_every_space() -> None:
+    """They are compared with those of events, of which no character is changed either."""
+    data = {
+        "meter_id": "calls",
+        "event_type": "call ",
+        "aggregation": "count",
+        "filters": [{"property": " region", "values": ["eu ", "eu"]}],
+    }
+    meter = validate_document(Meter, data, what="meter 'calls'", rules=meter_rules)
+    assert meter.event_type == "call "
+    assert meter.filters[0].property == " region"
+
+
 def test_yaml_dates_stay_text_and_streams_split() -> None:
     assert read_documents("day: 2013-01-01\n---\nday: 2013-02-01\n") == [
         {"day": "2013-01-01"},

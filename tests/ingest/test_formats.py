@@ -7,6 +7,8 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -222,6 +224,13 @@ def parquet(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
+def stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
 def test_other_parquet_columns_are_properties(event_store: EventStore) -> None:
     table = table_of([event(number) for number in range(3)]).drop_columns(["properties"])
     table = table.append_column("region", pa.array(["eu", None, "us"]).dictionary_encode())
@@ -276,6 +285,78 @@ def test_nanosecond_timestamps_of_another_zone(event_store: EventStore) -> None:
     times = pa.array([1_770_091_506_123_456_789], pa.timestamp("ns", "Europe/Berlin"))
     send(context(event_store), parquet(table.set_column(4, "time", times)), content_type=PARQUET)
     assert stored(event_store)[0]["micros"] == 1_770_091_506_123_456
+
+
+def with_times(events: Events, times: pa.Array) -> pa.Table:
+    table = table_of(events)
+    return table.set_column(table.column_names.index("time"), "time", times)
+
+
+_FIRST = 0
+_END = 7_258_118_400
+"""Seconds of the years accepted: [1970, 2200)."""
+
+
+@pytest.mark.parametrize("content_type", [PARQUET, STREAM])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_timestamps_out_of_range_cost_only_their_own_rows(
+    event_store: EventStore, unit: str, content_type: str
+) -> None:
+    """No unit wraps round into a good year, and none takes the batch down."""
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    largest = 2**63 - 1
+    if content_type == PARQUET and unit == "s":
+        largest //= 1_000  # Parquet keeps seconds as milliseconds
+    wrapping = (2**64 // 10**6 + 1_772_366_400) if unit == "s" else largest
+    good = [_FIRST, 1_772_366_400 * scale, _END * scale - 1]
+    bad = [-1, -largest, _END * scale, min(253_402_300_800 * scale, largest), largest, wrapping]
+    events = [event(number) for number in range(len(good) + len(bad))]
+    table = with_times(events, pa.array(good + bad, pa.timestamp(unit, "UTC")))
+    body = parquet(table) if content_type == PARQUET else stream(table)
+    report = send(context(event_store), body, content_type=content_type)
+    assert [(item.line, item.reason_code, item.field) for item in report.refusals] == [
+        (line, "time_out_of_range", "time") for line in range(len(good) + 1, len(events) + 1)
+    ]
+    assert [row["micros"] for row in stored(event_store)] == [units * 10**6 // scale for units in good]
+    assert "1969-12-31T23:59:59" in json.loads(report.refusals[0].record)["time"]
+    if unit == "s" and content_type == STREAM:
+        assert str(largest) in report.refusals[4].message
+        assert str(largest) in json.loads(report.refusals[4].record)["time"]
+
+
+def test_a_conflict_of_nanosecond_timestamps_keeps_the_record_with_all_digits(
+    event_store: EventStore,
+) -> None:
+    times = pa.array([1_770_091_506_123_456_789] * 2, pa.timestamp("ns", "Europe/Berlin"))
+    ingest = context(event_store)
+    send(ingest, parquet(with_times([event(1), event(2)], times)), content_type=PARQUET)
+    again = with_times([event(1, value="7"), event(3, id="")], times)
+    report = send(ingest, parquet(again), content_type=PARQUET)
+    assert counts(report) == (0, 0, 1, 1)
+    record = json.loads(report.refusals[0].record)
+    assert (record["id"], record["time"]) == ("call-1", "2026-02-03T04:05:06.123456789Z")
+
+
+def test_the_record_of_a_nanosecond_timestamp_needs_no_pandas() -> None:
+    """pyarrow asks pandas for nanoseconds, and pandas is no dependency of the product."""
+    program = (
+        "import sys\n"
+        "class NoPandas:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'pandas':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoPandas())\n"
+        "import numpy as np, pyarrow as pa\n"
+        "from ingest.columnar_records import decode_table\n"
+        "times = pa.array([1770091506123456789, None], pa.timestamp('ns', 'UTC'))\n"
+        "table = pa.table({'id': ['a', 'b'], 'time': times})\n"
+        "raw = decode_table(table, lines=np.array([1, 2], np.uint64))\n"
+        "print(raw.record_text(0), raw.record_text(1))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == (
+        '{"id": "a", "time": "2026-02-03T04:05:06.123456789Z"} {"id": "b", "time": null}'
+    )
 
 
 def gzip_bomb() -> bytes:

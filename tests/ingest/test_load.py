@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState, UnreadableBody
-from ingest.load import IngestReport, ingest_table
+from ingest.json_records import decode_ndjson
+from ingest.load import IngestReport, ingest_raw, ingest_table
 from ingest.meter import Meter
 from ingest.settings import IngestSettings
 from tests.ingest.support import NDJSON, NOW, context, counts, event, ndjson, send, stored
@@ -83,6 +85,45 @@ def test_a_crash_in_the_insert_counts_nothing_twice(
     assert counts(send(ingest, body)) == ((0, 20, 0, 0) if after_landing else (19, 1, 0, 0))
     sequences = event_store.query("SELECT sequence FROM events ORDER BY sequence")["sequence"].to_pylist()
     assert sequences == list(range(1, 21))
+
+
+@pytest.mark.requirement("MET-09")
+@pytest.mark.parametrize("after_remembering", [True, False])
+def test_an_interrupt_after_the_insert_counts_nothing_twice(
+    event_store: EventStore, monkeypatch: pytest.MonkeyPatch, after_remembering: bool
+) -> None:
+    """Ctrl-C falls between the insert and the gate's remembering, or before it is through with it."""
+    body = ndjson(*(event(number) for number in range(20)))
+    ingest = context(event_store)
+    remember = ingest.gate.remember
+
+    def interrupted(*arguments: Any) -> None:
+        if after_remembering:
+            remember(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest.gate, "remember", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            send(ingest, body)
+    assert counts(send(ingest, body)) == (0, 20, 0, 0)
+    assert counts(send(ingest, ndjson(event(21)))) == (1, 0, 0, 0)
+    sequences = event_store.query("SELECT sequence FROM events ORDER BY sequence")["sequence"].to_pylist()
+    assert sequences == list(range(1, 22))
+
+
+def test_a_refusal_that_cannot_be_worded_fails_before_anything_lands(event_store: EventStore) -> None:
+    ingest = context(event_store)
+    send(ingest, ndjson(event(1)))
+
+    def unwritable(row: int) -> str:
+        raise ValueError(f"row {row} cannot be written")
+
+    decoded = decode_ndjson(ndjson(event(1, value="9"), event(2)), record_bytes_max=10_000, lines_before=0)
+    with pytest.raises(ValueError, match="row 0 cannot be written"):
+        ingest_raw(replace(decoded, record_text=unwritable), received_at=NOW, ingest=ingest)
+    assert [row["id"] for row in stored(event_store)] == ["call-1"]
+    assert counts(send(ingest, ndjson(event(2)))) == (1, 0, 0, 0)
 
 
 def test_the_same_event_twice_in_a_batch(event_store: EventStore) -> None:

@@ -74,7 +74,6 @@ def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
     import ingest.meter_store
     import invoicing.tables
     import rating.tables
-
     from api import tables
 
     del ingest, invoicing, rating, tables
@@ -100,3 +99,10 @@ def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
     with again.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0001"
     again.dispose()
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        open_event_store("http://billing:s3cret@127.0.0.1:9/ratemill")
+    assert "s3cret" not in str(caught.value)
+    assert "billing:***@127.0.0.1:9" in str(caught.value)

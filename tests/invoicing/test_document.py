@@ -36,6 +36,8 @@ def line(number: int = 1, **changes: Any) -> InvoiceLine:
         unit="call",
         period_start=date(2025, 1, 15),
         period_end=date(2025, 2, 15),
+        days=31,
+        full_days=31,
         dimensions={"region": "eu"},
         quantity=Decimal("120.5"),
         rated_quantity=Decimal("120.5"),
@@ -105,8 +107,9 @@ def test_one_line_on_one_page_with_parties_period_due_date_and_terms() -> None:
         "IE29 AIBK",
         "API calls 1",
         "region eu",
-        "Tier 2: over 100 and more",
-        "at 0.02 + 5",
+        "Tier 1: up to 100",
+        "Tier 2: over 100",
+        "at 0.02 + flat 5.00",
         "15.41 EUR",
         "Amounts exclude tax.",
         "Page 1 of 1",
@@ -144,15 +147,49 @@ def test_the_same_invoice_is_the_same_bytes_from_any_thread() -> None:
 def test_amounts_are_grouped_and_keep_every_digit() -> None:
     huge = line(
         quantity=Decimal("123456789012345678901234.123456789012"),
+        rated_quantity=Decimal("123456789012345678901234.123456789012"),
         amount_minor=-123456789,
         tiers=(),
         price_model="per_unit",
     )
     (row,) = printed(invoice(huge, currency="KWD", minor_digits=3))["lines"]
-    assert row["quantity"] == "123,456,789,012,345,678,901,234.123456789012"
+    assert row["wide"]
+    assert row["quantity"].replace("\u200b", "") == "123,456,789,012,345,678,901,234.123456789012"
     assert row["amount"] == "-123,456.789"
     (row,) = printed(invoice(huge, currency="JPY", minor_digits=0))["lines"]
     assert row["amount"] == "-123,456,789"
+
+
+def test_a_line_says_why_its_amount_is_not_quantity_times_price() -> None:
+    bounded = line(amount=Decimal(20), amount_minor=2000)
+    assert printed(invoice(bounded))["lines"][0]["detail"].endswith("region eu · raised to the minimum")
+    free = line(quantity=Decimal(1120), rated_quantity=Decimal("120.5"))
+    row = printed(invoice(free))["lines"][0]
+    assert (row["quantity"], row["detail"].split(" · ")[-1]) == ("120.5", "metered 1,120")
+    fee = line(
+        charge_kind="recurring",
+        price_model="flat",
+        price_text="flat 1500.00",
+        meter_id="",
+        quantity=Decimal(1),
+        rated_quantity=Decimal(1),
+        dimensions={},
+        tiers=(),
+        period_start=date(2025, 1, 29),
+        days=17,
+        full_days=31,
+    )
+    row = printed(invoice(fee))["lines"][0]
+    assert (row["detail"], row["price"]) == (
+        "29 Jan \N{EN DASH} 14 Feb 2025 · 17 of 31 days",
+        "flat 1,500.00",
+    )
+    minimum = replace(
+        fee, charge_kind="minimum_spend", quantity=Decimal("745.18"), rated_quantity=Decimal(25000)
+    )
+    row = printed(invoice(minimum))["lines"][0]
+    assert row["detail"].endswith("usage and licences came to 745.18 of 25,000.00")
+    assert row["quantity"] == ""
 
 
 def test_text_of_a_customer_is_never_read_as_markup() -> None:

@@ -60,6 +60,8 @@ def rated(contract_id: str, charge_id: str, number: int, **changes: Any) -> dict
         "billing_date": date(2025, 2, 15),
         "period_start": at("2025-01-15"),
         "period_end": at("2025-02-15"),
+        "days": 31,
+        "full_days": 31,
         "dimensions": [],
         "quantity": Decimal(1),
         "rated_quantity": Decimal(1),

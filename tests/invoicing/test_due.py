@@ -115,6 +115,34 @@ def test_periods_start_at_local_midnight_through_a_clock_change() -> None:
     assert readable(periods) == ["c1 2025-04-01 arrears 2025-02-28T23:00 2025-03-31T22:00 31/31 v1 first"]
 
 
+def test_a_day_that_a_clock_change_skipped_is_no_period() -> None:
+    """Samoa went from 29 to 31 December 2011."""
+    there = contract_row(start_date=date(2011, 12, 30), end_date=date(2011, 12, 31), time_zone="Pacific/Apia")
+    beside = contract_row("c2", start_date=date(2011, 12, 30), end_date=date(2011, 12, 31))
+    periods = due_service_periods(
+        contracts=contracts_table(there, beside),
+        plan_versions=[plan(effective_from="2010-01-01")],
+        settled=settled_table(),
+        as_of=date(2012, 1, 1),
+    )
+    assert readable(periods) == [
+        "c2 2011-12-30 advance 2011-12-30T00:00 2011-12-31T00:00 1/31 v1 first",
+        "c2 2011-12-31 arrears 2011-12-30T00:00 2011-12-31T00:00 1/31 v1 first",
+    ]
+    assert periods["period_key"].to_pylist() == [0, 1]
+
+
+def test_days_before_1970_are_days_like_others() -> None:
+    row = contract_row(start_date=date(1969, 11, 1), end_date=date(1969, 12, 1))
+    periods = due_service_periods(
+        contracts=contracts_table(row),
+        plan_versions=[plan(effective_from="1960-01-01")],
+        settled=settled_table(),
+        as_of=date(1970, 1, 1),
+    )
+    assert periods["billing_date"].to_pylist() == [date(1969, 11, 1), date(1969, 12, 1)]
+
+
 def test_a_billing_date_is_due_only_once_its_day_has_begun_in_the_contract_s_zone() -> None:
     row = contract_row(time_zone="America/Los_Angeles")
     before = datetime(2025, 1, 15, 7, 59, tzinfo=UTC)

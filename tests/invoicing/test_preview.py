@@ -90,6 +90,19 @@ def test_what_would_be_held_is_told(world: World) -> None:
         preview(world, "2025-02-01")
 
 
+def test_whatever_the_run_would_hold_is_told_and_not_shown(world: World) -> None:
+    world.plan()
+    world.contract("nobody", customer_id="ghost")
+    world.contract("moved")
+    world.bill("2025-02-15")
+    world.contract("moved", billing={"anchor_date": date(2025, 2, 20)})
+    expected = {"nobody": "customer 'ghost' is not on record", "moved": "changed behind its last bill"}
+    for contract_id, words in expected.items():
+        with pytest.raises(Conflict, match=words) as told:
+            preview(world, "2025-02-25", contract_id)
+        assert told.value.reason_code == "invoice_held"
+
+
 def test_an_unknown_contract_is_named(world: World) -> None:
     with pytest.raises(NotFound, match="'nothing'"):
         preview(world, "2025-02-01", "nothing")

@@ -43,14 +43,14 @@ def test_an_explanation_reads_like_the_derivation() -> None:
     explanation = explain_line(line, gold)
     assert explanation.to_text().splitlines()[1:] == [
         "  price: Gold (gold version 1, from 2026-01-01)",
-        "  from 1650 events",
-        "  quantity         meter calls -> 1650",
-        "  free_units       50 free -> 1600 call",
-        "  price_model      graduated -> 117 EUR",
-        "    tier 1 (0 to 100): 100 units, 0.1 each and flat 5 = 15",
-        "    tier 2 (100 to 1000): 900 units, 0.08 each = 72",
-        "    tier 3 (above 1000): 600 units, 0.05 each = 30",
-        "  minimum_maximum  cut to the maximum 100 EUR -> 100 EUR",
+        "  from 1,650 events",
+        "  quantity         meter calls -> 1,650",
+        "  free_units       50 free -> 1,600 call",
+        "  price_model      graduated -> 117.00 EUR",
+        "    tier 1 (0 to 100): 100 units, 0.10 each and flat 5.00 = 15.00",
+        "    tier 2 (100 to 1,000): 900 units, 0.08 each = 72.00",
+        "    tier 3 (above 1,000): 600 units, 0.05 each = 30.00",
+        "  minimum_maximum  cut to the maximum 100.00 EUR -> 100.00 EUR",
         "  rounding         half_up to 2 digits -> 100.00",
         "  billed           100.00 EUR",
     ]
@@ -101,6 +101,25 @@ def test_a_partial_period_is_explained_by_its_days() -> None:
     assert "x 17/31 of the period" in explain_line(fee_line, gold).to_text()
     assert explain_line(minimum_line, gold).billed == "10.97 EUR"
     assert explain_line(fee_line, gold).billed == "5.48 EUR"
+
+
+def test_the_proration_of_usage_is_shown_for_a_level_only() -> None:
+    """Of one quantity on 17 of 31 days: seats at their average, seat-days, calls."""
+    meters = ("seats", "seat_days", "calls")
+    price = {"model": "per_unit", "unit_price": "31"}
+    gold = plan(
+        *(usage_charge(meter, price) for meter in meters),
+        {**usage_charge("seat_days", price), "charge_id": "licence-days", "kind": "licence"},
+    )
+    used = usage(*((0, meter, "10") for meter in meters))
+    lines = lines_of(gold, used, start=date(2026, 1, 15), full_days=31)
+    shown = {line["charge_id"]: explain_line(line, gold) for line in lines}
+    assert {charge: (text.billed, "17/31" in text.to_text()) for charge, text in shown.items()} == {
+        "seats": ("170.00 EUR", True),
+        "seat_days": ("310.00 EUR", False),
+        "licence-days": ("310.00 EUR", False),
+        "calls": ("310.00 EUR", False),
+    }
 
 
 @pytest.mark.requirement("CON-06")

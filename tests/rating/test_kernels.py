@@ -202,6 +202,35 @@ def test_what_no_column_can_hold_is_unrated_and_never_wrapped() -> None:
     assert expected(terms[0], cases[1]) == "amount_too_large"
 
 
+@pytest.mark.parametrize("rounding", ["half_up", "half_even"])
+@pytest.mark.parametrize("minor", [2**63 - 2, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1, 2**64])
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+def test_rounding_up_never_wraps(minor: int, beside: int, rounding: str) -> None:
+    """Just below, on and above half a minor unit past the largest numbers of one word."""
+    terms = [plain_terms(PerUnitPrice(model="per_unit", unit_price=Decimal(1)), rounding=rounding)]
+    quantity = minor * 10**10 + 5 * 10**9 + beside  # a minor unit is 10**10 at scale 12
+    compare(terms, [(0, scaled(quantity), 1, 1, 1), (0, scaled(-quantity), 1, 1, 1)])
+
+
+def test_the_quantity_of_the_largest_word_and_a_half_is_unrated() -> None:
+    """184467440737095.516155 at 1000.00 is 2**64 - 1 cents and a half: once billed as 0.00."""
+    terms = [plain_terms(PerUnitPrice(model="per_unit", unit_price=Decimal(1000)))]
+    rows = rows_of([(0, Decimal("184467440737095.516155"), 1, 1, 1)])
+    assert price_batch(rows, price_arrays(terms), terms, threads=1).unrated.tolist() == [True]
+
+
+def test_a_sum_of_tiers_never_wraps() -> None:
+    """The second tier comes to just below 2**192 at scale 24, and the flat amount of the first passes it."""
+    unit_price = 2**64 - 1
+    units = 2**192 // (17 * unit_price)
+    tiers = (Tier(up_to=scaled(1), flat_amount=Decimal(1)), Tier(unit_price=scaled(unit_price)))
+    price = GraduatedPrice(model="graduated", tiers=tiers)
+    terms = [PriceTerms(price, None, None, None, None, True, 2, "half_up")]
+    cases = [(0, scaled(units + 1), 1, 17, 31)]
+    assert expected(terms[0], cases[0]) == "amount_too_large"
+    compare(terms, cases)
+
+
 def test_the_number_of_threads_changes_nothing() -> None:
     source = random.Random(9)
     terms = [random_terms(source, digits_max=14) for _ in range(50)]

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rating.line_hash import hash_columns, hash_maps, hash_text, hash_texts
+from rating.line_hash import Gathered, hash_all, hash_columns, hash_maps, hash_text, hash_texts
 
 
 def test_a_text_has_one_hash_whoever_computes_it() -> None:
@@ -28,6 +28,25 @@ def test_kernel_and_plain_python_agree(texts: list[str]) -> None:
 def test_different_rows_differ(rows: set[tuple[int, int]]) -> None:
     columns = [np.array(column, np.uint64) for column in zip(*rows, strict=True)]
     assert len({tuple(row) for row in hash_columns(columns).tolist()}) == len(rows)
+
+
+def test_a_gathered_column_and_one_row_for_all_hash_like_the_whole_column() -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, 2**63, (7, 2)).astype(np.uint64)
+    rows = rng.integers(-1, 7, 40_000)
+    plain = rng.integers(0, 9, 40_000).astype(np.uint64)
+    whole = hash_columns([words[rows], plain, np.repeat(words[:1], 40_000, axis=0)])
+    for threads in (1, 3):
+        short = hash_columns([Gathered(words, rows), plain, words[:1]], threads=threads)
+        np.testing.assert_array_equal(short, whole)
+    assert hash_columns([Gathered(words, rows[:0]), words[:1]]).shape == (0, 2)
+
+
+def test_empty_maps_have_the_hash_of_the_empty_text() -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    assert hash_maps(pa.array([[], []], kind)).tolist() == hash_all([""]).tolist()
+    assert hash_maps(pa.array([[("a", "b")], []], kind))[1].tolist() == list(hash_text(""))
+    assert hash_maps(pa.array([[("a", "b")], []], kind).slice(1)).tolist() == hash_all([""]).tolist()
 
 
 def test_maps_that_could_be_confused_differ() -> None:

@@ -155,6 +155,33 @@ def test_rules_of_the_whole_plan() -> None:
     assert broken(FEE, minimum_spend="-1") == [("negative_number", "minimum_spend")]
 
 
+def test_a_fixed_amount_must_fit_minor_units() -> None:
+    """2**63 cents are 92233720368547758.08 EUR."""
+    fits, too_large = "92233720368547758.07", "92233720368547758.08"
+    tiers = {
+        "model": "graduated",
+        "tiers": [{"up_to": 1, "flat_amount": fits}, {"flat_amount": too_large}],
+    }
+    matrix = {
+        "model": "matrix",
+        "dimensions": ["region"],
+        "cells": [{"match": {"region": "eu"}, "price": {"model": "flat", "amount": too_large}}],
+        "default": {"model": "flat", "amount": too_large},
+    }
+    large = {**FEE, "price": {"model": "flat", "amount": too_large}}
+    bounded = usage_charge("calls", tiers, minimum_amount=fits, maximum_amount=too_large)
+    assert broken(FEE, minimum_spend=fits) == []
+    assert broken(large, bounded, usage_charge("storage", matrix), minimum_spend=too_large) == [
+        ("amount_too_large", "minimum_spend"),
+        ("amount_too_large", "charges[0].price.amount"),
+        ("amount_too_large", "charges[1].maximum_amount"),
+        ("amount_too_large", "charges[1].price.tiers[1].flat_amount"),
+        ("amount_too_large", "charges[2].price.cells[0].price.amount"),
+        ("amount_too_large", "charges[2].price.default.amount"),
+    ]
+    assert broken(FEE, minimum_spend=too_large, currency="JPY") == []
+
+
 def test_every_issue_says_what_would_be_right() -> None:
     for issue in price_plan_rules(plan(tiered(), usage_charge("fax", UNIT), currency="ABC"), meters=METERS):
         assert issue.message.endswith(".")

@@ -30,13 +30,13 @@ def test_a_quantity_is_priced_with_its_tiers() -> None:
         "unit": "unit",
         "event_count": 1,
         "tiers": [
-            {"number": 1, "above": "0", "up_to": "10", "units": "10", "price": "1 each", "amount": "10"},
+            {"number": 1, "above": "0", "up_to": "10", "units": "10", "price": "1.00 each", "amount": "10"},
             {
                 "number": 2,
                 "above": "10",
                 "up_to": None,
                 "units": "0.5",
-                "price": "0.5 each and flat 2",
+                "price": "0.50 each and flat 2.00",
                 "amount": "2.25",
             },
         ],
@@ -84,6 +84,17 @@ def test_a_recurring_fee_is_prorated() -> None:
     assert price_request(request)["billed"] == "17.00"
 
 
+def test_a_level_is_prorated_and_usage_is_not() -> None:
+    charge = {"price": {"model": "per_unit", "unit_price": "31"}}
+    request = {"charge": charge, "quantity": "1", "currency": "EUR", "days": 17, "full_days": 31}
+    assert price_request(request)["billed"] == "31.00"
+    assert price_request({**request, "meter": {"aggregation": "unique_count"}})["billed"] == "31.00"
+    assert price_request({**request, "meter": {"aggregation": "max"}})["billed"] == "17.00"
+    licence = {**request, "charge": {**charge, "kind": "licence"}}
+    assert price_request(licence)["billed"] == "17.00"
+    assert price_request({**licence, "meter": {"reading": "unit_days"}})["billed"] == "31.00"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason_code"),
     [
@@ -94,6 +105,7 @@ def test_a_recurring_fee_is_prorated() -> None:
         ({"quantity": 0.1}, "value_error"),
         ({"days": 5, "full_days": 2}, "days_above_full_days"),
         ({"charge": {"price": {"model": "volume", "tiers": []}}}, "tier_count"),
+        ({"quantity": None, "events": [], "meter": {"aggregation": "max"}}, "events_not_counted"),
         ({"charge": {"price": {"model": "barter"}}}, "union_tag_invalid"),
         ({"tax": "19"}, "extra_forbidden"),
     ],

@@ -11,10 +11,13 @@ import pyarrow as pa
 import pytest
 
 from ingest.errors import BrokenState, InvalidInput
+from ingest.meter import Meter
 from rating.compile import compile_price_book
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.price_plan import PricePlan
 from rating.rate import RatedLines, rate_usage
+from rating.reprice import reprice_line
+from rating.store import line_to_python
 from tests.rating.plans import METERS, periods, plan, rows_of, usage, usage_charge, versions
 
 PER_CALL = {"model": "per_unit", "unit_price": "0.12"}
@@ -269,6 +272,67 @@ def test_a_minimum_spend_line_makes_up_the_difference() -> None:
         "minimum_spend", Decimal(12), Decimal(31), Decimal(19), "EUR",
     )  # fmt: skip
     assert line["tier_number"] == []
+
+
+def test_a_minimum_spend_too_large_to_keep_is_unrated() -> None:
+    spending = plan(usage_charge("calls", PER_CALL), minimum_spend="92233720368547758.08")
+    rated = rate(periods({}, {"timing": "advance"}), usage((0, "calls", "100")), spending)
+    assert ids(rated) == [("calls", 1200)]
+    assert rows_of(rated.unrated, ["period_key", "charge_id", "meter_id", "dimensions", "reason_code"]) == [
+        (0, "minimum-spend", "", [], "amount_too_large")
+    ]
+
+
+def test_a_sum_past_64_bits_under_a_minimum_spend_is_unrated() -> None:
+    """Each line is 5 x 10**18 cents: two of one sign are past 2**63, which is about 9.2 x 10**18."""
+    charges = (
+        usage_charge("calls", {"model": "per_unit", "unit_price": "1"}),
+        usage_charge("hours", {"model": "per_unit", "unit_price": "1"}),
+        usage_charge("bytes", {"model": "per_unit", "unit_price": "1"}),
+    )
+    large, minimum = "50000000000000000", "60000000000000000"
+    used = usage(
+        (0, "calls", large), (0, "hours", large),  # past 2**63
+        (1, "calls", large), (1, "hours", large), (1, "bytes", f"-{large}"),  # past it on the way only
+        (2, "calls", f"-{large}"),  # the difference to the minimum is past it
+        (3, "calls", f"-{large}"), (3, "hours", f"-{large}"),  # past -2**63
+    )  # fmt: skip
+    rated = rate(periods({}, {}, {}, {}), used, plan(*charges, minimum_spend=minimum))
+    reasons = rows_of(rated.unrated, ["period_key", "charge_id", "reason_code"])
+    assert reasons == [(key, "minimum-spend", "amount_too_large") for key in (0, 2, 3)]
+    spend = [row for row in rated.lines.to_pylist() if row["charge_id"] == "minimum-spend"]
+    assert [row["amount_minor"] for row in spend] == [10**18]
+
+
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        *((name, 3100) for name in ("max", "min", "avg", "latest", "average", "peak", "end")),
+        *((name, 6200) for name in ("unit_days", "count", "sum", "unique_count")),
+    ],
+)
+def test_a_level_is_paid_once_when_a_version_splits_the_period(name: str, total: int) -> None:
+    """31.00 for a level that stood all month, whichever day a new version takes effect; what adds up
+    over the parts is priced as it was counted in each."""
+    timed = name in {"average", "peak", "end", "unit_days"}
+    meter = Meter.model_construct(
+        meter_id="m",
+        event_type="e",
+        aggregation="time_weighted" if timed else name,
+        reading=name if timed else None,
+    )
+    charge = usage_charge("m", {"model": "per_unit", "unit_price": "31"})
+    gold = [plan(charge), plan(charge, effective_from="2026-01-16")]
+    split = periods(
+        {"end": date(2026, 1, 16), "billing_date": date(2026, 2, 1), "full_days": 31},
+        {"start": date(2026, 1, 16), "plan_version": 2, "full_days": 31},
+    )
+    book = compile_price_book(versions(*gold), {"m": meter})
+    used = usage((0, "m", "1"), (1, "m", "1"))
+    lines = rate_usage(periods=split, usage=used, price_book=book, run_id="r", threads=1).lines
+    assert sum(lines["amount_minor"].to_pylist()) == total
+    for row, version in enumerate(gold):
+        assert reprice_line(line_to_python(lines, row), version) == 0
 
 
 def test_lines_are_sorted_by_period_charge_and_dimensions() -> None:

@@ -42,7 +42,7 @@ def ordered(lines: pa.Table) -> list[dict[str, object]]:
 
 def test_lines_come_back_as_written(event_store: EventStore) -> None:
     lines = rated()
-    assert write_rated_lines(event_store, lines, token="run-r1") == 5
+    assert write_rated_lines(event_store, lines) == 5
     read = read_rated_lines(event_store)
     assert read.schema.equals(RATED_LINE_SCHEMA)
     assert ordered(read) == ordered(lines)
@@ -50,14 +50,14 @@ def test_lines_come_back_as_written(event_store: EventStore) -> None:
 
 def test_writing_again_replaces_and_never_doubles(event_store: EventStore) -> None:
     for run_id in ("r1", "r1", "r2"):
-        write_rated_lines(event_store, rated(run_id), token=f"run-{run_id}")
+        write_rated_lines(event_store, rated(run_id))
     read = read_rated_lines(event_store)
     assert read["run_id"].to_pylist() == ["r2"] * 5
 
 
 def test_lines_are_found_by_what_they_are(event_store: EventStore) -> None:
     lines = rated()
-    write_rated_lines(event_store, lines, token="t")
+    write_rated_lines(event_store, lines)
     assert read_rated_lines(event_store, contract_id="d").num_rows == 2
     assert read_rated_lines(event_store, billing_date=date(2026, 2, 1)).num_rows == 3
     assert read_rated_lines(event_store, run_id="nobody").num_rows == 0
@@ -75,4 +75,4 @@ def test_ids_that_name_no_line_are_refused(event_store: EventStore) -> None:
     with pytest.raises(InvalidInput, match="not a line id"):
         get_rated_line(event_store, "xyz")
     with pytest.raises(InvalidInput, match="the store keeps"):
-        write_rated_lines(event_store, rated().drop_columns(["amount"]), token="t")
+        write_rated_lines(event_store, rated().drop_columns(["amount"]))

@@ -106,6 +106,7 @@ def upgrade() -> None:
         sa.Column("billing_date", sa.String(10), primary_key=True),
         sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("run_id", sa.String(64), nullable=False),
+        sa.Column("contract_version", sa.Integer, nullable=False),
     )
     op.create_table(
         "number_series",
