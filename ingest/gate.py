@@ -91,7 +91,8 @@ class IdentityGate:
         if repeated or self.count != facts["events"]:
             raise BrokenState(
                 f"the events table at {shown_url(store.url)} holds {facts['events']} events of "
-                f"{self.count} different identities; each may be there once. Find them with GROUP BY identity HAVING count() > 1 "
+                f"{self.count} different identities; each may be there once. Find them with GROUP BY "
+                "identity HAVING count() > 1 "
                 "and restore the table from a backup."
             )
         self.next_sequence = facts["last"] + 1
