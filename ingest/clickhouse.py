@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -90,8 +90,12 @@ class EventStore:
     def insert_blocks(
         self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
     ) -> None:
-        """Append several blocks, two at a time; each is all or nothing. On disk when this returns."""
+        """Append several blocks, two at a time; each is all or nothing. On disk when this returns.
+
+        When one fails, the others have ended too before its error is raised: nothing lands later.
+        """
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
+        wait(inserts)
         for insert in inserts:
             insert.result()
 

@@ -1,8 +1,9 @@
 """Documents people write (meters, price plans, contracts, customers): read exactly, refused clearly.
 
 YAML and JSON numbers are read as ``Decimal`` from their text, so ``0.1`` in a price is one tenth
-and no binary float ever exists. Every rule a document breaks becomes an ``Issue`` that names the
-path; all of them are reported at once and nothing is half-saved.
+and no binary float ever exists. Every broken field becomes an ``Issue`` that names
+the path, all in one answer; only when the fields are right are the rules between them asked, again
+all in one answer. Nothing is half-saved.
 """
 
 from __future__ import annotations

@@ -128,14 +128,15 @@ def hold_unrated(unrated: pa.Table, *, periods: pa.Table) -> list[Held]:
     held = []
     for row in unrated.to_pylist():
         period = periods.slice(row["period_key"], 1).to_pylist()[0]
-        shown = "".join(f", {name} {value}" for name, value in row["dimensions"])
+        shown = f" of meter {row['meter_id']!r}" if row["meter_id"] else ""
+        shown += "".join(f", {name} {value}" for name, value in row["dimensions"])
         held.append(
             Held(
                 period["contract_id"],
                 period["billing_date"],
                 "unrated_usage",
-                f"charge {row['charge_id']!r} has no price for {decimal_text(row['quantity'])} of meter "
-                f"{row['meter_id']!r}{shown} ({row['reason_code']}). Add the price to the plan.",
+                f"charge {row['charge_id']!r} has no price for {decimal_text(row['quantity'])}"
+                f"{shown} ({row['reason_code']}). Add the price to the plan.",
             )
         )
     return held

@@ -31,5 +31,5 @@ which the plan's version changes has one row a version, split at local midnight 
 ``effective_from``. ``billing_date`` is the contract's local date of the invoice.
 
 ``days``/``full_days``: local calendar days of the row and of its whole billing period: the share of
-a recurring fee or a minimum. ``first``: the row that starts with the contract; one-time charges
-are due on it (on the ``advance`` row)."""
+a recurring fee or a minimum. ``first``: the row starts with the contract; a one-time charge is
+due on the first row of its own timing."""

@@ -106,3 +106,15 @@ def test_a_password_is_never_shown() -> None:
         open_event_store("http://billing:s3cret@127.0.0.1:9/ratemill")
     assert "s3cret" not in str(caught.value)
     assert "billing:***@127.0.0.1:9" in str(caught.value)
+
+
+def test_a_block_that_fails_leaves_no_other_running(event_store: EventStore) -> None:
+    event_store.command(
+        "CREATE TABLE IF NOT EXISTS block_probe (number UInt32) ENGINE = MergeTree ORDER BY ()"
+    )
+    good = [pa.table({"number": pa.array([number], pa.uint32())}) for number in range(5)]
+    bad = pa.table({"unknown": pa.array([1], pa.uint32())})
+    with pytest.raises(Exception, match="unknown"):
+        event_store.insert_blocks("block_probe", [bad, *good])
+    assert event_store.command("SELECT count() FROM block_probe") == len(good)
+    event_store.command("DROP TABLE block_probe")

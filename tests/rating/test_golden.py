@@ -135,10 +135,8 @@ def test_the_reference_agrees(case: Case) -> None:
 
 
 @pytest.mark.requirement("RAT-01")
-@pytest.mark.parametrize("case", CASES[::5], ids=[f"line {case.line_number}" for case in CASES[::5]])
+@pytest.mark.parametrize("case", CASES, ids=[f"line {case.line_number}" for case in CASES])
 def test_the_price_command_agrees(case: Case) -> None:
-    if case.charge.get("meter_id") == "seat_days":
-        pytest.skip("a price request has no meter that reads unit_days")
     request = {
         "charge": case.charge,
         "currency": case.currency,
@@ -148,6 +146,8 @@ def test_the_price_command_agrees(case: Case) -> None:
         "days": case.days,
         "full_days": case.full_days,
     }
+    if case.charge.get("meter_id") == "seat_days":
+        request["meter"] = {"aggregation": "time_weighted", "reading": "unit_days"}
     try:
         found = price_request(request)["billed"]
     except InvalidInput as error:
