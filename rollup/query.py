@@ -28,14 +28,15 @@ SUBJECT_COLUMNS_SQL: Final = "subject LowCardinality(String), subject_number UIn
 """The subjects of a calendar as a table of the store, numbered."""
 
 
-def _quotient_sql(dividend: str, divisor: str) -> str:
+def quotient_sql(dividend: str, divisor: str, *, total: str, count: str) -> str:
+    """A quotient of whole numbers of 10**-12 as a decimal, with the sign of ``total``. The dividend and
+    the divisor are made of {total}, without its sign, and {count}, which is 1 when there is nothing."""
     names = {
-        "total": "abs(toInt256(reinterpretAsInt128(sum({number}))))",
-        "count": "toInt256(greatest(count({number}), 1))",
+        "total": f"abs(toInt256(reinterpretAsInt128({total})))",
+        "count": f"toInt256(greatest({count}, 1))",
     }
     quotient = f"intDiv({dividend.format(**names)}, {divisor.format(**names)})"
-    signed = f"toInt128(sign(reinterpretAsInt128(sum({{number}}))) * {quotient})"
-    return f"reinterpret({signed}, '{DECIMAL_SQL}')"
+    return f"reinterpret(toInt128(sign(reinterpretAsInt128({total})) * {quotient}), '{DECIMAL_SQL}')"
 
 
 _AGGREGATES: Final = {
@@ -45,8 +46,10 @@ _AGGREGATES: Final = {
     "latest": "argMax({number}, (e.time, e.sequence))",
     # Whole numbers of 10**-12: half-up, away from zero, is (2 |sum| + count) div (2 count). A meter
     # rounded to fewer digits gets the quotient cut, as rounding twice could go up where once would not.
-    "avg": _quotient_sql("2 * {total} + {count}", "2 * {count}"),
-    "avg_cut": _quotient_sql("{total}", "{count}"),
+    "avg": quotient_sql(
+        "2 * {total} + {count}", "2 * {count}", total="sum({number})", count="count({number})"
+    ),
+    "avg_cut": quotient_sql("{total}", "{count}", total="sum({number})", count="count({number})"),
 }
 
 
@@ -84,11 +87,11 @@ def plain_usage_query(
     types = parameters.texts(event_types)
     columns = ["count() AS event_count", "count(e.value) AS number_count"]
     columns += [f"{_AGGREGATES[name].format(number='e.value')} AS `{name}`" for name in aggregates]
-    where = [f"e.type IN ({types})", *_inside(calendar, facts, parameters)]
+    where = [f"e.type IN ({types})", *inside_calendar(calendar, facts, parameters)]
     sql = (
         f"SELECT c.period_key AS period_key, toUInt32(indexOf({types}, e.type) - 1) AS type_number,\n"
         f"    {_lines(columns)}\n"
-        f"FROM events AS e {_join(calendar, facts)}\n"
+        f"FROM events AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {_and(where)}\n"
         "GROUP BY period_key, type_number"
     )
@@ -116,8 +119,8 @@ def meter_usage_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Q
         "    count() AS event_count,\n"
         "    count(e.number) AS number_count,\n"
         f"    {quantity} AS quantity\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {_join(calendar, facts)}\n"
-        f"WHERE {_and(_inside(calendar, facts, parameters))}\n"
+        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
+        f"WHERE {_and(inside_calendar(calendar, facts, parameters))}\n"
         f"GROUP BY {', '.join(['period_key', *keys])}\n"
         f"ORDER BY {', '.join(['period_key', *keys])}"
     )
@@ -136,8 +139,8 @@ def unusable_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Quer
         "    argMin(e.source, (e.time, e.sequence)) AS example_source,\n"
         "    argMin(e.id, (e.time, e.sequence)) AS example_id,\n"
         "    e.reason_code AS reason_code\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {_join(calendar, facts)}\n"
-        f"WHERE {_and(['isNull(e.number)', *_inside(calendar, facts, parameters)])}\n"
+        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
+        f"WHERE {_and(['isNull(e.number)', *inside_calendar(calendar, facts, parameters)])}\n"
         "GROUP BY period_key, reason_code\n"
         "ORDER BY period_key, reason_code"
     )
@@ -238,14 +241,15 @@ def subjects_query(*, meter: Meter, start_micros: int, end_micros: int) -> Query
     return Query(sql, parameters.values)
 
 
-def _join(calendar: str, facts: CalendarFacts) -> str:
+def calendar_join(calendar: str, facts: CalendarFacts) -> str:
+    """Joins events ``e`` to the calendar table ``c`` of their subject."""
     if facts.in_turn:
         return f"ASOF INNER JOIN {calendar} AS c ON e.subject = c.subject AND e.time >= c.period_start"
     return f"INNER JOIN {calendar} AS c ON e.subject = c.subject"
 
 
-def _inside(calendar: str, facts: CalendarFacts, parameters: Parameters) -> list[str]:
-    """That an event lies in its period. The constant bounds let the store skip most others early."""
+def inside_calendar(calendar: str, facts: CalendarFacts, parameters: Parameters) -> list[str]:
+    """That an event ``e`` lies in its period ``c``; the constant bounds let the store skip most others."""
     conditions = [
         f"e.time >= {parameters.instant(facts.start_micros)}",
         f"e.time < {parameters.instant(facts.end_micros)}",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
@@ -31,7 +30,8 @@ from rollup.query import (
     plain_usage_query,
     unusable_query,
 )
-from rollup.usage_table import MeterUsage, arrange_unusable, arrange_usage
+from rollup.stored_usage import StoredUsage
+from rollup.usage_table import MeterUsage, arrange_unusable, arrange_usage, usable_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +52,60 @@ class _Place:
     facts: CalendarFacts
 
 
-def roll_up_usage(store: EventStore, *, calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
+def roll_up_usage(
+    store: EventStore, *, calendar: pa.Table, meters: Sequence[Meter], stored: StoredUsage | None = None
+) -> RolledUp:
     """Count the events of the store into the periods of ``calendar``, by each of ``meters``.
 
     calendar: CALENDAR_SCHEMA rows. Rows that share a period_key are counted together, as one.
+    stored: usage added up before, read wherever it has the period and the meter; None counts events.
+    The answer is the same.
     Returns usage sorted by (period_key, meter in the order given, dimensions); a period and meter
     without usable events has no row. Raises BrokenState for a calendar that contradicts itself or
     a meter given twice.
     """
     facts = check_calendar(calendar)
     _check_meters(meters)
-    if not facts.rows or not meters:
-        return RolledUp(arrange_usage(meters, []), arrange_unusable(meters, []))
     parts: list[MeterUsage] = []
     unusable: list[tuple[int, pa.Table]] = []
+    if facts.rows and meters:
+        wanted = dict(enumerate(meters))
+        if stored is not None:
+            wanted, missing = _read_stored(stored, calendar, meters, parts)
+            kept = {number: meter for number, meter in enumerate(meters) if number not in wanted}
+            _count_events(store, missing, kept, parts, unusable)
+        _count_events(store, calendar, wanted, parts, unusable)
+    return RolledUp(arrange_usage(meters, parts), arrange_unusable(meters, unusable))
+
+
+def _read_stored(
+    stored: StoredUsage, calendar: pa.Table, meters: Sequence[Meter], parts: list[MeterUsage]
+) -> tuple[dict[int, Meter], pa.Table]:
+    """Take what is stored; returns the meters to count from events in all periods, and the periods in
+    which the others are. A meter that met unusable events is counted from them, to name them."""
+    answer = stored.read(calendar=calendar, meters=meters)
+    from_events = {number: meters[number] for number in (*answer.others, *answer.short)}
+    parts += [part for part in answer.parts if part.meter_number not in from_events]
+    return from_events, answer.missing
+
+
+def _count_events(
+    store: EventStore,
+    calendar: pa.Table,
+    meters: dict[int, Meter],
+    parts: list[MeterUsage],
+    unusable: list[tuple[int, pa.Table]],
+) -> None:
+    """Count events of the meters, given by their places, into all periods of the calendar."""
+    facts = check_calendar(calendar)
+    if not facts.rows or not meters:
+        return
     with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
         place = _Place(store, name, facts)
-        plain = {number: meter for number, meter in enumerate(meters) if is_plain(meter)}
+        plain = {number: meter for number, meter in meters.items() if is_plain(meter)}
         suspects = _roll_up_plain(place, plain, parts)
-        levels = {n: meter for n, meter in enumerate(meters) if meter.aggregation == "time_weighted"}
-        for number, meter in enumerate(meters):
+        levels = {n: meter for n, meter in meters.items() if meter.aggregation == "time_weighted"}
+        for number, meter in meters.items():
             if number in plain or number in levels:
                 continue
             if _roll_up_one(place, number, meter, parts):
@@ -80,7 +114,6 @@ def roll_up_usage(store: EventStore, *, calendar: pa.Table, meters: Sequence[Met
             query = unusable_query(meter=meters[number], calendar=name, facts=facts)
             unusable.append((number, store.query(query.sql, query.parameters)))
     unusable += _roll_up_levels(store, calendar, facts, levels, parts)
-    return RolledUp(arrange_usage(meters, parts), arrange_unusable(meters, unusable))
 
 
 def _check_meters(meters: Sequence[Meter]) -> None:
@@ -173,19 +206,9 @@ def _with_examples(store: EventStore, meter: Meter, spoiled: pa.Table) -> pa.Tab
 
 def _take_usable(number: int, meter: Meter, answer: pa.Table, parts: list[MeterUsage]) -> bool:
     """Keep the rows of an answer that have usable events; returns whether it has unusable ones."""
-    short = pc.any(pc.not_equal(answer["number_count"], answer["event_count"])).as_py()
-    kept = answer.filter(pc.greater(answer["number_count"], 0)) if short else answer
-    dimensions = [_array(kept[f"dimension_{place}"]) for place in range(len(meter.group_by))]
-    parts.append(
-        MeterUsage(
-            meter_number=number,
-            period_key=_array(kept["period_key"]),
-            dimensions=dimensions,
-            quantity=_array(kept["quantity"]),
-            event_count=_array(kept["number_count"]),
-        )
-    )
-    return bool(short)
+    usage, short = usable_usage(number, len(meter.group_by), answer)
+    parts.append(usage)
+    return short
 
 
 def _part_of(answer: pa.Table, rows: pa.Array, aggregate: str | None) -> pa.Table:

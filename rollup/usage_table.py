@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingest.arrow_buffers import one_array
 from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE
 from ingest.meter import Meter
 from rollup.schema import UNUSABLE_SCHEMA, USAGE_SCHEMA
@@ -33,6 +34,24 @@ class MeterUsage:
     dimensions: Sequence[pa.Array]
     quantity: pa.Array
     event_count: pa.Array
+
+
+def usable_usage(meter_number: int, dimensions: int, answer: pa.Table) -> tuple[MeterUsage, bool]:
+    """The rows of a meter's answer that have usable events, and whether it met unusable ones.
+
+    answer: period_key, dimension_0 ..., event_count, number_count (the usable), quantity; sorted by
+    period_key and dimensions.
+    """
+    short = pc.any(pc.not_equal(answer["number_count"], answer["event_count"])).as_py()
+    kept = answer.filter(pc.greater(answer["number_count"], 0)) if short else answer
+    usage = MeterUsage(
+        meter_number=meter_number,
+        period_key=one_array(kept["period_key"]),
+        dimensions=[one_array(kept[f"dimension_{place}"]) for place in range(dimensions)],
+        quantity=one_array(kept["quantity"]),
+        event_count=one_array(kept["number_count"]),
+    )
+    return usage, bool(short)
 
 
 def arrange_usage(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Table:

@@ -1,0 +1,187 @@
+"""The tables of stored usage in the event store: rows in, rows out. What they mean: ``stored_usage.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ingest.clickhouse import EventStore
+from ingest.document import canonical_json
+from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from ingest.meter import Meter
+from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts
+from rollup.schema import CALENDAR_SCHEMA
+
+ROLLUP_SCHEMA: Final = pa.schema(
+    [
+        pa.field("rollup_id", pa.uint64(), nullable=False),
+        pa.field("meter_number", pa.uint32(), nullable=False),
+        pa.field("dimensions", pa.list_(pa.string())),
+        pa.field("event_count", pa.uint64(), nullable=False),
+        pa.field("number_count", pa.uint64(), nullable=False),
+        pa.field("total", QUANTITY_TYPE),
+        pa.field("highest", QUANTITY_TYPE),
+        pa.field("lowest", QUANTITY_TYPE),
+        pa.field(
+            "latest",
+            pa.struct([("time", TIMESTAMP), ("sequence", pa.uint64()), ("value", QUANTITY_TYPE)]),
+        ),
+        pa.field("distinct_values", pa.list_(pa.string())),
+        pa.field("sequence_max", pa.uint64(), nullable=False),
+    ]
+)
+"""Rows of ``usage_rollups``; what a meter does not need is null here and empty in the store.
+
+rollup_id: one subject and period. dimensions: values of the meter's group keys, in their order.
+number_count: usable events among event_count. latest: of equal times the last to arrive.
+sequence_max: the last event behind the row."""
+
+KEPT_SCHEMA: Final = pa.schema([*CALENDAR_SCHEMA, pa.field("rollup_id", pa.uint64(), nullable=False)])
+"""Periods that are kept. ``period_key`` numbers the rows from 0."""
+_NO_PERIODS: Final = pa.schema([*KEPT_SCHEMA][1:]).empty_table()
+
+ROWS_PER_BLOCK_MAX: Final = 400_000
+"""An insert is all or nothing only while it is one block."""
+
+_WATERMARK_ID: Final = 0
+
+
+def read_watermark(store: EventStore) -> int:
+    """The sequence up to which stored usage holds every event; 0 before the first refresh."""
+    sql = f"SELECT max(sequence_max) AS watermark FROM usage_rollups WHERE rollup_id = {_WATERMARK_ID}"
+    return int(store.query(sql)["watermark"][0].as_py())
+
+
+def newest_sequence(store: EventStore, *, after: int) -> int:
+    """The last event's sequence, or ``after`` when there is none later."""
+    sql = "SELECT max(sequence) AS newest FROM events WHERE sequence > {after:UInt64}"
+    return max(after, int(store.query(sql, {"after": after})["newest"][0].as_py()))
+
+
+def add_rows(store: EventStore, rows: pa.Table, *, watermark: int | None) -> None:
+    """Add ROLLUP_SCHEMA rows to what is stored. With a watermark they are one block with it: all or
+    nothing, and at most ``ROWS_PER_BLOCK_MAX`` rows."""
+    if watermark is not None:
+        rows = pa.concat_tables([rows, _watermark_row(watermark)])
+    for start in range(0, rows.num_rows, ROWS_PER_BLOCK_MAX + 1):
+        store.insert("usage_rollups", rows.slice(start, ROWS_PER_BLOCK_MAX + 1).combine_chunks())
+
+
+def _watermark_row(watermark: int) -> pa.Table:
+    row = {"rollup_id": _WATERMARK_ID, "meter_number": 0, "event_count": 0, "number_count": 0}
+    return pa.Table.from_pylist([{**row, "sequence_max": watermark}], schema=ROLLUP_SCHEMA)
+
+
+def next_rollup_id(store: EventStore) -> int:
+    """An id that no stored row has, not even one that a killed refresh left behind."""
+    sql = (
+        "SELECT greatest((SELECT max(rollup_id) FROM usage_rollups), "
+        "(SELECT max(rollup_id) FROM rollup_periods)) + 1 AS next"
+    )
+    return int(store.query(sql)["next"][0].as_py())
+
+
+def add_periods(store: EventStore, periods: pa.Table) -> None:
+    """Say that these periods (KEPT_SCHEMA) are kept, each under its id; from now on they are read."""
+    rows = periods.select(["period_start", "period_end", "subject", "rollup_id"])
+    for start in range(0, rows.num_rows, ROWS_PER_BLOCK_MAX):
+        store.insert("rollup_periods", rows.slice(start, ROWS_PER_BLOCK_MAX).combine_chunks())
+
+
+def find_periods(store: EventStore, calendar: pa.Table, facts: CalendarFacts) -> tuple[pa.Table, pa.Table]:
+    """Which rows of a calendar are kept: (rollup_id, period_key) of those that are, and the others as
+    CALENDAR_SCHEMA."""
+    bounds = {"first": facts.start_micros, "last": facts.end_micros}
+    kept = (
+        "JOIN (\n"
+        "SELECT period_start, period_end, subject, rollup_id FROM rollup_periods FINAL\n"
+        "WHERE period_start >= fromUnixTimestamp64Micro({first:Int64}, 'UTC')\n"
+        "    AND period_end <= fromUnixTimestamp64Micro({last:Int64}, 'UTC')\n"
+        ") AS p USING (subject, period_start, period_end)"
+    )
+    with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
+        found = store.query(
+            f"SELECT p.rollup_id AS rollup_id, c.period_key AS period_key FROM {name} AS c INNER {kept}",
+            bounds,
+        )
+        if found.num_rows == calendar.num_rows:
+            return found, CALENDAR_SCHEMA.empty_table()
+        missing = store.query(
+            "SELECT c.period_key AS period_key, CAST(c.subject AS String) AS subject,\n"
+            "    c.period_start AS period_start, c.period_end AS period_end\n"
+            f"FROM {name} AS c LEFT ANTI {kept}",
+            bounds,
+        )
+    return found, missing.cast(CALENDAR_SCHEMA)
+
+
+def periods_of_new_events(store: EventStore, *, after: int, through: int) -> pa.Table:
+    """Kept periods that events of these sequences may fall into: CALENDAR_SCHEMA and rollup_id."""
+    window = "sequence > {after:UInt64} AND sequence <= {through:UInt64}"
+    bounds = store.query(
+        f"SELECT min(time) AS first, max(time) AS last, count() AS events FROM events WHERE {window}",
+        {"after": after, "through": through},
+    ).to_pylist()[0]
+    if not bounds["events"]:
+        return _numbered(_NO_PERIODS)
+    return _kept(
+        store,
+        "WHERE period_start <= {last:DateTime64(6)} AND period_end > {first:DateTime64(6)}\n"
+        f"    AND subject IN (SELECT subject FROM events WHERE {window})",
+        {"after": after, "through": through, "first": bounds["first"], "last": bounds["last"]},
+    )
+
+
+def kept_periods(store: EventStore) -> pa.Table:
+    """All kept periods: CALENDAR_SCHEMA and rollup_id."""
+    return _kept(store, "", {})
+
+
+def _kept(store: EventStore, where: str, parameters: dict[str, Any]) -> pa.Table:
+    sql = (
+        "SELECT CAST(subject AS String) AS subject, period_start, period_end, rollup_id\n"
+        f"FROM rollup_periods FINAL {where}\nORDER BY rollup_id"
+    )
+    return _numbered(store.query(sql, parameters))
+
+
+def _numbered(periods: pa.Table) -> pa.Table:
+    keys = pa.array(np.arange(periods.num_rows, dtype=np.uint32))
+    return periods.add_column(0, "period_key", keys).cast(KEPT_SCHEMA)
+
+
+def read_meters(store: EventStore) -> dict[int, Meter]:
+    """The kept meters by their numbers."""
+    found = store.query("SELECT meter_number, document FROM rollup_meters ORDER BY meter_number").to_pylist()
+    return {row["meter_number"]: Meter.model_validate_json(row["document"]) for row in found}
+
+
+def next_meter_number(store: EventStore) -> int:
+    """A number that no stored row has, not even one that a killed refresh left behind."""
+    sql = (
+        "SELECT greatest((SELECT max(meter_number) FROM usage_rollups), "
+        "(SELECT max(meter_number) FROM rollup_meters)) + 1 AS next"
+    )
+    return int(store.query(sql)["next"][0].as_py())
+
+
+def add_meters(store: EventStore, meters: Mapping[int, Meter]) -> None:
+    """Say that these meters are kept, in all kept periods; from now on they are read."""
+    columns = {
+        "meter_id": pa.array([meter.meter_id for meter in meters.values()], pa.string()),
+        "meter_number": pa.array(list(meters), pa.uint32()),
+        "document": pa.array([canonical_json(meter) for meter in meters.values()], pa.string()),
+    }
+    store.insert("rollup_meters", pa.table(columns))
+
+
+def delete_unread_rows(store: EventStore) -> None:
+    """Forget rows that are not read any more: of periods counted anew, and of killed refreshes."""
+    store.command(
+        "DELETE FROM usage_rollups WHERE rollup_id > 0 AND (\n"
+        "    rollup_id NOT IN (SELECT rollup_id FROM rollup_periods FINAL)\n"
+        "    OR meter_number NOT IN (SELECT meter_number FROM rollup_meters))"
+    )

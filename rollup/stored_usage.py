@@ -1,0 +1,216 @@
+"""Usage that is added up as events arrive, so that closing a period does not read them again.
+
+The unit is one subject, one period and one meter, not a day: a bill asks for exactly that, whatever the
+time zone and anchor of its contract, and the rows read at closing then do not grow with the number of
+events (ARCHITECTURE.md has the figures). Periods are kept because somebody who knows contracts asks for
+them (``refresh``); any others are still counted from events.
+
+What is stored always equals events up to the watermark, a sequence number. ``refresh`` and ``read``
+first add what arrived since, so an answer has every acknowledged event in it. All of it is derived:
+``verify.py`` counts everything again and compares.
+
+Killed at any point, it stays right: what new events add and the watermark are one block; a period or a
+meter counted whole gets a number that nothing else has, and is read only once it is entered as kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.clickhouse import EventStore
+from ingest.errors import BrokenState
+from ingest.meter import Meter
+from rollup import stored_rows
+from rollup.calendar import check_calendar
+from rollup.partial_query import Sequences, stored_usage_query
+from rollup.partial_usage import partial_usage, periods_at_once
+from rollup.query import aggregate_of
+from rollup.stored_rows import ROWS_PER_BLOCK_MAX
+from rollup.usage_table import MeterUsage, usable_usage
+
+STEP_EVENTS_MAX: Final = 400_000
+PERIODS_AT_ONCE: Final = 300_000
+ROLLUPS_COLUMNS_SQL: Final = "rollup_id UInt64, period_key UInt32"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What stored usage knows of a calendar.
+
+    parts: usage of the kept meters in the kept periods, each with the place of its meter among those
+    asked. short: places of meters that met events they cannot count. missing: CALENDAR_SCHEMA rows
+    that are not kept. others: places of meters that are not.
+    """
+
+    parts: tuple[MeterUsage, ...]
+    short: tuple[int, ...]
+    missing: pa.Table
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """sequence: the last event added up. behind: events stored since. periods, meters: how many are kept."""
+
+    sequence: int
+    behind: int
+    periods: int
+    meters: int
+
+
+class StoredUsage:
+    """One a process, shared by all threads; one of them at the tables at a time."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+
+    def refresh(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> None:
+        """Add what arrived, then keep the periods of ``calendar`` and the meters that are not kept yet.
+
+        calendar: CALENDAR_SCHEMA; its period keys do not matter. time_weighted meters are not kept: their
+        levels are read from licence events, of which there are few.
+        """
+        with self._lock:
+            watermark = self.catch_up()
+            kept = stored_rows.read_meters(self._store)
+            known = {meter.meter_id for meter in kept.values()}
+            first = stored_rows.next_meter_number(self._store)
+            new = [m for m in meters if m.aggregation != "time_weighted" and m.meter_id not in known]
+            if new:
+                numbered = dict(enumerate(new, start=first))
+                self._count(stored_rows.kept_periods(self._store), numbered, watermark)
+                stored_rows.add_meters(self._store, numbered)
+                kept |= numbered
+            self._keep_periods(calendar, kept, watermark)
+
+    def catch_up(self) -> int:
+        """Add the events that arrived since the last time; returns the new watermark."""
+        with self._lock:
+            after = stored_rows.read_watermark(self._store)
+            newest = stored_rows.newest_sequence(self._store, after=after)
+            meters = stored_rows.read_meters(self._store)
+            step = STEP_EVENTS_MAX if meters else newest - after
+            while after < newest:
+                through = min(after + step, newest)
+                periods = stored_rows.periods_of_new_events(self._store, after=after, through=through)
+                added = partial_usage(
+                    self._store, periods=periods, meters=meters, sequences=Sequences(after, through)
+                )
+                if added.num_rows > ROWS_PER_BLOCK_MAX:
+                    step = _smaller(step)
+                    continue
+                stored_rows.add_rows(self._store, added, watermark=through)
+                after = through
+            return newest
+
+    def read(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> StoredAnswer:
+        """Usage of the periods and meters that are kept, with every event acknowledged before.
+
+        calendar: CALENDAR_SCHEMA, checked. Rows of one period_key are counted as one.
+        """
+        with self._lock:
+            self.catch_up()
+            numbers = {
+                meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self._store).items()
+            }
+            places: dict[int, int] = {}
+            for place, meter in enumerate(meters):
+                number, kept = numbers.get(meter.meter_id, (0, None))
+                if kept == meter:
+                    places[number] = place
+            others = tuple(sorted(set(range(len(meters))) - set(places.values())))
+            if not places:
+                return StoredAnswer((), (), calendar, others)
+            found, missing = stored_rows.find_periods(self._store, calendar, check_calendar(calendar))
+            if missing.num_rows:
+                # A period_key of several subjects is one sum: it is read whole or not at all.
+                keys = missing["period_key"].combine_chunks()
+                missing = calendar.filter(pc.is_in(calendar["period_key"], value_set=keys))
+                found = found.filter(pc.invert(pc.is_in(found["period_key"], value_set=keys)))
+            parts, short = self._read_parts(found, places, meters)
+            return StoredAnswer(tuple(parts), tuple(short), missing, others)
+
+    def freshness(self) -> Freshness:
+        """How far stored usage is, without adding anything."""
+        with self._lock:
+            watermark = stored_rows.read_watermark(self._store)
+            newest = stored_rows.newest_sequence(self._store, after=watermark)
+            return Freshness(
+                sequence=watermark,
+                behind=newest - watermark,
+                periods=stored_rows.kept_periods(self._store).num_rows,
+                meters=len(stored_rows.read_meters(self._store)),
+            )
+
+    def _keep_periods(self, calendar: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
+        facts = check_calendar(calendar)
+        if not facts.rows:
+            return
+        _, missing = stored_rows.find_periods(self._store, calendar, facts)
+        fields = ["period_start", "period_end", "subject"]
+        missing = missing.group_by(fields).aggregate([]).sort_by([(name, "ascending") for name in fields])
+        first = stored_rows.next_rollup_id(self._store)
+        ids = pa.array(np.arange(first, first + missing.num_rows, dtype=np.uint64))
+        keys = pa.array(np.arange(missing.num_rows, dtype=np.uint32))
+        periods = pa.table(
+            [keys, *(missing[name] for name in ("subject", "period_start", "period_end")), ids],
+            schema=stored_rows.KEPT_SCHEMA,
+        )
+        self._count(periods, meters, watermark)
+        stored_rows.add_periods(self._store, periods)
+
+    def _count(self, periods: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
+        """Store the usage of whole periods, counted from events up to the watermark."""
+        for part in periods_at_once(periods, PERIODS_AT_ONCE):
+            counted = partial_usage(
+                self._store, periods=part, meters=meters, sequences=Sequences(0, watermark)
+            )
+            stored_rows.add_rows(self._store, counted, watermark=None)
+
+    def _read_parts(
+        self, found: pa.Table, places: Mapping[int, int], meters: Sequence[Meter]
+    ) -> tuple[list[MeterUsage], list[int]]:
+        parts: list[MeterUsage] = []
+        short: list[int] = []
+        if not found.num_rows:
+            return parts, short
+        alike: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for number, place in places.items():
+            meter = meters[place]
+            alike[aggregate_of(meter) or "count", len(meter.group_by)].append(number)
+        bounds = pc.min_max(found["rollup_id"]).as_py()
+        with self._store.scratch_table(ROLLUPS_COLUMNS_SQL, found) as name:
+            for (aggregate, dimensions), numbers in alike.items():
+                query = stored_usage_query(
+                    meter_numbers=numbers,
+                    aggregate=aggregate,
+                    dimensions=dimensions,
+                    rollups=name,
+                    first=bounds["min"],
+                    last=bounds["max"],
+                )
+                answer = self._store.query(query.sql, query.parameters).combine_chunks()
+                of_number = answer["meter_number"].to_numpy()
+                for number in numbers:
+                    mine = answer.take(pa.array(np.flatnonzero(of_number == number)))
+                    part, is_short = usable_usage(places[number], dimensions, mine)
+                    parts.append(part)
+                    short += [places[number]] if is_short else []
+        return parts, short
+
+
+def _smaller(step: int) -> int:
+    if step == 1:
+        raise BrokenState(
+            "one event falls into more periods than a block of stored usage holds; keep fewer periods."
+        )
+    return max(step // 2, 1)
