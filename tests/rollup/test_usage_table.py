@@ -33,14 +33,18 @@ def test_parts_become_one_sorted_table() -> None:
     meters = [meter("a", "t", "sum", fraction_digits=1), meter("b", "t", "sum", group_by=["y", "x"])]
     parts = [
         MeterUsage(
-            1,
+            np.full(2, 1, np.int32),
             pa.array([5, 5], pa.uint32()),
             (pa.array(["1", "1"]), pa.array(["2", "3"])),
             quantities("1.25", "2.5"),
             pa.array([1, 2], pa.uint64()),
         ),
         MeterUsage(
-            0, pa.array([7, 5], pa.uint32()), (), quantities("1.25", "-1.25"), pa.array([3, 4], pa.uint64())
+            np.full(2, 0, np.int32),
+            pa.array([7, 5], pa.uint32()),
+            (),
+            quantities("1.25", "-1.25"),
+            pa.array([3, 4], pa.uint64()),
         ),
     ]
     table = arrange_usage(meters, parts)
