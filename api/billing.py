@@ -44,6 +44,7 @@ def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | No
                     run_id=chosen_id,
                     as_of=as_of,
                     event_store=state.event_store,
+                    stored_usage=state.stored_usage,
                     ledger=state.ledger,
                     now=state.clock.now(),
                     settings=billing_settings(state, issue=issue),
@@ -66,6 +67,7 @@ def tick_once(state: Ratemill) -> None:
             report = tick(
                 clock=state.clock,
                 event_store=state.event_store,
+                stored_usage=state.stored_usage,
                 ledger=state.ledger,
                 settings=billing_settings(state, issue=True),
                 progress=lambda *_: None,

@@ -1,42 +1,54 @@
-"""Bills by itself what has become due: one thread that looks once a minute."""
+"""What a server does by itself: bills what has become due, and adds up usage ahead of billing."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from api.billing import tick_once
 from api.state import Ratemill
+from invoicing.open_usage import keep_open_usage
 
-PERIOD_SECONDS: Final = 60
+BILLING_SECONDS: Final = 60
 
 _logger = logging.getLogger("ratemill.scheduler")
 
 
 @contextmanager
 def scheduling(state: Ratemill) -> Iterator[None]:
-    """Run the scheduler while the block runs, if the settings want it."""
-    if state.settings.scheduler == "off":
+    """Do both while the block runs, as far as the settings want it: a thread each."""
+    with ExitStack() as stack:
+        if state.settings.rollup_seconds:
+            stack.enter_context(_repeated("usage", state.settings.rollup_seconds, lambda: _keep(state)))
+        if state.settings.scheduler == "on":
+            stack.enter_context(_repeated("billing", BILLING_SECONDS, lambda: tick_once(state)))
         yield
-        return
+
+
+def _keep(state: Ratemill) -> None:
+    keep_open_usage(state.stored_usage, ledger=state.ledger, now=state.clock.now())
+
+
+@contextmanager
+def _repeated(what: str, seconds: int, work: Callable[[], None]) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=_work, args=(state, stop), name="scheduler", daemon=True)
+
+    def loop() -> None:
+        while True:
+            try:
+                work()
+            except Exception as error:  # the next time may succeed; the log tells of this one
+                _logger.error("scheduled %s failed; again in %d seconds", what, seconds, exc_info=error)
+            if stop.wait(seconds):
+                return
+
+    thread = threading.Thread(target=loop, name=f"scheduled-{what}", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-
-
-def _work(state: Ratemill, stop: threading.Event) -> None:
-    while True:
-        try:
-            tick_once(state)
-        except Exception as error:  # the next look may succeed; the log tells of this one
-            _logger.error("the scheduled billing run failed; looking again in a minute", exc_info=error)
-        if stop.wait(PERIOD_SECONDS):
-            return

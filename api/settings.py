@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         default="off",
         description="on: `ratemill serve` bills by itself what has become due, looked at once a minute.",
     )
+    rollup_seconds: int = Field(
+        default=60,
+        ge=0,
+        description="How often `ratemill serve` adds up the usage of open periods in the background, so that "
+        "billing need not read events; 0: only when asked.",
+    )
     invoice_series: str = Field(
         default="INV", pattern=r"^[A-Z0-9-]{1,16}$", description="First part of every invoice number."
     )

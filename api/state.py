@@ -24,6 +24,7 @@ from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from ingest.settings import IngestSettings
 from invoicing.document import InvoicePrinter
+from rollup.stored_usage import StoredUsage
 
 Answer = TypeVar("Answer")
 
@@ -61,6 +62,7 @@ class Ratemill:
     settings: Settings
     clock: Clock
     event_store: EventStore
+    stored_usage: StoredUsage
     ledger: Engine
     ingest: IngestContext
     meters: MeterBook
@@ -99,6 +101,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         settings=settings,
         clock=clock,
         event_store=event_store,
+        stored_usage=StoredUsage(event_store),
         ledger=ledger,
         ingest=open_ingest(event_store, meters=meters.current, settings=IngestSettings()),
         meters=meters,

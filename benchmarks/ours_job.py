@@ -19,37 +19,70 @@ from benchmarks.peer_clickhouse import wait_for_merges
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
-from invoicing.billing_run import price_periods
 from invoicing.due import calendar_of, due_service_periods
+from invoicing.pricing import rate_blocks
 from rating.catalogue import load_plan_versions
 from rating.compile import compile_price_book
 from rating.contract_store import load_contract_subjects, load_contracts
-from rating.store import write_rated_lines
+from rating.store import start_writing
 from rollup.roll_up import RolledUp, roll_up_usage
+from rollup.stored_usage import StoredUsage
 
 RUN_ID: Final = "benchmark"
+CONTRACTS_AT_ONCE: Final = 12_500
 _NOTHING_SETTLED: Final = pa.schema(
     [("contract_id", pa.string()), ("billing_date", pa.date32())]
 ).empty_table()
 
 
 def load_job(request: CaseRequest) -> None:
-    """Fill both stores through their entries, then let running merges end. Not timed."""
+    """Fill both stores through their entries, add usage up as a server does by itself, then let running
+    merges end. Not timed here: ``ingest`` and ``rollup`` are benchmarks of their own."""
     with open_stores(request.work) as stores:
         save_documents(stores, request.workload)
         ingest_workload(stores, request.workload)
+        keep_usage(stores)
         wait_for_merges(stores.events)
 
 
+def keep_usage(stores: Stores) -> None:
+    """Keep every month's periods, a month at a time, as they begin."""
+    stored = StoredUsage(stores.events)
+    for months in range(1, len(MONTH_STARTS)):
+        periods, subjects = _due(stores, months)
+        calendar = calendar_of(periods=periods, contract_subjects=subjects)
+        stored.refresh(calendar=calendar, meters=list_meters(stores.ledger))
+
+
 def run_job(request: CaseRequest) -> Measured:
-    """Stored events to stored rated lines; compared line by line, tier rows included."""
-    return _run(request, "SELECT * FROM rated_lines FINAL", explained_hash)
+    """Stored usage to stored rated lines; compared line by line, tier rows included."""
+    return _run(request, "SELECT * FROM rated_lines FINAL", explained_hash, from_events=False)
+
+
+def run_job_from_events(request: CaseRequest) -> Measured:
+    """The same without stored usage: every event is read again."""
+    return _run(request, "SELECT * FROM rated_lines FINAL", explained_hash, from_events=True)
 
 
 def run_bare_job(request: CaseRequest) -> Measured:
     """The same work and the same stored lines; compared by amounts alone, all that bare peers store."""
     lines = "SELECT contract_id, meter_id, period_start, amount_minor FROM rated_lines FINAL"
-    return _run(request, lines, lines_hash)
+    return _run(request, lines, lines_hash, from_events=False)
+
+
+def run_add_up(request: CaseRequest) -> Measured:
+    """Stored events to stored usage, all at once: what keeping it costs when nothing was kept."""
+    with open_stores(request.work) as stores:
+        seconds = time_repeatedly(request, lambda: keep_usage(stores), lambda: _forget_usage(stores))
+        rows = "SELECT sum(number_count) AS events, sum(total) AS total FROM usage_rollups"
+        return measured(
+            request, seconds, exact=True, hash_result=lambda: str(stores.events.query(rows).to_pylist())
+        )
+
+
+def _forget_usage(stores: Stores) -> None:
+    for table in ("usage_rollups", "rollup_periods", "rollup_meters"):
+        stores.events.command(f"TRUNCATE TABLE {table}")
 
 
 def run_rollup(request: CaseRequest) -> Measured:
@@ -72,11 +105,14 @@ def run_rollup(request: CaseRequest) -> Measured:
     )
 
 
-def _run(request: CaseRequest, read: str, hash_lines: Callable[[pa.Table], str]) -> Measured:
+def _run(
+    request: CaseRequest, read: str, hash_lines: Callable[[pa.Table], str], *, from_events: bool
+) -> Measured:
     with open_stores(request.work) as stores:
+        stored = None if from_events else StoredUsage(stores.events)
         seconds = time_repeatedly(
             request,
-            lambda: price_months(stores, months=request.months),
+            lambda: price_months(stores, months=request.months, stored=stored),
             lambda: stores.events.command("TRUNCATE TABLE rated_lines"),
         )
         return measured(
@@ -84,23 +120,28 @@ def _run(request: CaseRequest, read: str, hash_lines: Callable[[pa.Table], str])
         )
 
 
-def price_months(stores: Stores, *, months: int) -> int:
-    """Price everything due up to the end of that month and store the lines; how many there are."""
+def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> int:
+    """Price everything due up to the end of that month and store the lines; how many there are.
+
+    stored: where usage is read from; None counts events. A block of lines is written while the next is
+    priced.
+    """
     periods, subjects = _due(stores, months)
     meters = list_meters(stores.ledger)
     book = compile_price_book(load_plan_versions(stores.ledger), {meter.meter_id: meter for meter in meters})
-    priced = price_periods(
-        event_store=stores.events,
-        periods=periods,
-        subjects=subjects,
-        meters=meters,
-        price_book=book,
-        run_id=RUN_ID,
-    )
-    if len(priced.unrated) or len(priced.unusable):
+    calendar = calendar_of(periods=periods, contract_subjects=subjects)
+    rolled = roll_up_usage(stores.events, calendar=calendar, meters=meters, stored=stored)
+    lines, unpriced, writes = 0, len(rolled.unusable), []
+    for rated in rate_blocks(
+        periods=periods, usage=rolled.usage, price_book=book, run_id=RUN_ID, contracts_max=CONTRACTS_AT_ONCE
+    ):
+        writes.append(start_writing(stores.events, rated.lines))
+        lines, unpriced = lines + len(rated.lines), unpriced + len(rated.unrated)
+    for write in writes:
+        write.wait()
+    if unpriced:
         raise RuntimeError("the canonical workload has no usage that cannot be priced; something is wrong.")
-    write_rated_lines(stores.events, priced.lines)
-    return len(priced.lines)
+    return lines
 
 
 def _due(stores: Stores, months: int) -> tuple[pa.Table, pa.Table]:

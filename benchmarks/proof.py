@@ -19,8 +19,9 @@ import polars as pl
 
 from benchmarks.canonical import SIZES, Workload
 from benchmarks.exact import exact_lines
-from benchmarks.ours_job import price_months
+from benchmarks.ours_job import keep_usage, price_months
 from benchmarks.ours_stores import Stores, ingest_workload, open_stores, save_documents
+from rollup.stored_usage import StoredUsage
 
 KEYS: Final = ("contract_id", "meter_id", "period_start")
 _READ: Final = """
@@ -65,13 +66,15 @@ def prove(size: str, folder: Path, *, say: Callable[[str], None]) -> bool:
 
 
 def fill_and_rate(stores: Stores, workload: Workload, *, say: Callable[[str], None]) -> None:
-    """Documents, events and resends in; rated lines of all three months stored."""
+    """Documents, events and resends in; rated lines of all three months stored. Periods are kept before
+    the first event, so all usage is added up step by step."""
     say(f"saving {workload.contracts:,} contracts on {workload.plans} plans")
     save_documents(stores, workload)
+    keep_usage(stores)
     say(f"ingesting {workload.events_sent:,} events through the gate")
     ingest_workload(stores, workload)
     say("rating three months")
-    price_months(stores, months=3)
+    price_months(stores, months=3, stored=StoredUsage(stores.events))
 
 
 def compare(stores: Stores, workload: Workload) -> Comparison:

@@ -40,6 +40,12 @@ _EXPLAINED: Final = (
 )
 """Every system stores explained lines of equal content."""
 
+_FROM_EVENTS: Final = (
+    Contender(OURS, "ours_job:load_job", "ours_job:run_job_from_events", "job"),
+    *_EXPLAINED[1:3],
+)
+"""Ratemill without the usage it added up before: it reads every event, as the peers do."""
+
 _BARE: Final = (
     Contender(OURS, "ours_job:load_job", "ours_job:run_bare_job", "job"),
     Contender("duckdb", "peer_duckdb:load_job", "peer_duckdb:run_bare_job", "job"),
@@ -51,21 +57,23 @@ _BARE: Final = (
 _JOB: Final = (
     Case("three_months", _EXPLAINED, fresh=True),
     Case("one_month", _EXPLAINED, months=1),
+    Case("three_months_from_events", _FROM_EVENTS),
+    Case("one_month_from_events", _FROM_EVENTS, months=1),
     Case("three_months_bare", _BARE),
     Case("one_month_bare", _BARE, months=1),
 )
 
-_ROLLUP: Final = tuple(
-    Case(
-        name,
-        (
-            Contender(OURS, "ours_job:load_job", "ours_job:run_rollup", "job"),
-            Contender("duckdb", "peer_duckdb:load_job", "peer_duckdb:run_rollup", "job"),
-            Contender("clickhouse", "peer_clickhouse:load_job", "peer_clickhouse:run_rollup", "job"),
-        ),
-        months=months,
-    )
-    for name, months in (("three_months", 3), ("one_month", 1))
+_USAGE: Final = (
+    Contender(OURS, "ours_job:load_job", "ours_job:run_rollup", "job"),
+    Contender("duckdb", "peer_duckdb:load_job", "peer_duckdb:run_rollup", "job"),
+    Contender("clickhouse", "peer_clickhouse:load_job", "peer_clickhouse:run_rollup", "job"),
+)
+"""Every system counts events; Ratemill leaves the usage it added up before aside."""
+
+_ROLLUP: Final = (
+    Case("three_months", _USAGE),
+    Case("one_month", _USAGE, months=1),
+    Case("add_up", (Contender(OURS, "ours_job:load_job", "ours_job:run_add_up", "job", 1, False),)),
 )
 
 

@@ -15,8 +15,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,6 +33,19 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations" / "events"
 EMBEDDED_SCHEME: Final = "chdb"
 _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 """LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserts:
+    """Inserts under way."""
+
+    inserts: tuple[Future[None], ...]
+
+    def wait(self) -> None:
+        """Until all have ended; then raise the first error, if any: nothing lands later."""
+        wait(self.inserts)
+        for insert in self.inserts:
+            insert.result()
 
 
 class EventStore:
@@ -94,10 +108,14 @@ class EventStore:
 
         When one fails, the others have ended too before its error is raised: nothing lands later.
         """
+        self.start_inserts(table, blocks, settings=settings).wait()
+
+    def start_inserts(
+        self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
+    ) -> Inserts:
+        """Begin to append several blocks. The caller goes on and must ``wait`` for them."""
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
-        wait(inserts)
-        for insert in inserts:
-            insert.result()
+        return Inserts(tuple(inserts))
 
     @contextmanager
     def scratch_table(self, columns_sql: str, rows: pa.Table) -> Iterator[str]:

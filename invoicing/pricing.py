@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,9 +16,11 @@ from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
 from ingest.meter import Meter
 from invoicing.due import calendar_of
+from invoicing.run_blocks import blocks_of_contracts
 from rating.compile import PriceBook
-from rating.rate import rate_usage
+from rating.rate import RatedLines, rate_usage
 from rollup.roll_up import RolledUp, roll_up_usage
+from rollup.stored_usage import StoredUsage
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is in all."""
@@ -63,13 +66,15 @@ def price_periods(
     meters: Sequence[Meter],
     price_book: PriceBook,
     run_id: str,
+    stored_usage: StoredUsage | None = None,
     usage_until: datetime | None = None,
     stages: Stages | None = None,
 ) -> PricedPeriods:
     """Count what was used in ``periods`` and price it, with whatever else is due on them.
 
     periods: SERVICE_PERIOD_SCHEMA, ``period_key`` 0, 1, 2 ... in row order. subjects: (contract_id,
-    subject). meters: those the plans price. usage_until: count only events before that instant (a
+    subject). meters: those the plans price. stored_usage: read where it has the period, with the same
+    result; None counts events. usage_until: count only events before that instant (a
     preview); levels such as seats are taken to stay as they are to the end of their period. None
     counts whole periods. Nothing is written.
     """
@@ -77,12 +82,28 @@ def price_periods(
     with timer.stage("roll up"):
         calendar = calendar_of(periods=periods, contract_subjects=subjects)
         if usage_until is None:
-            rolled = roll_up_usage(event_store, calendar=calendar, meters=meters)
+            rolled = roll_up_usage(event_store, calendar=calendar, meters=meters, stored=stored_usage)
         else:
             rolled = _roll_up_until(event_store, calendar, meters, usage_until)
     with timer.stage("rate"):
         rated = rate_usage(periods=periods, usage=rolled.usage, price_book=price_book, run_id=run_id)
     return PricedPeriods(rated.lines, rated.unrated, rolled.unusable)
+
+
+def rate_blocks(
+    *, periods: pa.Table, usage: pa.Table, price_book: PriceBook, run_id: str, contracts_max: int
+) -> Iterator[RatedLines]:
+    """Price whole contracts, at most so many at a time, so that a block can be written while the next
+    is priced. periods, usage: as in ``rate_usage``. The lines are those of one call."""
+    keys = usage["period_key"].combine_chunks().to_numpy()
+    first = 0
+    for block in blocks_of_contracts(periods, contracts_max):
+        start, stop = np.searchsorted(keys, [first, first + block.num_rows])
+        part = usage.slice(start, stop - start).combine_chunks()
+        renumbered = pa.array(keys[start:stop] - np.uint32(first))
+        part = part.set_column(0, usage.schema.field("period_key"), renumbered)
+        yield rate_usage(periods=block, usage=part, price_book=price_book, run_id=run_id)
+        first += block.num_rows
 
 
 def _roll_up_until(

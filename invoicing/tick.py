@@ -17,12 +17,14 @@ from invoicing.report import BillingReport
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
 from invoicing.settings import BillingSettings
+from rollup.stored_usage import StoredUsage
 
 
 def tick(
     *,
     clock: Clock,
     event_store: EventStore,
+    stored_usage: StoredUsage | None = None,
     ledger: Engine,
     settings: BillingSettings,
     progress: Progress,
@@ -53,6 +55,7 @@ def tick(
         run_id=run_id,
         as_of=as_of,
         event_store=event_store,
+        stored_usage=stored_usage,
         ledger=ledger,
         now=now,
         settings=settings,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.clickhouse import EventStore
+from ingest.clickhouse import EventStore, Inserts
 from ingest.errors import InvalidInput, NotFound
 from rating.line_item import RATED_LINE_SCHEMA
 
@@ -30,17 +30,22 @@ def write_rated_lines(store: EventStore, lines: pa.Table) -> int:
     lines: RATED_LINE_SCHEMA, ids distinct. A call that was killed is repeated whole: lines written
     again replace themselves.
     """
+    start_writing(store, lines).wait()
+    return int(lines.num_rows)
+
+
+def start_writing(store: EventStore, lines: pa.Table) -> Inserts:
+    """Begin to write the lines; they are on disk when ``wait`` has returned. Meanwhile more can be priced."""
     if lines.schema.names != RATED_LINE_SCHEMA.names:
         raise InvalidInput(
             f"the line table has the columns {lines.schema.names}; the store keeps {RATED_LINE_SCHEMA.names}."
         )
     starts = range(0, lines.num_rows, LINES_PER_BLOCK_MAX)
-    store.insert_blocks(
+    return store.start_inserts(
         "rated_lines",
         (lines.slice(start, LINES_PER_BLOCK_MAX) for start in starts),
         settings={"optimize_on_insert": "0"},
     )
-    return int(lines.num_rows)
 
 
 def read_rated_lines(

@@ -181,8 +181,18 @@ def add_meters(store: EventStore, meters: Mapping[int, Meter]) -> None:
 
 def delete_unread_rows(store: EventStore) -> None:
     """Forget rows that are not read any more: of periods counted anew, and of killed refreshes."""
-    store.command(
-        "DELETE FROM usage_rollups WHERE rollup_id > 0 AND (\n"
-        "    rollup_id NOT IN (SELECT rollup_id FROM rollup_periods FINAL)\n"
+    unread = (
+        "rollup_id > 0 AND (rollup_id NOT IN (SELECT rollup_id FROM rollup_periods FINAL)\n"
         "    OR meter_number NOT IN (SELECT meter_number FROM rollup_meters))"
     )
+    if store.query(f"SELECT 1 FROM usage_rollups WHERE {unread} LIMIT 1").num_rows:
+        store.command(f"DELETE FROM usage_rollups WHERE {unread}")
+
+
+def states_table_sql(store: EventStore) -> str:
+    """The columns of usage_rollups with their types, for a table of the same shape."""
+    sql = (
+        "SELECT name, type FROM system.columns\n"
+        "WHERE database = currentDatabase() AND table = 'usage_rollups' ORDER BY position"
+    )
+    return ", ".join(f"{row['name']} {row['type']}" for row in store.query(sql).to_pylist())

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.arrow_buffers import one_array
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from ingest.meter import Meter
@@ -33,7 +35,9 @@ from rollup.calendar import check_calendar
 from rollup.partial_query import Sequences, stored_usage_query
 from rollup.partial_usage import partial_usage, periods_at_once
 from rollup.query import aggregate_of
+from rollup.schema import CALENDAR_SCHEMA
 from rollup.stored_rows import ROWS_PER_BLOCK_MAX
+from rollup.stored_sums import read_sums
 from rollup.usage_table import MeterUsage, usable_usage
 
 STEP_EVENTS_MAX: Final = 400_000
@@ -69,8 +73,9 @@ class StoredUsage:
     """One a process, shared by all threads; one of them at the tables at a time."""
 
     def __init__(self, store: EventStore) -> None:
-        self._store = store
+        self.store = store
         self._lock = threading.RLock()
+        self._tidy = False
 
     def refresh(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> None:
         """Add what arrived, then keep the periods of ``calendar`` and the meters that are not kept yet.
@@ -79,35 +84,38 @@ class StoredUsage:
         levels are read from licence events, of which there are few.
         """
         with self._lock:
+            if not self._tidy:
+                stored_rows.delete_unread_rows(self.store)
+                self._tidy = True
             watermark = self.catch_up()
-            kept = stored_rows.read_meters(self._store)
+            kept = stored_rows.read_meters(self.store)
             known = {meter.meter_id for meter in kept.values()}
-            first = stored_rows.next_meter_number(self._store)
+            first = stored_rows.next_meter_number(self.store)
             new = [m for m in meters if m.aggregation != "time_weighted" and m.meter_id not in known]
             if new:
                 numbered = dict(enumerate(new, start=first))
-                self._count(stored_rows.kept_periods(self._store), numbered, watermark)
-                stored_rows.add_meters(self._store, numbered)
+                self._count(stored_rows.kept_periods(self.store), numbered, watermark)
+                stored_rows.add_meters(self.store, numbered)
                 kept |= numbered
             self._keep_periods(calendar, kept, watermark)
 
     def catch_up(self) -> int:
         """Add the events that arrived since the last time; returns the new watermark."""
         with self._lock:
-            after = stored_rows.read_watermark(self._store)
-            newest = stored_rows.newest_sequence(self._store, after=after)
-            meters = stored_rows.read_meters(self._store)
+            after = stored_rows.read_watermark(self.store)
+            newest = stored_rows.newest_sequence(self.store, after=after)
+            meters = stored_rows.read_meters(self.store)
             step = STEP_EVENTS_MAX if meters else newest - after
             while after < newest:
                 through = min(after + step, newest)
-                periods = stored_rows.periods_of_new_events(self._store, after=after, through=through)
+                periods = stored_rows.periods_of_new_events(self.store, after=after, through=through)
                 added = partial_usage(
-                    self._store, periods=periods, meters=meters, sequences=Sequences(after, through)
+                    self.store, periods=periods, meters=meters, sequences=Sequences(after, through)
                 )
                 if added.num_rows > ROWS_PER_BLOCK_MAX:
                     step = _smaller(step)
                     continue
-                stored_rows.add_rows(self._store, added, watermark=through)
+                stored_rows.add_rows(self.store, added, watermark=through)
                 after = through
             return newest
 
@@ -118,9 +126,7 @@ class StoredUsage:
         """
         with self._lock:
             self.catch_up()
-            numbers = {
-                meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self._store).items()
-            }
+            numbers = {meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self.store).items()}
             places: dict[int, int] = {}
             for place, meter in enumerate(meters):
                 number, kept = numbers.get(meter.meter_id, (0, None))
@@ -129,7 +135,7 @@ class StoredUsage:
             others = set(range(len(meters))) - set(places.values())
             if not places:
                 return StoredAnswer((), calendar, tuple(sorted(others)))
-            found, missing = stored_rows.find_periods(self._store, calendar, check_calendar(calendar))
+            found, missing = stored_rows.find_periods(self.store, calendar, check_calendar(calendar))
             if missing.num_rows:
                 # A period_key of several subjects is one sum: it is read whole or not at all.
                 keys = missing["period_key"].combine_chunks()
@@ -138,26 +144,35 @@ class StoredUsage:
             parts, short = self._read_parts(found, places, meters)
             return StoredAnswer(tuple(parts), missing, tuple(sorted(others | short)))
 
+    @contextmanager
+    def at_rest(self) -> Iterator[int]:
+        """Add what arrived, then let nobody add more while the block runs; yields the watermark."""
+        with self._lock:
+            yield self.catch_up()
+
     def freshness(self) -> Freshness:
         """How far stored usage is, without adding anything."""
         with self._lock:
-            watermark = stored_rows.read_watermark(self._store)
-            newest = stored_rows.newest_sequence(self._store, after=watermark)
+            watermark = stored_rows.read_watermark(self.store)
+            newest = stored_rows.newest_sequence(self.store, after=watermark)
             return Freshness(
                 sequence=watermark,
                 behind=newest - watermark,
-                periods=stored_rows.kept_periods(self._store).num_rows,
-                meters=len(stored_rows.read_meters(self._store)),
+                periods=stored_rows.kept_periods(self.store).num_rows,
+                meters=len(stored_rows.read_meters(self.store)),
             )
 
     def _keep_periods(self, calendar: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
+        numbers = pa.array(np.arange(calendar.num_rows, dtype=np.uint32))
+        calendar = calendar.set_column(0, CALENDAR_SCHEMA.field("period_key"), numbers)
         facts = check_calendar(calendar)
         if not facts.rows:
             return
-        _, missing = stored_rows.find_periods(self._store, calendar, facts)
-        fields = ["period_start", "period_end", "subject"]
+        _, missing = stored_rows.find_periods(self.store, calendar, facts)
+        # Ids of one subject stand together: a block of contracts then reads one stretch of rows.
+        fields = ["subject", "period_start", "period_end"]
         missing = missing.group_by(fields).aggregate([]).sort_by([(name, "ascending") for name in fields])
-        first = stored_rows.next_rollup_id(self._store)
+        first = stored_rows.next_rollup_id(self.store)
         ids = pa.array(np.arange(first, first + missing.num_rows, dtype=np.uint64))
         keys = pa.array(np.arange(missing.num_rows, dtype=np.uint32))
         periods = pa.table(
@@ -165,15 +180,15 @@ class StoredUsage:
             schema=stored_rows.KEPT_SCHEMA,
         )
         self._count(periods, meters, watermark)
-        stored_rows.add_periods(self._store, periods)
+        stored_rows.add_periods(self.store, periods)
 
     def _count(self, periods: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
         """Store the usage of whole periods, counted from events up to the watermark."""
         for part in periods_at_once(periods, PERIODS_AT_ONCE):
             counted = partial_usage(
-                self._store, periods=part, meters=meters, sequences=Sequences(0, watermark)
+                self.store, periods=part, meters=meters, sequences=Sequences(0, watermark)
             )
-            stored_rows.add_rows(self._store, counted, watermark=None)
+            stored_rows.add_rows(self.store, counted, watermark=None)
 
     def _read_parts(
         self, found: pa.Table, places: Mapping[int, int], meters: Sequence[Meter]
@@ -183,26 +198,34 @@ class StoredUsage:
         short: set[int] = set()
         if not found.num_rows:
             return parts, short
-        bounds = pc.min_max(found["rollup_id"]).as_py()
         place_of = np.zeros(max(places) + 1, np.int32)
         place_of[list(places)] = list(places.values())
-        with self._store.scratch_table(ROLLUPS_COLUMNS_SQL, found) as name:
-            for group in _alike(places, meters):
-                meter = meters[places[group[0]]]
-                query = stored_usage_query(
-                    meter_numbers=group,
-                    aggregate=aggregate_of(meter) or "count",
-                    dimensions=len(meter.group_by),
-                    rollups=name,
-                    first=bounds["min"],
-                    last=bounds["max"],
-                )
-                answer = self._store.query(query.sql, query.parameters)
-                numbers = place_of[answer["meter_number"].to_numpy()]
-                part, unusable = usable_usage(numbers, len(meter.group_by), answer)
-                parts.append(_without(part, unusable))
-                short |= unusable
+        shared = len(pc.unique(found["rollup_id"])) < found.num_rows
+        for group in _alike(places, meters):
+            meter = meters[places[group[0]]]
+            aggregate = aggregate_of(meter) or "count"
+            if aggregate in ("count", "sum") and not meter.group_by and not shared:
+                answer = read_sums(self.store, rollups=found, meter_numbers=group, summed=aggregate == "sum")
+            else:
+                answer = self._read_group(found, group, aggregate, len(meter.group_by))
+            numbers = place_of[one_array(answer["meter_number"]).to_numpy()]
+            part, unusable = usable_usage(numbers, len(meter.group_by), answer)
+            parts.append(_without(part, unusable))
+            short |= unusable
         return parts, short
+
+    def _read_group(self, found: pa.Table, group: Sequence[int], aggregate: str, dimensions: int) -> pa.Table:
+        bounds = pc.min_max(found["rollup_id"]).as_py()
+        with self.store.scratch_table(ROLLUPS_COLUMNS_SQL, found) as name:
+            query = stored_usage_query(
+                meter_numbers=group,
+                aggregate=aggregate,
+                dimensions=dimensions,
+                rollups=name,
+                first=bounds["min"],
+                last=bounds["max"],
+            )
+            return self.store.query(query.sql, query.parameters)
 
 
 def _alike(places: Mapping[int, int], meters: Sequence[Meter]) -> list[list[int]]:

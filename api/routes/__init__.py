@@ -18,6 +18,7 @@ from api.routes import (
     meters,
     price_plans,
     prices,
+    rollups,
     schemas,
     usage,
 )
@@ -32,6 +33,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     billing_runs.router,
     invoices.router,
     usage.router,
+    rollups.router,
     prices.router,
     lines.router,
     schemas.router,

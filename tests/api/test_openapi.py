@@ -21,7 +21,7 @@ STORY = (
     "put_customer put_customers list_customers get_customer",
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
-    "query_usage contract_usage price preview_contract",
+    "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "start_billing_run get_billing_run list_billing_runs",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
 )

@@ -21,6 +21,7 @@ from invoicing.report import BillingReport
 from invoicing.settings import BillingSettings
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, list_invoices
 from rating.catalogue import save_contracts, save_price_plan
+from rollup.stored_usage import StoredUsage
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
@@ -42,9 +43,12 @@ def at(text: str) -> datetime:
 
 @dataclass(slots=True)
 class World:
+    """stored_usage: what billing runs read usage from; None: they count events."""
+
     event_store: EventStore
     ledger: Engine
     sent: int = field(default=0)
+    stored_usage: StoredUsage | None = None
 
     def __post_init__(self) -> None:
         for meter in METERS:
@@ -112,6 +116,7 @@ class World:
             run_id=run_id,
             as_of=date.fromisoformat(as_of),
             event_store=self.event_store,
+            stored_usage=self.stored_usage,
             ledger=self.ledger,
             now=now or at("2026-01-01"),
             settings=BillingSettings(**settings),

@@ -8,17 +8,17 @@
 -- meters that need it. The row with rollup_id 0 says how far events have been added up: it is written in
 -- one block with the usage, so it can never be ahead of it or behind.
 CREATE TABLE usage_rollups (
-    rollup_id       UInt64 CODEC(Delta, ZSTD(1)),
+    rollup_id       UInt64 CODEC(Delta, LZ4),
     meter_number    UInt32,
     dimensions      Array(String),
-    event_count     SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
-    number_count    SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
-    total           SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
-    highest         SimpleAggregateFunction(max, Nullable(Decimal(38, 12))) CODEC(ZSTD(1)),
-    lowest          SimpleAggregateFunction(min, Nullable(Decimal(38, 12))) CODEC(ZSTD(1)),
-    latest          SimpleAggregateFunction(max, Tuple(time DateTime64(6, 'UTC'), sequence UInt64, value Decimal(38, 12))) CODEC(ZSTD(1)),
-    distinct_values SimpleAggregateFunction(groupUniqArrayArray, Array(String)) CODEC(ZSTD(1)),
-    sequence_max    SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1))
+    event_count     SimpleAggregateFunction(sum, UInt64),
+    number_count    SimpleAggregateFunction(sum, UInt64),
+    total           SimpleAggregateFunction(sum, Decimal(38, 12)),
+    highest         SimpleAggregateFunction(max, Nullable(Decimal(38, 12))),
+    lowest          SimpleAggregateFunction(min, Nullable(Decimal(38, 12))),
+    latest          SimpleAggregateFunction(max, Tuple(time DateTime64(6, 'UTC'), sequence UInt64, value Decimal(38, 12))),
+    distinct_values SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
+    sequence_max    SimpleAggregateFunction(max, UInt64)
 ) ENGINE = AggregatingMergeTree ORDER BY (rollup_id, meter_number, dimensions)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
