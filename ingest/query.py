@@ -6,7 +6,7 @@ before. Everything that people chose travels as a query parameter, never as SQL 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -17,11 +17,15 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import NotFound
+from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL
 from ingest.refusal import shown
 
 _EVENT_COLUMNS: Final = (
     "source, id, type, subject, toUnixTimestamp64Micro(time) AS micros, value, properties, sequence, "
-    "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id"
+    "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id, "
+    "multiIf(sequence NOT IN (SELECT sequence FROM superseded_events), 'in_force', "
+    "sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel'), 'cancelled', 'amended') "
+    "AS state"
 )
 _REFUSED_COLUMNS: Final = (
     "batch_id, line, outcome, reason_code, field, message, expected, record, "
@@ -31,7 +35,11 @@ _REFUSED_COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An accepted event as it is on record. ``position`` goes into ``after`` of ``list_events``."""
+    """An accepted event as it is on record, or the version of one that an amendment made; that has the id
+    of the amendment. ``position`` goes into ``after`` of ``list_events``.
+
+    state: ``in_force``, or why it counts no more: ``amended`` or ``cancelled``.
+    """
 
     source: str
     id: str
@@ -43,6 +51,7 @@ class StoredEvent:
     sequence: int
     ingested_at: datetime
     batch_id: str
+    state: str
 
     @property
     def position(self) -> tuple[int, int]:
@@ -84,7 +93,9 @@ class UnmatchedUsage:
 
 
 @dataclass(slots=True)
-class _Where:
+class Where:
+    """The conditions of a question and the parameters they name."""
+
     conditions: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -107,10 +118,13 @@ def list_events(
     source: str | None = None,
     time_from: datetime | None = None,
     time_to: datetime | None = None,
+    state: str | None = None,
     after: tuple[int, int] | None = None,
 ) -> list[StoredEvent]:
-    """Events in [time_from, time_to), latest time first, ties by arrival; at most ``limit``."""
-    where = _Where()
+    """Events in [time_from, time_to), latest time first, ties by arrival; at most ``limit``. An amended
+    event and the version made of it are two of them."""
+    where = Where([ON_RECORD_SQL])
+    where.add("state = {state:String}", state=state)
     where.add("type = {type:String}", type=type)
     where.add("subject = {subject:String}", subject=subject)
     where.add("source = {source:String}", source=source)
@@ -132,17 +146,28 @@ def list_events(
 
 def get_event(store: EventStore, *, source: str, id: str) -> StoredEvent:  # noqa: A002
     """The event of that identity. Raises NotFound."""
+    found = find_events(store, source=source, ids=[id])
+    if not found:
+        raise event_not_found(source, id)
+    return found[0]
+
+
+def find_events(store: EventStore, *, source: str, ids: Sequence[str]) -> list[StoredEvent]:
+    """The events of those identities that are on record."""
     table = store.query(
         f"SELECT {_EVENT_COLUMNS} FROM events "
-        "WHERE source = {source:String} AND id = {id:String} LIMIT 1",
-        {"source": source, "id": id},
+        f"WHERE source = {{source:String}} AND id IN ({{ids:Array(String)}}) AND {ON_RECORD_SQL}",
+        {"source": source, "ids": list(ids)},
     )
-    if not table.num_rows:
-        raise NotFound(
-            f"there is no event with source {shown(source)} and id {shown(id)}. If it was sent, the list of "
-            "refused records says why it was not taken."
-        )
-    return _event(table.to_pylist()[0])
+    return [_event(row) for row in table.to_pylist()]
+
+
+def event_not_found(source: str, id: str) -> NotFound:  # noqa: A002
+    """The error for an identity that is not on record."""
+    return NotFound(
+        f"there is no event with source {shown(source)} and id {shown(id)}. If it was sent, the list of "
+        "refused records says why it was not taken."
+    )
 
 
 def list_refused(
@@ -155,7 +180,7 @@ def list_refused(
     after: tuple[int, str, int] | None = None,
 ) -> list[RefusedEvent]:
     """Rejected records and conflicts, latest first; at most ``limit``."""
-    where = _Where()
+    where = Where()
     where.add("batch_id = {batch_id:String}", batch_id=batch_id)
     where.add("outcome = {outcome:String}", outcome=outcome)
     where.add("reason_code = {reason_code:String}", reason_code=reason_code)
@@ -180,7 +205,7 @@ def list_refused(
 def list_unmatched(
     store: EventStore, *, known_types: Iterable[str], known_subjects: Iterable[str], limit: int
 ) -> list[UnmatchedUsage]:
-    """Accepted events that nothing bills: of a type no meter counts or a subject no contract has.
+    """Events in force that nothing bills: of a type no meter counts or a subject no contract has.
 
     The most numerous first; at most ``limit`` pairs of type and subject.
     """
@@ -197,6 +222,7 @@ def list_unmatched(
             "toString(argMin(source, (time, sequence))) AS example_source, "
             "argMin(id, (time, sequence)) AS example_id "
             "FROM events WHERE NOT (type_known AND subject_known) "
+            f"AND {IN_FORCE_SQL} "
             "GROUP BY type, subject ORDER BY event_count DESC, type, subject LIMIT {limit:UInt64}",
             {"limit": limit},
         )
@@ -236,4 +262,5 @@ def _event(row: dict[str, Any]) -> StoredEvent:
         sequence=row["sequence"],
         ingested_at=from_micros(row["ingested_micros"]),
         batch_id=row["batch_id"],
+        state=row["state"],
     )

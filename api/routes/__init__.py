@@ -10,6 +10,7 @@ from api.routes import (
     api_keys,
     billing_runs,
     contracts,
+    corrections,
     customers,
     event_lists,
     health,
@@ -25,6 +26,7 @@ from api.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     event_lists.router,
+    corrections.router,
     meters.router,
     price_plans.router,
     customers.router,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
@@ -19,11 +19,12 @@ from rating.tables import CONTRACT_SUBJECTS
 
 router = APIRouter()
 
-_STORED: Final[dict[str, Any]] = {
+STORED_EXAMPLE: Final[dict[str, Any]] = {
     **EVENT_EXAMPLE,
     "sequence": 1,
     "ingested_at": "2026-11-22T18:00:00Z",
     "batch_id": "0193a1c2f0d87c1e",
+    "state": "in_force",
 }
 _REFUSED: Final[dict[str, Any]] = {
     "batch_id": "0193a1c2f0d87c1e",
@@ -64,7 +65,7 @@ def instant(value: datetime | None, name: str) -> datetime | None:
         "read",
         summary="Events on record",
         tag="events",
-        example={"items": [_STORED], "next_cursor": None},
+        example={"items": [STORED_EXAMPLE], "next_cursor": None},
         problems=(422,),
     ),
 )
@@ -76,10 +77,14 @@ def list_stored(
     event_id: Annotated[str | None, Query(alias="id", description="With `source`: that one event.")] = None,
     time_from: Instant = None,
     time_to: Instant = None,
+    event_state: Annotated[
+        Literal["in_force", "amended", "cancelled"] | None, Query(alias="state", description="Only those.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> ExactJSON:
-    """Latest time first, in `[time_from, time_to)`; ties by arrival."""
+    """Latest time first, in `[time_from, time_to)`; ties by arrival. An amended event stays, and beside it
+    stands the version that counts, under the id of the amendment."""
     if event_id is not None:
         if source is None:
             raise InvalidInput("an event is named by `source` and `id` together; give both.")
@@ -94,6 +99,7 @@ def list_stored(
         source=source,
         time_from=instant(time_from, "time_from"),
         time_to=instant(time_to, "time_to"),
+        state=event_state,
         after=None if after is None else (int(after[0]), int(after[1])),
     )
     return _page(events, limit)

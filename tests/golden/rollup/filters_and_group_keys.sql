@@ -17,7 +17,7 @@ FROM (
         value AS number,
         if(isNull(value), 'value_missing', '') AS reason_code
     FROM events
-    WHERE type = {p0:String} AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
+    WHERE type = {p0:String} AND replaces = 0 AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
 ) AS e ASOF INNER JOIN calendar AS c ON e.subject = c.subject AND e.time >= c.period_start
 WHERE e.subject IN (SELECT subject FROM calendar)
     AND e.time >= fromUnixTimestamp64Micro({p6:Int64}, 'UTC')

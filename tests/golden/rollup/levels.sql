@@ -14,7 +14,7 @@ FROM (
         if(multiIf(NOT mapContains(properties, {p0:String}), 0, indexOf({p1:Array(String)}, CAST(properties[{p0:String}] AS String)) = 0, 3, indexOf({p1:Array(String)}, CAST(properties[{p0:String}] AS String)) - 1) < 3, value, NULL) AS number,
         multiIf(isNull(value), 'value_missing', NOT (multiIf(NOT mapContains(properties, {p0:String}), 0, indexOf({p1:Array(String)}, CAST(properties[{p0:String}] AS String)) = 0, 3, indexOf({p1:Array(String)}, CAST(properties[{p0:String}] AS String)) - 1) < 3), 'unknown_operation', '') AS reason_code
     FROM events
-    WHERE type = {p2:String}
+    WHERE type = {p2:String} AND replaces = 0
 ) AS e INNER JOIN subjects AS s ON e.subject = s.subject
 WHERE e.subject IN (SELECT subject FROM subjects)
     AND e.time < fromUnixTimestamp64Micro({p4:Int64}, 'UTC')

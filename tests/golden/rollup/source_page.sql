@@ -20,7 +20,7 @@ FROM (
         value AS number,
         if(isNull(value), 'value_missing', '') AS reason_code
     FROM events
-    WHERE type = {p0:String} AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
+    WHERE type = {p0:String} AND replaces = 0 AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
 ) AS e
 WHERE isNotNull(e.number)
     AND e.subject IN ({p6:Array(String)})
