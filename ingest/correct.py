@@ -23,10 +23,9 @@ from ingest.clock import from_micros, to_micros
 from ingest.correction import (
     AMEND,
     Correction,
-    SentCorrection,
     as_decimal,
-    decode_corrections,
     hash_corrections,
+    read_correction,
 )
 from ingest.event import QUANTITY_SCALE, STORED_EVENT_SCHEMA, TIMESTAMP
 from ingest.event_versions import EventVersion, FoundVersions, find_versions
@@ -34,6 +33,7 @@ from ingest.gate import CONFLICT, DUPLICATE
 from ingest.judge import needs_problem
 from ingest.load import IngestContext, IngestReport
 from ingest.meter_needs import MeterNeeds, meter_needs
+from ingest.record_batch import SentRecord, read_records
 from ingest.refusal import Problem, Refusal, refusals_table, refuse, shown
 
 REPLACEMENT_SCHEMA: Final = pa.schema(
@@ -106,8 +106,13 @@ def correct_events(
     the body as a whole cannot be read; an error of the store leaves the batch undone or done, and the
     same batch may be sent again.
     """
-    sent = decode_corrections(
-        body, content_type=content_type, content_encoding=content_encoding, settings=ingest.settings
+    sent = read_records(
+        body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        settings=ingest.settings,
+        records_max=ingest.settings.corrections_max,
+        read=read_correction,
     )
     batch_id = uuid4().hex
     with ingest.correction_lock:
@@ -136,7 +141,7 @@ def correct_events(
     )
 
 
-def _hash(sent: Sequence[SentCorrection], key: bytes) -> dict[int, _Hashed]:
+def _hash(sent: Sequence[SentRecord[Correction]], key: bytes) -> dict[int, _Hashed]:
     """The readable corrections by their place in the batch."""
     readable = {place: one.read for place, one in enumerate(sent) if isinstance(one.read, Correction)}
     if not readable:
@@ -151,7 +156,7 @@ def _hash(sent: Sequence[SentCorrection], key: bytes) -> dict[int, _Hashed]:
 
 
 def _judge(
-    sent: Sequence[SentCorrection],
+    sent: Sequence[SentRecord[Correction]],
     hashed: dict[int, _Hashed],
     found: FoundVersions,
     *,

@@ -19,16 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.arrow_buffers import PROPERTIES_TYPE, Words, times_from_micros
-from ingest.errors import UnreadableBody
 from ingest.event import EVENT_SCHEMA, QUANTITY_SCALE, QUANTITY_TYPE, TEXT_BYTES_MAX
-from ingest.expand import expand_body
 from ingest.identity import hash_events
-from ingest.json_records import array_spans, line_spans
 from ingest.json_slow import property_pairs, read_object, wrong_type
 from ingest.judge import read_decimal, read_properties, read_time, text_problem
-from ingest.media_type import JSON, NDJSON, known_content_encoding, known_media_type
 from ingest.refusal import Problem, shown
-from ingest.settings import IngestSettings
 
 AMEND: Final = "amend"
 CANCEL: Final = "cancel"
@@ -63,59 +58,6 @@ class Correction:
     @property
     def changes(self) -> bool:
         return not (self.micros is None and self.scaled_value is None and self.properties is None)
-
-
-@dataclass(frozen=True, slots=True)
-class SentCorrection:
-    """A record of a batch: its line from 1, its text as sent, and what it says or why it says nothing."""
-
-    line: int
-    text: str
-    read: Correction | Problem
-
-
-def decode_corrections(
-    body: bytes, *, content_type: str, content_encoding: str | None, settings: IngestSettings
-) -> list[SentCorrection]:
-    """All corrections of a body of NDJSON, a JSON array or one JSON object, in the order sent.
-
-    Raises UnreadableBody, and then nothing of the body was looked at: unknown_content_type,
-    unknown_content_encoding, damaged_compression, truncated_body, body_too_large, too_many_records,
-    empty_body, malformed_json (a broken array).
-    """
-    media_type = known_media_type(content_type)
-    if media_type not in (NDJSON, JSON):
-        raise UnreadableBody(
-            f"corrections are read from {NDJSON} and {JSON}, not from {media_type}.",
-            reason_code="unknown_content_type",
-        )
-    expanded = expand_body(body, known_content_encoding(content_encoding), settings)
-    if not expanded.strip(b" \t\r\n"):
-        raise UnreadableBody(
-            "the body is empty; it must hold at least one correction.", reason_code="empty_body"
-        )
-    if media_type == NDJSON:
-        starts, ends = line_spans(expanded, first_of_file=True)
-    else:
-        starts, ends = array_spans(expanded, array_required=False)
-    pieces = [expanded[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    records = [(line, piece) for line, piece in enumerate(pieces, 1) if piece.strip(b" \t\r\n")]
-    if len(records) > settings.corrections_max:
-        raise UnreadableBody(
-            f"the body holds more than {settings.corrections_max} corrections. Send smaller batches. "
-            "Nothing of it was taken.",
-            reason_code="too_many_records",
-        )
-    return [_sent(line, piece, settings.record_bytes_max) for line, piece in records]
-
-
-def _sent(line: int, piece: bytes, bytes_max: int) -> SentCorrection:
-    text = piece.decode("utf-8", errors="replace").rstrip("\r")
-    if len(piece) > bytes_max:
-        message = f"The record has {len(piece)} bytes."
-        problem = Problem("record_too_long", "", message, f"at most {bytes_max} bytes a record.")
-        return SentCorrection(line, text, problem)
-    return SentCorrection(line, text, read_correction(piece))
 
 
 def read_correction(text: bytes) -> Correction | Problem:

@@ -98,6 +98,17 @@ def read_object(text: bytes, *, expected: str) -> dict[str, Any] | Problem:
     return record
 
 
+def write_object(part: Any) -> str:
+    """What ``read_object`` gave, as JSON on one line; numbers as they were sent."""
+    if isinstance(part, _Number):
+        return str(part)
+    if isinstance(part, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {write_object(one)}" for name, one in part.items()) + "}"
+    if isinstance(part, list):
+        return "[" + ", ".join(map(write_object, part)) + "]"
+    return json.dumps(part)
+
+
 def _row(record: Mapping[str, Any], *, value: Any, properties: Any) -> RawRow | Problem:
     problem = wrong_type(record, texts=(*TEXT_FIELDS, "time"), value=value)
     if problem:

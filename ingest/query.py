@@ -1,4 +1,4 @@
-"""Questions about what came in: events, refused records, and events that nothing counts.
+"""Questions about what came in: events, and events that nothing counts.
 
 Lists are newest first, a page at a time: ``after`` is the position of the last row of the page
 before. Everything that people chose travels as a query parameter, never as SQL text.
@@ -27,10 +27,6 @@ _EVENT_COLUMNS: Final = (
     "sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel'), 'cancelled', 'amended') "
     "AS state"
 )
-_REFUSED_COLUMNS: Final = (
-    "batch_id, line, outcome, reason_code, field, message, expected, record, "
-    "toUnixTimestamp64Micro(refused_at) AS refused_micros"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +52,6 @@ class StoredEvent:
     @property
     def position(self) -> tuple[int, int]:
         return to_micros(self.time), self.sequence
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedEvent:
-    """A record that did not become an event. ``position`` goes into ``after`` of ``list_refused``."""
-
-    batch_id: str
-    line: int
-    outcome: str
-    reason_code: str
-    field: str
-    message: str
-    expected: str
-    record: str
-    refused_at: datetime
-
-    @property
-    def position(self) -> tuple[int, str, int]:
-        return to_micros(self.refused_at), self.batch_id, self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +105,11 @@ def list_events(
     where.add("type = {type:String}", type=type)
     where.add("subject = {subject:String}", subject=subject)
     where.add("source = {source:String}", source=source)
-    where.add(f"time >= {_instant('time_from')}", time_from=to_micros(time_from) if time_from else None)
-    where.add(f"time < {_instant('time_to')}", time_to=to_micros(time_to) if time_to else None)
+    where.add(f"time >= {instant_sql('time_from')}", time_from=to_micros(time_from) if time_from else None)
+    where.add(f"time < {instant_sql('time_to')}", time_to=to_micros(time_to) if time_to else None)
     if after is not None:
         where.add(
-            f"(time, sequence) < ({_instant('after_time')}, {{after_sequence:UInt64}})",
+            f"(time, sequence) < ({instant_sql('after_time')}, {{after_sequence:UInt64}})",
             after_time=after[0],
             after_sequence=after[1],
         )
@@ -168,38 +145,6 @@ def event_not_found(source: str, id: str) -> NotFound:  # noqa: A002
         f"there is no event with source {shown(source)} and id {shown(id)}. If it was sent, the list of "
         "refused records says why it was not taken."
     )
-
-
-def list_refused(
-    store: EventStore,
-    *,
-    limit: int,
-    batch_id: str | None = None,
-    outcome: str | None = None,
-    reason_code: str | None = None,
-    after: tuple[int, str, int] | None = None,
-) -> list[RefusedEvent]:
-    """Rejected records and conflicts, latest first; at most ``limit``."""
-    where = Where()
-    where.add("batch_id = {batch_id:String}", batch_id=batch_id)
-    where.add("outcome = {outcome:String}", outcome=outcome)
-    where.add("reason_code = {reason_code:String}", reason_code=reason_code)
-    if after is not None:
-        where.add(
-            f"(refused_at, batch_id, line) < "
-            f"({_instant('after_time')}, {{after_batch:String}}, {{after_line:UInt64}})",
-            after_time=after[0],
-            after_batch=after[1],
-            after_line=after[2],
-        )
-    table = store.query(
-        f"SELECT {_REFUSED_COLUMNS} FROM refused_events WHERE {where.sql()} "
-        "ORDER BY refused_at DESC, batch_id DESC, line DESC LIMIT {limit:UInt64}",
-        {**where.parameters, "limit": limit},
-    )
-    return [
-        RefusedEvent(refused_at=from_micros(row.pop("refused_micros")), **row) for row in table.to_pylist()
-    ]
 
 
 def list_unmatched(
@@ -246,7 +191,8 @@ def _names(names: Iterable[str]) -> pa.Table:
     return pa.table({"name": pa.array(sorted(set(names)), pa.string())})
 
 
-def _instant(parameter: str) -> str:
+def instant_sql(parameter: str) -> str:
+    """The instant that a parameter gives as microseconds."""
     return f"fromUnixTimestamp64Micro({{{parameter}:Int64}}, 'UTC')"
 
 

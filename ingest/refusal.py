@@ -47,6 +47,9 @@ REASON_CODES: Final[dict[str, str]] = {
     "cancel_with_changes": "A cancellation says a time, a value or properties.",
     "no_such_event": "The event that is to be corrected is not on record.",
     "corrects_a_correction": "A correction names another correction; it must name the event itself.",
+    "no_such_refusal": "The refused record that is to be sent again is not on record.",
+    "refusal_twice": "A refused record is named twice in one request.",
+    "record_not_kept": "The refused record was not kept as a JSON object, so it must be given.",
     "already_cancelled": "The event is cancelled, and that cannot be corrected.",
 }
 """Every reason a record is refused for, with its meaning. Programs may match on the code."""

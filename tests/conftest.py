@@ -18,7 +18,7 @@ from ingest.ledger import default_ledger_url, open_ledger
 settings.register_profile("ratemill", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ratemill")
 
-EMPTIED_TABLES = ("events", "refused_events", "superseded_events", "rated_lines")
+EMPTIED_TABLES = ("events", "refused_events", "settled_refusals", "superseded_events", "rated_lines")
 
 
 @pytest.fixture(scope="session")

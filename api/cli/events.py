@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from api.cli import corrections
+from api.cli import corrections, refusals
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def add_commands(app: typer.Typer) -> None:
 
     events = group(app, "events", "Events: those taken, those refused, those nothing bills.")
     _add_list(events)
-    _add_refused(events)
+    refusals.add_commands(events)
     _add_unmatched(events)
     corrections.add_commands(events)
 
@@ -128,23 +128,6 @@ def _add_list(events: typer.Typer) -> None:
             answer = client.get("/v1/events", params)
         empty = "No such events. `ratemill ingest FILE` sends some."
         _show_list(session, answer, EVENT_COLUMNS, empty, limit)
-
-
-def _add_refused(events: typer.Typer) -> None:
-    @command(events, "refused")
-    def list_refused(
-        session: Session,
-        batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
-        reason: Annotated[str | None, typer.Option(help="Only with this reason code.")] = None,
-        limit: Limit = 20,
-    ) -> None:
-        """Records that were refused, latest first, with the reason."""
-        with session.client() as client:
-            answer = client.get(
-                "/v1/events/refused", {"batch_id": batch, "reason_code": reason, "limit": limit}
-            )
-        columns = (("batch", "batch_id"), *REFUSAL_COLUMNS)
-        _show_list(session, answer, columns, "Nothing was refused.", limit)
 
 
 def _add_unmatched(events: typer.Typer) -> None:

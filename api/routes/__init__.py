@@ -19,6 +19,7 @@ from api.routes import (
     meters,
     price_plans,
     prices,
+    refusals,
     schemas,
     usage,
 )
@@ -27,6 +28,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     event_lists.router,
     corrections.router,
+    refusals.router,
     meters.router,
     price_plans.router,
     customers.router,

@@ -14,7 +14,8 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE
 from api.routing import State, declared
 from ingest.errors import InvalidInput
-from ingest.query import get_event, list_events, list_refused, list_unmatched
+from ingest.query import get_event, list_events, list_unmatched
+from ingest.refused import list_refused
 from rating.tables import CONTRACT_SUBJECTS
 
 router = APIRouter()
@@ -27,9 +28,14 @@ STORED_EXAMPLE: Final[dict[str, Any]] = {
     "state": "in_force",
 }
 _REFUSED: Final[dict[str, Any]] = {
+    "refusal_id": "0193a1c2f0d87c1e-2",
     "batch_id": "0193a1c2f0d87c1e",
     **REPORT_EXAMPLE["refusals"][0],
     "record": '{"source": "tower/jfk", "id": "2013-01-01-B6725", ...}',
+    "state": "repaired",
+    "settled_reason": "",
+    "repaired_source": "tower/jfk",
+    "repaired_id": "2013-01-01-B6725",
     "refused_at": "2026-11-22T18:00:00Z",
 }
 _UNMATCHED: Final[dict[str, Any]] = {
@@ -121,10 +127,14 @@ def list_refusals(
     batch_id: str | None = None,
     outcome: Annotated[str | None, Query(description="rejected or conflict.")] = None,
     reason_code: str | None = None,
+    refusal_state: Annotated[
+        Literal["open", "repaired", "dismissed"] | None, Query(alias="state", description="Only those.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> ExactJSON:
-    """Latest first, each as it was sent, to be repaired and sent again."""
+    """Latest first, each as it was sent, to be repaired and sent again, and what became of it: the event
+    or correction that came of it, or why it was dismissed."""
     after = read_cursor(cursor, fields=3)
     refused = list_refused(
         state.event_store,
@@ -132,6 +142,7 @@ def list_refusals(
         batch_id=batch_id,
         outcome=outcome,
         reason_code=reason_code,
+        state=refusal_state,
         after=None if after is None else (int(after[0]), str(after[1]), int(after[2])),
     )
     return _page(refused, limit)

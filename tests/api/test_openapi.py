@@ -21,7 +21,7 @@ STORY = (
     "put_customer put_customers list_customers get_customer",
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
-    "send_corrections list_corrections event_history",
+    "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
     "query_usage contract_usage price preview_contract",
     "start_billing_run get_billing_run list_billing_runs",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",

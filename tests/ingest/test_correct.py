@@ -19,7 +19,7 @@ from ingest.errors import UnreadableBody
 from ingest.in_force import IN_FORCE_SQL, read_cut, touched_by_corrections
 from ingest.load import IngestContext, IngestReport
 from ingest.meter import Meter
-from ingest.query import list_refused
+from ingest.refused import list_refused
 from ingest.settings import IngestSettings
 from tests.ingest.support import NDJSON, NOW, context, counts, event, ndjson, send
 
