@@ -33,6 +33,12 @@ class Metrics:
         self.events = Counter(
             "ratemill_events", "Records of event batches by outcome.", ["outcome"], registry=self.registry
         )
+        self.corrections = Counter(
+            "ratemill_corrections",
+            "Records of correction batches by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.identities = Gauge(
             "ratemill_event_identities", "Event identities held in memory.", registry=self.registry
         )

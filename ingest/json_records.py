@@ -32,12 +32,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def decode_ndjson(body: bytes, *, record_bytes_max: int, lines_before: int = 0) -> RawBatch:
     """One JSON object a line (https://github.com/ndjson/ndjson-spec), Unix or Windows line ends."""
-    data = np.frombuffer(body, np.uint8)
-    breaks = np.flatnonzero(data == 10)
-    starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
-    ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
-    if body.startswith(BYTE_ORDER_MARK) and lines_before == 0:
-        starts[0] = len(BYTE_ORDER_MARK)
+    starts, ends = line_spans(body, first_of_file=lines_before == 0)
     lines = np.arange(lines_before + 1, lines_before + 1 + len(starts), dtype=np.uint64)
     return decode_json_records(body, starts, ends, lines, record_bytes_max=record_bytes_max)
 
@@ -46,6 +41,26 @@ def decode_json(
     body: bytes, *, record_bytes_max: int, reader: RecordReader = read_event, array_required: bool = False
 ) -> RawBatch:
     """A JSON array of objects, or one object. Raises UnreadableBody when an array is broken."""
+    starts, ends = array_spans(body, array_required=array_required)
+    lines = np.arange(1, len(starts) + 1, dtype=np.uint64)
+    return decode_json_records(body, starts, ends, lines, record_bytes_max=record_bytes_max, reader=reader)
+
+
+def line_spans(body: bytes, *, first_of_file: bool) -> tuple[Integers, Integers]:
+    """Start and end of every line, the white ones too. A byte order mark is no part of the first."""
+    breaks = np.flatnonzero(np.frombuffer(body, np.uint8) == 10)
+    starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
+    ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
+    if body.startswith(BYTE_ORDER_MARK) and first_of_file:
+        starts[0] = len(BYTE_ORDER_MARK)
+    return starts, ends
+
+
+def array_spans(body: bytes, *, array_required: bool) -> tuple[Integers, Integers]:
+    """Start and end of every element of a JSON array, or of the one record that is no array.
+
+    Raises UnreadableBody: not_an_array, malformed_json (a broken array).
+    """
     data = np.frombuffer(body, np.uint8)
     first = len(BYTE_ORDER_MARK) if body.startswith(BYTE_ORDER_MARK) else 0
     while first < len(body) and body[first] in b" \t\r\n":
@@ -63,11 +78,8 @@ def decode_json(
                 "Nothing of it was taken; NDJSON, one object a line, costs only the broken line.",
                 reason_code="malformed_json",
             )
-        starts, ends = starts[:count], ends[:count]
-    else:
-        starts, ends = np.array([first], np.int64), np.array([len(body)], np.int64)
-    lines = np.arange(1, len(starts) + 1, dtype=np.uint64)
-    return decode_json_records(body, starts, ends, lines, record_bytes_max=record_bytes_max, reader=reader)
+        return starts[:count], ends[:count]
+    return np.array([first], np.int64), np.array([len(body)], np.int64)
 
 
 def decode_json_records(

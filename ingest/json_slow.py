@@ -7,7 +7,7 @@ recognise: escapes, unusual numbers, CloudEvents, and what is wrong.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ingest.raw import EVENT_FIELDS, TEXT_FIELDS, RawRow
@@ -34,7 +34,7 @@ class _Twice(Exception):
 
 def read_event(text: bytes) -> RawRow | Problem:
     """One event object, in the fields of ``ingest/event.py``."""
-    record = _parse(text)
+    record = read_object(text, expected=_EVENT_EXPECTED)
     if isinstance(record, Problem):
         return record
     for name in record:
@@ -50,7 +50,7 @@ def read_cloudevent(text: bytes) -> RawRow | Problem:
     ``data`` must be an object: its ``value`` is the value, all else in it becomes properties, and so
     do extension attributes. ``time`` may be left out.
     """
-    record = _parse(text)
+    record = read_object(text, expected=_EVENT_EXPECTED)
     if isinstance(record, Problem):
         return record
     if record.get("specversion") != "1.0":
@@ -76,7 +76,8 @@ def read_cloudevent(text: bytes) -> RawRow | Problem:
     return _row(record, value=data.get("value"), properties=properties)
 
 
-def _parse(text: bytes) -> dict[str, Any] | Problem:
+def read_object(text: bytes, *, expected: str) -> dict[str, Any] | Problem:
+    """One JSON object; numbers stay the text they were sent as. expected: what would be right."""
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -88,17 +89,40 @@ def _parse(text: bytes) -> dict[str, Any] | Problem:
         return Problem("field_twice", error.name, f"{shown(error.name)} is given twice.", "each name once.")
     except json.JSONDecodeError as error:
         message = f"The record is not JSON: {error.msg} at character {error.pos + 1}."
-        return Problem("malformed_json", "", message, _EVENT_EXPECTED)
+        return Problem("malformed_json", "", message, expected)
     except RecursionError:
         message = "The record is nested too deeply to be read."
-        return Problem("malformed_json", "", message, _EVENT_EXPECTED)
+        return Problem("malformed_json", "", message, expected)
     if not isinstance(record, dict):
-        return Problem("not_an_object", "", f"The record is {_kind(record)}.", _EVENT_EXPECTED)
+        return Problem("not_an_object", "", f"The record is {_kind(record)}.", expected)
     return record
 
 
+def write_object(part: Any) -> str:
+    """What ``read_object`` gave, as JSON on one line; numbers as they were sent."""
+    if isinstance(part, _Number):
+        return str(part)
+    if isinstance(part, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {write_object(one)}" for name, one in part.items()) + "}"
+    if isinstance(part, list):
+        return "[" + ", ".join(map(write_object, part)) + "]"
+    return json.dumps(part)
+
+
 def _row(record: Mapping[str, Any], *, value: Any, properties: Any) -> RawRow | Problem:
-    for name in (*TEXT_FIELDS, "time"):
+    problem = wrong_type(record, texts=(*TEXT_FIELDS, "time"), value=value)
+    if problem:
+        return problem
+    pairs = property_pairs({} if properties is None else properties)
+    if isinstance(pairs, Problem):
+        return pairs
+    texts = [record.get(name) for name in (*TEXT_FIELDS, "time")]
+    return texts[0], texts[1], texts[2], texts[3], texts[4], value, pairs
+
+
+def wrong_type(record: Mapping[str, Any], *, texts: Sequence[str], value: Any) -> Problem | None:
+    """The first of these fields that is there and no text, or that the value is no number."""
+    for name in texts:
         found = record.get(name)
         if found is not None and (not isinstance(found, str) or isinstance(found, _Number)):
             return Problem(
@@ -107,8 +131,11 @@ def _row(record: Mapping[str, Any], *, value: Any, properties: Any) -> RawRow | 
     if value is not None and not isinstance(value, str):
         message = f"value is {_kind(value)}."
         return Problem("wrong_type", "value", message, 'a number, or a number in text like "12.50".')
-    if properties is None:
-        properties = {}
+    return None
+
+
+def property_pairs(properties: Any) -> list[tuple[str, str]] | Problem:
+    """An object of properties as (name, text), in the order sent; true and false become text."""
     if not isinstance(properties, dict):
         message = f"properties is {_kind(properties)}."
         return Problem("wrong_type", "properties", message, "an object of names and texts.")
@@ -120,8 +147,7 @@ def _row(record: Mapping[str, Any], *, value: Any, properties: Any) -> RawRow | 
             expected = "text, a number, true or false; give nested facts names of their own."
             return Problem("property_not_text", f"properties.{name}", message, expected)
         pairs.append((name, str(text)))
-    texts = [record.get(name) for name in (*TEXT_FIELDS, "time")]
-    return texts[0], texts[1], texts[2], texts[3], texts[4], value, pairs
+    return pairs
 
 
 _TEXT_EXPECTED: Final = {"time": 'RFC 3339 text with zone, like "2026-03-01T12:30:00Z".'}

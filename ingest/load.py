@@ -51,6 +51,8 @@ class IngestContext:
 
     meters: called for every batch; gives the meters on record now.
     lock: held from classifying to remembering.
+    correction_lock: held over a batch of corrections; taken before ``lock``.
+    refusal_lock: held while refusals are settled; taken before both.
     """
 
     store: EventStore
@@ -59,6 +61,8 @@ class IngestContext:
     meters: Callable[[], tuple[Meter, ...]]
     settings: IngestSettings
     lock: threading.Lock = field(default_factory=threading.Lock)
+    correction_lock: threading.Lock = field(default_factory=threading.Lock)
+    refusal_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Questions about what came in: events, refused records, and events that nothing counts.
+"""Questions about what came in: events, and events that nothing counts.
 
 Lists are newest first, a page at a time: ``after`` is the position of the last row of the page
 before. Everything that people chose travels as a query parameter, never as SQL text.
@@ -6,7 +6,7 @@ before. Everything that people chose travels as a query parameter, never as SQL 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -17,21 +17,25 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import NotFound
+from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL
 from ingest.refusal import shown
 
 _EVENT_COLUMNS: Final = (
     "source, id, type, subject, toUnixTimestamp64Micro(time) AS micros, value, properties, sequence, "
-    "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id"
-)
-_REFUSED_COLUMNS: Final = (
-    "batch_id, line, outcome, reason_code, field, message, expected, record, "
-    "toUnixTimestamp64Micro(refused_at) AS refused_micros"
+    "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id, "
+    "multiIf(sequence NOT IN (SELECT sequence FROM superseded_events), 'in_force', "
+    "sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel'), 'cancelled', 'amended') "
+    "AS state"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An accepted event as it is on record. ``position`` goes into ``after`` of ``list_events``."""
+    """An accepted event as it is on record, or the version of one that an amendment made; that has the id
+    of the amendment. ``position`` goes into ``after`` of ``list_events``.
+
+    state: ``in_force``, or why it counts no more: ``amended`` or ``cancelled``.
+    """
 
     source: str
     id: str
@@ -43,29 +47,11 @@ class StoredEvent:
     sequence: int
     ingested_at: datetime
     batch_id: str
+    state: str
 
     @property
     def position(self) -> tuple[int, int]:
         return to_micros(self.time), self.sequence
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedEvent:
-    """A record that did not become an event. ``position`` goes into ``after`` of ``list_refused``."""
-
-    batch_id: str
-    line: int
-    outcome: str
-    reason_code: str
-    field: str
-    message: str
-    expected: str
-    record: str
-    refused_at: datetime
-
-    @property
-    def position(self) -> tuple[int, str, int]:
-        return to_micros(self.refused_at), self.batch_id, self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +70,9 @@ class UnmatchedUsage:
 
 
 @dataclass(slots=True)
-class _Where:
+class Where:
+    """The conditions of a question and the parameters they name."""
+
     conditions: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -107,18 +95,21 @@ def list_events(
     source: str | None = None,
     time_from: datetime | None = None,
     time_to: datetime | None = None,
+    state: str | None = None,
     after: tuple[int, int] | None = None,
 ) -> list[StoredEvent]:
-    """Events in [time_from, time_to), latest time first, ties by arrival; at most ``limit``."""
-    where = _Where()
+    """Events in [time_from, time_to), latest time first, ties by arrival; at most ``limit``. An amended
+    event and the version made of it are two of them."""
+    where = Where([ON_RECORD_SQL])
+    where.add("state = {state:String}", state=state)
     where.add("type = {type:String}", type=type)
     where.add("subject = {subject:String}", subject=subject)
     where.add("source = {source:String}", source=source)
-    where.add(f"time >= {_instant('time_from')}", time_from=to_micros(time_from) if time_from else None)
-    where.add(f"time < {_instant('time_to')}", time_to=to_micros(time_to) if time_to else None)
+    where.add(f"time >= {instant_sql('time_from')}", time_from=to_micros(time_from) if time_from else None)
+    where.add(f"time < {instant_sql('time_to')}", time_to=to_micros(time_to) if time_to else None)
     if after is not None:
         where.add(
-            f"(time, sequence) < ({_instant('after_time')}, {{after_sequence:UInt64}})",
+            f"(time, sequence) < ({instant_sql('after_time')}, {{after_sequence:UInt64}})",
             after_time=after[0],
             after_sequence=after[1],
         )
@@ -132,55 +123,34 @@ def list_events(
 
 def get_event(store: EventStore, *, source: str, id: str) -> StoredEvent:  # noqa: A002
     """The event of that identity. Raises NotFound."""
+    found = find_events(store, source=source, ids=[id])
+    if not found:
+        raise event_not_found(source, id)
+    return found[0]
+
+
+def find_events(store: EventStore, *, source: str, ids: Sequence[str]) -> list[StoredEvent]:
+    """The events of those identities that are on record."""
     table = store.query(
         f"SELECT {_EVENT_COLUMNS} FROM events "
-        "WHERE source = {source:String} AND id = {id:String} LIMIT 1",
-        {"source": source, "id": id},
+        f"WHERE source = {{source:String}} AND id IN ({{ids:Array(String)}}) AND {ON_RECORD_SQL}",
+        {"source": source, "ids": list(ids)},
     )
-    if not table.num_rows:
-        raise NotFound(
-            f"there is no event with source {shown(source)} and id {shown(id)}. If it was sent, the list of "
-            "refused records says why it was not taken."
-        )
-    return _event(table.to_pylist()[0])
+    return [_event(row) for row in table.to_pylist()]
 
 
-def list_refused(
-    store: EventStore,
-    *,
-    limit: int,
-    batch_id: str | None = None,
-    outcome: str | None = None,
-    reason_code: str | None = None,
-    after: tuple[int, str, int] | None = None,
-) -> list[RefusedEvent]:
-    """Rejected records and conflicts, latest first; at most ``limit``."""
-    where = _Where()
-    where.add("batch_id = {batch_id:String}", batch_id=batch_id)
-    where.add("outcome = {outcome:String}", outcome=outcome)
-    where.add("reason_code = {reason_code:String}", reason_code=reason_code)
-    if after is not None:
-        where.add(
-            f"(refused_at, batch_id, line) < "
-            f"({_instant('after_time')}, {{after_batch:String}}, {{after_line:UInt64}})",
-            after_time=after[0],
-            after_batch=after[1],
-            after_line=after[2],
-        )
-    table = store.query(
-        f"SELECT {_REFUSED_COLUMNS} FROM refused_events WHERE {where.sql()} "
-        "ORDER BY refused_at DESC, batch_id DESC, line DESC LIMIT {limit:UInt64}",
-        {**where.parameters, "limit": limit},
+def event_not_found(source: str, id: str) -> NotFound:  # noqa: A002
+    """The error for an identity that is not on record."""
+    return NotFound(
+        f"there is no event with source {shown(source)} and id {shown(id)}. If it was sent, the list of "
+        "refused records says why it was not taken."
     )
-    return [
-        RefusedEvent(refused_at=from_micros(row.pop("refused_micros")), **row) for row in table.to_pylist()
-    ]
 
 
 def list_unmatched(
     store: EventStore, *, known_types: Iterable[str], known_subjects: Iterable[str], limit: int
 ) -> list[UnmatchedUsage]:
-    """Accepted events that nothing bills: of a type no meter counts or a subject no contract has.
+    """Events in force that nothing bills: of a type no meter counts or a subject no contract has.
 
     The most numerous first; at most ``limit`` pairs of type and subject.
     """
@@ -197,6 +167,7 @@ def list_unmatched(
             "toString(argMin(source, (time, sequence))) AS example_source, "
             "argMin(id, (time, sequence)) AS example_id "
             "FROM events WHERE NOT (type_known AND subject_known) "
+            f"AND {IN_FORCE_SQL} "
             "GROUP BY type, subject ORDER BY event_count DESC, type, subject LIMIT {limit:UInt64}",
             {"limit": limit},
         )
@@ -220,7 +191,8 @@ def _names(names: Iterable[str]) -> pa.Table:
     return pa.table({"name": pa.array(sorted(set(names)), pa.string())})
 
 
-def _instant(parameter: str) -> str:
+def instant_sql(parameter: str) -> str:
+    """The instant that a parameter gives as microseconds."""
     return f"fromUnixTimestamp64Micro({{{parameter}:Int64}}, 'UTC')"
 
 
@@ -236,4 +208,5 @@ def _event(row: dict[str, Any]) -> StoredEvent:
         sequence=row["sequence"],
         ingested_at=from_micros(row["ingested_micros"]),
         batch_id=row["batch_id"],
+        state=row["state"],
     )

@@ -42,6 +42,15 @@ REASON_CODES: Final[dict[str, str]] = {
     "csv_malformed": "The row breaks the quoting rules of CSV.",
     "cloudevents_version": "The CloudEvents specversion is not 1.0.",
     "identity_conflict": "An event with this source and id is on record with another body; it stays.",
+    "unknown_correction": "The kind of a correction is not amend or cancel.",
+    "amends_nothing": "An amendment says neither a time, a value nor properties.",
+    "cancel_with_changes": "A cancellation says a time, a value or properties.",
+    "no_such_event": "The event that is to be corrected is not on record.",
+    "corrects_a_correction": "A correction names another correction; it must name the event itself.",
+    "no_such_refusal": "The refused record that is to be sent again is not on record.",
+    "refusal_twice": "A refused record is named twice in one request.",
+    "record_not_kept": "The refused record was not kept as a JSON object, so it must be given.",
+    "already_cancelled": "The event is cancelled, and that cannot be corrected.",
 }
 """Every reason a record is refused for, with its meaning. Programs may match on the code."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ingest.event import OPERATION_PROPERTY, OPERATIONS, QUANTITY_SCALE, VALUE_INTEGER_DIGITS_MAX
+from ingest.in_force import EventCut, in_force_sql
 from ingest.meter import Meter, MeterFilter
 
 DECIMAL_SQL: Final = f"Decimal(38, {QUANTITY_SCALE})"
@@ -52,13 +53,15 @@ class Parameters:
         return f"{{{name}:{type_name}}}"
 
 
-def counted_events_sql(meter: Meter, parameters: Parameters) -> str:
-    """The events of a meter: those of its type that pass its filters.
+def counted_events_sql(meter: Meter, cut: EventCut, parameters: Parameters) -> str:
+    """The events of a meter: those of its type that are in force in the cut and pass its filters.
 
-    Columns: source, id, subject, time, sequence, value, properties, dimension_0 ..., number (what
+    Columns: source, id, subject, time, sequence, replaces, value, properties, dimension_0 ..., number (what
     the event contributes, null when it cannot be counted), reason_code (why not; empty if usable).
     """
-    where = [f"type = {parameters.text(meter.event_type)}"]
+    event_type = parameters.text(meter.event_type)
+    where = [f"type = {event_type}"]
+    where += in_force_sql(cut, event_types=[meter.event_type], types_sql=event_type)
     where += [_filter(one, parameters) for one in meter.filters]
     number, reason = _number(meter, parameters)
     dimensions = "".join(
@@ -66,7 +69,7 @@ def counted_events_sql(meter: Meter, parameters: Parameters) -> str:
         for place, key in enumerate(meter.group_by)
     )
     return (
-        "    SELECT source, id, subject, time, sequence, value, properties,\n"
+        "    SELECT source, id, subject, time, sequence, replaces, value, properties,\n"
         f"{dimensions}"
         f"        {number} AS number,\n"
         f"        {reason} AS reason_code\n"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ingest.in_force import EventCut, in_force_sql
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
 from rollup.counted_events import DECIMAL_SQL, Parameters, counted_events_sql
@@ -59,14 +60,23 @@ _READINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Events that arrived after ``after`` and up to ``through``, by their sequence."""
+    """Events that arrived after ``after`` and up to ``through``, by their sequence, as they are in force
+    in ``cut``.
+
+    From the beginning (``after`` 0) that is everything in force, replacements too. Later it is what
+    arrived as new: what a correction puts in the place of another event is never added, it makes its
+    periods be counted again.
+    """
 
     after: int
     through: int
+    cut: EventCut
 
-    def condition_sql(self, parameters: Parameters) -> str:
+    def arrived_sql(self, parameters: Parameters) -> str:
+        """The condition on ``e``; that the rows are in force is another."""
         first, last = parameters.whole(self.after), parameters.whole(self.through)
-        return f"e.sequence > {first} AND e.sequence <= {last}"
+        arrived = f"e.sequence > {first} AND e.sequence <= {last}"
+        return f"({arrived} OR e.replaces != 0)" if self.after == 0 else f"{arrived} AND e.replaces = 0"
 
 
 def partial_columns(meter: Meter) -> tuple[str, ...]:
@@ -93,7 +103,8 @@ def plain_partial_query(
     wanted += [f"{_PARTIALS[name].format(number='e.value')} AS {name}" for name in columns]
     where = [
         f"e.type IN ({types})",
-        sequences.condition_sql(parameters),
+        *in_force_sql(sequences.cut, event_types=event_types, types_sql=types, table="e."),
+        sequences.arrived_sql(parameters),
         *inside_calendar(calendar, facts, parameters),
     ]
     sql = (
@@ -117,11 +128,12 @@ def meter_partial_query(*, meter: Meter, calendar: str, facts: CalendarFacts, se
     dimensions = f"[{', '.join(f'e.{key}' for key in keys)}]" if keys else "CAST([] AS Array(String))"
     wanted = ["count() AS event_count", "count(e.number) AS number_count", "max(e.sequence) AS sequence_max"]
     wanted += [f"{_PARTIALS[name].format(number='e.number')} AS {name}" for name in partial_columns(meter)]
-    where = [sequences.condition_sql(parameters), *inside_calendar(calendar, facts, parameters)]
+    where = [sequences.arrived_sql(parameters), *inside_calendar(calendar, facts, parameters)]
+    counted = counted_events_sql(meter, sequences.cut, parameters)
     sql = (
         f"SELECT c.period_key AS period_key, {dimensions} AS dimensions,\n"
         f"    {', '.join(wanted)}\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
+        f"FROM (\n{counted}\n) AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {' AND '.join(where)}\n"
         "GROUP BY period_key, dimensions"
     )

@@ -1,6 +1,7 @@
 """Builds the SQL that counts events into periods. Text and parameters only; nothing is run here.
 
-All queries join ``events`` to the calendar, a scratch table of CALENDAR_SCHEMA rows.
+All queries join ``events`` to the calendar, a scratch table of CALENDAR_SCHEMA rows, and count the
+versions of events that are in force in a cut (``ingest/in_force.py``).
 
 Meters without filters, group keys and factors that need the same aggregates are answered together,
 by one query grouped by (period, type): 12 such meters over 10 M events take 0.5 s, in 12 queries
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ingest.event import QUANTITY_SCALE
+from ingest.in_force import EventCut, in_force_sql
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
 from rollup.counted_events import DECIMAL_SQL, Parameters, counted_events_sql, operation_sql
@@ -76,7 +78,12 @@ def aggregate_of(meter: Meter) -> str | None:
 
 
 def plain_usage_query(
-    *, event_types: Sequence[str], aggregates: Sequence[str], calendar: str, facts: CalendarFacts
+    *,
+    event_types: Sequence[str],
+    aggregates: Sequence[str],
+    calendar: str,
+    facts: CalendarFacts,
+    cut: EventCut,
 ) -> Query:
     """Several types at once, with the same aggregates of ``value``.
 
@@ -87,7 +94,11 @@ def plain_usage_query(
     types = parameters.texts(event_types)
     columns = ["count() AS event_count", "count(e.value) AS number_count"]
     columns += [f"{_AGGREGATES[name].format(number='e.value')} AS `{name}`" for name in aggregates]
-    where = [f"e.type IN ({types})", *inside_calendar(calendar, facts, parameters)]
+    where = [
+        f"e.type IN ({types})",
+        *in_force_sql(cut, event_types=event_types, types_sql=types, table="e."),
+        *inside_calendar(calendar, facts, parameters),
+    ]
     sql = (
         f"SELECT c.period_key AS period_key, toUInt32(indexOf({types}, e.type) - 1) AS type_number,\n"
         f"    {_lines(columns)}\n"
@@ -98,7 +109,7 @@ def plain_usage_query(
     return Query(sql, parameters.values)
 
 
-def meter_usage_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Query:
+def meter_usage_query(*, meter: Meter, calendar: str, facts: CalendarFacts, cut: EventCut) -> Query:
     """One meter with filters, group keys, factors or unique values.
 
     Columns: period_key, dimension_0 ... (text), event_count (all that pass the filters),
@@ -119,7 +130,7 @@ def meter_usage_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Q
         "    count() AS event_count,\n"
         "    count(e.number) AS number_count,\n"
         f"    {quantity} AS quantity\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
+        f"FROM (\n{counted_events_sql(meter, cut, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {_and(inside_calendar(calendar, facts, parameters))}\n"
         f"GROUP BY {', '.join(['period_key', *keys])}\n"
         f"ORDER BY {', '.join(['period_key', *keys])}"
@@ -127,7 +138,7 @@ def meter_usage_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Q
     return Query(sql, parameters.values)
 
 
-def unusable_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Query:
+def unusable_query(*, meter: Meter, calendar: str, facts: CalendarFacts, cut: EventCut) -> Query:
     """The events a meter should count and cannot.
 
     Columns: period_key, event_count, example_source, example_id (the earliest), reason_code.
@@ -139,7 +150,7 @@ def unusable_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Quer
         "    argMin(e.source, (e.time, e.sequence)) AS example_source,\n"
         "    argMin(e.id, (e.time, e.sequence)) AS example_id,\n"
         "    e.reason_code AS reason_code\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
+        f"FROM (\n{counted_events_sql(meter, cut, parameters)}\n) AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {_and(['isNull(e.number)', *inside_calendar(calendar, facts, parameters)])}\n"
         "GROUP BY period_key, reason_code\n"
         "ORDER BY period_key, reason_code"
@@ -147,7 +158,7 @@ def unusable_query(*, meter: Meter, calendar: str, facts: CalendarFacts) -> Quer
     return Query(sql, parameters.values)
 
 
-def level_events_query(*, meter: Meter, subjects: str, end_micros: int) -> Query:
+def level_events_query(*, meter: Meter, subjects: str, end_micros: int, cut: EventCut) -> Query:
     """The level changes of a time_weighted meter, from the first event ever: levels are carried in.
 
     subjects: a scratch table (subject, subject_number). Columns: subject_number, dimension_0 ...
@@ -163,7 +174,7 @@ def level_events_query(*, meter: Meter, subjects: str, end_micros: int) -> Query
         "    e.sequence AS sequence,\n"
         "    e.value AS value,\n"
         f"    {operation_sql(parameters, 'e.')} AS operation\n"
-        f"FROM (\n{counted_events_sql(meter, parameters)}\n) AS e "
+        f"FROM (\n{counted_events_sql(meter, cut, parameters)}\n) AS e "
         f"INNER JOIN {subjects} AS s ON e.subject = s.subject\n"
         f"WHERE e.subject IN (SELECT subject FROM {subjects})\n"
         f"    AND e.time < {parameters.instant(end_micros)}\n"
@@ -192,6 +203,7 @@ def source_query(
     dimensions: Sequence[str],
     limit: int,
     after: tuple[int, int] | None,
+    cut: EventCut,
 ) -> Query:
     """A page of the usable events behind a usage row, by (time, sequence), behind ``after``.
 
@@ -200,7 +212,7 @@ def source_query(
     """
     parameters = Parameters()
     number = "NULL" if meter.aggregation == "unique_count" else "e.number"
-    counted = counted_events_sql(meter, parameters)
+    counted = counted_events_sql(meter, cut, parameters)
     where = [
         "isNotNull(e.number)",
         f"e.subject IN ({parameters.texts(subjects)})",
@@ -223,12 +235,14 @@ def source_query(
     return Query(sql, parameters.values)
 
 
-def subjects_query(*, meter: Meter, start_micros: int, end_micros: int) -> Query:
+def subjects_query(*, meter: Meter, start_micros: int, end_micros: int, cut: EventCut) -> Query:
     """Every subject with an event of the meter's type: column subject. Levels are carried in, so a
     time_weighted meter is asked from the first event ever."""
     parameters = Parameters()
+    event_type = parameters.text(meter.event_type)
     where = [
-        f"type = {parameters.text(meter.event_type)}",
+        f"type = {event_type}",
+        *in_force_sql(cut, event_types=[meter.event_type], types_sql=event_type),
         f"time < {parameters.instant(end_micros)}",
     ]
     if meter.aggregation != "time_weighted":

@@ -7,7 +7,7 @@ subject's whole history at every instant, not by sweeping changes, so that the t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -50,10 +50,44 @@ class _Row:
     period_end: datetime
 
 
-def reference_roll_up(*, events: pa.Table, calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
-    """What ``roll_up_usage`` must answer for a store that holds exactly ``events``.
+@dataclass(frozen=True, slots=True)
+class PlainCorrection:
+    """A correction that was accepted. kind: amend or cancel; changes: the fields of the event that are to
+    be different, as STORED_EVENT_SCHEMA has them."""
 
-    events: STORED_EVENT_SCHEMA rows in any order. calendar: CALENDAR_SCHEMA rows that pass its checks.
+    source: str
+    id: str
+    kind: str
+    corrects: str
+    changes: Mapping[str, Any]
+    sequence: int
+    corrected_at: datetime
+
+
+def reference_events(
+    *, events: pa.Table, corrections: Iterable[PlainCorrection], known_at: datetime | None
+) -> pa.Table:
+    """The events as they stood at ``known_at`` (None: now), one version each: corrections played one by
+    one on a dictionary. events: STORED_EVENT_SCHEMA, as they were sent."""
+    versions = {
+        (one["source"], one["id"]): one
+        for one in events.to_pylist()
+        if known_at is None or one["ingested_at"] <= known_at
+    }
+    for correction in sorted(corrections, key=lambda one: one.sequence):
+        if known_at is None or correction.corrected_at <= known_at:
+            event = versions.pop((correction.source, correction.corrects))
+            if correction.kind == "amend":
+                own = {"id": correction.id, "sequence": correction.sequence}
+                versions[correction.source, correction.corrects] = {**event, **correction.changes, **own}
+    return pa.Table.from_pylist(list(versions.values()), schema=events.schema)
+
+
+def reference_roll_up(*, events: pa.Table, calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
+    """What ``roll_up_usage`` must answer for a store in which exactly ``events`` are in force.
+
+    events: STORED_EVENT_SCHEMA rows in any order, after ``reference_events`` if some were corrected.
+    calendar: CALENDAR_SCHEMA rows that pass its checks.
     """
     stored = sorted(events.to_pylist(), key=lambda one: (one["time"], one["sequence"]))
     rows = [_Row(**row) for row in calendar.to_pylist()]

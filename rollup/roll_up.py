@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from ingest.event import QUANTITY_TYPE
+from ingest.in_force import EventCut, read_cut
 from ingest.meter import Meter
 from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
 from rollup.levels import read_levels
@@ -45,21 +47,30 @@ class RolledUp:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a roll-up runs: the store, the calendar's scratch table, and what was found of it."""
+    """Where a roll-up runs: the store, the calendar's scratch table and what was found of it, and the
+    versions of events that count."""
 
     store: EventStore
     calendar: str
     facts: CalendarFacts
+    cut: EventCut
 
 
 def roll_up_usage(
-    store: EventStore, *, calendar: pa.Table, meters: Sequence[Meter], stored: StoredUsage | None = None
+    store: EventStore,
+    *,
+    calendar: pa.Table,
+    meters: Sequence[Meter],
+    stored: StoredUsage | None = None,
+    known_at: datetime | None = None,
 ) -> RolledUp:
     """Count the events of the store into the periods of ``calendar``, by each of ``meters``.
 
     calendar: CALENDAR_SCHEMA rows. Rows that share a period_key are counted together, as one.
     stored: usage added up before, read wherever it has the period and the meter; None counts events.
     The answer is the same.
+    known_at: count what had come in up to that instant, events and corrections; None for all of it. What
+    was known earlier is always counted from events.
     Returns usage sorted by (period_key, meter in the order given, dimensions); a period and meter
     without usable events has no row. Raises BrokenState for a calendar that contradicts itself or
     a meter given twice.
@@ -70,11 +81,11 @@ def roll_up_usage(
     unusable: list[tuple[int, pa.Table]] = []
     if facts.rows and meters:
         wanted = dict(enumerate(meters))
-        if stored is not None:
+        if stored is not None and known_at is None:
             wanted, missing = _read_stored(stored, calendar, meters, parts)
             kept = {number: meter for number, meter in enumerate(meters) if number not in wanted}
-            _count_events(store, missing, kept, parts, unusable)
-        _count_events(store, calendar, wanted, parts, unusable)
+            _count_events(store, missing, kept, read_cut(store, known_at=None), parts, unusable)
+        _count_events(store, calendar, wanted, read_cut(store, known_at=known_at), parts, unusable)
     return RolledUp(arrange_usage(meters, parts), arrange_unusable(meters, unusable))
 
 
@@ -92,6 +103,7 @@ def _count_events(
     store: EventStore,
     calendar: pa.Table,
     meters: dict[int, Meter],
+    cut: EventCut,
     parts: list[MeterUsage],
     unusable: list[tuple[int, pa.Table]],
 ) -> None:
@@ -100,7 +112,7 @@ def _count_events(
     if not facts.rows or not meters:
         return
     with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
-        place = _Place(store, name, facts)
+        place = _Place(store, name, facts, cut)
         plain = {number: meter for number, meter in meters.items() if is_plain(meter)}
         suspects = _roll_up_plain(place, plain, parts)
         levels = {n: meter for n, meter in meters.items() if meter.aggregation == "time_weighted"}
@@ -110,9 +122,9 @@ def _count_events(
             if _roll_up_one(place, number, meter, parts):
                 suspects.append(number)
         for number in suspects:
-            query = unusable_query(meter=meters[number], calendar=name, facts=facts)
+            query = unusable_query(meter=meters[number], calendar=name, facts=facts, cut=cut)
             unusable.append((number, store.query(query.sql, query.parameters)))
-    unusable += _roll_up_levels(store, calendar, facts, levels, parts)
+    unusable += _roll_up_levels(store, calendar, facts, cut, levels, parts)
 
 
 def _check_meters(meters: Sequence[Meter]) -> None:
@@ -134,7 +146,11 @@ def _roll_up_plain(place: _Place, plain: dict[int, Meter], parts: list[MeterUsag
     suspects = []
     for aggregates, event_types in types_of.items():
         query = plain_usage_query(
-            event_types=event_types, aggregates=aggregates, calendar=place.calendar, facts=place.facts
+            event_types=event_types,
+            aggregates=aggregates,
+            calendar=place.calendar,
+            facts=place.facts,
+            cut=place.cut,
         )
         answer = place.store.query(query.sql, query.parameters).combine_chunks()
         type_numbers = answer["type_number"].to_numpy()
@@ -149,7 +165,7 @@ def _roll_up_plain(place: _Place, plain: dict[int, Meter], parts: list[MeterUsag
 
 def _roll_up_one(place: _Place, number: int, meter: Meter, parts: list[MeterUsage]) -> bool:
     """Answer a meter that needs a query of its own; returns whether it met unusable events."""
-    query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts)
+    query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
     return _take_usable(number, meter, place.store.query(query.sql, query.parameters), parts)
 
 
@@ -157,6 +173,7 @@ def _roll_up_levels(
     store: EventStore,
     calendar: pa.Table,
     facts: CalendarFacts,
+    cut: EventCut,
     levels: dict[int, Meter],
     parts: list[MeterUsage],
 ) -> list[tuple[int, pa.Table]]:
@@ -174,7 +191,7 @@ def _roll_up_levels(
     unusable = []
     with store.scratch_table(SUBJECT_COLUMNS_SQL, subjects) as name:
         for number, meter in levels.items():
-            query = level_events_query(meter=meter, subjects=name, end_micros=facts.end_micros)
+            query = level_events_query(meter=meter, subjects=name, end_micros=facts.end_micros, cut=cut)
             usage, spoiled = read_levels(
                 meter=meter,
                 meter_number=number,

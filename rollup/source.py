@@ -18,6 +18,7 @@ from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import InvalidInput
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from ingest.in_force import read_cut
 from ingest.meter import Meter
 from rollup.query import source_query
 
@@ -57,12 +58,14 @@ def events_behind(
     dimensions: Mapping[str, str],
     limit: int,
     after: SourceCursor | None,
+    known_at: datetime | None = None,
 ) -> pa.Table:
     """One page of usable events of a usage row, as SOURCE_SCHEMA, by (time, sequence).
 
     dimensions: a value for each of the meter's group keys, as the usage row has them.
     limit: rows a page, 1 to SOURCE_LIMIT_MAX; a page with fewer rows is the last.
     after: ``next_cursor`` of the page before, None for the first.
+    known_at: as it was known at that instant, see ``roll_up_usage``.
     Raises InvalidInput for other dimensions than the meter's, a limit out of range, or a period that
     does not end after it starts.
     """
@@ -90,6 +93,7 @@ def events_behind(
         dimensions=[dimensions[key] for key in meter.group_by],
         limit=limit,
         after=None if after is None else (to_micros(after.time), after.sequence),
+        cut=read_cut(store, known_at=known_at),
     )
     return store.query(query.sql, query.parameters).cast(SOURCE_SCHEMA)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from ingest.in_force import touched_by_corrections
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
 from rollup.query import SUBJECTS_NAMED_MAX
@@ -50,32 +52,53 @@ ROWS_PER_BLOCK_MAX: Final = 400_000
 """An insert is all or nothing only while it is one block."""
 
 _WATERMARK_ID: Final = 0
+_EVENTS, _CORRECTIONS = 0, 1
+"""meter_number of the two watermark rows."""
 
 
-def read_watermark(store: EventStore) -> int:
-    """The sequence up to which stored usage holds every event; 0 before the first refresh."""
-    sql = f"SELECT max(sequence_max) AS watermark FROM usage_rollups WHERE rollup_id = {_WATERMARK_ID}"
-    return int(store.query(sql)["watermark"][0].as_py())
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """events: sequence of the last event that is in what is stored. corrections: number of the last
+    correction."""
+
+    events: int
+    corrections: int
 
 
-def newest_sequence(store: EventStore, *, after: int) -> int:
-    """The last event's sequence, or ``after`` when there is none later."""
-    sql = "SELECT max(sequence) AS newest FROM events WHERE sequence > {after:UInt64}"
+def read_watermark(store: EventStore) -> Watermark:
+    """How far stored usage is; nothing before the first refresh."""
+    sql = (
+        "SELECT meter_number, max(sequence_max) AS reached FROM usage_rollups "
+        f"WHERE rollup_id = {_WATERMARK_ID} GROUP BY meter_number"
+    )
+    reached = {row["meter_number"]: int(row["reached"]) for row in store.query(sql).to_pylist()}
+    return Watermark(reached.get(_EVENTS, 0), reached.get(_CORRECTIONS, 0))
+
+
+def newest_events(store: EventStore, *, after: int) -> int:
+    """The last event's sequence, or ``after`` when there is none later. Replacements are not asked: a
+    correction is there when its row of superseded_events is."""
+    sql = "SELECT max(sequence) AS newest FROM events WHERE sequence > {after:UInt64} AND replaces = 0"
     return max(after, int(store.query(sql, {"after": after})["newest"][0].as_py()))
 
 
-def add_rows(store: EventStore, rows: pa.Table, *, watermark: int | None) -> None:
-    """Add ROLLUP_SCHEMA rows to what is stored. With a watermark they are one block with it: all or
-    nothing, and at most ``ROWS_PER_BLOCK_MAX`` rows."""
-    if watermark is not None:
-        rows = pa.concat_tables([rows, _watermark_row(watermark)])
+def add_rows(store: EventStore, rows: pa.Table, *, events: int | None) -> None:
+    """Add ROLLUP_SCHEMA rows to what is stored. With a watermark of ``events`` they are one block with
+    it: all or nothing, and at most ``ROWS_PER_BLOCK_MAX`` rows."""
+    if events is not None:
+        rows = pa.concat_tables([rows, _watermark_row(_EVENTS, events)])
     for start in range(0, rows.num_rows, ROWS_PER_BLOCK_MAX + 1):
         store.insert("usage_rollups", rows.slice(start, ROWS_PER_BLOCK_MAX + 1).combine_chunks())
 
 
-def _watermark_row(watermark: int) -> pa.Table:
-    row = {"rollup_id": _WATERMARK_ID, "meter_number": 0, "event_count": 0, "number_count": 0}
-    return pa.Table.from_pylist([{**row, "sequence_max": watermark}], schema=ROLLUP_SCHEMA)
+def set_corrections(store: EventStore, corrections: int) -> None:
+    """Say that all corrections up to that number are in what is stored."""
+    store.insert("usage_rollups", _watermark_row(_CORRECTIONS, corrections))
+
+
+def _watermark_row(of: int, reached: int) -> pa.Table:
+    row = {"rollup_id": _WATERMARK_ID, "meter_number": of, "event_count": 0, "number_count": 0}
+    return pa.Table.from_pylist([{**row, "sequence_max": reached}], schema=ROLLUP_SCHEMA)
 
 
 def next_rollup_id(store: EventStore) -> int:
@@ -129,6 +152,18 @@ def periods_of_new_events(store: EventStore, *, after: int, through: int) -> pa.
         f"    AND subject IN (SELECT subject FROM events WHERE {window})",
         {"after": after, "through": through, "first": bounds["first"], "last": bounds["last"]},
     )
+
+
+def periods_touched(store: EventStore, *, after: int, up_to: int) -> pa.Table:
+    """Kept periods in which corrections numbered in (after, up_to] changed what counts: CALENDAR_SCHEMA
+    and rollup_id."""
+    touched = touched_by_corrections(store, after=after, up_to=up_to).select(["subject", "time"])
+    with store.scratch_table("subject String, time DateTime64(6, 'UTC')", touched) as name:
+        ids = (
+            f"SELECT p.rollup_id FROM rollup_periods AS p INNER JOIN {name} AS t ON p.subject = t.subject\n"
+            "WHERE t.time >= p.period_start AND t.time < p.period_end"
+        )
+        return _kept(store, f"WHERE rollup_id IN ({ids})", {})
 
 
 def kept_periods(store: EventStore) -> pa.Table:

@@ -5,8 +5,9 @@ time zone and anchor of its contract, and the rows read at closing then do not g
 events (ARCHITECTURE.md has the figures). Periods are kept because somebody who knows contracts asks for
 them (``refresh``); any others are still counted from events.
 
-What is stored always equals events up to the watermark, a sequence number. ``refresh`` and ``read``
-first add what arrived since, so an answer has every acknowledged event in it. All of it is derived:
+What is stored always equals the events up to the watermark, a sequence number, with the corrections up
+to another. ``refresh`` and ``read`` first add what arrived since, so an answer has every acknowledged
+event in it; the periods a correction touches are counted again, and no others. All of it is derived:
 ``verify.py`` counts everything again and compares.
 
 Killed at any point, it stays right: what new events add and the watermark are one block; a period or a
@@ -19,7 +20,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ import pyarrow.compute as pc
 from ingest.arrow_buffers import one_array
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
+from ingest.in_force import read_cut
 from ingest.meter import Meter
 from rollup import stored_rows
 from rollup.calendar import check_calendar
@@ -36,7 +38,7 @@ from rollup.partial_query import Sequences, stored_usage_query
 from rollup.partial_usage import partial_usage, periods_at_once
 from rollup.query import aggregate_of
 from rollup.schema import CALENDAR_SCHEMA
-from rollup.stored_rows import ROWS_PER_BLOCK_MAX
+from rollup.stored_rows import ROWS_PER_BLOCK_MAX, Watermark
 from rollup.stored_sums import read_sums
 from rollup.usage_table import MeterUsage, usable_usage
 
@@ -99,25 +101,40 @@ class StoredUsage:
                 kept |= numbered
             self._keep_periods(calendar, kept, watermark)
 
-    def catch_up(self) -> int:
-        """Add the events that arrived since the last time; returns the new watermark."""
+    def catch_up(self) -> Watermark:
+        """Add the events and corrections that came since the last time; returns how far that is."""
         with self._lock:
-            after = stored_rows.read_watermark(self.store)
-            newest = stored_rows.newest_sequence(self.store, after=after)
+            watermark = stored_rows.read_watermark(self.store)
             meters = stored_rows.read_meters(self.store)
-            step = STEP_EVENTS_MAX if meters else newest - after
-            while after < newest:
-                through = min(after + step, newest)
-                periods = stored_rows.periods_of_new_events(self.store, after=after, through=through)
-                added = partial_usage(
-                    self.store, periods=periods, meters=meters, sequences=Sequences(after, through)
+            newest = self._add_events(watermark, meters)
+            # Asked after the newest event: a correction of a later event waits for that event.
+            cut = read_cut(self.store, known_at=None)
+            reached = Watermark(newest, cut.correction_sequence)
+            if reached.corrections > watermark.corrections:
+                touched = stored_rows.periods_touched(
+                    self.store, after=watermark.corrections, up_to=reached.corrections
                 )
-                if added.num_rows > ROWS_PER_BLOCK_MAX:
-                    step = _smaller(step)
-                    continue
-                stored_rows.add_rows(self.store, added, watermark=through)
-                after = through
-            return newest
+                self._count_again(touched, meters, reached)
+                stored_rows.set_corrections(self.store, reached.corrections)
+            return reached
+
+    def _add_events(self, watermark: Watermark, meters: Mapping[int, Meter]) -> int:
+        after = watermark.events
+        newest = stored_rows.newest_events(self.store, after=after)
+        cut = replace(read_cut(self.store, known_at=None), correction_sequence=watermark.corrections)
+        step = STEP_EVENTS_MAX if meters else newest - after
+        while after < newest:
+            through = min(after + step, newest)
+            periods = stored_rows.periods_of_new_events(self.store, after=after, through=through)
+            added = partial_usage(
+                self.store, periods=periods, meters=meters, sequences=Sequences(after, through, cut)
+            )
+            if added.num_rows > ROWS_PER_BLOCK_MAX:
+                step = _smaller(step)
+                continue
+            stored_rows.add_rows(self.store, added, events=through)
+            after = through
+        return newest
 
     def read(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> StoredAnswer:
         """Usage of the periods and meters that are kept, with every event acknowledged before.
@@ -145,7 +162,7 @@ class StoredUsage:
             return StoredAnswer(tuple(parts), missing, tuple(sorted(others | short)))
 
     @contextmanager
-    def at_rest(self) -> Iterator[int]:
+    def at_rest(self) -> Iterator[Watermark]:
         """Add what arrived, then let nobody add more while the block runs; yields the watermark."""
         with self._lock:
             yield self.catch_up()
@@ -154,15 +171,15 @@ class StoredUsage:
         """How far stored usage is, without adding anything."""
         with self._lock:
             watermark = stored_rows.read_watermark(self.store)
-            newest = stored_rows.newest_sequence(self.store, after=watermark)
+            newest = stored_rows.newest_events(self.store, after=watermark.events)
             return Freshness(
-                sequence=watermark,
-                behind=newest - watermark,
+                sequence=watermark.events,
+                behind=newest - watermark.events,
                 periods=stored_rows.kept_periods(self.store).num_rows,
                 meters=len(stored_rows.read_meters(self.store)),
             )
 
-    def _keep_periods(self, calendar: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
+    def _keep_periods(self, calendar: pa.Table, meters: Mapping[int, Meter], watermark: Watermark) -> None:
         numbers = pa.array(np.arange(calendar.num_rows, dtype=np.uint32))
         calendar = calendar.set_column(0, CALENDAR_SCHEMA.field("period_key"), numbers)
         facts = check_calendar(calendar)
@@ -172,23 +189,29 @@ class StoredUsage:
         # Ids of one subject stand together: a block of contracts then reads one stretch of rows.
         fields = ["subject", "period_start", "period_end"]
         missing = missing.group_by(fields).aggregate([]).sort_by([(name, "ascending") for name in fields])
-        first = stored_rows.next_rollup_id(self.store)
-        ids = pa.array(np.arange(first, first + missing.num_rows, dtype=np.uint64))
-        keys = pa.array(np.arange(missing.num_rows, dtype=np.uint32))
-        periods = pa.table(
-            [keys, *(missing[name] for name in ("subject", "period_start", "period_end")), ids],
-            schema=stored_rows.KEPT_SCHEMA,
-        )
-        self._count(periods, meters, watermark)
-        stored_rows.add_periods(self.store, periods)
+        self._count_again(missing, meters, watermark)
 
-    def _count(self, periods: pa.Table, meters: Mapping[int, Meter], watermark: int) -> None:
+    def _count_again(self, periods: pa.Table, meters: Mapping[int, Meter], watermark: Watermark) -> None:
+        """Count whole periods under new ids, and then let those be read instead of any earlier ones.
+
+        periods: subject, period_start, period_end, each once.
+        """
+        if not periods.num_rows:
+            return
+        first = stored_rows.next_rollup_id(self.store)
+        ids = pa.array(np.arange(first, first + periods.num_rows, dtype=np.uint64))
+        keys = pa.array(np.arange(periods.num_rows, dtype=np.uint32))
+        named = [periods[name] for name in ("subject", "period_start", "period_end")]
+        numbered = pa.table([keys, *named, ids], schema=stored_rows.KEPT_SCHEMA)
+        self._count(numbered, meters, watermark)
+        stored_rows.add_periods(self.store, numbered)
+
+    def _count(self, periods: pa.Table, meters: Mapping[int, Meter], watermark: Watermark) -> None:
         """Store the usage of whole periods, counted from events up to the watermark."""
+        sequences = whole_count(self.store, watermark)
         for part in periods_at_once(periods, PERIODS_AT_ONCE):
-            counted = partial_usage(
-                self.store, periods=part, meters=meters, sequences=Sequences(0, watermark)
-            )
-            stored_rows.add_rows(self.store, counted, watermark=None)
+            counted = partial_usage(self.store, periods=part, meters=meters, sequences=sequences)
+            stored_rows.add_rows(self.store, counted, events=None)
 
     def _read_parts(
         self, found: pa.Table, places: Mapping[int, int], meters: Sequence[Meter]
@@ -226,6 +249,12 @@ class StoredUsage:
                 last=bounds["max"],
             )
             return self.store.query(query.sql, query.parameters)
+
+
+def whole_count(store: EventStore, watermark: Watermark) -> Sequences:
+    """All events in force at a watermark."""
+    cut = replace(read_cut(store, known_at=None), correction_sequence=watermark.corrections)
+    return Sequences(0, watermark.events, cut)
 
 
 def _alike(places: Mapping[int, int], meters: Sequence[Meter]) -> list[list[int]]:

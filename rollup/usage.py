@@ -20,6 +20,7 @@ from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import InvalidInput
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
+from ingest.in_force import read_cut
 from ingest.meter import Meter
 from rollup.period import billing_boundaries, find_time_zone, local_midnights_micros
 from rollup.query import subjects_query
@@ -67,6 +68,7 @@ def query_usage(
     window: Window | None,
     time_zone: str,
     group_by: Sequence[str] | None,
+    known_at: datetime | None = None,
 ) -> LiveUsage:
     """Usage of ``meter`` on [time_from, time_to), per window.
 
@@ -74,18 +76,24 @@ def query_usage(
     window: local hours, days or months of ``time_zone``, the first and last cut to the time asked;
         None is one window.
     group_by: property names to split by, instead of the meter's own group keys; None keeps those.
+    known_at: as it was known at that instant, see ``roll_up_usage``.
     Raises InvalidInput for an empty time, an unknown zone, or a question too large to answer at once.
     """
     edges = window_edges(time_from=time_from, time_to=time_to, window=window, time_zone=time_zone)
     if group_by is not None:
         meter = meter.model_copy(update={"group_by": tuple(dict.fromkeys(group_by))})
     if subject is None:
-        query = subjects_query(meter=meter, start_micros=int(edges[0]), end_micros=int(edges[-1]))
+        query = subjects_query(
+            meter=meter,
+            start_micros=int(edges[0]),
+            end_micros=int(edges[-1]),
+            cut=read_cut(store, known_at=known_at),
+        )
         subjects = store.query(query.sql, query.parameters)["subject"].combine_chunks()
     else:
         subjects = pa.array([subject], pa.string())
     calendar = _calendar(edges, subjects)
-    rolled = roll_up_usage(store, calendar=calendar, meters=[meter])
+    rolled = roll_up_usage(store, calendar=calendar, meters=[meter], known_at=known_at)
     return LiveUsage(
         usage=_with_windows(rolled.usage, edges).select(LIVE_USAGE_SCHEMA.names).cast(LIVE_USAGE_SCHEMA),
         unusable=_with_windows(rolled.unusable, edges)

@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 
 from ingest.clickhouse import EventStore
 from rollup import stored_rows
-from rollup.partial_query import Sequences
 from rollup.partial_usage import partial_usage, periods_at_once
-from rollup.stored_usage import PERIODS_AT_ONCE, StoredUsage
+from rollup.stored_usage import PERIODS_AT_ONCE, StoredUsage, whole_count
 
 DIFFERENCES_SHOWN_MAX: Final = 100
 _KEYS: Final = ("rollup_id", "meter_number", "dimensions")
@@ -63,17 +62,18 @@ def verify_stored_usage(stored: StoredUsage) -> Verification:
     with stored.at_rest() as watermark:
         store = stored.store
         periods, meters = stored_rows.kept_periods(store), stored_rows.read_meters(store)
+        sequences = whole_count(store, watermark)
         found = rows = 0
         shown: list[Difference] = []
         for part in periods_at_once(periods, PERIODS_AT_ONCE):
-            counted = partial_usage(store, periods=part, meters=meters, sequences=Sequences(0, watermark))
+            counted = partial_usage(store, periods=part, meters=meters, sequences=sequences)
             before, after = _states(store, part, list(meters), counted)
             rows += len(after)
             different = _different(before, after)
             found += len(different)
             first = different.head(DIFFERENCES_SHOWN_MAX - len(shown)).to_dicts()
             shown += [_difference(row, part, meters) for row in first]
-    return Verification(watermark, periods.num_rows, rows, found, tuple(shown))
+    return Verification(watermark.events, periods.num_rows, rows, found, tuple(shown))
 
 
 def _states(

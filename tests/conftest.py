@@ -21,6 +21,8 @@ settings.load_profile("ratemill")
 EMPTIED_TABLES = (
     "events",
     "refused_events",
+    "settled_refusals",
+    "superseded_events",
     "rated_lines",
     "usage_rollups",
     "rollup_periods",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from api.cli import corrections, refusals
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     ("properties", "properties"),
     ("source", "source"),
     ("id", "id"),
+    ("state", "state"),
 )
 UNMATCHED_COLUMNS: tuple[Column, ...] = (
     ("type", "type"),
@@ -79,8 +81,9 @@ def add_commands(app: typer.Typer) -> None:
 
     events = group(app, "events", "Events: those taken, those refused, those nothing bills.")
     _add_list(events)
-    _add_refused(events)
+    refusals.add_commands(events)
     _add_unmatched(events)
+    corrections.add_commands(events)
 
 
 def send_file(session: Session, client: RatemillClient, path: Path) -> FileReport:
@@ -106,38 +109,25 @@ def _add_list(events: typer.Typer) -> None:
         source: Annotated[str | None, typer.Option(help="Only from this source.")] = None,
         time_from: Annotated[str | None, typer.Option("--from", help="From this time on, with zone.")] = None,
         time_to: Annotated[str | None, typer.Option("--to", help="Before this time, with zone.")] = None,
+        state: Annotated[
+            Literal["in_force", "amended", "cancelled"] | None, typer.Option(help="Only those in this state.")
+        ] = None,
         limit: Limit = 20,
     ) -> None:
-        """Events on record, latest first."""
+        """Events on record, latest first; of an amended one, each version."""
         params = {
             "subject": subject,
             "type": event_type,
             "source": source,
             "time_from": time_from,
             "time_to": time_to,
+            "state": state,
             "limit": limit,
         }
         with session.client() as client:
             answer = client.get("/v1/events", params)
         empty = "No such events. `ratemill ingest FILE` sends some."
         _show_list(session, answer, EVENT_COLUMNS, empty, limit)
-
-
-def _add_refused(events: typer.Typer) -> None:
-    @command(events, "refused")
-    def list_refused(
-        session: Session,
-        batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
-        reason: Annotated[str | None, typer.Option(help="Only with this reason code.")] = None,
-        limit: Limit = 20,
-    ) -> None:
-        """Records that were refused, latest first, with the reason."""
-        with session.client() as client:
-            answer = client.get(
-                "/v1/events/refused", {"batch_id": batch, "reason_code": reason, "limit": limit}
-            )
-        columns = (("batch", "batch_id"), *REFUSAL_COLUMNS)
-        _show_list(session, answer, columns, "Nothing was refused.", limit)
 
 
 def _add_unmatched(events: typer.Typer) -> None:

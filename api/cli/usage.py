@@ -45,6 +45,9 @@ def add_commands(app: typer.Typer) -> None:
         time_zone: Annotated[
             str | None, typer.Option(help="Whose days and months, like Europe/Berlin.")
         ] = None,
+        known_at: Annotated[
+            str | None, typer.Option(help="As it was known at this instant, with zone.")
+        ] = None,
     ) -> None:
         """What was used so far, counted live."""
         params = {
@@ -54,6 +57,7 @@ def add_commands(app: typer.Typer) -> None:
             "time_to": time_to,
             "window": window,
             "time_zone": time_zone,
+            "known_at": known_at,
         }
         with session.client() as client:
             answer = client.get("/v1/usage", params)

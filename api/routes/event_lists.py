@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
@@ -14,21 +14,28 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE
 from api.routing import State, declared
 from ingest.errors import InvalidInput
-from ingest.query import get_event, list_events, list_refused, list_unmatched
+from ingest.query import get_event, list_events, list_unmatched
+from ingest.refused import list_refused
 from rating.tables import CONTRACT_SUBJECTS
 
 router = APIRouter()
 
-_STORED: Final[dict[str, Any]] = {
+STORED_EXAMPLE: Final[dict[str, Any]] = {
     **EVENT_EXAMPLE,
     "sequence": 1,
     "ingested_at": "2026-11-22T18:00:00Z",
     "batch_id": "0193a1c2f0d87c1e",
+    "state": "in_force",
 }
 _REFUSED: Final[dict[str, Any]] = {
+    "refusal_id": "0193a1c2f0d87c1e-2",
     "batch_id": "0193a1c2f0d87c1e",
     **REPORT_EXAMPLE["refusals"][0],
     "record": '{"source": "tower/jfk", "id": "2013-01-01-B6725", ...}',
+    "state": "repaired",
+    "settled_reason": "",
+    "repaired_source": "tower/jfk",
+    "repaired_id": "2013-01-01-B6725",
     "refused_at": "2026-11-22T18:00:00Z",
 }
 _UNMATCHED: Final[dict[str, Any]] = {
@@ -64,7 +71,7 @@ def instant(value: datetime | None, name: str) -> datetime | None:
         "read",
         summary="Events on record",
         tag="events",
-        example={"items": [_STORED], "next_cursor": None},
+        example={"items": [STORED_EXAMPLE], "next_cursor": None},
         problems=(422,),
     ),
 )
@@ -76,10 +83,14 @@ def list_stored(
     event_id: Annotated[str | None, Query(alias="id", description="With `source`: that one event.")] = None,
     time_from: Instant = None,
     time_to: Instant = None,
+    event_state: Annotated[
+        Literal["in_force", "amended", "cancelled"] | None, Query(alias="state", description="Only those.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> ExactJSON:
-    """Latest time first, in `[time_from, time_to)`; ties by arrival."""
+    """Latest time first, in `[time_from, time_to)`; ties by arrival. An amended event stays, and beside it
+    stands the version that counts, under the id of the amendment."""
     if event_id is not None:
         if source is None:
             raise InvalidInput("an event is named by `source` and `id` together; give both.")
@@ -94,6 +105,7 @@ def list_stored(
         source=source,
         time_from=instant(time_from, "time_from"),
         time_to=instant(time_to, "time_to"),
+        state=event_state,
         after=None if after is None else (int(after[0]), int(after[1])),
     )
     return _page(events, limit)
@@ -115,10 +127,14 @@ def list_refusals(
     batch_id: str | None = None,
     outcome: Annotated[str | None, Query(description="rejected or conflict.")] = None,
     reason_code: str | None = None,
+    refusal_state: Annotated[
+        Literal["open", "repaired", "dismissed"] | None, Query(alias="state", description="Only those.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> ExactJSON:
-    """Latest first, each as it was sent, to be repaired and sent again."""
+    """Latest first, each as it was sent, to be repaired and sent again, and what became of it: the event
+    or correction that came of it, or why it was dismissed."""
     after = read_cursor(cursor, fields=3)
     refused = list_refused(
         state.event_store,
@@ -126,6 +142,7 @@ def list_refusals(
         batch_id=batch_id,
         outcome=outcome,
         reason_code=reason_code,
+        state=refusal_state,
         after=None if after is None else (int(after[0]), str(after[1]), int(after[2])),
     )
     return _page(refused, limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -121,7 +122,12 @@ async def send_events(request: Request) -> Response:
         received_at=state.clock.now(),
         ingest=state.ingest,
     )
-    _count(state, report)
+    count_outcomes(state.metrics.events, report)
+    return report_response(report)
+
+
+def report_response(report: IngestReport) -> Response:
+    """The report, as a problem when nothing could be taken."""
     answer = report_answer(report)
     if report.records and not report.accepted and not report.duplicates:
         detail = f"none of the {report.records} records was taken; `refusals` says why for each."
@@ -165,6 +171,7 @@ def ingest_route() -> Route:
     return _BareRoute(INGEST_PATH, send_events, methods=["POST"], name="send_events")
 
 
-def _count(state: Ratemill, report: IngestReport) -> None:
+def count_outcomes(counter: Counter, report: IngestReport) -> None:
+    """Add the records of a report to a counter with the label outcome."""
     for outcome in ("accepted", "duplicates", "conflicts", "rejected"):
-        state.metrics.events.labels(outcome).inc(getattr(report, outcome))
+        counter.labels(outcome).inc(getattr(report, outcome))

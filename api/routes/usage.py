@@ -24,6 +24,7 @@ _USAGE: Final[dict[str, Any]] = {
     "subject": "UA",
     "time_from": "2013-01-01T00:00:00Z",
     "time_to": "2013-02-01T00:00:00Z",
+    "known_at": None,
     "items": [
         {
             "window_start": "2013-01-01T00:00:00Z",
@@ -64,6 +65,9 @@ def usage(
     window: Annotated[Window | None, Query(description="Left out: one window over the whole time.")] = None,
     time_zone: Annotated[str | None, Query(description="IANA name; days and months need one.")] = None,
     group_by: Annotated[list[str] | None, Query(description="Properties to split by.")] = None,
+    known_at: Annotated[
+        datetime | None, Query(description="As it was known at this instant; left out: as known now.")
+    ] = None,
 ) -> ExactJSON:
     """In `[time_from, time_to)`. A window without usage has no item. `unusable` names events that
     should count and cannot, with the reason: while there are any, the quantities are not whole."""
@@ -84,6 +88,7 @@ def usage(
         window=window,
         time_zone=time_zone or "UTC",
         group_by=group_by,
+        known_at=_past(state, instant(known_at, "known_at")),
     )
     return ExactJSON(
         {
@@ -92,10 +97,21 @@ def usage(
             "subject": subject,
             "time_from": start,
             "time_to": end,
+            "known_at": instant(known_at, "known_at"),
             "items": rows_of(found.usage),
             "unusable": rows_of(found.unusable),
         }
     )
+
+
+def _past(state: State, known_at: datetime | None) -> datetime | None:
+    if known_at is not None and known_at > state.clock.now():
+        raise InvalidInput(
+            f"known_at {known_at.isoformat()} is still to come. Give an instant that has passed, or leave it "
+            "out for what is known now.",
+            reason_code="known_at_in_future",
+        )
+    return known_at
 
 
 @router.get(

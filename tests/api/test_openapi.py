@@ -21,6 +21,7 @@ STORY = (
     "put_customer put_customers list_customers get_customer",
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
+    "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "start_billing_run get_billing_run list_billing_runs",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
@@ -28,6 +29,7 @@ STORY = (
 ORDER = " ".join(STORY).split()
 QUERY = {
     "query_usage": {"meter_id": "landings"},
+    "event_history": {"source": "tower/jfk", "id": "2013-01-01-UA1545"},
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},

@@ -116,5 +116,5 @@ def test_an_empty_table_starts_at_one(event_store: EventStore) -> None:
 def test_a_table_that_counts_twice_is_refused(event_store: EventStore) -> None:
     send(context(event_store), ndjson(event(1)))
     event_store.command("INSERT INTO events SELECT * FROM events")
-    with pytest.raises(BrokenState, match="2 events of 1 different identities"):
+    with pytest.raises(BrokenState, match="2 events and corrections of 1 different"):
         open_gate(event_store)

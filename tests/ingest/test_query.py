@@ -9,7 +9,8 @@ import pytest
 
 from ingest.clickhouse import EventStore
 from ingest.errors import NotFound
-from ingest.query import get_event, list_events, list_refused, list_unmatched
+from ingest.query import get_event, list_events, list_unmatched
+from ingest.refused import list_refused
 from tests.ingest.support import NOW, context, event, ndjson, send
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.in_force import EventCut
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
 from rollup.query import (
@@ -29,6 +30,8 @@ from rollup.query import (
 from .support import meter
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "rollup"
+NO_CORRECTIONS = EventCut(correction_sequence=0, corrected_types=frozenset(), known_at_micros=None)
+CORRECTED = EventCut(correction_sequence=7, corrected_types=frozenset({"call"}), known_at_micros=3)
 ONE_EACH = CalendarFacts(rows=20_000, subjects=20_000, start_micros=1, end_micros=2, in_turn=False)
 IN_TURN = CalendarFacts(rows=24, subjects=2, start_micros=1, end_micros=2, in_turn=True)
 
@@ -48,9 +51,9 @@ SEATS = meter("m", "seats", "time_weighted", reading="average", group_by=["editi
 UNIQUE = meter("m", "login", "unique_count", unique_property="user")
 
 
-def plain(names: list[str]) -> Query:
+def plain(names: list[str], cut: EventCut = NO_CORRECTIONS) -> Query:
     return plain_usage_query(
-        event_types=["call", "text"], aggregates=names, calendar="calendar", facts=ONE_EACH
+        event_types=["call", "text"], aggregates=names, calendar="calendar", facts=ONE_EACH, cut=cut
     )
 
 
@@ -63,21 +66,34 @@ def behind(one: Meter, dimensions: list[str]) -> Query:
         dimensions=dimensions,
         limit=100,
         after=(1, 7),
+        cut=NO_CORRECTIONS,
     )
 
 
 CASES: dict[str, Callable[[], Query]] = {
     "plain_count": lambda: plain([]),
     "plain_sum": lambda: plain(["sum"]),
+    "plain_sum_corrected": lambda: plain(["sum"], CORRECTED),
     "plain_all": lambda: plain(["avg", "avg_cut", "latest", "max", "min", "sum"]),
-    "filters_and_group_keys": lambda: meter_usage_query(meter=FILTERED, calendar="calendar", facts=IN_TURN),
-    "factors": lambda: meter_usage_query(meter=FACTORS, calendar="calendar", facts=ONE_EACH),
-    "factors_unusable": lambda: unusable_query(meter=FACTORS, calendar="calendar", facts=ONE_EACH),
-    "unique_count": lambda: meter_usage_query(meter=UNIQUE, calendar="calendar", facts=IN_TURN),
-    "levels": lambda: level_events_query(meter=SEATS, subjects="subjects", end_micros=2),
+    "filters_and_group_keys": lambda: meter_usage_query(
+        meter=FILTERED, calendar="calendar", facts=IN_TURN, cut=NO_CORRECTIONS
+    ),
+    "filters_and_group_keys_corrected": lambda: meter_usage_query(
+        meter=FILTERED, calendar="calendar", facts=IN_TURN, cut=CORRECTED
+    ),
+    "factors": lambda: meter_usage_query(
+        meter=FACTORS, calendar="calendar", facts=ONE_EACH, cut=NO_CORRECTIONS
+    ),
+    "factors_unusable": lambda: unusable_query(
+        meter=FACTORS, calendar="calendar", facts=ONE_EACH, cut=NO_CORRECTIONS
+    ),
+    "unique_count": lambda: meter_usage_query(
+        meter=UNIQUE, calendar="calendar", facts=IN_TURN, cut=NO_CORRECTIONS
+    ),
+    "levels": lambda: level_events_query(meter=SEATS, subjects="subjects", end_micros=2, cut=NO_CORRECTIONS),
     "source_page": lambda: behind(FILTERED, ["eu", "gold"]),
     "event_names": lambda: event_names_query(meter=SEATS, sequences="sequences"),
-    "subjects": lambda: subjects_query(meter=FILTERED, start_micros=1, end_micros=2),
+    "subjects": lambda: subjects_query(meter=FILTERED, start_micros=1, end_micros=2, cut=NO_CORRECTIONS),
 }
 
 
@@ -115,8 +131,8 @@ def test_words_of_people_never_become_sql_text(word: str) -> None:
             "filters": tuple(f.model_copy(update={"property": "x", "values": ("x",)}) for f in one.filters)
         }
     )
-    made = meter_usage_query(meter=one, calendar="c", facts=IN_TURN)
-    assert made.sql == meter_usage_query(meter=other, calendar="c", facts=IN_TURN).sql
+    made = meter_usage_query(meter=one, calendar="c", facts=IN_TURN, cut=NO_CORRECTIONS)
+    assert made.sql == meter_usage_query(meter=other, calendar="c", facts=IN_TURN, cut=NO_CORRECTIONS).sql
     assert word in made.parameters.values()
 
 

@@ -7,11 +7,11 @@ SELECT c.period_key AS period_key,
     count(e.number) AS number_count,
     sum(e.number) AS quantity
 FROM (
-    SELECT source, id, subject, time, sequence, value, properties,
+    SELECT source, id, subject, time, sequence, replaces, value, properties,
         if((multiIf(isNull(value), 'value_missing', NOT mapContains(properties, {p1:String}), 'factor_missing', NOT match(CAST(properties[{p1:String}] AS String), '^[+-]?[0-9]{1,15}([.][0-9]{1,12})?$'), 'factor_not_a_number', (toInt256(reinterpretAsInt128(assumeNotNull(value))) * reinterpretAsInt256(toDecimal256OrZero(CAST(properties[{p1:String}] AS String), 12))) % toInt256('1000000000000') != 0, 'product_too_precise', abs((toInt256(reinterpretAsInt128(assumeNotNull(value))) * reinterpretAsInt256(toDecimal256OrZero(CAST(properties[{p1:String}] AS String), 12)))) >= toInt256('1000000000000000000000000000') * toInt256('1000000000000'), 'product_too_large', '')) = '', reinterpret(toInt128(assumeNotNull(intDiv((toInt256(reinterpretAsInt128(assumeNotNull(value))) * reinterpretAsInt256(toDecimal256OrZero(CAST(properties[{p1:String}] AS String), 12))), toInt256('1000000000000')))), 'Decimal(38, 12)'), NULL) AS number,
         multiIf(isNull(value), 'value_missing', NOT mapContains(properties, {p1:String}), 'factor_missing', NOT match(CAST(properties[{p1:String}] AS String), '^[+-]?[0-9]{1,15}([.][0-9]{1,12})?$'), 'factor_not_a_number', (toInt256(reinterpretAsInt128(assumeNotNull(value))) * reinterpretAsInt256(toDecimal256OrZero(CAST(properties[{p1:String}] AS String), 12))) % toInt256('1000000000000') != 0, 'product_too_precise', abs((toInt256(reinterpretAsInt128(assumeNotNull(value))) * reinterpretAsInt256(toDecimal256OrZero(CAST(properties[{p1:String}] AS String), 12)))) >= toInt256('1000000000000000000000000000') * toInt256('1000000000000'), 'product_too_large', '') AS reason_code
     FROM events
-    WHERE type = {p0:String}
+    WHERE type = {p0:String} AND replaces = 0
 ) AS e INNER JOIN calendar AS c ON e.subject = c.subject
 WHERE e.time >= fromUnixTimestamp64Micro({p2:Int64}, 'UTC')
     AND e.time < fromUnixTimestamp64Micro({p3:Int64}, 'UTC')

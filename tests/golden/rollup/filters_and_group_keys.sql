@@ -11,13 +11,13 @@ SELECT c.period_key AS period_key, e.dimension_0 AS dimension_0, e.dimension_1 A
     count(e.number) AS number_count,
     sum(e.number) AS quantity
 FROM (
-    SELECT source, id, subject, time, sequence, value, properties,
+    SELECT source, id, subject, time, sequence, replaces, value, properties,
         CAST(properties[{p5:String}] AS String) AS dimension_0,
         CAST(properties[{p1:String}] AS String) AS dimension_1,
         value AS number,
         if(isNull(value), 'value_missing', '') AS reason_code
     FROM events
-    WHERE type = {p0:String} AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
+    WHERE type = {p0:String} AND replaces = 0 AND (mapContains(properties, {p1:String}) AND properties[{p1:String}] IN ({p2:Array(String)})) AND NOT (mapContains(properties, {p3:String}) AND properties[{p3:String}] IN ({p4:Array(String)})) AND (mapContains(properties, {p5:String}))
 ) AS e ASOF INNER JOIN calendar AS c ON e.subject = c.subject AND e.time >= c.period_start
 WHERE e.subject IN (SELECT subject FROM calendar)
     AND e.time >= fromUnixTimestamp64Micro({p6:Int64}, 'UTC')

@@ -6,6 +6,7 @@ SELECT c.period_key AS period_key, toUInt32(indexOf({p0:Array(String)}, e.type) 
     count(e.value) AS number_count
 FROM events AS e INNER JOIN calendar AS c ON e.subject = c.subject
 WHERE e.type IN ({p0:Array(String)})
+    AND e.replaces = 0
     AND e.time >= fromUnixTimestamp64Micro({p1:Int64}, 'UTC')
     AND e.time < fromUnixTimestamp64Micro({p2:Int64}, 'UTC')
     AND e.time >= c.period_start

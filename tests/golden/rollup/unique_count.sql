@@ -7,11 +7,11 @@ SELECT c.period_key AS period_key,
     count(e.number) AS number_count,
     CAST(uniqExact(e.number) AS Decimal(38, 12)) AS quantity
 FROM (
-    SELECT source, id, subject, time, sequence, value, properties,
+    SELECT source, id, subject, time, sequence, replaces, value, properties,
         if(mapContains(properties, {p1:String}), CAST(properties[{p1:String}] AS Nullable(String)), NULL) AS number,
         if(mapContains(properties, {p1:String}), '', 'unique_property_missing') AS reason_code
     FROM events
-    WHERE type = {p0:String}
+    WHERE type = {p0:String} AND replaces = 0
 ) AS e ASOF INNER JOIN calendar AS c ON e.subject = c.subject AND e.time >= c.period_start
 WHERE e.subject IN (SELECT subject FROM calendar)
     AND e.time >= fromUnixTimestamp64Micro({p2:Int64}, 'UTC')
