@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.clickhouse import EventStore
 from ingest.load import IngestContext
-from rollup import stored_rows, stored_usage
+from rollup import stored_rows
 from rollup.stored_usage import StoredUsage
 from rollup.verify import verify_stored_usage
 
@@ -94,7 +94,7 @@ def test_a_correction_of_an_event_that_is_not_added_up_yet(
         return seen
 
     with monkeypatch.context() as patched:
-        patched.setattr(stored_usage.stored_rows, "newest_events", then_more_lands)
+        patched.setattr(stored_rows, "newest_events", then_more_lands)
         stored.catch_up()
     assert stored.freshness().behind == 2
     assert minutes(event_store, stored) == [(1, "7")]
@@ -162,7 +162,7 @@ def test_any_order_of_events_corrections_and_refreshes(
         elif action == "keep":
             stored.refresh(calendar=YEAR, meters=METERS)
         elif sent:
-            change = {
+            change: dict[str, Any] = {
                 "amend": {"value": Decimal(value)},
                 "move": {"time": event("call", "acme", f"2025-0{1 + chosen % 2}-20").time},
                 "cancel": {},
