@@ -11,11 +11,12 @@ from starlette.types import Scope
 
 from api.auth import Needs
 from api.errors import ProblemResponse
+from api.intake import place, receive, take_events
 from api.json import ExactJSON
 from api.problem import ALL_REFUSED, problem
-from api.routing import documented_content, documented_responses, read_body
+from api.routing import documented_content, documented_responses
 from api.state import Ratemill
-from ingest.load import IngestReport, ingest_batch
+from ingest.load import IngestReport
 from ingest.refusal import Refusal
 
 INGEST_PATH: Final = "/v1/events"
@@ -74,9 +75,10 @@ An event is counted once for ever by (source, id), so sending a batch again is a
 accepted, duplicate, conflict or rejected; when the answer arrives, the accepted ones are on disk. A batch
 of which nothing could be taken answers 422 with the same counts inside the problem. Parquet and Arrow
 bodies are read as well: application/vnd.apache.parquet, application/vnd.apache.arrow.stream.
-"""
-_RESPONSES: Final = documented_responses("ingest", 200, REPORT_EXAMPLE, (400, 413, 415, 422))
 
+Requests at the same time share one write to disk; many at once are the fast way. 429 means that as much is
+under way as the server may hold: nothing of the request was taken, send it again after Retry-After.
+"""
 INGEST_OPENAPI: Final[dict[str, Any]] = {
     "tags": ["events"],
     "operationId": "send_events",
@@ -98,7 +100,7 @@ INGEST_OPENAPI: Final[dict[str, Any]] = {
     "responses": {
         str(status): response
         for status, response in documented_responses(
-            "ingest", 200, REPORT_EXAMPLE, (400, 413, 415, 422)
+            "ingest", 200, REPORT_EXAMPLE, (400, 413, 415, 422, 429, 503)
         ).items()
     },
 }
@@ -112,16 +114,15 @@ async def send_events(request: Request) -> Response:
     """Take one batch; see ``INGEST_OPENAPI``."""
     await _needs_ingest(request)
     state: Ratemill = request.app.state.ratemill
-    body = await read_body(request, bytes_max=state.ingest.settings.body_bytes_max)
-    report = await state.in_thread(
-        ingest_batch,
-        body,
-        content_type=request.headers.get("content-type", ""),
-        content_encoding=request.headers.get("content-encoding"),
-        received_at=state.clock.now(),
-        ingest=state.ingest,
-    )
-    _count(state, report)
+    with place(state) as held:
+        body = await receive(request, state, held)
+        report = await take_events(
+            state,
+            body,
+            content_type=request.headers.get("content-type", ""),
+            content_encoding=request.headers.get("content-encoding"),
+            refusals_max=state.ingest.settings.refusals_reported_max,
+        )
     answer = report_answer(report)
     if report.records and not report.accepted and not report.duplicates:
         detail = f"none of the {report.records} records was taken; `refusals` says why for each."
@@ -163,8 +164,3 @@ class _BareRoute(Route):
 def ingest_route() -> Route:
     """The bare route of POST /v1/events."""
     return _BareRoute(INGEST_PATH, send_events, methods=["POST"], name="send_events")
-
-
-def _count(state: Ratemill, report: IngestReport) -> None:
-    for outcome in ("accepted", "duplicates", "conflicts", "rejected"):
-        state.metrics.events.labels(outcome).inc(getattr(report, outcome))
