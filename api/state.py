@@ -13,6 +13,7 @@ import anyio.to_thread
 from sqlalchemy import Engine
 
 from api.auth import KeyRing
+from api.idempotency import AnswerBook
 from api.metrics import Metrics
 from api.runs import RunBook
 from api.settings import Settings
@@ -70,6 +71,7 @@ class Ratemill:
     group_commit: GroupCommit
     meters: MeterBook
     keys: KeyRing
+    answers: AnswerBook
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
@@ -114,6 +116,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         group_commit=group_commit,
         meters=meters,
         keys=KeyRing(ledger, clock),
+        answers=AnswerBook(ledger, clock, settings.idempotency_hours),
         runs=RunBook(),
         metrics=metrics,
         printer=InvoicePrinter(),

@@ -56,11 +56,20 @@ class IngestContext:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedRecords:
+    """The records that are events, by line: lines uint64, outcomes NEW, DUPLICATE or CONFLICT, as many."""
+
+    lines: LineNumbers
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """What became of every record of a batch; the four outcomes add up to ``records``.
 
     refusals: rejected records and conflicts by line, the first of them when ``refusals_truncated``;
     all are in the ``refused_events`` table.
+    judged: the outcome of each record that was not rejected; None in a report over several inserts.
     """
 
     batch_id: str
@@ -71,6 +80,7 @@ class IngestReport:
     rejected: int
     refusals: tuple[Refusal, ...]
     refusals_truncated: bool
+    judged: JudgedRecords | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         total = self.accepted + self.duplicates + self.conflicts + self.rejected
@@ -122,7 +132,7 @@ class _PlannedPart:
     part: BatchPart
     received_at: datetime
     records: int
-    outcomes: Outcomes
+    judged: JudgedRecords
     rejected: int
     refusals: tuple[Refusal, ...]
     rows: tuple[int, int]
@@ -211,15 +221,17 @@ def report_planned(plan: CommitPlan, *, ingest: IngestContext) -> list[IngestRep
 
 def _report(planned: _PlannedPart) -> IngestReport:
     refusals, limit = planned.refusals, planned.part.refusals_max
+    outcomes = planned.judged.outcomes
     return IngestReport(
         batch_id=planned.part.batch_id,
         records=planned.records,
-        accepted=int(np.count_nonzero(planned.outcomes == NEW)),
-        duplicates=int(np.count_nonzero(planned.outcomes == DUPLICATE)),
-        conflicts=int(np.count_nonzero(planned.outcomes == CONFLICT)),
+        accepted=int(np.count_nonzero(outcomes == NEW)),
+        duplicates=int(np.count_nonzero(outcomes == DUPLICATE)),
+        conflicts=int(np.count_nonzero(outcomes == CONFLICT)),
         rejected=planned.rejected,
         refusals=refusals[:limit],
         refusals_truncated=len(refusals) > limit,
+        judged=planned.judged,
     )
 
 
@@ -237,7 +249,7 @@ def _plan_parts(batch: PreparedBatch, outcomes: Outcomes) -> Iterator[_PlannedPa
             part,
             batch.received_at,
             end - first + own_rejected,
-            outcomes[first:end],
+            JudgedRecords(batch.valid.lines[first:end] - np.uint64(part.line_offset), outcomes[first:end]),
             own_rejected,
             _own_lines(refusals[of_refused[number] : of_refused[number + 1]], part.line_offset),
             (first, end),
