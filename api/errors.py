@@ -45,6 +45,11 @@ def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> 
 async def _on_ratemill_error(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, RatemillError):
         return await _on_unexpected_error(request, error)
+    return answer_error(request, error)
+
+
+def answer_error(request: Request, error: RatemillError) -> ProblemResponse:
+    """The answer to an error of ours, where no handler of the application is called."""
     document = problem_of(error)
     if isinstance(error, Busy):
         return _answer(document, _BUSY_HEADERS)

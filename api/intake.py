@@ -7,8 +7,6 @@ with place(state) as held:
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.requests import Request
 
 from api.routing import read_body
@@ -56,6 +54,6 @@ async def take_events(
         received_at=state.clock.now(),
         refusals_max=refusals_max,
     )
-    report = await asyncio.wrap_future(waiting)
+    report = await state.bridge.wait(waiting)
     state.metrics.count_report(report)
     return report

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from api.auth import KeyRing
 from api.idempotency import AnswerBook
+from api.loop_bridge import LoopBridge
 from api.metrics import Metrics
 from api.runs import RunBook
 from api.settings import Settings
@@ -60,7 +61,7 @@ class MeterBook:
 class Ratemill:
     """One running Ratemill. ``billing_lock`` is held while a billing run is being started.
 
-    group_commit: the way of requests into ``ingest``.
+    group_commit: the way of requests into ``ingest``. bridge: the way of its reports back.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Ratemill:
     ledger: Engine
     ingest: IngestContext
     group_commit: GroupCommit
+    bridge: LoopBridge
     meters: MeterBook
     keys: KeyRing
     answers: AnswerBook
@@ -114,6 +116,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         ledger=ledger,
         ingest=ingest,
         group_commit=group_commit,
+        bridge=LoopBridge(),
         meters=meters,
         keys=KeyRing(ledger, clock),
         answers=AnswerBook(ledger, clock, settings.idempotency_hours),

@@ -36,6 +36,9 @@ _CONFLICT: Final = Problem(
     "the same body again, or an id of its own for another event.",
 )
 
+_BATCH_ID: Final = pa.field("batch_id", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+_INSERTED_SCHEMA: Final = STORED_EVENT_SCHEMA.set(STORED_EVENT_SCHEMA.get_field_index("batch_id"), _BATCH_ID)
+
 LineNumbers = npt.NDArray[np.uint64]
 
 
@@ -196,7 +199,7 @@ def insert_planned(plan: CommitPlan, *, ingest: IngestContext) -> None:
         pa.array(np.arange(first, first + count, dtype=np.uint64)),
         *_origins(plan, kept),
     ]
-    stored = pa.table([*events.columns, *added], schema=STORED_EVENT_SCHEMA)
+    stored = pa.table([*events.columns, *added], schema=_INSERTED_SCHEMA)
     try:
         ingest.store.insert("events", stored, token=plan.token)
         ingest.gate.remember(identities, body_hashes)
@@ -286,7 +289,9 @@ def _origins(plan: CommitPlan, kept: Sequence[npt.NDArray[np.int64]]) -> Iterato
             batch_ids.append(planned.part.batch_id)
             micros.append(to_micros(planned.received_at))
     yield times_from_micros(np.repeat(np.array(micros, np.int64), counts))
-    yield pa.array(batch_ids, pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+    # The store keeps it as a dictionary too; as texts it would be hashed again for every row.
+    numbers = pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    yield pa.DictionaryArray.from_arrays(numbers, pa.array(batch_ids, pa.string()))
 
 
 def _with_conflicts(raw: RawBatch, valid: ValidatedBatch, outcomes: Outcomes) -> tuple[Refusal, ...]:

@@ -20,9 +20,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-from uuid import uuid4
 
-from ingest.commit import BatchPart, IngestContext, IngestReport, insert_planned, plan_commit, report_planned
+from ingest.commit import IngestContext, IngestReport, insert_planned, plan_commit, report_planned
 from ingest.queue_room import QueueRoom, shutting_down
 from ingest.settings import IngestSettings
 from ingest.waiting import ReadyBatch, WaitingRequest, prepare_alone, prepare_together
@@ -41,15 +40,29 @@ class CommitFacts:
 
 @dataclass(slots=True)
 class _Line:
-    """What waits, every field guarded by ``changed``. open: more may come. decoding: bodies that are
-    neither waiting nor ready."""
+    """What waits, every field guarded by ``lock``. open: more may come. decoding: bodies that are
+    neither waiting nor ready.
 
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    to_commit, to_decode: notified when there may be work for that thread; one condition for all would
+    wake the decoding threads for every small request.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    to_commit: threading.Condition = field(init=False)
+    to_decode: threading.Condition = field(init=False)
     large: deque[WaitingRequest] = field(default_factory=deque)
     small: deque[WaitingRequest] = field(default_factory=deque)
     ready: deque[ReadyBatch] = field(default_factory=deque)
     decoding: int = 0
     open: bool = True
+
+    def __post_init__(self) -> None:
+        self.to_commit = threading.Condition(self.lock)
+        self.to_decode = threading.Condition(self.lock)
+
+    def wake_all(self) -> None:
+        self.to_commit.notify_all()
+        self.to_decode.notify_all()
 
     def may_decode(self, settings: IngestSettings) -> bool:
         rows = sum(one.batch.record_count for one in self.ready)
@@ -91,29 +104,31 @@ class GroupCommit:
         """
         answer: Future[IngestReport] = Future()
         answer.set_running_or_notify_cancel()
-        part = BatchPart(uuid4().hex, 0, refusals_max)
-        with self._line.changed:
+        request = WaitingRequest(body, content_type, content_encoding, received_at, refusals_max, answer)
+        with self._line.lock:
             if not self._line.open:
                 raise shutting_down()
             self._start_threads()
-            small = len(body) <= self._ingest.settings.small_body_bytes_max
-            line = self._line.small if small else self._line.large
-            line.append(WaitingRequest(body, content_type, content_encoding, received_at, part, answer))
-            self._line.changed.notify_all()
+            if len(body) <= self._ingest.settings.small_body_bytes_max:
+                self._line.small.append(request)
+                self._line.to_commit.notify()
+            else:
+                self._line.large.append(request)
+                self._line.to_decode.notify()
         return answer
 
     @property
     def records_ready(self) -> int:
         """Records decoded and waiting for the next commit."""
-        with self._line.changed:
+        with self._line.lock:
             return sum(one.batch.record_count for one in self._line.ready)
 
     def close(self) -> None:
         """Answer everything that was submitted, then stop. Again does nothing."""
         self.room.close()
-        with self._line.changed:
+        with self._line.lock:
             self._line.open = False
-            self._line.changed.notify_all()
+            self._line.wake_all()
         for thread in self._threads:
             thread.join()
 
@@ -131,27 +146,27 @@ class GroupCommit:
     def _decode_until_closed(self) -> None:
         line = self._line
         while True:
-            with line.changed:
-                line.changed.wait_for(lambda: line.may_decode(self._ingest.settings) or line.ended)
+            with line.lock:
+                line.to_decode.wait_for(lambda: line.may_decode(self._ingest.settings) or line.ended)
                 if not line.large:
                     return
                 request = line.large.popleft()
                 line.decoding += 1
             prepared = list(prepare_alone(request, self._ingest))
-            with line.changed:
+            with line.lock:
                 line.decoding -= 1
                 line.ready.extend(prepared)
-                line.changed.notify_all()
+                line.wake_all()
 
     def _commit_until_closed(self) -> None:
         line = self._line
         while True:
-            with line.changed:
-                line.changed.wait_for(lambda: line.ready or line.small or line.ended)
+            with line.lock:
+                line.to_commit.wait_for(lambda: line.ready or line.small or line.ended)
                 ready = list(line.ready)
                 line.ready.clear()
                 small = list(_first_bytes(line.small, self._ingest.settings.joined_bytes_max))
-                line.changed.notify_all()
+                line.to_decode.notify_all()
             if not ready and not small:
                 return
             ready += prepare_together(small, self._ingest)

@@ -5,10 +5,12 @@ Whatever goes wrong with one body is that request's answer and nobody else's.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 from ingest.commit import BatchPart, IngestContext, IngestReport, PreparedBatch
 from ingest.decode import decode_body
@@ -25,7 +27,7 @@ class WaitingRequest:
     content_type: str
     content_encoding: str | None
     received_at: datetime
-    part: BatchPart
+    refusals_max: int
     answer: Future[IngestReport]
 
 
@@ -50,7 +52,8 @@ def prepare_alone(request: WaitingRequest, ingest: IngestContext) -> Iterator[Re
             content_encoding=request.content_encoding,
             settings=ingest.settings,
         )
-        batch = prepare_batch(raw, (request.part,), received_at=request.received_at, ingest=ingest)
+        part = BatchPart(uuid4().hex, 0, request.refusals_max)
+        batch = prepare_batch(raw, (part,), received_at=request.received_at, ingest=ingest)
     except Exception as error:  # noqa: BLE001 - handed to the caller, who waits in another thread
         request.answer.set_exception(error)
         return
@@ -88,8 +91,8 @@ def _prepare_joined(
             [small for _, small in joined], record_bytes_max=ingest.settings.record_bytes_max
         )
         parts = tuple(
-            replace(request.part, line_offset=offset)
-            for request, offset in zip(requests, raised, strict=True)
+            BatchPart(batch_id, offset, request.refusals_max)
+            for request, offset, batch_id in zip(requests, raised, _batch_ids(len(requests)), strict=True)
         )
         batch = prepare_batch(raw, parts, received_at=requests[-1].received_at, ingest=ingest)
     except Exception:  # noqa: BLE001 - one of them is at fault; each alone shows which
@@ -99,6 +102,12 @@ def _prepare_joined(
     yield _ready(
         batch, tuple(request.answer for request in requests), sum(len(request.body) for request in requests)
     )
+
+
+def _batch_ids(count: int) -> list[str]:
+    """As many random ids, for one call of the operating system: each lets go of the interpreter."""
+    drawn = secrets.token_bytes(16 * count).hex()
+    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
 def _ready(batch: PreparedBatch, answers: tuple[Future[IngestReport], ...], body_bytes: int) -> ReadyBatch:

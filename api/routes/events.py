@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import Needs
-from api.errors import ProblemResponse
+from api.errors import ProblemResponse, answer_error
 from api.idempotency import (
     HEADER,
     KEY_CHARACTERS_MAX,
@@ -25,7 +25,7 @@ from api.json import ExactJSON
 from api.problem import ALL_REFUSED, problem
 from api.routing import documented_content, documented_responses, schema_of
 from api.state import Ratemill
-from ingest.errors import InvalidInput, Issue
+from ingest.errors import InvalidInput, Issue, RatemillError
 from ingest.gate import CONFLICT, DUPLICATE, NEW
 from ingest.load import IngestReport
 from ingest.refusal import Refusal
@@ -247,6 +247,29 @@ class _BareRoute(Route):
         if match is not Match.NONE:
             child_scope["route"] = self
         return match, child_scope
+
+
+class DirectIngest:
+    """ASGI middleware: POST /v1/events goes straight to its function, past the routers and what they
+    wrap around a route. A quarter of the processor time of a request with one event."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._route = ingest_route()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != INGEST_PATH:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = self._route
+        request = Request(scope, receive)
+        try:
+            response = await send_events(request)
+        except RatemillError as error:
+            response = answer_error(request, error)
+        except ClientDisconnect:
+            return  # in the middle of the body: nothing was taken, and nobody waits for an answer
+        await response(scope, receive, send)
 
 
 def ingest_route() -> Route:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -46,21 +47,24 @@ class Line:
 
     def await_ready(self, batches: int) -> None:
         """Wait until so many large bodies are decoded and wait for the next commit."""
-        waiting = self.group._line
-        with waiting.changed:
-            assert waiting.changed.wait_for(lambda: len(waiting.ready) == batches, timeout=30)
+        self._await(lambda: len(self.group._line.ready) == batches)
+
+    def _await(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            with self.group._line.lock:
+                if holds():
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nothing is committed inside the block; a first request occupies the committing thread."""
         with self.ingest.lock:
             first = self.submit(ndjson(event(1_000_000)))
-            waiting = self.group._line
-            with waiting.changed:
-                assert waiting.changed.wait_for(
-                    lambda: not (waiting.small or waiting.large or waiting.decoding or waiting.ready),
-                    timeout=30,
-                )
+            line = self.group._line
+            self._await(lambda: not (line.small or line.large or line.decoding or line.ready))
             yield
         assert counts(first.result(30)) == (1, 0, 0, 0)
 
