@@ -21,16 +21,15 @@ def place(state: Ratemill) -> Held:
 
 
 async def receive(request: Request, state: Ratemill, held: Held) -> bytes:
-    """The body, held as it grows.
+    """The body, held as it grows: who announces much and sends little takes no room from others.
 
-    A declared length is held at once, so that a body there is no room for is refused before it is
-    sent. Raises UnreadableBody (body_too_large), Busy (queue_full).
+    A body whose declared length finds no room now is refused before it is read. Raises UnreadableBody
+    (body_too_large), Busy (queue_full).
     """
     bytes_max = state.ingest.settings.body_bytes_max
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) <= bytes_max:
-        held.more(int(declared))
-        return await read_body(request, bytes_max=bytes_max)
+    if declared.isdecimal():
+        held.refuse_unless(min(int(declared), bytes_max))
     return await read_body(request, bytes_max=bytes_max, more=held.more)
 
 

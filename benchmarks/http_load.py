@@ -1,8 +1,9 @@
 """A sender for the HTTP cases, in a process of its own: ``python -m benchmarks.http_load``.
 
 Arguments: port, API key, NDJSON file, connections, records a request, and of single records how many.
-Each connection sends its next request when it has the answer to the last; one more asks for usage all the while.
-Prints one JSON object (``LoadResult``).
+Each connection sends its next request when it has the answer to the last; one more asks for usage
+all the while. Prints one JSON object (``LoadResult``).
+
 It speaks bare HTTP/1.1 over asyncio, because it shares the machine with the server it measures.
 """
 
@@ -40,7 +41,7 @@ class LoadResult:
 
 def main(arguments: list[str]) -> None:
     port, key, path, connections, records_a_request, records_max = arguments
-    bodies = _bodies(Path(path), int(records_a_request), int(records_max))
+    bodies = bodies_of(Path(path), int(records_a_request), int(records_max))
     result = uvloop.run(send_all(int(port), key, bodies, int(connections)))
     sys.stdout.write(orjson.dumps(asdict(result)).decode() + "\n")
 
@@ -63,14 +64,19 @@ async def send_all(port: int, key: str, bodies: Iterator[bytes], connections: in
             await writer.drain()
             reports.append(await _answer(reader))
             milliseconds.append((time.perf_counter() - started) * 1000)
-        writer.close()
 
-    questions = asyncio.create_task(_ask(*asking, key))
+    ended = asyncio.Event()
+    questions = asyncio.create_task(_ask(*asking, key, ended))
     started = time.perf_counter()
-    await asyncio.gather(*(connection(*stream) for stream in streams))
-    seconds = time.perf_counter() - started
-    questions.cancel()
-    asked = await questions
+    try:
+        await asyncio.gather(*(connection(*stream) for stream in streams))
+        seconds = time.perf_counter() - started
+    finally:
+        ended.set()
+        asked = await questions
+        for _, writer in (*streams, asking):
+            writer.close()
+            await writer.wait_closed()
     return LoadResult(
         seconds=seconds,
         requests=len(milliseconds),
@@ -88,34 +94,38 @@ def _percentile(milliseconds: list[float], percent: int) -> float:
     return round(ordered[len(ordered) * percent // 100], 2) if ordered else 0.0
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> list[float]:
-    """Ask for one subject's usage until cancelled; milliseconds of each answer."""
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, ended: asyncio.Event
+) -> list[float]:
+    """Ask for one subject's usage until it is ended; milliseconds of each answer."""
     path = "/v1/usage?meter_id=tokens&subject=contract-0000001&time_from=2025-01-01T00:00:00Z"
     question = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
     milliseconds: list[float] = []
-    try:
-        while True:
-            await asyncio.sleep(QUESTION_PAUSE_SECONDS)
-            started = time.perf_counter()
-            writer.write(question)
-            await _answer(reader)
-            milliseconds.append((time.perf_counter() - started) * 1000)
-    except asyncio.CancelledError:
-        writer.close()
+    while not ended.is_set():
+        await asyncio.sleep(QUESTION_PAUSE_SECONDS)
+        started = time.perf_counter()
+        writer.write(question)
+        # A small workload has no such meter: then it measures how fast that is said.
+        await _read(reader)
+        milliseconds.append((time.perf_counter() - started) * 1000)
     return milliseconds
 
 
 async def _answer(reader: asyncio.StreamReader) -> dict[str, int]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-    body = await reader.readexactly(int(fields[b"content-length"]))
+    head, body = await _read(reader)
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"the server answered {head!r} {body[:500]!r}")
     report: dict[str, int] = orjson.loads(body)
     return report
 
 
-def _bodies(path: Path, records: int, records_max: int) -> Iterator[bytes]:
+async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+    return head, await reader.readexactly(int(fields[b"content-length"]))
+
+
+def bodies_of(path: Path, records: int, records_max: int) -> Iterator[bytes]:
     """Bodies of about so many records: cut by bytes, because to count lines would cost the server's time."""
     with path.open("rb") as file:
         if records == 1:

@@ -44,17 +44,22 @@ class QueueRoom:
         with self._lock:
             if self._closed and new_request:
                 raise shutting_down()
-            # Whoever is alone may go on: a body within its own limit can always be sent.
-            others = self.requests_held - (not new_request)
-            if others > 0 and self.bytes_held + count > self._bytes_max:
-                raise Busy(
-                    f"{self.bytes_held:,} bytes of other requests wait to be written and at most "
-                    f"{self._bytes_max:,} may. Nothing of this request was taken; send it again after the "
-                    "seconds in Retry-After.",
-                    reason_code="queue_full",
-                )
+            self._refuse_without_room(count, others=self.requests_held - (not new_request))
             self.bytes_held += count
             self.requests_held += new_request
+
+    def _look(self, count: int) -> None:
+        with self._lock:
+            self._refuse_without_room(count, others=self.requests_held - 1)
+
+    def _refuse_without_room(self, count: int, *, others: int) -> None:
+        # Whoever is alone may go on: a body within its own limit can always be sent.
+        if others > 0 and self.bytes_held + count > self._bytes_max:
+            raise Busy(
+                f"{self.bytes_held:,} bytes of requests wait to be written and at most {self._bytes_max:,} "
+                "may. Nothing of this request was taken; send it again after the seconds in Retry-After.",
+                reason_code="queue_full",
+            )
 
     def _give_back(self, count: int) -> None:
         with self._lock:
@@ -73,6 +78,10 @@ class Held:
         """Hold ``count`` more bytes. Raises Busy: queue_full; the place itself stays held."""
         self._room._take(count, new_request=False)  # noqa: SLF001 - the two are one thing
         self._count += count
+
+    def refuse_unless(self, count: int) -> None:
+        """Raises Busy (queue_full) when ``count`` more bytes would find no room now; holds nothing."""
+        self._room._look(count)  # noqa: SLF001
 
     def release(self) -> None:
         """Give the place back; a second time does nothing."""

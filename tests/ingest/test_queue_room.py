@@ -16,9 +16,12 @@ def test_what_does_not_fit_is_refused_until_room_is_given_back() -> None:
         room.enter()
     assert caught.value.reason_code == "queue_full"
     with pytest.raises(Busy):
+        first.refuse_unless(1)
+    with pytest.raises(Busy):
         first.more(1)
     second.release()
     second.release()
+    first.refuse_unless(1_000_000)
     first.more(1)
     assert (room.requests_held, room.bytes_held) == (1, REQUEST_BYTES_MIN + 1)
 
