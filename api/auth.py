@@ -187,7 +187,7 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope: Final = scope
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> ApiKey:
         keys: KeyRing = request.app.state.ratemill.keys
         authorization = request.headers.get("authorization")
         if keys.is_remembered(authorization):
@@ -200,6 +200,7 @@ class Needs:
                 f"needs {self.scope}. An admin can make one: `ratemill keys create --scope {self.scope}`.",
                 reason_code="scope_missing",
             )
+        return key
 
 
 def new_token(key_id: str) -> str:

@@ -9,6 +9,7 @@ So a command and a request always say the same things in the same words.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from api.problem import ALL_REFUSED, PROBLEM_MEDIA_TYPE, ApiProblem, problem
+from api.problem import ALL_REFUSED, BUSY_SECONDS, PROBLEM_MEDIA_TYPE, ApiProblem, problem
 from api.settings import Settings
-from api.slices import slices_of
+from api.slices import Slice, slices_of
+from ingest.errors import Busy
 
 __all__ = ["ApiProblem", "FileReport", "RatemillClient", "connect", "running_server"]
 
@@ -28,6 +30,7 @@ REFUSALS_MAX: Final = 1000
 """Refusals kept of a whole file; the counts are always complete and the store keeps every one."""
 SERVER_FILE: Final = "server.json"
 TIMEOUT_SECONDS: Final = 600
+BUSY_TRIES_MAX: Final = 60
 
 FileProgress = Callable[[int, int], None]
 """Called with (bytes sent, bytes in all)."""
@@ -117,7 +120,7 @@ class RatemillClient:
         report = FileReport(path=str(path))
         for piece in slices_of(path):
             try:
-                answer = self.post_bytes("/v1/events", piece.body, content_type=piece.content_type)
+                answer = self._post_patiently("/v1/events", piece)
             except ApiProblem as refused:
                 if refused.reason_code != ALL_REFUSED:
                     raise
@@ -126,6 +129,17 @@ class RatemillClient:
             if progress is not None:
                 progress(min(piece.bytes_read, size), size)
         return report
+
+    def _post_patiently(self, path: str, piece: Slice) -> Any:
+        """POST a slice; while the server has too much to do, wait as it asks and try again."""
+        for _ in range(BUSY_TRIES_MAX):
+            try:
+                return self.post_bytes(path, piece.body, content_type=piece.content_type)
+            except ApiProblem as refused:
+                if refused.reason_code != Busy.reason_code:
+                    raise
+                time.sleep(BUSY_SECONDS)
+        return self.post_bytes(path, piece.body, content_type=piece.content_type)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

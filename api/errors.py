@@ -13,13 +13,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.json import ExactJSON
-from api.problem import PROBLEM_MEDIA_TYPE, problem, problem_of
-from ingest.errors import RatemillError
+from api.problem import BUSY_SECONDS, PROBLEM_MEDIA_TYPE, problem, problem_of
+from ingest.errors import Busy, RatemillError
 
 _REASON_OF_STATUS: Final = {404: "no_such_route", 405: "method_not_allowed", 413: "body_too_large"}
 
 # The rest of a body that is too large would be read and thrown away for as long as it lasts.
 _HEADERS_OF_STATUS: Final = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}}
+_BUSY_HEADERS: Final = {"Retry-After": str(BUSY_SECONDS)}
 
 _logger = logging.getLogger("ratemill.api")
 
@@ -44,7 +45,14 @@ def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> 
 async def _on_ratemill_error(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, RatemillError):
         return await _on_unexpected_error(request, error)
+    return answer_error(request, error)
+
+
+def answer_error(request: Request, error: RatemillError) -> ProblemResponse:
+    """The answer to an error of ours, where no handler of the application is called."""
     document = problem_of(error)
+    if isinstance(error, Busy):
+        return _answer(document, _BUSY_HEADERS)
     if document["status"] >= 500:
         _logger.error("%s %s: %s", request.method, request.url.path, error)
     return _answer(document, _HEADERS_OF_STATUS.get(document["status"]))

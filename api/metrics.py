@@ -6,11 +6,27 @@ The registry belongs to the application, not to the process, so two applications
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OTHER_ROUTE = "(no route)"
+from ingest.group_commit import CommitFacts
+from ingest.load import IngestReport
+
+OTHER_ROUTE: Final = "(no route)"
+OUTCOMES: Final = ("accepted", "duplicates", "conflicts", "rejected")
+_COMMIT_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_COMMIT_RECORDS: Final = (1, 10, 100, 1_000, 10_000, 100_000, 500_000)
+
+
+def count_outcomes(counter: Counter, report: IngestReport) -> None:
+    """Add the records of a report to a counter with the label outcome."""
+    for outcome in OUTCOMES:
+        count = getattr(report, outcome)
+        if count:
+            counter.labels(outcome).inc(count)
 
 
 class Metrics:
@@ -39,9 +55,39 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
-        self.identities = Gauge(
-            "ratemill_event_identities", "Event identities held in memory.", registry=self.registry
+        for outcome in OUTCOMES:
+            self.events.labels(outcome)
+        self.commit_seconds = Histogram(
+            "ratemill_ingest_commit_seconds",
+            "Time of one commit of event batches: compare, insert, sync to disk.",
+            buckets=_COMMIT_SECONDS,
+            registry=self.registry,
         )
+        self.commit_records = Histogram(
+            "ratemill_ingest_commit_records",
+            "Records of all batches of one commit.",
+            buckets=_COMMIT_RECORDS,
+            registry=self.registry,
+        )
+        self.commit_requests = Counter(
+            "ratemill_ingest_commit_requests",
+            "Requests whose batches were committed.",
+            registry=self.registry,
+        )
+
+    def watch_gauge(self, name: str, about: str, read: Callable[[], int]) -> None:
+        """A gauge that is read when the metrics are asked for."""
+        Gauge(name, about, registry=self.registry).set_function(read)
+
+    def count_commit(self, facts: CommitFacts) -> None:
+        """Count one commit."""
+        self.commit_seconds.observe(facts.seconds)
+        self.commit_records.observe(facts.records)
+        self.commit_requests.inc(facts.requests)
+
+    def count_report(self, report: IngestReport) -> None:
+        """Count the records of one batch by what became of them."""
+        count_outcomes(self.events, report)
 
     def text(self) -> bytes:
         """All of it in the Prometheus text format."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ingest.errors import (
     BrokenState,
+    Busy,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -31,6 +32,7 @@ _STATUS_OF_REASON: Final = {
     "too_many_records": 413,
     "scope_missing": 403,
     "clock_behind": 422,
+    "shutting_down": 503,
 }
 _STATUS_OF_CLASS: Final[tuple[tuple[type[RatemillError], int], ...]] = (
     (UnreadableBody, 400),
@@ -38,9 +40,13 @@ _STATUS_OF_CLASS: Final[tuple[tuple[type[RatemillError], int], ...]] = (
     (NotFound, 404),
     (Conflict, 409),
     (Forbidden, 401),
+    (Busy, 429),
     (StoreUnavailable, 503),
     (BrokenState, 500),
 )
+
+BUSY_SECONDS: Final = 1
+"""After how long a request that was refused with 429 or while the server stops may come again."""
 
 ALL_REFUSED: Final = "all_records_refused"
 """Reason code of a batch of which nothing could be taken; the problem holds its report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
@@ -45,6 +46,7 @@ _PROBLEM_WORDS: Final = {
     413: ("body_too_large", "The body is larger than the limit."),
     415: ("unknown_content_type", "The content type is not one of those that are read."),
     422: ("invalid_document", "The request is readable and breaks rules; `issues` names all of them."),
+    429: ("queue_full", "As much is under way as may be; nothing was taken, see Retry-After."),
     503: ("store_unavailable", "A store cannot be reached; nothing was changed."),
 }
 
@@ -58,8 +60,16 @@ async def ratemill_of(request: Request) -> Ratemill:
 State = Annotated[Ratemill, Depends(ratemill_of)]
 
 
-async def read_body(request: Request, *, bytes_max: int = DOCUMENT_BYTES_MAX) -> bytes:
-    """The whole body, refused as soon as it grows past the limit (not after it was all received)."""
+async def read_body(
+    request: Request,
+    *,
+    bytes_max: int = DOCUMENT_BYTES_MAX,
+    more: Callable[[int], None] = lambda _count: None,
+) -> bytes:
+    """The whole body, refused as soon as it grows past the limit (not after it was all received).
+
+    more: told of the bytes that arrive, before they are kept.
+    """
     parts: list[bytes] = []
     received = 0
     async for part in request.stream():
@@ -69,6 +79,7 @@ async def read_body(request: Request, *, bytes_max: int = DOCUMENT_BYTES_MAX) ->
                 f"the body is larger than {bytes_max:,} bytes. Send it in several requests.",
                 reason_code="body_too_large",
             )
+        more(len(part))
         parts.append(part)
     return b"".join(parts)
 

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=8, ge=2, le=256, description="Requests worked on at the same time by one server process."
     )
+    idempotency_hours: int = Field(
+        default=24, ge=1, le=8760, description="How long an answer is kept for its Idempotency-Key."
+    )
     scheduler: Literal["on", "off"] = Field(
         default="off",
         description="on: `ratemill serve` bills by itself what has become due, looked at once a minute.",

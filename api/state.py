@@ -13,11 +13,14 @@ import anyio.to_thread
 from sqlalchemy import Engine
 
 from api.auth import KeyRing
+from api.idempotency import AnswerBook
+from api.loop_bridge import LoopBridge
 from api.metrics import Metrics
 from api.runs import RunBook
 from api.settings import Settings
 from ingest.clickhouse import EventStore, default_events_url, open_event_store
 from ingest.clock import Clock
+from ingest.group_commit import GroupCommit
 from ingest.ledger import default_ledger_url, open_ledger
 from ingest.load import IngestContext, open_ingest
 from ingest.meter import Meter
@@ -57,7 +60,10 @@ class MeterBook:
 
 @dataclass(frozen=True, slots=True)
 class Ratemill:
-    """One running Ratemill. ``billing_lock`` is held while a billing run is being started."""
+    """One running Ratemill. ``billing_lock`` is held while a billing run is being started.
+
+    group_commit: the way of requests into ``ingest``. bridge: the way of its reports back.
+    """
 
     settings: Settings
     clock: Clock
@@ -65,8 +71,11 @@ class Ratemill:
     stored_usage: StoredUsage
     ledger: Engine
     ingest: IngestContext
+    group_commit: GroupCommit
+    bridge: LoopBridge
     meters: MeterBook
     keys: KeyRing
+    answers: AnswerBook
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
@@ -77,7 +86,8 @@ class Ratemill:
         return await anyio.to_thread.run_sync(functools.partial(work, *arguments, **named))
 
     def close(self) -> None:
-        """Wait for a billing run under way, then let go of both stores."""
+        """Answer the events that wait, wait for a billing run under way, then let go of both stores."""
+        self.group_commit.close()
         self.runs.wait()
         self.event_store.close()
         self.ledger.dispose()
@@ -97,17 +107,43 @@ def open_ratemill(settings: Settings, clock: Clock) -> Ratemill:
 def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: Engine) -> Ratemill:
     """Build the application on stores that are open already."""
     meters = MeterBook(ledger, clock)
+    metrics = Metrics()
+    ingest = open_ingest(event_store, meters=meters.current, settings=IngestSettings())
+    group_commit = GroupCommit(ingest, metrics.count_commit)
+    _watch(metrics, ingest, group_commit)
     return Ratemill(
         settings=settings,
         clock=clock,
         event_store=event_store,
         stored_usage=StoredUsage(event_store),
         ledger=ledger,
-        ingest=open_ingest(event_store, meters=meters.current, settings=IngestSettings()),
+        ingest=ingest,
+        group_commit=group_commit,
+        bridge=LoopBridge(),
         meters=meters,
         keys=KeyRing(ledger, clock),
+        answers=AnswerBook(ledger, clock, settings.idempotency_hours),
         runs=RunBook(),
-        metrics=Metrics(),
+        metrics=metrics,
         printer=InvoicePrinter(),
         billing_lock=Lock(),
     )
+
+
+def _watch(metrics: Metrics, ingest: IngestContext, group_commit: GroupCommit) -> None:
+    room = group_commit.room
+    for name, about, read in (
+        ("ratemill_event_identities", "Event identities held in memory.", lambda: ingest.gate.count),
+        (
+            "ratemill_ingest_queue_requests",
+            "Event requests being received or waiting for their answer.",
+            lambda: room.requests_held,
+        ),
+        ("ratemill_ingest_queue_bytes", "Bytes counted for those requests.", lambda: room.bytes_held),
+        (
+            "ratemill_ingest_queue_records",
+            "Records decoded and waiting for the next commit.",
+            lambda: group_commit.records_ready,
+        ),
+    ):
+        metrics.watch_gauge(name, about, read)

@@ -10,17 +10,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.dataset import CONTRACTS_PARQUET, EVENTS_NDJSON, EVENTS_PARQUET, TIERS_PARQUET
-from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
+from benchmarks.request import (
+    CaseRequest,
+    Measured,
+    batch_records,
+    measured,
+    single_events,
+    time_repeatedly,
+)
 from benchmarks.result import lines_hash, usage_hash
 from ingest.clickhouse import EventStore, default_events_url
 
+SINGLES_SHARE: Final = 20
+"""Inserting events one by one is so slow that a twentieth of them shows it."""
 _BODY_BYTES: Final = 32 * 1024 * 1024
 
 _EVENT_COLUMNS: Final = """
@@ -142,13 +153,30 @@ def run_ndjson(request: CaseRequest) -> Measured:
     return _run_ingest(request, _insert_ndjson)
 
 
-def _run_ingest(request: CaseRequest, insert: Callable[[EventStore, CaseRequest], None]) -> Measured:
+def run_batches(request: CaseRequest) -> Measured:
+    """The same bodies, one insert each, from two threads and without HTTP."""
+    return _run_ingest(request, lambda store, _: _insert_bodies(store, request, batch_records(request), None))
+
+
+def run_singles(request: CaseRequest) -> Measured:
+    """One insert an event, without HTTP: what a table costs that nothing gathers events for."""
+    events = single_events(request) // SINGLES_SHARE
+    return _run_ingest(request, lambda store, _: _insert_bodies(store, request, 1, events), rows=events)
+
+
+def _run_ingest(
+    request: CaseRequest, insert: Callable[[EventStore, CaseRequest], None], *, rows: int | None = None
+) -> Measured:
     with peer_store(request) as store:
         seconds = time_repeatedly(
             request, lambda: insert(store, request), lambda: store.command("TRUNCATE TABLE events")
         )
         return measured(
-            request, seconds, exact=False, hash_result=lambda: lines_hash(store.query(EVENT_COUNTS))
+            request,
+            seconds,
+            exact=False,
+            hash_result=lambda: lines_hash(store.query(EVENT_COUNTS)),
+            rows=rows,
         )
 
 
@@ -175,13 +203,23 @@ def _insert_parquet(store: EventStore, request: CaseRequest) -> None:
 
 
 def _insert_ndjson(store: EventStore, request: CaseRequest) -> None:
-    columns = ["source", "id", "type", "subject", "time", "value", "properties"]
-    settings = {"date_time_input_format": "best_effort"}
     with (request.data / EVENTS_NDJSON).open("rb") as file:
         while lines := file.readlines(_BODY_BYTES):
-            store.client().raw_insert(
-                "events", columns, insert_block=b"".join(lines), settings=settings, fmt="JSONEachRow"
-            )
+            _insert_body(store, b"".join(lines))
+
+
+def _insert_bodies(store: EventStore, request: CaseRequest, records: int, records_max: int | None) -> None:
+    with (request.data / EVENTS_NDJSON).open("rb") as file, ThreadPoolExecutor(2) as pool:
+        lines = islice(file, records_max)
+        bodies = iter(lambda: b"".join(islice(lines, records)), b"")
+        for inserts in iter(lambda: list(islice(bodies, 8)), []):
+            list(pool.map(lambda body: _insert_body(store, body), inserts))
+
+
+def _insert_body(store: EventStore, body: bytes) -> None:
+    columns = ["source", "id", "type", "subject", "time", "value", "properties"]
+    settings = {"date_time_input_format": "best_effort"}
+    store.client().raw_insert("events", columns, insert_block=body, settings=settings, fmt="JSONEachRow")
 
 
 @contextmanager

@@ -102,3 +102,13 @@ def time_repeatedly(
         job()
         seconds.append(time.perf_counter() - started)
     return tuple(seconds)
+
+
+def batch_records(request: CaseRequest) -> int:
+    """Records of a body in the cases with batches: 10,000, or a sixteenth of a smaller workload."""
+    return min(10_000, request.workload.events_sent // 16)
+
+
+def single_events(request: CaseRequest) -> int:
+    """Events sent one by one: the first 20,000, of a smaller workload a tenth."""
+    return min(20_000, request.workload.events_sent // 10)

@@ -77,12 +77,12 @@ _ROLLUP: Final = (
 )
 
 
-def _ingest_case(name: str, run: str) -> Case:
+def _ingest_case(name: str, run: str, ours: str = "ours_ingest") -> Case:
     load = "peer_clickhouse:load_ingest"
     return Case(
         name,
         (
-            Contender(OURS, "ours_ingest:load_ingest", f"ours_ingest:run_{name}", "ingest"),
+            Contender(OURS, "ours_ingest:load_ingest", f"{ours}:run_{name}", "ingest"),
             Contender("clickhouse", load, f"peer_clickhouse:{run}", "ingest"),
         ),
     )
@@ -92,6 +92,8 @@ _INGEST: Final = (
     _ingest_case("parquet", "run_parquet"),
     _ingest_case("arrow", "run_parquet"),
     _ingest_case("ndjson", "run_ndjson"),
+    _ingest_case("http_batches", "run_batches", "ours_http"),
+    _ingest_case("http_singles", "run_singles", "ours_http"),
 )
 
 _RATING: Final = (

@@ -44,12 +44,17 @@ def decode_body(
     """
     media_type = known_media_type(content_type)
     expanded = expand_body(body, known_content_encoding(content_encoding), settings)
-    if not expanded.strip(b" \t\r\n"):
-        raise UnreadableBody("the body is empty; it must hold at least one event.", reason_code="empty_body")
+    refuse_empty(expanded)
     batch = _decode(expanded, media_type, settings)
     if batch.record_count > settings.batch_records_max:
         raise _too_many(settings)
     return batch
+
+
+def refuse_empty(body: bytes) -> None:
+    """Raises UnreadableBody for a body of white space only."""
+    if not body.strip(b" \t\r\n"):
+        raise UnreadableBody("the body is empty; it must hold at least one event.", reason_code="empty_body")
 
 
 def _decode(body: bytes, media_type: str, settings: IngestSettings) -> RawBatch:

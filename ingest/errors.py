@@ -7,6 +7,7 @@
     |-- NotFound            a key names nothing
     |-- Conflict            the request contradicts what is already on record
     |-- Forbidden           the API key is missing, revoked, or lacks the scope
+    |-- Busy                as much is under way as may be; nothing was taken, send it again
     |-- StoreUnavailable    a store cannot be opened or reached; nothing was changed
     `-- BrokenState         two records of ours disagree; the run stops and nothing is written
 
@@ -97,6 +98,12 @@ class Forbidden(RatemillError):
     """The API key is missing, unknown, revoked or lacks the scope."""
 
     reason_code = "forbidden"
+
+
+class Busy(RatemillError):
+    """As much is under way as may be. Nothing of this request was taken; it can be sent again."""
+
+    reason_code = "queue_full"
 
 
 class StoreUnavailable(RatemillError):

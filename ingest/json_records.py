@@ -6,7 +6,7 @@ an array are numbered from 1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,38 +30,41 @@ from ingest.refusal import Problem, Refusal, refuse
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+class RecordPlaces(NamedTuple):
+    """Where the records of a body stand: ``body[starts[i]:ends[i]]`` is the record of line ``lines[i]``."""
+
+    starts: Integers
+    ends: Integers
+    lines: npt.NDArray[np.uint64]
+
+
 def decode_ndjson(body: bytes, *, record_bytes_max: int, lines_before: int = 0) -> RawBatch:
     """One JSON object a line (https://github.com/ndjson/ndjson-spec), Unix or Windows line ends."""
-    starts, ends = line_spans(body, first_of_file=lines_before == 0)
+    places = ndjson_places(body, lines_before=lines_before)
+    return decode_json_records(body, *places, record_bytes_max=record_bytes_max)
+
+
+def ndjson_places(body: bytes, *, lines_before: int = 0) -> RecordPlaces:
+    """A record a line; blank lines are among them."""
+    breaks = np.flatnonzero(np.frombuffer(body, np.uint8) == 10)
+    starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
+    ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
+    if body.startswith(BYTE_ORDER_MARK) and lines_before == 0:
+        starts[0] = len(BYTE_ORDER_MARK)
     lines = np.arange(lines_before + 1, lines_before + 1 + len(starts), dtype=np.uint64)
-    return decode_json_records(body, starts, ends, lines, record_bytes_max=record_bytes_max)
+    return RecordPlaces(starts, ends, lines)
 
 
 def decode_json(
     body: bytes, *, record_bytes_max: int, reader: RecordReader = read_event, array_required: bool = False
 ) -> RawBatch:
     """A JSON array of objects, or one object. Raises UnreadableBody when an array is broken."""
-    starts, ends = array_spans(body, array_required=array_required)
-    lines = np.arange(1, len(starts) + 1, dtype=np.uint64)
-    return decode_json_records(body, starts, ends, lines, record_bytes_max=record_bytes_max, reader=reader)
+    places = json_places(body, array_required=array_required)
+    return decode_json_records(body, *places, record_bytes_max=record_bytes_max, reader=reader)
 
 
-def line_spans(body: bytes, *, first_of_file: bool) -> tuple[Integers, Integers]:
-    """Start and end of every line, the white ones too. A byte order mark is no part of the first."""
-    breaks = np.flatnonzero(np.frombuffer(body, np.uint8) == 10)
-    starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
-    ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
-    if body.startswith(BYTE_ORDER_MARK) and first_of_file:
-        starts[0] = len(BYTE_ORDER_MARK)
-    return starts, ends
-
-
-def array_spans(body: bytes, *, array_required: bool) -> tuple[Integers, Integers]:
-    """Start and end of every element of a JSON array, or of the one record that is no array.
-
-    Raises UnreadableBody: not_an_array, malformed_json (a broken array).
-    """
-    data = np.frombuffer(body, np.uint8)
+def json_places(body: bytes, *, array_required: bool) -> RecordPlaces:
+    """The elements of an array, numbered from 1, or one object. Raises UnreadableBody."""
     first = len(BYTE_ORDER_MARK) if body.startswith(BYTE_ORDER_MARK) else 0
     while first < len(body) and body[first] in b" \t\r\n":
         first += 1
@@ -69,17 +72,24 @@ def array_spans(body: bytes, *, array_required: bool) -> tuple[Integers, Integer
     if array_required and not is_array:
         raise UnreadableBody("the body must be a JSON array of CloudEvents.", reason_code="not_an_array")
     if is_array:
-        room = int(np.count_nonzero(data == 44)) + 1
-        starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
-        count, after = split_array(data, first, starts, ends)
-        if count < 0 or body[after:].strip(b" \t\r\n"):
-            raise UnreadableBody(
-                f"the JSON array is broken near byte {after}: check for a missing bracket, quote or comma. "
-                "Nothing of it was taken; NDJSON, one object a line, costs only the broken line.",
-                reason_code="malformed_json",
-            )
-        return starts[:count], ends[:count]
-    return np.array([first], np.int64), np.array([len(body)], np.int64)
+        starts, ends = _array_elements(body, first)
+    else:
+        starts, ends = np.array([first], np.int64), np.array([len(body)], np.int64)
+    return RecordPlaces(starts, ends, np.arange(1, len(starts) + 1, dtype=np.uint64))
+
+
+def _array_elements(body: bytes, first: int) -> tuple[Integers, Integers]:
+    data = np.frombuffer(body, np.uint8)
+    room = int(np.count_nonzero(data == 44)) + 1
+    starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    count, after = split_array(data, first, starts, ends)
+    if count < 0 or body[after:].strip(b" \t\r\n"):
+        raise UnreadableBody(
+            f"the JSON array is broken near byte {after}: check for a missing bracket, quote or comma. "
+            "Nothing of it was taken; NDJSON, one object a line, costs only the broken line.",
+            reason_code="malformed_json",
+        )
+    return starts[:count], ends[:count]
 
 
 def decode_json_records(

@@ -1,104 +1,46 @@
 """The way of a batch into the store, top to bottom: decode, validate, hash, classify, insert, report.
 
 Everything up to hashing works on the batch alone and runs in as many threads as callers have. From
-classifying to remembering one batch goes at a time, under the context's lock. Events are on disk
-when a report is returned (the tables' fsync settings). A kill between insert and remember loses
-nothing: the gate is read from the table when the store is opened, and the resend counts as
-duplicates.
+classifying to remembering one commit goes at a time, under the context's lock (``ingest/commit.py``).
+Events are on disk when a report is returned (the tables' fsync settings). A kill between insert and
+remember loses nothing: the gate is read from the table when the store is opened, and the resend
+counts as duplicates. Requests of a server share commits: ``ingest/group_commit.py``.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
-from ingest.arrow_buffers import Words, times_from_micros
 from ingest.clickhouse import EventStore
-from ingest.clock import to_micros
 from ingest.columnar_records import decode_table
+from ingest.commit import BatchPart, IngestContext, IngestReport, PreparedBatch, commit_batches
 from ingest.decode import decode_body
-from ingest.errors import BrokenState
-from ingest.event import STORED_EVENT_SCHEMA
-from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, Outcomes, open_gate
+from ingest.gate import open_gate
 from ingest.identity import hash_events, identity_key
 from ingest.meter import Meter
 from ingest.meter_needs import meter_needs
 from ingest.raw import RawBatch
-from ingest.refusal import Problem, Refusal, refusals_table, refuse
 from ingest.settings import IngestSettings
-from ingest.validate import ValidatedBatch, validate_batch
+from ingest.validate import validate_batch
 from ingest.warm_up import warm_up
 
-_CONFLICT: Final = Problem(
-    "identity_conflict",
-    "id",
-    "An event with this source and id is on record with another body; the first one stays.",
-    "the same body again, or an id of its own for another event.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class IngestContext:
-    """What ingesting needs besides the batch. One a process, shared by all threads.
-
-    meters: called for every batch; gives the meters on record now.
-    lock: held from classifying to remembering.
-    correction_lock: held over a batch of corrections; taken before ``lock``.
-    refusal_lock: held while refusals are settled; taken before both.
-    """
-
-    store: EventStore
-    gate: IdentityGate
-    key: bytes
-    meters: Callable[[], tuple[Meter, ...]]
-    settings: IngestSettings
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    correction_lock: threading.Lock = field(default_factory=threading.Lock)
-    refusal_lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What became of every record of a batch; the four outcomes add up to ``records``.
-
-    refusals: rejected records and conflicts by line, the first of them when ``refusals_truncated``;
-    all are in the ``refused_events`` table.
-    """
-
-    batch_id: str
-    records: int
-    accepted: int
-    duplicates: int
-    conflicts: int
-    rejected: int
-    refusals: tuple[Refusal, ...]
-    refusals_truncated: bool
-
-    def __post_init__(self) -> None:
-        total = self.accepted + self.duplicates + self.conflicts + self.rejected
-        if total != self.records:
-            raise BrokenState(
-                f"batch {self.batch_id}: {self.records} records came in and {total} have an outcome. "
-                "Please report this as a defect, with the batch."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedBatch:
-    """A batch judged and hashed, and not yet compared with what is on record."""
-
-    raw: RawBatch
-    valid: ValidatedBatch
-    identities: Words
-    body_hashes: Words
+__all__ = [
+    "IngestContext",
+    "IngestReport",
+    "ingest_batch",
+    "ingest_raw",
+    "ingest_slices",
+    "ingest_table",
+    "merge_reports",
+    "open_ingest",
+    "prepare_batch",
+]
 
 
 def open_ingest(
@@ -153,62 +95,34 @@ def ingest_slices(
     While one slice is inserted the next is decoded, judged and hashed in a thread of its own.
     """
 
+    part = BatchPart(batch_id, 0, ingest.settings.refusals_reported_max)
+
     def prepare_next() -> PreparedBatch | None:
         raw = next(slices, None)
-        return None if raw is None else prepare_batch(raw, received_at=received_at, ingest=ingest)
+        return None if raw is None else prepare_batch(raw, (part,), received_at=received_at, ingest=ingest)
 
     with ThreadPoolExecutor(1, thread_name_prefix="ingest-slices") as worker:
         ahead = worker.submit(prepare_next)
-        part = 0
         while (prepared := ahead.result()) is not None:
             ahead = worker.submit(prepare_next)
-            yield commit_batch(prepared, batch_id=batch_id, part=part, received_at=received_at, ingest=ingest)
-            part += 1
+            yield from commit_batches([prepared], ingest=ingest)
 
 
 def ingest_raw(raw: RawBatch, *, received_at: datetime, ingest: IngestContext) -> IngestReport:
     """Take in decoded records, at most ``insert_rows_max`` of them, as one insert."""
-    prepared = prepare_batch(raw, received_at=received_at, ingest=ingest)
-    return commit_batch(prepared, batch_id=uuid4().hex, part=0, received_at=received_at, ingest=ingest)
+    part = BatchPart(uuid4().hex, 0, ingest.settings.refusals_reported_max)
+    prepared = prepare_batch(raw, (part,), received_at=received_at, ingest=ingest)
+    (report,) = commit_batches([prepared], ingest=ingest)
+    return report
 
 
-def prepare_batch(raw: RawBatch, *, received_at: datetime, ingest: IngestContext) -> PreparedBatch:
-    """Judge and hash; reads nothing but the batch and the meters."""
+def prepare_batch(
+    raw: RawBatch, parts: tuple[BatchPart, ...], *, received_at: datetime, ingest: IngestContext
+) -> PreparedBatch:
+    """Judge and hash; reads nothing but the batch and the meters. parts: as in ``PreparedBatch``."""
     valid = validate_batch(raw, received_at=received_at, needs=meter_needs(ingest.meters()))
     identities, body_hashes = hash_events(valid.events, time_given=valid.time_given, key=ingest.key)
-    return PreparedBatch(raw, valid, identities, body_hashes)
-
-
-def commit_batch(
-    prepared: PreparedBatch, *, batch_id: str, part: int, received_at: datetime, ingest: IngestContext
-) -> IngestReport:
-    """Classify, insert what is new, keep what is refused. On disk when this returns.
-
-    part: number of this insert among those of the batch.
-    """
-    token = f"{batch_id}-{part}"
-    with ingest.lock:
-        if ingest.gate.stale:
-            ingest.gate.reload(ingest.store)
-        outcomes = ingest.gate.classify(prepared.identities, prepared.body_hashes)
-        # Before the insert: what fails in wording a refusal must not hide that events landed.
-        refusals = _with_conflicts(prepared.raw, prepared.valid, outcomes)
-        refused_rows = refusals_table(refusals, batch_id=batch_id, refused_at=received_at)
-        _insert_new(
-            prepared, outcomes, batch_id=batch_id, token=token, received_at=received_at, ingest=ingest
-        )
-    if refusals:
-        ingest.store.insert("refused_events", refused_rows, token=token)
-    return IngestReport(
-        batch_id=batch_id,
-        records=prepared.raw.record_count,
-        accepted=int(np.count_nonzero(outcomes == NEW)),
-        duplicates=int(np.count_nonzero(outcomes == DUPLICATE)),
-        conflicts=int(np.count_nonzero(outcomes == CONFLICT)),
-        rejected=len(prepared.valid.refusals),
-        refusals=refusals[: ingest.settings.refusals_reported_max],
-        refusals_truncated=len(refusals) > ingest.settings.refusals_reported_max,
-    )
+    return PreparedBatch(raw, valid, identities, body_hashes, parts, received_at)
 
 
 def merge_reports(reports: list[IngestReport], *, batch_id: str, settings: IngestSettings) -> IngestReport:
@@ -232,52 +146,3 @@ def _table_slices(table: pa.Table, settings: IngestSettings) -> Iterator[RawBatc
     for start in range(0, table.num_rows, step):
         part = table.slice(start, step)
         yield decode_table(part, lines=np.arange(start + 1, start + 1 + part.num_rows, dtype=np.uint64))
-
-
-def _insert_new(
-    prepared: PreparedBatch,
-    outcomes: Outcomes,
-    *,
-    batch_id: str,
-    token: str,
-    received_at: datetime,
-    ingest: IngestContext,
-) -> None:
-    new = np.flatnonzero(outcomes == NEW)
-    if not len(new):
-        return
-    events, identities, body_hashes = prepared.valid.events, prepared.identities, prepared.body_hashes
-    if len(new) < events.num_rows:
-        events = events.take(pa.array(new))
-        identities, body_hashes = identities[new], body_hashes[new]
-    first = ingest.gate.next_sequence
-    added = [
-        pa.Array.from_buffers(
-            pa.binary(16), len(new), [None, pa.py_buffer(np.ascontiguousarray(identities))]
-        ),
-        pa.array(body_hashes, pa.uint64()),
-        pa.array(np.arange(first, first + len(new), dtype=np.uint64)),
-        times_from_micros(np.full(len(new), to_micros(received_at), np.int64)),
-        pa.array([batch_id], pa.string()).take(pa.array(np.zeros(len(new), np.int64))),
-    ]
-    stored = pa.table([*events.columns, *added], schema=STORED_EVENT_SCHEMA)
-    try:
-        ingest.store.insert("events", stored, token=token)
-        ingest.gate.remember(identities, body_hashes)
-    except BaseException:
-        # Nobody knows whether the rows landed, or how much of them an interrupt let the gate
-        # remember: the table is asked before the next batch.
-        ingest.gate.mark_stale()
-        raise
-
-
-def _with_conflicts(raw: RawBatch, valid: ValidatedBatch, outcomes: Outcomes) -> tuple[Refusal, ...]:
-    conflicts = [
-        refuse(
-            int(valid.lines[event]), _CONFLICT, raw.record_text(int(valid.rows[event])), outcome="conflict"
-        )
-        for event in np.flatnonzero(outcomes == CONFLICT).tolist()
-    ]
-    if not conflicts:
-        return valid.refusals
-    return tuple(sorted([*valid.refusals, *conflicts], key=lambda refusal: refusal.line))

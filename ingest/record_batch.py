@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from ingest.errors import UnreadableBody
 from ingest.expand import expand_body
-from ingest.json_records import array_spans, line_spans
+from ingest.json_records import json_places, ndjson_places
 from ingest.media_type import JSON, NDJSON, known_content_encoding, known_media_type
 from ingest.refusal import Problem
 from ingest.settings import IngestSettings
@@ -49,11 +49,9 @@ def read_records(
     expanded = expand_body(body, known_content_encoding(content_encoding), settings)
     if not expanded.strip(b" \t\r\n"):
         raise UnreadableBody("the body is empty; it must hold at least one record.", reason_code="empty_body")
-    if media_type == NDJSON:
-        starts, ends = line_spans(expanded, first_of_file=True)
-    else:
-        starts, ends = array_spans(expanded, array_required=False)
-    pieces = [expanded[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    places = ndjson_places(expanded) if media_type == NDJSON else json_places(expanded, array_required=False)
+    spans = zip(places.starts.tolist(), places.ends.tolist(), strict=True)
+    pieces = [expanded[start:end] for start, end in spans]
     records = [(line, piece) for line, piece in enumerate(pieces, 1) if piece.strip(b" \t\r\n")]
     if len(records) > records_max:
         raise UnreadableBody(

@@ -20,6 +20,12 @@ class IngestSettings:
     record_bytes_max: bytes of one JSON or CSV record; longer records are refused.
     expansion_ratio_max: how many times larger than sent a body may become when decompressed, once
         it has passed ``expansion_free_bytes``. Real usage events reach 30 to 60.
+    small_body_bytes_max: bytes of a JSON or NDJSON body up to which it is decoded together with others
+        that wait. Decoding one event alone costs as much as decoding a hundred at once.
+    joined_bytes_max: bytes of small bodies decoded together.
+    queue_bytes_max: bytes of all bodies that are being received or wait for their answer; and the bytes
+        that those decoded and not yet on disk may take before no more are decoded.
+    queue_rows_max: records decoded and not yet on disk, beyond which no more are decoded: one insert.
     refusals_reported_max: refused records listed in a report; all of them are in the store.
     """
 
@@ -33,4 +39,8 @@ class IngestSettings:
     record_bytes_max: int = 1024 * 1024
     expansion_ratio_max: int = 500
     expansion_free_bytes: int = 16 * 1024 * 1024
+    small_body_bytes_max: int = 64 * 1024
+    joined_bytes_max: int = 8 * 1024 * 1024
+    queue_bytes_max: int = 512 * 1024 * 1024
+    queue_rows_max: int = 500_000
     refusals_reported_max: int = 1_000

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from api.json import ExactJSON
+from api.metrics import count_outcomes
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import STORED_EXAMPLE
-from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE, count_outcomes, report_response
+from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE, report_response
 from api.routing import DocumentBody, State, declared
 from ingest.correct import correct_events
 from ingest.history import event_history, list_corrections
@@ -83,7 +84,7 @@ async def send_corrections(state: State, request: Request, body: DocumentBody) -
         ingest=state.ingest,
     )
     count_outcomes(state.metrics.corrections, report)
-    return report_response(report)
+    return report_response(report, refusals_max=state.ingest.settings.refusals_reported_max)
 
 
 @router.get(

@@ -52,5 +52,5 @@ def health(state: State) -> ExactJSON:
     ),
 )
 def metrics(state: State) -> Response:
-    """Requests and durations by route, events by outcome, identities held in memory."""
+    """Requests and durations by route, events by outcome, the ingest queue and its commits."""
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")

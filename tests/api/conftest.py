@@ -35,9 +35,13 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def state(event_store: EventStore, ledger: Engine, data_folder: Path, clock: FixedClock) -> Ratemill:
+def state(
+    event_store: EventStore, ledger: Engine, data_folder: Path, clock: FixedClock
+) -> Iterator[Ratemill]:
     """The composed application on the session's event store and this test's ledger."""
-    return compose(Settings(data=data_folder), clock, event_store, ledger)
+    composed = compose(Settings(data=data_folder), clock, event_store, ledger)
+    yield composed
+    composed.group_commit.close()
 
 
 @pytest.fixture

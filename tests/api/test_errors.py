@@ -7,7 +7,7 @@ import pytest
 
 from api.problem import problem_of
 from api.state import Ratemill
-from ingest.errors import BrokenState, InvalidDocument, Issue, StoreUnavailable, UnreadableBody
+from ingest.errors import BrokenState, Busy, InvalidDocument, Issue, StoreUnavailable, UnreadableBody
 
 MEMBERS = {"type", "title", "status", "detail", "reason_code", "issues"}
 
@@ -86,6 +86,7 @@ def test_statuses_of_our_own_errors() -> None:
         413: UnreadableBody("x", reason_code="body_too_large"),
         415: UnreadableBody("x", reason_code="unknown_content_type"),
         422: InvalidDocument("x", [issue]),
+        429: Busy("x"),
         500: BrokenState("x"),
         503: StoreUnavailable("x"),
     }

@@ -162,13 +162,13 @@ def test_any_order_of_events_corrections_and_refreshes(
         elif action == "keep":
             stored.refresh(calendar=YEAR, meters=METERS)
         elif sent:
-            change: dict[str, Any] = {
+            changes: dict[str, dict[str, Any]] = {
                 "amend": {"value": Decimal(value)},
                 "move": {"time": event("call", "acme", f"2025-0{1 + chosen % 2}-20").time},
                 "cancel": {},
-            }[action]
+            }
             name = f"s{1 + chosen % len(sent)}-1"
-            correct(ingest, f"fix-{number}", name, change, received_at=RECEIVED + HOUR)
+            correct(ingest, f"fix-{number}", name, changes[action], received_at=RECEIVED + HOUR)
     stored.refresh(calendar=YEAR, meters=METERS)
     both(event_store, stored, YEAR, METERS)
     assert verify_stored_usage(stored).differences == 0

@@ -112,6 +112,37 @@ def assert_stored(opened: dict[str, Any], acknowledged: list[int], first: int, w
     assert surplus in (set(), in_flight - wanted), where
 
 
+@pytest.mark.requirement("MET-09")
+def test_batches_that_share_commits_survive_every_kill_whole_and_once(tmp_path: Path) -> None:
+    random = Random(SEED + 1)
+    acknowledged: set[int] = set()
+    kills = max(3, KILLS // 2)
+    last = kills * 16
+    for kill in range(kills):
+        # The sender sends again whatever it has no answer for.
+        first = min(set(range(last + 1)) - acknowledged)
+        with child("child_group", tmp_path, first, last) as running:
+            heard = killed_after(random, running, lines_max=16)
+        assert_whole(heard[0]["stored"], acknowledged, last, f"seed {SEED}, kill {kill}")
+        acknowledged |= {line["batch"] for line in heard[1:]}
+    answers = finished("child_group", tmp_path, 0, last)
+    assert_whole(answers[0]["stored"], acknowledged, last, "last")
+    assert all(line["accepted"] == 0 for line in answers[1:] if line["batch"] in acknowledged)
+    everything = finished("child_group", tmp_path, 0, -1)[0]["stored"]
+    assert sorted(everything) == sorted(f"e{number}" for number in range((last + 1) * EVENTS_A_BATCH))
+
+
+def assert_whole(stored: list[str], acknowledged: set[int], last: int, where: str) -> None:
+    """All acknowledged batches are there, no event twice, and no batch in part."""
+    there = set(stored)
+    assert len(stored) == len(there), where
+    for batch in range(last + 1):
+        # The first ten ids came with the batch before already, the last ten come again with the next.
+        own = set(batch_ids(batch)[10:-10])
+        assert not own & there or own <= there, f"{where}: batch {batch} is there in part"
+        assert batch not in acknowledged or set(batch_ids(batch)) <= there, f"{where}: {batch} is lost"
+
+
 def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_path: Path) -> None:
     random = Random(SEED)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
