@@ -91,12 +91,12 @@ def save_price_plan(
 
         def rules(parsed: PricePlan) -> Iterator[Issue]:
             yield from _rules(parsed, meters=meters, currency=currency)
-            if _standing(history, parsed) is None:
+            if _standing(connection, history, parsed) is None:
                 yield from shared_subject_issues(connection, parsed)
                 yield from () if further_rules is None else further_rules(connection, parsed)
 
         plan = validate_document(PricePlan, data, what=f"price plan {data.get('plan_id', '')!r}", rules=rules)
-        standing = _standing(history, plan)
+        standing = _standing(connection, history, plan)
         if standing is not None:
             return SavedDocument(plan.plan_id, standing.version, created=False)
         version = history[-1].version + 1 if history else 1
@@ -156,10 +156,19 @@ def get_plan_in_force(engine: Engine, plan_id: str, *, on: date) -> PlanVersion:
     return found
 
 
-def _standing(history: Sequence[PlanVersionEntry], plan: PricePlan) -> PlanVersionEntry | None:
+def _standing(
+    connection: Connection, history: Sequence[PlanVersionEntry], plan: PricePlan
+) -> PlanVersionEntry | None:
     """The version that is this very document: the one saved last for its date, or none."""
-    same_date = [entry for entry in history if entry.effective_from == plan.effective_from]
-    return same_date[-1] if same_date and same_date[-1].document_hash == document_hash(plan) else None
+    last = next((entry for entry in reversed(history) if entry.effective_from == plan.effective_from), None)
+    if last is None or last.document_hash == document_hash(plan):
+        return last
+    # A document kept before a field was known is compared as it would be kept today: the same file
+    # sent again is not a new version because Ratemill was installed anew.
+    table = PRICE_PLAN_VERSIONS
+    query = select(table.c.document).where(table.c.plan_id == last.plan_id, table.c.version == last.version)
+    kept = PricePlan.model_validate_json(connection.execute(query).scalar_one())
+    return last if document_hash(kept) == document_hash(plan) else None
 
 
 def _history(connection: Connection, plan_id: str | None) -> list[PlanVersionEntry]:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from ingest.document import canonical_json
@@ -159,5 +160,13 @@ def _terms_text(terms: PriceTerms) -> str:
     conversion = "" if terms.unit_conversion is None else canonical_json(terms.unit_conversion)
     bounds = [terms.free_units, terms.minimum_amount, terms.maximum_amount]
     numbers = ["" if bound is None else f"{bound:.{QUANTITY_SCALE}f}" for bound in bounds]
-    parts = [canonical_json(terms.price), conversion, *numbers, str(terms.prorated)]
+    parts = [_price_text(terms.price), conversion, *numbers, str(terms.prorated)]
+    parts += ["zero reaches"] if terms.zero_reaches else []
     return "\x1f".join([*parts, str(terms.minor_digits), terms.rounding])
+
+
+def _price_text(price: SimplePrice) -> str:
+    # Without defaults: a field that a later release adds must not change the hash of every old price.
+    return orjson.dumps(
+        price.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS
+    ).decode()

@@ -42,18 +42,21 @@ def test_every_example_comes_out_as_written(charge: dict[str, Any], line: str) -
         "full_days": int(full_days or 1),
         "dimensions": {name: value} if name else {},
     }
+    if charge["price"]["model"] == "capacity":
+        request["meter"] = {"aggregation": "max"}
     assert price_request(request)["billed"] == expected
 
 
 def test_the_page_has_an_example_of_every_model() -> None:
     models = {get_args(model.model_fields["model"].annotation)[0] for model in get_args(get_args(Price)[0])}
     assert {charge["price"]["model"] for charge, _ in examples()} == models
+    assert len(models) == 11
 
 
 def test_the_page_names_every_step_reason_and_setting() -> None:
     for code in (*UNRATED_CODES.values(), "no_matching_cell"):
         assert f"`{code}`" in PAGE
-    for name in ("unit_conversion", "free_units", "minimum_amount", "maximum_amount"):
+    for name in ("unit_conversion", "free_units", "minimum_amount", "maximum_amount", "zero_usage"):
         assert name in Charge.model_fields
         assert f"{name}:" in PAGE
     assert {"minimum_spend", "rounding", "effective_from"} <= set(PricePlan.model_fields)
