@@ -31,6 +31,7 @@ from rating.contract_store import (
 )
 from rating.plan_rules import price_plan_rules
 from rating.plan_version import PlanVersion, SavedDocument, version_in_force
+from rating.plan_warnings import price_plan_warnings
 from rating.price_plan import PricePlan
 from rating.shared_subjects import shared_subject_issues
 from rating.tables import PRICE_PLAN_VERSIONS
@@ -77,7 +78,8 @@ def save_price_plan(
     now: datetime,
     further_rules: FurtherPlanRules | None = None,
 ) -> SavedDocument:
-    """Check every rule and save a new version if the document is new.
+    """Check every rule and save a new version if the document is new; the answer holds what of it is
+    allowed but seldom meant.
 
     document: the model, or the mapping as read by ``read_document``. further_rules: asked inside
     the transaction when the version would be new. Raises InvalidDocument with every broken rule;
@@ -96,9 +98,10 @@ def save_price_plan(
                 yield from () if further_rules is None else further_rules(connection, parsed)
 
         plan = validate_document(PricePlan, data, what=f"price plan {data.get('plan_id', '')!r}", rules=rules)
+        warnings = tuple(price_plan_warnings(plan))
         standing = _standing(connection, history, plan)
         if standing is not None:
-            return SavedDocument(plan.plan_id, standing.version, created=False)
+            return SavedDocument(plan.plan_id, standing.version, created=False, warnings=warnings)
         version = history[-1].version + 1 if history else 1
         connection.execute(
             insert(PRICE_PLAN_VERSIONS),
@@ -111,7 +114,7 @@ def save_price_plan(
                 "created_at": now.isoformat(),
             },
         )
-    return SavedDocument(plan.plan_id, version, created=True)
+    return SavedDocument(plan.plan_id, version, created=True, warnings=warnings)
 
 
 def list_plan_versions(engine: Engine, plan_id: str | None = None) -> list[PlanVersionEntry]:

@@ -156,7 +156,7 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
             f"the quantity {quantity} is negative and a {terms.price.model} price has no meaning for it.",
             reason_code="negative_quantity",
         )
-    tiers = _model_tiers(terms.price, rated, event_count, zero_reaches=terms.zero_reaches)
+    tiers = model_tiers(terms.price, rated, event_count, zero_reaches=terms.zero_reaches)
     if terms.prorated:
         tiers = [TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers]
     model_amount = sum((tier.amount for tier in tiers), _ZERO)
@@ -203,9 +203,11 @@ def convert_units(quantity: Fraction, conversion: UnitConversion | None) -> Frac
     return rounded if exact >= 0 else -rounded
 
 
-def _model_tiers(
+def model_tiers(
     price: SimplePrice, units: Fraction, event_count: int, *, zero_reaches: bool
 ) -> list[TierShare]:
+    """What the price model gives for so many priced units, tier by tier, of a whole period. zero_reaches:
+    as in PriceTerms. Raises Unrateable past a bounded last tier."""
     if isinstance(price, FlatPrice):
         return [TierShare(1, units, Fraction(price.amount))]
     if isinstance(price, PerUnitPrice):
