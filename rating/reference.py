@@ -15,7 +15,7 @@ from typing import Final
 
 from ingest.errors import RatemillError
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
-from rating.money import round_to_minor
+from rating.money import minor_digits, round_to_minor
 from rating.price_plan import (
     GRADUATED_MODELS,
     NEGATIVE_MODELS,
@@ -28,6 +28,7 @@ from rating.price_plan import (
     PercentagePrice,
     PercentTier,
     PerUnitPrice,
+    PricePlan,
     RoundingMode,
     SimplePrice,
     Tier,
@@ -80,6 +81,20 @@ def terms_of(
         minor_digits=minor_digits,
         rounding=rounding,
         zero_reaches=charge.zero_usage == "charge",
+    )
+
+
+def minimum_spend_terms(minimum_spend: Decimal, plan: PricePlan) -> PriceTerms:
+    """A plan's minimum spend as a price: a flat amount for the days of the period."""
+    return PriceTerms(
+        price=FlatPrice(model="flat", amount=minimum_spend),
+        unit_conversion=None,
+        free_units=None,
+        minimum_amount=None,
+        maximum_amount=None,
+        prorated=True,
+        minor_digits=minor_digits(plan.currency),
+        rounding=plan.rounding,
     )
 
 
