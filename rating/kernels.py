@@ -40,6 +40,9 @@ NEGATIVE_QUANTITY: Final = 1
 TOO_LARGE: Final = 2
 """Does not fit here: the reference decides whether it fits at all."""
 
+PRICED: Final = 3
+"""Priced already, by ``rating/short_kernel.py``."""
+
 ROUND_HALF_UP: Final = 0
 ROUND_HALF_EVEN: Final = 1
 CONVERT_HALF_UP: Final = 0

@@ -31,6 +31,7 @@ from rating.price_plan import (
     UnitConversion,
 )
 from rating.reference import PriceTerms
+from rating.short_kernel import SHORT
 from rating.wide_columns import scaled_integer
 
 _ROUNDINGS: Final = {"half_up": kernels.ROUND_HALF_UP, "half_even": kernels.ROUND_HALF_EVEN}
@@ -54,6 +55,7 @@ def price_arrays(terms: Sequence[PriceTerms]) -> Prices:
     starts = np.cumsum([0, *(len(entry.tiers) for entry in built)], dtype=np.int64)
     return Prices(
         fits=_flags([entry.fits for entry in built]),
+        plain=_flags([entry.plain for entry in built]),
         graduated=_flags([isinstance(entry.price, GRADUATED_MODELS) for entry in built]),
         per_cent=_flags([entry.per_cent for entry in built]),
         takes_negative=_flags([isinstance(entry.price, NEGATIVE_MODELS) for entry in built]),
@@ -112,6 +114,9 @@ class _PriceNumbers:
         conversion = terms.unit_conversion
         self.convert_round = _CONVERSIONS[conversion.round if conversion else "down"]
         self.tiers = self._tiers(price)
+        bounded = terms.minimum_amount is not None or terms.maximum_amount is not None
+        flats_short = all(tier.flat < SHORT for tier in self.tiers)
+        self.plain = flats_short and not (bounded or self.per_cent or self.fixed)
 
     def _scaled(self, number: Decimal | None, *, below: int) -> int:
         if not number:

@@ -30,6 +30,7 @@ _PLAN: Final = PricePlan.model_validate(
                 "name": "Warm-up",
                 "kind": "usage",
                 "meter_id": "warm-up",
+                "maximum_amount": "100",  # goes the long way, the minimum spend the short one
                 "price": {"model": "graduated", "tiers": [{"up_to": 1, "unit_price": 1}, {"unit_price": 1}]},
             }
         ],

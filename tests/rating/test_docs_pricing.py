@@ -34,21 +34,22 @@ def examples() -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def peer_rows() -> list[tuple[str, str, str]]:
-    """(peer, what is there, the charge, the example) of every row of the tables of peers."""
-    return [
-        (peer, *row.strip("| ").split(" | "))
-        for peer, rows in PEER_SECTION.findall(PAGE)
-        for row in rows.strip().splitlines()
-    ]
+def peer_rows() -> list[tuple[str, str, str, str]]:
+    """(peer, what is there, the charge, the examples or nothing) of every row of the tables of peers."""
+    found = []
+    for peer, rows in PEER_SECTION.findall(PAGE):
+        for row in rows.strip().splitlines():
+            there, here, lines = (cell.strip() for cell in row.strip("|").split("|"))
+            found.append((peer, there, here, lines))
+    return found
 
 
 def peer_examples() -> list[tuple[dict[str, Any], str]]:
     return [
         (read_document("---\n" + charge.strip("`")), line)
-        for _, _, charge, *example in peer_rows()
+        for _, _, charge, lines in peer_rows()
         if charge.startswith("`{")
-        for line in re.findall(r"`([^`]+)`", example[0])
+        for line in re.findall(r"`([^`]+)`", lines)
     ]
 
 
@@ -85,10 +86,11 @@ def test_what_another_product_prices_comes_out_as_written(charge: dict[str, Any]
 @pytest.mark.requirement("RAT-10")
 def test_every_peer_has_its_table_and_every_row_says_how_or_not_yet() -> None:
     assert tuple(dict.fromkeys(peer for peer, *_ in peer_rows())) == PEERS
-    for peer, there, here, *example in peer_rows():
-        said = here.startswith(("not yet", "the plan's `"))
+    for peer, there, here, lines in peer_rows():
+        in_words = here.startswith(("not yet", "the plan's `"))
         assert there, peer
-        assert said != bool(example and LINE.match(example[0].split("`")[1])), (peer, there)
+        assert in_words or here.startswith("`{"), (peer, there)
+        assert in_words == (lines == ""), (peer, there)
 
 
 def test_the_page_has_an_example_of_every_model() -> None:
