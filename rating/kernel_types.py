@@ -12,7 +12,7 @@ class Prices(NamedTuple):
     """One entry a price: its tiers, and the steps around them. Pairs are (low, high).
 
     fits: every number fits the words here; a price that does not sends its rows to the reference.
-    plain: no percentage, fixed amount or bound, and small flats, so that rating/short_kernel.py may try.
+    plain: no percentage and no amount an event, and small amounts: rating/short_kernel.py may try.
     graduated: each unit is priced in its own tier; else one tier prices all, and a price without
     tiers is a single open one. per_cent: tier prices are percentages, tier flats hundredfold.
     takes_negative: a quantity below zero has a meaning. zero_reaches: nothing used reaches a tier.

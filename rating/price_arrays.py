@@ -114,9 +114,8 @@ class _PriceNumbers:
         conversion = terms.unit_conversion
         self.convert_round = _CONVERSIONS[conversion.round if conversion else "down"]
         self.tiers = self._tiers(price)
-        bounded = terms.minimum_amount is not None or terms.maximum_amount is not None
-        flats_short = all(tier.flat < SHORT for tier in self.tiers)
-        self.plain = flats_short and not (bounded or self.per_cent or self.fixed)
+        amounts = (self.minimum, self.maximum, *(tier.flat for tier in self.tiers))
+        self.plain = max(amounts) < SHORT and not (self.per_cent or self.fixed)
 
     def _scaled(self, number: Decimal | None, *, below: int) -> int:
         if not number:

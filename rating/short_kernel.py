@@ -60,6 +60,10 @@ def price_short_rows(rows: Any, prices: Any, results: Any, first: int, last: int
             tier_amount[place, 0], tier_amount[place, 1] = amount, ZERO
             tier += 1
         if fits:
+            total, rest = _bounded(
+                total, rest, prices.has_minimum[price], prices.minimum[price, 0],
+                prices.has_maximum[price], prices.maximum[price, 0],
+            )  # fmt: skip
             results.amount[row, 0], results.amount[row, 1] = total, ZERO
             results.amount_minor[row] = _minor(total, rest, prices.minor_unit[price], prices.rounding[price])
             status[row] = PRICED
@@ -90,6 +94,17 @@ def _short_amount(
         fits = high == ZERO
     fits = fits and amount < _SHORT
     return amount + flat, rest, fits
+
+
+@compiled
+def _bounded(
+    total: Word, rest: Word, has_minimum: Flag, minimum: Word, has_maximum: Flag, maximum: Word
+) -> tuple[Word, Word]:
+    if has_minimum and total < minimum:
+        total, rest = minimum, ZERO
+    if has_maximum and total >= maximum:
+        total, rest = maximum, ZERO
+    return total, rest
 
 
 @compiled

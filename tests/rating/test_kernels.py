@@ -155,6 +155,7 @@ def test_everyday_rows_go_the_short_way_and_those_it_cannot_hold_do_not() -> Non
         plain_terms(FlatPrice(model="flat", amount=Decimal(4_611_687))),
         plain_terms(PercentagePrice(model="percentage", percent=Decimal(1))),
         replace(plain_terms(FlatPrice(model="flat", amount=Decimal(1))), maximum_amount=Decimal(0)),
+        replace(plain_terms(FlatPrice(model="flat", amount=Decimal(1))), minimum_amount=Decimal(4_611_687)),
     ]
     cases = [
         (0, Decimal(4_611_686), 1, 1, 1),
@@ -167,8 +168,9 @@ def test_everyday_rows_go_the_short_way_and_those_it_cannot_hold_do_not() -> Non
         (2, Decimal(1), 1, 1, 1),
         (3, Decimal(1), 1, 1, 1),
         (4, Decimal(1), 1, 1, 1),
+        (5, Decimal(1), 1, 1, 1),
     ]
-    short = [True, False, True, False, False, True, False, False, False, False]
+    short = [True, False, True, False, False, True, False, False, False, True, False]
     assert settled_short(terms, cases) == short
     compare(terms, cases)
 
@@ -182,7 +184,14 @@ def test_the_short_way_equals_the_reference(rounding: str) -> None:
         price = random_price(source, digits_max=12)
         if not isinstance(price, PercentagePrice | GraduatedPercentagePrice):
             digits = source.choice((0, 2, 3, 4))
-            terms.append(plain_terms(price, minor_digits=digits, rounding=rounding))
+            minimum, maximum = (Decimal(source.randrange(200)) / 8 for _ in range(2))
+            terms.append(
+                replace(
+                    plain_terms(price, minor_digits=digits, rounding=rounding),
+                    minimum_amount=minimum if source.random() < 0.3 else None,
+                    maximum_amount=minimum + maximum if source.random() < 0.3 else None,
+                )
+            )
     cases = []
     for row, entry in enumerate(terms):
         bounds = [
