@@ -12,7 +12,8 @@ from rating.reference import PriceTerms
 
 def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:
     """The quantity, the days and the terms of a priced line; decimals as text, None for a step the
-    charge does not have. line: one row of RATED_LINE_SCHEMA as Python values."""
+    charge does not have. line: one row of RATED_LINE_SCHEMA as Python values; discounts: what each took
+    off it (a share of a larger amount cannot be told from one line, so it is an input)."""
     conversion = terms.unit_conversion
     return {
         **_of_every_line(line, currency=currency, terms=terms),
@@ -24,6 +25,7 @@ def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) ->
         "prorated": terms.prorated,
         "minimum_amount": _text(terms.minimum_amount),
         "maximum_amount": _text(terms.maximum_amount),
+        "discounts": [decimal_text(amount) for amount in line.get("discount_amount", ())],
     }
 
 

@@ -73,6 +73,9 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         amount = max(amount, Fraction(inputs["minimum_amount"]) * share)
     if inputs["maximum_amount"] is not None:
         amount = min(amount, Fraction(inputs["maximum_amount"]) * share)
+    taken = [Fraction(discount) for discount in inputs["discounts"]]
+    if taken:  # they are taken off the kept amount, and what is left is what is rounded
+        amount = cut(amount) - sum(taken)
     return Recomputed(tuple(cut_tiers(tiers)), cut(amount), rounded(amount, inputs))
 
 

@@ -44,6 +44,7 @@ _EXPLANATION: Final[dict[str, Any]] = {
         "prorated": False,
         "minimum_amount": None,
         "maximum_amount": None,
+        "discounts": [],
     },
     "invoice": {"invoice_id": "3f2a9c0d5b7e41c8a6d2f09b1e4c7a85", "position": 1},
 }

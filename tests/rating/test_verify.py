@@ -152,6 +152,15 @@ def test_an_altered_line_does_not_verify(path: tuple[Any, ...], value: Any, said
     assert (found == []) if said is None else any(row.startswith(said) for row in found)
 
 
+def test_what_discounts_took_off_is_subtracted_before_the_one_rounding() -> None:
+    """100.00 less a third of it, cut to 12 digits, and 1.50."""
+    line = one_line()
+    line["inputs"]["discounts"] = ["33.333333333333", "1.5"]
+    assert verify.differences(line)
+    line |= {"amount": "65.166666666667", "amount_minor": 6517, "billed": "65.17 EUR"}
+    assert verify.differences(line) == []
+
+
 def test_an_altered_number_of_any_model_does_not_verify() -> None:
     """Every number of every price is part of some line: doubled, the line no longer follows."""
     prices: dict[str, dict[str, Any]] = {
