@@ -40,7 +40,8 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     count = len(rows.price_row)
     status = np.empty(count, np.int8)
     rated_quantity = np.zeros((count, 2), np.uint64)
-    tier_count = np.zeros(count, np.int64)
+    tier_start = np.zeros(count + 1, np.int64)
+    tier_count = tier_start[1:]  # summed up in place: fresh memory costs as much as the arithmetic
     in_slices(
         lambda first, last: measure_rows(rows, prices, status, rated_quantity, tier_count, first, last),
         count,
@@ -50,8 +51,7 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         _by_reference(row, rows, terms, status, exact)
         tier_count[row] = len(exact[row].tiers) if row in exact else 0
-    tier_start = np.zeros(count + 1, np.int64)
-    np.cumsum(tier_count, out=tier_start[1:])
+    np.cumsum(tier_count, out=tier_count)
     tier_total = int(tier_start[-1])
     results = Results(
         status=status,
