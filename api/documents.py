@@ -29,6 +29,9 @@ def keyed_document(body: bytes, *, field: str, key: str, what: str) -> dict[str,
 
 
 def saved_answer(field: str, saved: SavedDocument) -> ExactJSON:
-    """201 for a new version, 200 when the same document was on record already."""
-    answer = {field: saved.key, "version": saved.version, "created": saved.created}
+    """201 for a new version, 200 when the same document was on record already. ``warnings`` is there when
+    there are any."""
+    answer: dict[str, Any] = {field: saved.key, "version": saved.version, "created": saved.created}
+    if saved.warnings:
+        answer["warnings"] = [warning.to_dict() for warning in saved.warnings]
     return ExactJSON(answer, status_code=201 if saved.created else 200)

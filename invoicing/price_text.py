@@ -15,20 +15,30 @@ from ingest.document import decimal_text
 from rating.money import exact_money, minor_digits
 from rating.price_plan import (
     Charge,
+    Direction,
+    DynamicPrice,
     FlatPrice,
-    GraduatedPrice,
     MatrixPrice,
     PackagePrice,
     PercentagePrice,
+    PercentTier,
     PerUnitPrice,
     PricePlan,
     SimplePrice,
-    StairstepPrice,
-    VolumePrice,
+    Tier,
+    TieredPrice,
+    tiers_of,
 )
 
 MINIMUM_SPEND_CHARGE: Final = "minimum-spend"
 _ZERO: Final = Decimal(0)
+_TIERED_TEXT: Final = {
+    "graduated": "each unit at the price of its tier",
+    "graduated_percentage": "each part at the percentage of its tier",
+    "volume": "all units at the price of the tier reached",
+    "capacity": "all units at the price of the tier the highest level reached",
+    "stairstep": "one amount for the tier reached",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +100,49 @@ def price_text(price: SimplePrice, *, unit: str, digits: int) -> str:
         return f"flat {money(price.amount)}"
     if isinstance(price, PerUnitPrice):
         return f"{money(price.unit_price)} per {unit}"
+    if isinstance(price, DynamicPrice):
+        return "as the events say" + ("" if price.multiplier == 1 else f" x {decimal_text(price.multiplier)}")
     if isinstance(price, PackagePrice):
-        started = "started" if price.round == "up" else "full"
-        size = decimal_text(price.package_size)
-        return f"{money(price.package_price)} per {started} package of {size} {unit}"
+        return _package_text(money(price.package_price), price.package_size, price.round, unit)
     if isinstance(price, PercentagePrice):
-        fixed = "" if price.fixed_per_event is None else f" + {money(price.fixed_per_event)} per event"
-        return f"{decimal_text(price.percent)} %{fixed}"
-    if isinstance(price, GraduatedPrice):
-        return "each unit at the price of its tier"
-    if isinstance(price, VolumePrice):
-        return "all units at the price of the tier reached"
-    return "one amount for the tier reached"
+        return f"{decimal_text(price.percent)} %{_fixed_text(price, digits)}"
+    # The columns of an invoice's tiers hold prices by the unit; what is sold otherwise is said here.
+    other = [
+        f"tier {number}: {text}"
+        for number, tier in enumerate(tiers_of(price), start=1)
+        if (text := _tier_text(tier, unit, digits))
+    ]
+    return _TIERED_TEXT[price.model] + (f" ({'; '.join(other)})" if other else "")
+
+
+def _package_text(cost: str, size: Decimal, rounding: Direction, unit: str) -> str:
+    started = "started" if rounding == "up" else "full"
+    return f"{cost} per {started} package of {decimal_text(size)} {unit}"
+
+
+def _fixed_text(price: PercentagePrice, digits: int) -> str:
+    if price.fixed_per_event is None:
+        return ""
+    free = f" after the first {price.free_events}" if price.free_events else ""
+    return f" + {exact_money(price.fixed_per_event, digits=digits)} per event{free}"
+
+
+def _tier_text(tier: Tier | PercentTier, unit: str, digits: int) -> str:
+    if isinstance(tier, PercentTier):
+        return "" if tier.percent is None else f"{decimal_text(tier.percent)} %"
+    if tier.package_size is None or tier.package_price is None:
+        return ""
+    return _package_text(exact_money(tier.package_price, digits=digits), tier.package_size, tier.round, unit)
 
 
 def tier_terms(price: SimplePrice) -> tuple[TierTerms, ...]:
     """The tiers of a price in order, number 1 first."""
-    if isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
+    if isinstance(price, TieredPrice):
         above = _ZERO
         tiers = []
         for tier in price.tiers:
-            tiers.append(TierTerms(above, tier.up_to, tier.unit_price, tier.flat_amount))
+            by_unit = None if isinstance(tier, PercentTier) else tier.unit_price
+            tiers.append(TierTerms(above, tier.up_to, by_unit, tier.flat_amount))
             above = above if tier.up_to is None else tier.up_to
         return tuple(tiers)
     unit_price = price.unit_price if isinstance(price, PerUnitPrice) else None

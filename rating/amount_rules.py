@@ -9,15 +9,7 @@ from typing import Final
 from ingest.document import decimal_text
 from ingest.errors import Issue
 from rating.money import MINOR_DIGITS, round_to_minor
-from rating.price_plan import (
-    FlatPrice,
-    GraduatedPrice,
-    MatrixPrice,
-    Price,
-    PricePlan,
-    StairstepPrice,
-    VolumePrice,
-)
+from rating.price_plan import FlatPrice, MatrixPrice, Price, PricePlan, TieredPrice, tiers_of
 
 MINOR_LIMIT: Final = 2**63
 
@@ -56,6 +48,6 @@ def _flat_amounts(price: Price, pointer: str) -> Iterator[tuple[str, Decimal | N
             yield from _flat_amounts(price.default, f"{pointer}.default")
     elif isinstance(price, FlatPrice):
         yield f"{pointer}.amount", price.amount
-    elif isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
-        for position, tier in enumerate(price.tiers):
+    elif isinstance(price, TieredPrice):
+        for position, tier in enumerate(tiers_of(price)):
             yield f"{pointer}.tiers[{position}].flat_amount", tier.flat_amount

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
 from rating.kernel_types import Prices, Results, Rows
-from rating.kernels import NEGATIVE_QUANTITY, OK, TOO_LARGE, measure_rows, price_rows
+from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
 from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
+from rating.short_kernel import price_short_rows
 from rating.slices import in_slices
 
 UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
@@ -39,7 +40,8 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     count = len(rows.price_row)
     status = np.empty(count, np.int8)
     rated_quantity = np.zeros((count, 2), np.uint64)
-    tier_count = np.zeros(count, np.int64)
+    tier_start = np.zeros(count + 1, np.int64)
+    tier_count = tier_start[1:]  # summed up in place: fresh memory costs as much as the arithmetic
     in_slices(
         lambda first, last: measure_rows(rows, prices, status, rated_quantity, tier_count, first, last),
         count,
@@ -49,8 +51,7 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         _by_reference(row, rows, terms, status, exact)
         tier_count[row] = len(exact[row].tiers) if row in exact else 0
-    tier_start = np.zeros(count + 1, np.int64)
-    np.cumsum(tier_count, out=tier_start[1:])
+    np.cumsum(tier_count, out=tier_count)
     tier_total = int(tier_start[-1])
     results = Results(
         status=status,
@@ -64,7 +65,14 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
     )
     settled = np.array(sorted(exact), np.int64)
     status[settled] = TOO_LARGE  # price_rows leaves them alone
-    in_slices(lambda first, last: price_rows(rows, prices, results, first, last), count, threads)
+
+    def price(first: int, last: int) -> None:
+        price_short_rows(rows, prices, results, first, last)
+        if np.any(status[first:last] == OK):
+            price_rows(rows, prices, results, first, last)
+
+    in_slices(price, count, threads)
+    status[status == PRICED] = OK
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         if row not in exact:
             _by_reference(row, rows, terms, status, exact)

@@ -32,6 +32,7 @@ from rating.contract_store import (
 )
 from rating.plan_rules import price_plan_rules
 from rating.plan_version import PlanVersion, SavedDocument, version_in_force
+from rating.plan_warnings import price_plan_warnings
 from rating.price_plan import PricePlan
 from rating.shared_subjects import shared_subject_issues
 from rating.tables import PRICE_PLAN_VERSIONS
@@ -78,7 +79,8 @@ def save_price_plan(
     now: datetime,
     further_rules: FurtherPlanRules | None = None,
 ) -> SavedDocument:
-    """Check every rule and save a new version if the document is new.
+    """Check every rule and save a new version if the document is new; the answer holds what of it is
+    allowed but seldom meant.
 
     document: the model, or the mapping as read by ``read_document``. further_rules: asked inside
     the transaction when the version would be new. Raises InvalidDocument with every broken rule;
@@ -92,14 +94,15 @@ def save_price_plan(
 
         def rules(parsed: PricePlan) -> Iterator[Issue]:
             yield from _rules(parsed, meters=meters, currency=currency)
-            if _standing(history, parsed) is None:
+            if _standing(connection, history, parsed) is None:
                 yield from shared_subject_issues(connection, parsed)
                 yield from () if further_rules is None else further_rules(connection, parsed)
 
         plan = validate_document(PricePlan, data, what=f"price plan {data.get('plan_id', '')!r}", rules=rules)
-        standing = _standing(history, plan)
+        warnings = tuple(price_plan_warnings(plan))
+        standing = _standing(connection, history, plan)
         if standing is not None:
-            return SavedDocument(plan.plan_id, standing.version, created=False)
+            return SavedDocument(plan.plan_id, standing.version, created=False, warnings=warnings)
         version = history[-1].version + 1 if history else 1
         connection.execute(
             insert(PRICE_PLAN_VERSIONS),
@@ -112,7 +115,7 @@ def save_price_plan(
                 "created_at": now.isoformat(),
             },
         )
-    return SavedDocument(plan.plan_id, version, created=True)
+    return SavedDocument(plan.plan_id, version, created=True, warnings=warnings)
 
 
 def list_plan_versions(engine: Engine, plan_id: str | None = None) -> list[PlanVersionEntry]:
@@ -163,10 +166,19 @@ def get_plan_in_force(engine: Engine, plan_id: str, *, on: date) -> PlanVersion:
     return found
 
 
-def _standing(history: Sequence[PlanVersionEntry], plan: PricePlan) -> PlanVersionEntry | None:
+def _standing(
+    connection: Connection, history: Sequence[PlanVersionEntry], plan: PricePlan
+) -> PlanVersionEntry | None:
     """The version that is this very document: the one saved last for its date, or none."""
-    same_date = [entry for entry in history if entry.effective_from == plan.effective_from]
-    return same_date[-1] if same_date and same_date[-1].document_hash == document_hash(plan) else None
+    last = next((entry for entry in reversed(history) if entry.effective_from == plan.effective_from), None)
+    if last is None or last.document_hash == document_hash(plan):
+        return last
+    # A document kept before a field was known is compared as it would be kept today: the same file
+    # sent again is not a new version because Ratemill was installed anew.
+    table = PRICE_PLAN_VERSIONS
+    query = select(table.c.document).where(table.c.plan_id == last.plan_id, table.c.version == last.version)
+    kept = PricePlan.model_validate_json(connection.execute(query).scalar_one())
+    return last if document_hash(kept) == document_hash(plan) else None
 
 
 def _history(connection: Connection, plan_id: str | None) -> list[PlanVersionEntry]:

@@ -25,7 +25,8 @@ class ChargeIndex:
 
     meter_codes: meter_id -> code. usage_start, usage_charge: charges of plan row p on meter m are
     usage_charge[usage_start[k] : usage_start[k + 1]] with k = p x meters + m, in plan order.
-    fixed_start, fixed_charge: the same with k = p x FIXED_SLOTS + slot.
+    fixed_start, fixed_charge: the same with k = p x FIXED_SLOTS + slot. zero_start, zero_charge: the
+    same with k = p, of the charges that are due without usage too (``zero_usage: charge``).
     """
 
     meter_codes: Mapping[str, int]
@@ -33,6 +34,8 @@ class ChargeIndex:
     usage_charge: NDArray[np.int64]
     fixed_start: NDArray[np.int64]
     fixed_charge: NDArray[np.int64]
+    zero_start: NDArray[np.int64]
+    zero_charge: NDArray[np.int64]
     plan_row: NDArray[np.int64]
     order: NDArray[np.int64]
     price_row: NDArray[np.int32]
@@ -48,6 +51,7 @@ def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count
     meter_codes = {meter_id: code for code, meter_id in enumerate(meter_ids)}
     usage_keys: list[tuple[int, int]] = []
     fixed_keys: list[tuple[int, int]] = []
+    zero_keys = [(entry[0], row) for row, entry in enumerate(charges) if entry[2].zero_usage == "charge"]
     for row, (plan_row, _, charge, _) in enumerate(charges):
         if charge.meter_id is not None:
             usage_keys.append((plan_row * len(meter_ids) + meter_codes[charge.meter_id], row))
@@ -56,12 +60,15 @@ def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count
             fixed_keys.append((plan_row * FIXED_SLOTS + slot, row))
     usage_start, usage_charge = _compressed(usage_keys, plan_count * len(meter_ids))
     fixed_start, fixed_charge = _compressed(fixed_keys, plan_count * FIXED_SLOTS)
+    zero_start, zero_charge = _compressed(zero_keys, plan_count)
     return ChargeIndex(
         meter_codes=meter_codes,
         usage_start=usage_start,
         usage_charge=usage_charge,
         fixed_start=fixed_start,
         fixed_charge=fixed_charge,
+        zero_start=zero_start,
+        zero_charge=zero_charge,
         plan_row=np.array([entry[0] for entry in charges], np.int64),
         order=np.array([entry[1] for entry in charges], np.int64),
         price_row=np.array([entry[3] for entry in charges], np.int32),

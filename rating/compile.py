@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from ingest.document import canonical_json
@@ -25,8 +25,8 @@ from rating.line_words import LineWords, line_words
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
-from rating.price_plan import Charge, FlatPrice, MatrixPrice, SimplePrice
-from rating.reference import PriceTerms, matching_cell, terms_of
+from rating.price_plan import Charge, MatrixPrice, SimplePrice
+from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
 from rating.steps import is_prorated
 
 NO_PRICE: Final = -1
@@ -102,7 +102,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             charges.append(ChargeRow(plan_row, order, charge, first, default_row))
         minimum_rows.append(NO_PRICE if plan.minimum_spend is None else len(terms))
         if plan.minimum_spend is not None:
-            terms.append(_minimum_terms(plan.minimum_spend, digits, entry))
+            terms.append(minimum_spend_terms(plan.minimum_spend, plan))
     return PriceBook(
         versions=tuple(versions),
         plan_rows={(entry.plan.plan_id, entry.version): row for row, entry in enumerate(versions)},
@@ -142,22 +142,17 @@ def _prices_of(charge: Charge) -> tuple[list[SimplePrice], bool]:
     return [*cells, price.default], True
 
 
-def _minimum_terms(minimum_spend: Decimal, digits: int, entry: PlanVersion) -> PriceTerms:
-    return PriceTerms(
-        price=FlatPrice(model="flat", amount=minimum_spend),
-        unit_conversion=None,
-        free_units=None,
-        minimum_amount=None,
-        maximum_amount=None,
-        prorated=True,
-        minor_digits=digits,
-        rounding=entry.plan.rounding,
-    )
-
-
 def _terms_text(terms: PriceTerms) -> str:
     conversion = "" if terms.unit_conversion is None else canonical_json(terms.unit_conversion)
     bounds = [terms.free_units, terms.minimum_amount, terms.maximum_amount]
     numbers = ["" if bound is None else f"{bound:.{QUANTITY_SCALE}f}" for bound in bounds]
-    parts = [canonical_json(terms.price), conversion, *numbers, str(terms.prorated)]
+    parts = [_price_text(terms.price), conversion, *numbers, str(terms.prorated)]
+    parts += ["zero reaches"] if terms.zero_reaches else []
     return "\x1f".join([*parts, str(terms.minor_digits), terms.rounding])
+
+
+def _price_text(price: SimplePrice) -> str:
+    # Without defaults: a field that a later release adds must not change the hash of every old price.
+    return orjson.dumps(
+        price.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS
+    ).decode()

@@ -2,7 +2,8 @@
 
 Usage and licence charges are due where there is usage of their meter in an arrears period;
 recurring charges on every period of their timing; one-time charges on the contract's first period
-of their timing. Usage that is nothing (quantity 0 from no event) is no line.
+of their timing. Usage that is nothing (quantity 0 from no event) is no line, unless its charge is due
+without usage too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class DueCharges:
     """One entry a line to be, sorted by (period, charge order, usage row).
 
     period, charge: rows of the periods and of the book's charges. source: the usage row behind it,
-    -1 for a fixed charge. rows: the same for the kernels.
+    -1 for a fixed charge or one without usage. rows: the same for the kernels.
     unmatched_*: usage rows of a matrix charge that no cell matches: they will be unrated.
     dimensions: the usage table's map column; dimension_hash: (usage rows, 2), or (1, 2) for all when
     no usage has any.
@@ -66,13 +67,13 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
     if len(unmatched):
         source, charge, price_row = source[matched], charge[matched], price_row[matched]
 
-    fixed_period, fixed_charge = _fixed_charges(periods, index)
+    fixed_period, fixed_charge, fixed_quantity = _without_usage(periods, usage_period[source], charge, index)
     every_row = len(source) == usage.num_rows and np.array_equal(source, np.arange(len(source)))
     rows = slice(None) if every_row else source  # a slice copies nothing
     period = _joined(usage_period[rows], fixed_period)
     charge = _joined(charge, fixed_charge)
     price_row = _joined(price_row, index.price_row[fixed_charge])
-    quantity = _joined(usage_quantity[rows], index.quantity[fixed_charge])
+    quantity = _joined(usage_quantity[rows], fixed_quantity)
     events = _joined(event_count[rows], np.zeros(len(fixed_period), np.uint64))
     source = _joined(source, np.full(len(fixed_period), -1, np.int64))
 
@@ -135,6 +136,34 @@ def _fixed_charges(periods: PeriodColumns, index: ChargeIndex) -> tuple[NDArray[
         np.concatenate([recurring, first[one_time]]),
         index.fixed_charge[np.concatenate([recurring_slot, one_time_slot])],
     )
+
+
+def _without_usage(
+    periods: PeriodColumns, period: NDArray[np.int64], charge: NDArray[np.int64], index: ChargeIndex
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+    """(period, charge row, quantity) of the fixed charges, and of those that are due without usage where
+    there is none. period, charge: the pairs with usage."""
+    fixed_period, fixed_charge = _fixed_charges(periods, index)
+    if not len(index.zero_charge):
+        return fixed_period, fixed_charge, index.quantity[fixed_charge]
+    zero_period, zero_charge = _unused_charges(periods, period, charge, index)
+    nothing = np.zeros((len(zero_charge), 2), np.uint64)
+    return (
+        np.concatenate([fixed_period, zero_period]),
+        np.concatenate([fixed_charge, zero_charge]),
+        np.concatenate([index.quantity[fixed_charge], nothing]),
+    )
+
+
+def _unused_charges(
+    periods: PeriodColumns, period: NDArray[np.int64], charge: NDArray[np.int64], index: ChargeIndex
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    arrears = np.flatnonzero(periods.arrears)
+    position, slot = _expanded(index.zero_start, periods.plan_row[arrears])
+    due_period, due_charge = arrears[position], index.zero_charge[slot]
+    count = len(index.price_row)
+    unused = ~np.isin(due_period * count + due_charge, period * count + charge)
+    return due_period[unused], due_charge[unused]
 
 
 def _expanded(

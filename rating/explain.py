@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
+from rating.line_inputs import line_inputs, minimum_spend_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
-from rating.reference import Priced, cut_decimal
+from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
 from rating.steps import MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
@@ -39,7 +40,8 @@ class ExplanationStep:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The derivation of one line. ``amount`` is exact to 12 digits; the difference of ``sum_of_tiers``
-    to it is what the minimum or maximum did."""
+    to it is what the minimum or maximum did. inputs: all it was computed from, for ``python -m
+    rating.verify``."""
 
     line_id: str
     contract_id: str
@@ -54,6 +56,7 @@ class Explanation:
     amount_minor: int
     billed: str
     input_hash: str
+    inputs: Mapping[str, Any]
     currency_digits: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,20 +97,22 @@ def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo 
     if found is None:
         raise _disagreement(line, plan)
     priced, prorated = found
+    digits = minor_digits(plan.currency)
+    terms = terms_of(charge, price, prorated=prorated, minor_digits=digits, rounding=plan.rounding)
     return _explanation(
         line,
         plan,
         charge.name,
+        inputs=line_inputs(line, terms, currency=plan.currency),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
-        tiers=tuple(tier_rows(price, priced, digits=minor_digits(plan.currency))),
+        tiers=tuple(tier_rows(price, priced, digits=digits)),
     )
 
 
 def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
-    required = minimum_required(line, plan)
-    if required is None:
-        raise _disagreement(line, plan)
     spend, reached, currency = plan.minimum_spend, line["quantity"], plan.currency
+    if spend is None or minimum_required(line, plan) is None:
+        raise _disagreement(line, plan)
     steps = (
         ExplanationStep(
             "quantity", "usage and licence lines of the period come to", _money(reached, currency)
@@ -119,7 +124,9 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
         ),
         _rounding_step(line, plan),
     )
-    return _explanation(line, plan, "Minimum spend", steps=steps, tiers=())
+    terms = minimum_spend_terms(spend, plan)
+    inputs = minimum_spend_inputs(line, terms, currency=currency)
+    return _explanation(line, plan, "Minimum spend", steps=steps, tiers=(), inputs=inputs)
 
 
 def _steps(
@@ -178,6 +185,7 @@ def _explanation(
     *,
     steps: tuple[ExplanationStep, ...],
     tiers: tuple[TierRow, ...],
+    inputs: Mapping[str, Any],
 ) -> Explanation:
     return Explanation(
         line_id=_hex(line["line_id"]),
@@ -193,6 +201,7 @@ def _explanation(
         amount_minor=line["amount_minor"],
         billed=f"{format_minor(line['amount_minor'], plan.currency)} {plan.currency}",
         input_hash=_hex(line["input_hash"]),
+        inputs=inputs,
         currency_digits=minor_digits(plan.currency),
     )
 

@@ -35,18 +35,13 @@ from rating.wide import (
     subtract_192,
 )
 
-FLAT: Final = 0
-PER_UNIT: Final = 1
-GRADUATED: Final = 2
-VOLUME: Final = 3
-STAIRSTEP: Final = 4
-PACKAGE: Final = 5
-PERCENTAGE: Final = 6
-
 OK: Final = 0
 NEGATIVE_QUANTITY: Final = 1
 TOO_LARGE: Final = 2
 """Does not fit here: the reference decides whether it fits at all."""
+
+PRICED: Final = 3
+"""Priced already, by ``rating/short_kernel.py``."""
 
 ROUND_HALF_UP: Final = 0
 ROUND_HALF_EVEN: Final = 1
@@ -89,8 +84,7 @@ def measure_rows(
             continue
         if low == ZERO and high == ZERO:
             negative = False
-        model = prices.model[price]
-        if negative and model not in (PER_UNIT, PERCENTAGE):
+        if negative and not prices.takes_negative[price]:
             status[row] = NEGATIVE_QUANTITY
             continue
         if not negative:
@@ -99,8 +93,10 @@ def measure_rows(
                 low, high = ZERO, ZERO
             else:
                 low, high = subtract_128(low, high, free_low, free_high)
-        start, end = prices.tier_start[price], prices.tier_start[price + 1]
-        tier_count[row] = _tiers_reached(low, high, model, tier_up_to, start, end)
+        tier_count[row] = _tiers_reached(
+            low, high, prices.graduated[price], prices.zero_reaches[price],
+            tier_up_to, prices.tier_start[price], prices.tier_start[price + 1],
+        )  # fmt: skip
         if negative:
             low, high = negate_128(low, high)
         rated_quantity[row, 0] = low
@@ -122,12 +118,12 @@ def _convert(
 
 
 @compiled
-def _tiers_reached(low: Word, high: Word, model: int, tier_up_to: Any, first: int, end: int) -> Any:
-    if model not in (GRADUATED, VOLUME, STAIRSTEP):
-        return 1
+def _tiers_reached(
+    low: Word, high: Word, graduated: Flag, zero_reaches: Flag, tier_up_to: Any, first: int, end: int
+) -> Any:
     if low == ZERO and high == ZERO:
-        return 0
-    return _holding_tier(low, high, tier_up_to, first, end) - first + 1 if model == GRADUATED else 1
+        return 1 if zero_reaches else 0
+    return _holding_tier(low, high, tier_up_to, first, end) - first + 1 if graduated else 1
 
 
 @compiled
@@ -145,55 +141,35 @@ def price_rows(rows: Any, prices: Any, results: Any, first: int, last: int) -> N
     # Helpers get numbers or single arrays, never the tuples: a call that passes a tuple counts a
     # reference up and down, atomically, for each of its arrays, which costs more than the pricing.
     tier_up_to, tier_price, tier_flat = prices.tier_up_to, prices.tier_price, prices.tier_flat
+    tier_size, tier_up = prices.tier_size, prices.tier_up
     tier_number, tier_units, tier_amount = results.tier_number, results.tier_units, results.tier_amount
     for row in range(first, last):
         if results.status[row] != OK:
             continue
         price = rows.price_row[row]
-        model = prices.model[price]
         multiply, divide, bound = _shares(
-            rows.days[row], rows.full_days[row], prices.prorated[price], model == PERCENTAGE
+            rows.days[row], rows.full_days[row], prices.prorated[price], prices.per_cent[price]
         )
         low, high = results.rated_quantity[row, 0], results.rated_quantity[row, 1]
         at, after = results.tier_start[row], results.tier_start[row + 1]
         tiers = prices.tier_start[price]
-        if model == GRADUATED:
+        if prices.graduated[price]:
             negative: Flag = False
             w0, w1, w2, fits = _graduated(
                 low, high, tiers, at, after, multiply, divide,
-                tier_up_to, tier_price, tier_flat, tier_number, tier_units, tier_amount,
+                tier_up_to, tier_price, tier_flat, tier_size, tier_up, tier_number, tier_units, tier_amount,
             )  # fmt: skip
         else:
-            number = 1
-            unit_price, flat_low, flat_high = (
-                prices.price[price],
-                prices.flat[price, 0],
-                prices.flat[price, 1],
-            )
-            if model in (VOLUME, STAIRSTEP):
-                tier = _holding_tier(low, high, tier_up_to, tiers, prices.tier_start[price + 1])
-                number = tier - tiers + 1
-                unit_price, flat_low, flat_high = tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1]
-                if after == at:
-                    flat_low, flat_high = ZERO, ZERO
-            w0, w1, w2, negative, fits = _one_price(
-                model, low, high, unit_price, flat_low, flat_high,
-                prices.extra[price], prices.package_up[price], rows.event_count[row], multiply,
+            w0, w1, w2, negative, fits = _one_tier(
+                low, high, tiers, prices.tier_start[price + 1], at, after, multiply, divide,
+                tier_up_to, tier_price, tier_flat, tier_size, tier_up, tier_number, tier_units, tier_amount,
+                prices.fixed[price], prices.free_events[price], rows.event_count[row],
             )  # fmt: skip
-            q0, q1, fits_amount = _to_amount(w0, w1, w2, divide)
-            fits = fits and fits_amount
-            if after > at:
-                tier_number[at] = number
-                tier_units[at, 0], tier_units[at, 1] = low, high
-                tier_amount[at, 0], tier_amount[at, 1] = _signed(q0, q1, negative)
-        if prices.has_minimum[price]:
-            b0, b1, b2 = _bound(prices.minimum[price, 0], prices.minimum[price, 1], bound)
-            if negative or less_192(w0, w1, w2, b0, b1, b2):
-                w0, w1, w2, negative = b0, b1, b2, False
-        if prices.has_maximum[price] and not negative:
-            b0, b1, b2 = _bound(prices.maximum[price, 0], prices.maximum[price, 1], bound)
-            if less_192(b0, b1, b2, w0, w1, w2):
-                w0, w1, w2 = b0, b1, b2
+        w0, w1, w2, negative = _bounded(
+            w0, w1, w2, negative, bound,
+            prices.has_minimum[price], prices.minimum[price, 0], prices.minimum[price, 1],
+            prices.has_maximum[price], prices.maximum[price, 0], prices.maximum[price, 1],
+        )  # fmt: skip
         w0, w1, minor, fits_minor = _rounded(
             w0, w1, w2, divide, prices.minor_unit[price], prices.rounding[price]
         )
@@ -205,14 +181,14 @@ def price_rows(rows: Any, prices: Any, results: Any, first: int, last: int) -> N
 
 
 @compiled
-def _shares(days: int, full_days: int, prorated: Flag, percentage: Flag) -> tuple[Word, Word, Word]:
+def _shares(days: int, full_days: int, prorated: Flag, per_cent: Flag) -> tuple[Word, Word, Word]:
     """(what the model's price is multiplied by, what everything is divided by, what the bounds are
     multiplied by). Per cent is a division by 100 that the model's price alone takes part in."""
     multiply, divide, bound = ONE, ONE, ONE
     if days != full_days:
         bound, divide = np.uint64(days), np.uint64(full_days)
         multiply = bound if prorated else divide
-    if percentage:
+    if per_cent:
         bound, divide = bound * _HUNDRED, divide * _HUNDRED
     return multiply, divide, bound
 
@@ -225,6 +201,23 @@ def _signed(low: Word, high: Word, negative: Flag) -> tuple[Word, Word]:
 
 
 @compiled
+def _bounded(
+    w0: Word, w1: Word, w2: Word, negative: Flag, multiply: Word,
+    has_minimum: Flag, minimum_low: Word, minimum_high: Word,
+    has_maximum: Flag, maximum_low: Word, maximum_high: Word,
+) -> tuple[Word, Word, Word, Flag]:  # fmt: skip
+    if has_minimum:
+        b0, b1, b2 = _bound(minimum_low, minimum_high, multiply)
+        if negative or less_192(w0, w1, w2, b0, b1, b2):
+            w0, w1, w2, negative = b0, b1, b2, False
+    if has_maximum and not negative:
+        b0, b1, b2 = _bound(maximum_low, maximum_high, multiply)
+        if less_192(b0, b1, b2, w0, w1, w2):
+            w0, w1, w2 = b0, b1, b2
+    return w0, w1, w2, negative
+
+
+@compiled
 def _bound(low: Word, high: Word, multiply: Word) -> Wide:
     w0, w1, w2 = multiply_128(low, high, _ONE_UNIT)
     w0, w1, w2, _ = multiply_192(w0, w1, w2, multiply)
@@ -232,28 +225,38 @@ def _bound(low: Word, high: Word, multiply: Word) -> Wide:
 
 
 @compiled
-def _one_price(
-    model: int, low: Word, high: Word, unit_price: Word, flat_low: Word, flat_high: Word,
-    extra: Word, package_up: Flag, event_count: Word, multiply: Word,
+def _one_tier(
+    low: Word, high: Word, tiers: int, tiers_end: int, at: int, after: int, multiply: Word, divide: Word,
+    tier_up_to: Any, tier_price: Any, tier_flat: Any, tier_size: Any, tier_up: Any,
+    tier_number: Any, tier_units: Any, tier_amount: Any,
+    fixed: Word, free_events: Word, event_count: Word,
 ) -> tuple[Word, Word, Word, Flag, Flag]:  # fmt: skip
-    """Any model but graduated: price x multiply at scale 24, its sign, whether it fits."""
+    """All units at the price of the tier that holds them: the amount at scale 24, its sign, whether
+    it fits."""
     negative: Flag = high >= _SIGN
-    low, high = _signed(low, high, negative)
-    fits: Flag = True
-    if model == PACKAGE:
-        w0, w1, w2, fits = _packages(low, high, extra, unit_price, package_up)
-    else:
-        w0, w1, w2 = _affine(low, high, unit_price, flat_low, flat_high)
-    if model == PERCENTAGE:
-        w0, w1, w2, negative = _add_fixed(w0, w1, w2, negative, extra, event_count, _HUNDRED)
+    units_low, units_high = _signed(low, high, negative)
+    if at == after:
+        return ZERO, ZERO, ZERO, False, True
+    tier = tiers if negative else _holding_tier(low, high, tier_up_to, tiers, tiers_end)
+    w0, w1, w2, fits = _priced_units(
+        units_low, units_high, tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1],
+        tier_size[tier], tier_up[tier],
+    )  # fmt: skip
+    if fixed != ZERO:
+        w0, w1, w2, negative = _add_fixed(w0, w1, w2, negative, fixed, free_events, event_count)
     w0, w1, w2, over = multiply_192(w0, w1, w2, multiply)
-    return w0, w1, w2, negative, fits and over == ZERO
+    amount_low, amount_high, fits_amount = _to_amount(w0, w1, w2, divide)
+    tier_number[at] = tier - tiers + 1
+    tier_units[at, 0], tier_units[at, 1] = low, high
+    tier_amount[at, 0], tier_amount[at, 1] = _signed(amount_low, amount_high, negative)
+    return w0, w1, w2, negative, fits and over == ZERO and fits_amount
 
 
 @compiled
 def _graduated(
     low: Word, high: Word, tiers: int, at: int, after: int, multiply: Word, divide: Word,
-    tier_up_to: Any, tier_price: Any, tier_flat: Any, tier_number: Any, tier_units: Any, tier_amount: Any,
+    tier_up_to: Any, tier_price: Any, tier_flat: Any, tier_size: Any, tier_up: Any,
+    tier_number: Any, tier_units: Any, tier_amount: Any,
 ) -> tuple[Word, Word, Word, Flag]:  # fmt: skip
     # Amounts of tiers are differences of the cut running total, so that they sum to the amount.
     s0, s1, s2 = ZERO, ZERO, ZERO
@@ -267,9 +270,14 @@ def _graduated(
             upper_low, upper_high = tier_up_to[tier, 0], tier_up_to[tier, 1]
         units_low, units_high = subtract_128(upper_low, upper_high, below_low, below_high)
         below_low, below_high = upper_low, upper_high
-        t0, t1, t2 = _affine(units_low, units_high, tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1])
+        t0, t1, t2, fits_units = _priced_units(
+            units_low, units_high, tier_price[tier], tier_flat[tier, 0], tier_flat[tier, 1],
+            tier_size[tier], tier_up[tier],
+        )  # fmt: skip
         t0, t1, t2, over = multiply_192(t0, t1, t2, multiply)
-        fits = fits and over == ZERO and t2 < _SIGN and s2 < _SIGN  # so that the sum cannot wrap
+        fits = (
+            fits and fits_units and over == ZERO and t2 < _SIGN and s2 < _SIGN
+        )  # so that the sum cannot wrap
         s0, s1, s2 = add_192(s0, s1, s2, t0, t1, t2)
         running_low, running_high, fits_amount = _to_amount(s0, s1, s2, divide)
         fits = fits and fits_amount
@@ -282,12 +290,19 @@ def _graduated(
 
 
 @compiled
-def _affine(low: Word, high: Word, unit_price: Word, flat_low: Word, flat_high: Word) -> Wide:
-    w0, w1, w2 = multiply_128(low, high, unit_price)
+def _priced_units(
+    low: Word, high: Word, unit_price: Word, flat_low: Word, flat_high: Word, size: Word, up: Flag
+) -> tuple[Word, Word, Word, Flag]:
+    # Units x price, or packages of ``size`` x price, plus the flat amount, and whether it fits.
+    fits: Flag = True
+    if size == ZERO:
+        w0, w1, w2 = multiply_128(low, high, unit_price)
+    else:
+        w0, w1, w2, fits = _packages(low, high, size, unit_price, up)
     if flat_low != ZERO or flat_high != ZERO:
         f0, f1, f2 = multiply_128(flat_low, flat_high, _ONE_UNIT)
         w0, w1, w2 = add_192(w0, w1, w2, f0, f1, f2)
-    return w0, w1, w2
+    return w0, w1, w2, fits
 
 
 @compiled
@@ -302,11 +317,12 @@ def _packages(low: Word, high: Word, size: Word, price: Word, up: Flag) -> tuple
 
 @compiled
 def _add_fixed(
-    w0: Word, w1: Word, w2: Word, negative: Flag, fixed: Word, event_count: Word, percent: Word
+    w0: Word, w1: Word, w2: Word, negative: Flag, fixed: Word, free_events: Word, event_count: Word
 ) -> tuple[Word, Word, Word, Flag]:
-    f0, f1 = multiply_words(fixed, event_count)
+    charged = event_count - free_events if event_count > free_events else ZERO
+    f0, f1 = multiply_words(fixed, charged)
     f0, f1, f2 = multiply_128(f0, f1, _ONE_UNIT)
-    f0, f1, f2, _ = multiply_192(f0, f1, f2, percent)
+    f0, f1, f2, _ = multiply_192(f0, f1, f2, _HUNDRED)
     if not negative:
         w0, w1, w2 = add_192(w0, w1, w2, f0, f1, f2)
     elif less_192(f0, f1, f2, w0, w1, w2):

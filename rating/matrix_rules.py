@@ -13,8 +13,9 @@ from rating.price_rules import simple_price_rules
 CELLS_MAX: Final = 10_000
 
 
-def matrix_rules(price: MatrixPrice, pointer: str, meter: Meter | None) -> Iterator[Issue]:
-    """Every rule the matrix breaks. meter: the charge's, None when it is unknown (said elsewhere)."""
+def matrix_rules(price: MatrixPrice, pointer: str, meter: Meter | None, *, currency: str) -> Iterator[Issue]:
+    """Every rule the matrix breaks. meter: the charge's, None when it is unknown (said elsewhere);
+    currency: the plan's."""
     if not price.dimensions or len(set(price.dimensions)) != len(price.dimensions):
         yield Issue(
             "matrix_dimensions",
@@ -31,9 +32,9 @@ def matrix_rules(price: MatrixPrice, pointer: str, meter: Meter | None) -> Itera
         )
     if meter is not None:
         yield from _group_key_rules(price, pointer, meter)
-    yield from _cell_rules(price, pointer)
+    yield from _cell_rules(price, pointer, currency=currency)
     if price.default is not None:
-        yield from simple_price_rules(price.default, f"{pointer}.default")
+        yield from simple_price_rules(price.default, f"{pointer}.default", currency=currency)
 
 
 def _group_key_rules(price: MatrixPrice, pointer: str, meter: Meter) -> Iterator[Issue]:
@@ -47,7 +48,7 @@ def _group_key_rules(price: MatrixPrice, pointer: str, meter: Meter) -> Iterator
             )
 
 
-def _cell_rules(price: MatrixPrice, pointer: str) -> Iterator[Issue]:
+def _cell_rules(price: MatrixPrice, pointer: str, *, currency: str) -> Iterator[Issue]:
     earlier: dict[frozenset[tuple[str, str]], int] = {}
     for position, cell in enumerate(price.cells):
         at = f"{pointer}.cells[{position}]"
@@ -69,7 +70,7 @@ def _cell_rules(price: MatrixPrice, pointer: str) -> Iterator[Issue]:
                 "the more special cell first.",
             )
         earlier.setdefault(wanted, position)
-        yield from simple_price_rules(cell.price, f"{at}.price")
+        yield from simple_price_rules(cell.price, f"{at}.price", currency=currency)
 
 
 def _hidden_by(

@@ -15,9 +15,10 @@ from ingest.meter import Meter
 from rating.amount_rules import fixed_amount_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
-from rating.price_plan import Charge, MatrixPrice, PricePlan
-from rating.price_rules import not_negative, simple_price_rules
+from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
+from rating.price_rules import simple_price_rules
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.tier_rules import not_negative
 
 CHARGES_MAX: Final = 1000
 METERED_KINDS: Final = frozenset({"usage", "licence"})
@@ -53,10 +54,12 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
                 "a charge_id of its own for every charge.",
             )
         seen.add(charge.charge_id)
-        yield from _charge_rules(charge, pointer, meters)
+        yield from _charge_rules(charge, pointer, meters, currency=plan.currency)
 
 
-def _charge_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
+def _charge_rules(
+    charge: Charge, pointer: str, meters: Mapping[str, Meter], *, currency: str
+) -> Iterator[Issue]:
     if charge.kind in METERED_KINDS:
         yield from _metered_rules(charge, pointer, meters)
     else:
@@ -64,9 +67,9 @@ def _charge_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> 
     yield from _step_rules(charge, pointer)
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")
-        yield from matrix_rules(charge.price, f"{pointer}.price", meter)
+        yield from matrix_rules(charge.price, f"{pointer}.price", meter, currency=currency)
     else:
-        yield from simple_price_rules(charge.price, f"{pointer}.price")
+        yield from simple_price_rules(charge.price, f"{pointer}.price", currency=currency)
 
 
 def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
@@ -92,6 +95,13 @@ def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             f"Meter {charge.meter_id!r} counts by {meter.aggregation}; it must read a level.",
             "a time_weighted meter, or kind: usage.",
         )
+    if meter is not None and "capacity" in _models(charge.price) and not _reads_peak(meter):
+        yield Issue(
+            "capacity_meter",
+            f"{pointer}.meter_id",
+            f"A capacity price needs the highest level, and meter {charge.meter_id!r} does not read it.",
+            "a max meter, a time_weighted one with reading: peak, or model: volume.",
+        )
     if charge.timing == "advance":
         yield Issue(
             "usage_in_advance",
@@ -106,6 +116,18 @@ def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             f"The meter gives the quantity of a {charge.kind} charge.",
             "no quantity, or kind: recurring.",
         )
+
+
+def _models(price: Price) -> set[str]:
+    """The models of a price and of every cell in it."""
+    if not isinstance(price, MatrixPrice):
+        return {price.model}
+    prices = [cell.price for cell in price.cells] + ([] if price.default is None else [price.default])
+    return {cell.model for cell in prices}
+
+
+def _reads_peak(meter: Meter) -> bool:
+    return meter.aggregation == "max" or meter.reading == "peak"
 
 
 def _fixed_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
@@ -131,12 +153,17 @@ def _fixed_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
             "a quantity with a per_unit price, none with a flat one.",
         )
     yield from not_negative(charge.quantity, f"{pointer}.quantity")
-    for name, value in (("unit_conversion", charge.unit_conversion), ("free_units", charge.free_units)):
-        if value is not None:
+    steps = {
+        "unit_conversion": charge.unit_conversion is not None,
+        "free_units": charge.free_units is not None,
+        "zero_usage": charge.zero_usage == "charge",
+    }
+    for name, given in steps.items():
+        if given:
             yield Issue(
                 "step_not_for_kind",
                 f"{pointer}.{name}",
-                f"A {charge.kind} charge has a fixed quantity; nothing is converted or free.",
+                f"A {charge.kind} charge has a fixed quantity; nothing is converted, free or unused.",
                 f"no {name}; write the quantity that is charged.",
             )
 
@@ -171,4 +198,11 @@ def _step_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
             f"{pointer}.free_units",
             "Each combination is a line of its own and would get the free units again.",
             "no free_units on a matrix charge; give a cell a graduated price with a first tier at 0.",
+        )
+    if isinstance(charge.price, MatrixPrice) and charge.zero_usage == "charge":
+        yield Issue(
+            "zero_usage_of_matrix",
+            f"{pointer}.zero_usage",
+            "Without usage there is no combination, and so no cell to charge.",
+            "no zero_usage on a matrix charge; use a recurring charge for what is due in any case.",
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from ingest.errors import Issue
 from rating.price_plan import PricePlan
 
 
@@ -19,11 +20,13 @@ class PlanVersion:
 
 @dataclass(frozen=True, slots=True)
 class SavedDocument:
-    """What a save did: the version that holds the document, and whether this call made it."""
+    """What a save did: the version that holds the document, and whether this call made it. warnings:
+    what is allowed in it and seldom meant."""
 
     key: str
     version: int
     created: bool
+    warnings: tuple[Issue, ...] = ()
 
 
 def version_in_force(versions: Iterable[PlanVersion], *, plan_id: str, on: date) -> PlanVersion | None:

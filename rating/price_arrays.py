@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from math import gcd
 from typing import Final
@@ -15,29 +16,24 @@ from ingest.event import QUANTITY_SCALE
 from rating import kernels
 from rating.kernel_types import Prices
 from rating.price_plan import (
+    GRADUATED_MODELS,
+    NEGATIVE_MODELS,
+    DynamicPrice,
     FlatPrice,
-    GraduatedPrice,
+    GraduatedPercentagePrice,
     PackagePrice,
     PercentagePrice,
+    PercentTier,
     PerUnitPrice,
     SimplePrice,
-    StairstepPrice,
     Tier,
+    TieredPrice,
     UnitConversion,
-    VolumePrice,
 )
 from rating.reference import PriceTerms
+from rating.short_kernel import SHORT
 from rating.wide_columns import scaled_integer
 
-_MODELS: Final = {
-    "flat": kernels.FLAT,
-    "per_unit": kernels.PER_UNIT,
-    "graduated": kernels.GRADUATED,
-    "volume": kernels.VOLUME,
-    "stairstep": kernels.STAIRSTEP,
-    "package": kernels.PACKAGE,
-    "percentage": kernels.PERCENTAGE,
-}
 _ROUNDINGS: Final = {"half_up": kernels.ROUND_HALF_UP, "half_even": kernels.ROUND_HALF_EVEN}
 _CONVERSIONS: Final = {
     "half_up": kernels.CONVERT_HALF_UP,
@@ -48,7 +44,7 @@ _WORD: Final = 2**64
 _DIVISOR_MAX: Final = 2**63
 """Twice a remainder of it must still fit a word."""
 _AMOUNT_MAX: Final = 2**120
-"""Flat amounts and bounds below this (10**24 units of money) cannot overflow 192 bits in any sum."""
+"""Flat amounts (a hundredfold too) and bounds below this cannot overflow 192 bits in any sum."""
 _TIERS_MAX: Final = 2**16
 
 
@@ -58,29 +54,44 @@ def price_arrays(terms: Sequence[PriceTerms]) -> Prices:
     tiers = [tier for entry in built for tier in entry.tiers]
     starts = np.cumsum([0, *(len(entry.tiers) for entry in built)], dtype=np.int64)
     return Prices(
-        model=np.array([entry.model for entry in built], np.int8),
-        fits=np.array([entry.fits for entry in built], np.bool_),
-        price=_words([entry.price for entry in built]),
-        extra=_words([entry.extra for entry in built]),
-        package_up=np.array([entry.package_up for entry in built], np.bool_),
-        flat=_pairs([entry.flat for entry in built]),
+        fits=_flags([entry.fits for entry in built]),
+        plain=_flags([entry.plain for entry in built]),
+        graduated=_flags([isinstance(entry.price, GRADUATED_MODELS) for entry in built]),
+        per_cent=_flags([entry.per_cent for entry in built]),
+        takes_negative=_flags([isinstance(entry.price, NEGATIVE_MODELS) for entry in built]),
+        zero_reaches=_flags([entry.zero_reaches for entry in built]),
+        fixed=_words([entry.fixed for entry in built]),
+        free_events=_words([entry.free_events for entry in built]),
         free_units=_pairs([entry.free_units for entry in built]),
         convert_multiply=_words([entry.conversion[0] for entry in built]),
         convert_divide=_words([entry.conversion[1] for entry in built]),
         convert_step=_words([entry.conversion[2] for entry in built]),
         convert_round=np.array([entry.convert_round for entry in built], np.int8),
-        has_minimum=np.array([entry.terms.minimum_amount is not None for entry in built], np.bool_),
+        has_minimum=_flags([entry.terms.minimum_amount is not None for entry in built]),
         minimum=_pairs([entry.minimum for entry in built]),
-        has_maximum=np.array([entry.terms.maximum_amount is not None for entry in built], np.bool_),
+        has_maximum=_flags([entry.terms.maximum_amount is not None for entry in built]),
         maximum=_pairs([entry.maximum for entry in built]),
-        prorated=np.array([entry.terms.prorated for entry in built], np.bool_),
+        prorated=_flags([entry.terms.prorated for entry in built]),
         minor_unit=_words([10 ** (QUANTITY_SCALE - entry.terms.minor_digits) for entry in built]),
         rounding=np.array([_ROUNDINGS[entry.terms.rounding] for entry in built], np.int8),
         tier_start=starts,
-        tier_up_to=_pairs([up_to for up_to, _, _ in tiers]),
-        tier_price=_words([unit_price for _, unit_price, _ in tiers]),
-        tier_flat=_pairs([flat for _, _, flat in tiers]),
+        tier_up_to=_pairs([tier.up_to for tier in tiers]),
+        tier_price=_words([tier.price for tier in tiers]),
+        tier_flat=_pairs([tier.flat for tier in tiers]),
+        tier_size=_words([tier.size for tier in tiers]),
+        tier_up=_flags([tier.up for tier in tiers]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _TierNumbers:
+    """The scaled integers of one tier; price: of a unit, or of a package of ``size`` units."""
+
+    up_to: int
+    price: int
+    flat: int
+    size: int
+    up: bool
 
 
 class _PriceNumbers:
@@ -89,12 +100,13 @@ class _PriceNumbers:
     def __init__(self, terms: PriceTerms) -> None:
         price = terms.price
         self.terms = terms
-        self.model = _MODELS[price.model]
+        self.price = price
         self.fits = True
-        self.price = self._word(_unit_price(price))
-        self.extra = self._word(_extra(price))
-        self.package_up = isinstance(price, PackagePrice) and price.round == "up"
-        self.flat = self._amount(price.amount if isinstance(price, FlatPrice) else None)
+        self.per_cent = isinstance(price, PercentagePrice | GraduatedPercentagePrice)
+        self.zero_reaches = terms.zero_reaches or not isinstance(price, TieredPrice)
+        self.fixed, self.free_events = 0, 0
+        if isinstance(price, PercentagePrice):
+            self.fixed, self.free_events = self._word(price.fixed_per_event), price.free_events
         self.free_units = self._scaled(terms.free_units, below=10**38)
         self.minimum = self._amount(terms.minimum_amount)
         self.maximum = self._amount(terms.maximum_amount)
@@ -102,6 +114,8 @@ class _PriceNumbers:
         conversion = terms.unit_conversion
         self.convert_round = _CONVERSIONS[conversion.round if conversion else "down"]
         self.tiers = self._tiers(price)
+        amounts = (self.minimum, self.maximum, *(tier.flat for tier in self.tiers))
+        self.plain = max(amounts) < SHORT and not (self.per_cent or self.fixed)
 
     def _scaled(self, number: Decimal | None, *, below: int) -> int:
         if not number:
@@ -122,16 +136,21 @@ class _PriceNumbers:
     def _amount(self, number: Decimal | None) -> int:
         return 0 if number is None else self._scaled(number, below=_AMOUNT_MAX)
 
-    def _tiers(self, price: SimplePrice) -> list[tuple[int, int, int]]:
-        if not isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
-            return []
+    def _tiers(self, price: SimplePrice) -> list[_TierNumbers]:
+        if not isinstance(price, TieredPrice):
+            return [self._tier(_only_tier(price))]
         if not price.tiers or price.tiers[-1].up_to is not None or len(price.tiers) >= _TIERS_MAX:
             raise BrokenState("a saved price plan has tiers without an open last one; it cannot be compiled.")
         return [self._tier(tier) for tier in price.tiers]
 
-    def _tier(self, tier: Tier) -> tuple[int, int, int]:
-        up_to = self._scaled(tier.up_to, below=10**38)
-        return up_to, self._word(tier.unit_price), self._amount(tier.flat_amount)
+    def _tier(self, tier: Tier | PercentTier) -> _TierNumbers:
+        up_to, flat = self._scaled(tier.up_to, below=10**38), self._amount(tier.flat_amount)
+        if isinstance(tier, PercentTier):
+            return _TierNumbers(up_to, self._word(tier.percent), flat * 100, 0, False)
+        if tier.package_size is None:
+            return _TierNumbers(up_to, self._word(tier.unit_price), flat, 0, False)
+        size = self._word(tier.package_size)
+        return _TierNumbers(up_to, self._word(tier.package_price), flat, size, tier.round == "up")
 
     def _conversion(self, conversion: UnitConversion | None) -> tuple[int, int, int]:
         """(multiply, divide, step) over scaled quantities, in lowest terms; divide 0 for none."""
@@ -149,18 +168,23 @@ class _PriceNumbers:
         return multiply, divide, step
 
 
-def _unit_price(price: SimplePrice) -> Decimal | None:
+def _only_tier(
+    price: FlatPrice | PerUnitPrice | PackagePrice | PercentagePrice | DynamicPrice,
+) -> Tier | PercentTier:
+    """A price without tiers as the open tier that it is to the kernels."""
+    if isinstance(price, FlatPrice):
+        return Tier(flat_amount=price.amount)
     if isinstance(price, PerUnitPrice):
-        return price.unit_price
-    if isinstance(price, PackagePrice):
-        return price.package_price
-    return price.percent if isinstance(price, PercentagePrice) else None
+        return Tier(unit_price=price.unit_price)
+    if isinstance(price, DynamicPrice):
+        return Tier(unit_price=price.multiplier)
+    if isinstance(price, PercentagePrice):
+        return PercentTier(percent=price.percent)
+    return Tier(package_size=price.package_size, package_price=price.package_price, round=price.round)
 
 
-def _extra(price: SimplePrice) -> Decimal | None:
-    if isinstance(price, PackagePrice):
-        return price.package_size
-    return price.fixed_per_event if isinstance(price, PercentagePrice) else None
+def _flags(flags: Sequence[bool]) -> NDArray[np.bool_]:
+    return np.array(flags, np.bool_)
 
 
 def _words(numbers: Sequence[int]) -> NDArray[np.uint64]:

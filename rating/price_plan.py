@@ -12,7 +12,8 @@ tier is refused here: the last tier has no ``up_to``.
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from decimal import Decimal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -23,16 +24,32 @@ ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
+ZeroUsage = Literal["skip", "charge"]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
 class Tier(Document):
     """Units up to and including ``up_to`` (None: all the rest). ``flat_amount`` is due once when the
-    tier is reached; ``unit_price`` for each unit in it (graduated) or for all units (volume)."""
+    tier is reached; ``unit_price`` for each unit in it (graduated) or for all units (volume).
+
+    Instead of by the unit a tier may be sold in packages: ``package_price`` for each
+    ``package_size`` units, a started one whole (``round: up``) or not at all (``round: down``)."""
 
     up_to: ExactDecimal | None = None
     unit_price: ExactDecimal | None = None
+    flat_amount: ExactDecimal | None = None
+    package_size: ExactDecimal | None = None
+    package_price: ExactDecimal | None = None
+    round: Direction = "up"
+
+
+class PercentTier(Document):
+    """Metered value up to and including ``up_to`` (None: all the rest): ``percent`` of it, and
+    ``flat_amount`` once when the tier is reached."""
+
+    up_to: ExactDecimal | None = None
+    percent: ExactDecimal | None = None
     flat_amount: ExactDecimal | None = None
 
 
@@ -71,6 +88,14 @@ class StairstepPrice(Document):
     tiers: tuple[Tier, ...]
 
 
+class CapacityPrice(Document):
+    """The highest level of the period (a ``max`` meter, or one that reads ``peak``) decides the
+    tier; all of it is priced there."""
+
+    model: Literal["capacity"]
+    tiers: tuple[Tier, ...]
+
+
 class PackagePrice(Document):
     """Whole packages of ``package_size`` units; a started package counts whole (``round: up``) or
     not at all (``round: down``)."""
@@ -82,17 +107,47 @@ class PackagePrice(Document):
 
 
 class PercentagePrice(Document):
-    """``percent`` of the metered value, plus ``fixed_per_event`` for each event."""
+    """``percent`` of the metered value, plus ``fixed_per_event`` for each event but the first
+    ``free_events`` of the period."""
 
     model: Literal["percentage"]
     percent: ExactDecimal
     fixed_per_event: ExactDecimal | None = None
+    free_events: int = Field(default=0, ge=0, lt=2**63)
 
+
+class GraduatedPercentagePrice(Document):
+    """Each part of the metered value at the percentage of the tier it falls in."""
+
+    model: Literal["graduated_percentage"]
+    tiers: tuple[PercentTier, ...]
+
+
+class DynamicPrice(Document):
+    """The events carry the amount: the metered quantity is money in major units of ``currency``,
+    which must be the plan's, and is charged ``multiplier`` times (1.2: a markup of 20 percent)."""
+
+    model: Literal["dynamic"]
+    currency: CurrencyCode
+    multiplier: ExactDecimal = Decimal(1)
+
+
+TieredPrice = GraduatedPrice | VolumePrice | StairstepPrice | CapacityPrice | GraduatedPercentagePrice
+"""The models with a list of tiers."""
+GRADUATED_MODELS: Final = (GraduatedPrice, GraduatedPercentagePrice)
+"""Those that price each unit in its own tier, not all of them in one."""
+NEGATIVE_MODELS: Final = (PerUnitPrice, PercentagePrice, DynamicPrice)
+"""The models that have a meaning for usage taken back."""
 
 SimplePrice = Annotated[
-    FlatPrice | PerUnitPrice | GraduatedPrice | VolumePrice | StairstepPrice | PackagePrice | PercentagePrice,
+    FlatPrice | PerUnitPrice | TieredPrice | PackagePrice | PercentagePrice | DynamicPrice,
     Field(discriminator="model"),
 ]
+
+
+def tiers_of(price: TieredPrice) -> tuple[Tier | PercentTier, ...]:
+    """The tiers of any of the models that have some."""
+    return price.tiers
 
 
 class MatrixCell(Document):
@@ -114,14 +169,7 @@ class MatrixPrice(Document):
 
 
 Price = Annotated[
-    FlatPrice
-    | PerUnitPrice
-    | GraduatedPrice
-    | VolumePrice
-    | StairstepPrice
-    | PackagePrice
-    | PercentagePrice
-    | MatrixPrice,
+    FlatPrice | PerUnitPrice | TieredPrice | PackagePrice | PercentagePrice | DynamicPrice | MatrixPrice,
     Field(discriminator="model"),
 ]
 
@@ -145,6 +193,10 @@ class Charge(Document):
     days when the contract starts or ends inside a period. ``one_time`` charges are due once, at
     the contract's start. Recurring and one-time charges use the ``flat`` model, or ``per_unit``
     with a fixed ``quantity``.
+
+    zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
+    reached, and without a single event there is no line. ``charge``: there is a line in every
+    period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
     """
 
     charge_id: Key
@@ -157,6 +209,7 @@ class Charge(Document):
     unit_conversion: UnitConversion | None = None
     free_units: ExactDecimal | None = None
     price: Price
+    zero_usage: ZeroUsage = "skip"
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
 

@@ -15,21 +15,24 @@ from typing import Final
 
 from ingest.errors import RatemillError
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
-from rating.money import round_to_minor
+from rating.money import minor_digits, round_to_minor
 from rating.price_plan import (
+    GRADUATED_MODELS,
+    NEGATIVE_MODELS,
     Charge,
+    Direction,
+    DynamicPrice,
     FlatPrice,
-    GraduatedPrice,
     MatrixPrice,
     PackagePrice,
     PercentagePrice,
+    PercentTier,
     PerUnitPrice,
+    PricePlan,
     RoundingMode,
     SimplePrice,
-    StairstepPrice,
     Tier,
     UnitConversion,
-    VolumePrice,
 )
 
 _SCALE: Final = 10**QUANTITY_SCALE
@@ -50,7 +53,7 @@ class PriceTerms:
     """One price with everything around it that decides the amount; nothing else does.
 
     prorated: whether the price is multiplied by the share of the period (see ``rating/steps.py``);
-    the minimum and the maximum always are.
+    the minimum and the maximum always are. zero_reaches: nothing used reaches the first tier.
     """
 
     price: SimplePrice
@@ -61,6 +64,7 @@ class PriceTerms:
     prorated: bool
     minor_digits: int
     rounding: RoundingMode
+    zero_reaches: bool = False
 
 
 def terms_of(
@@ -76,6 +80,21 @@ def terms_of(
         prorated=prorated,
         minor_digits=minor_digits,
         rounding=rounding,
+        zero_reaches=charge.zero_usage == "charge",
+    )
+
+
+def minimum_spend_terms(minimum_spend: Decimal, plan: PricePlan) -> PriceTerms:
+    """A plan's minimum spend as a price: a flat amount for the days of the period."""
+    return PriceTerms(
+        price=FlatPrice(model="flat", amount=minimum_spend),
+        unit_conversion=None,
+        free_units=None,
+        minimum_amount=None,
+        maximum_amount=None,
+        prorated=True,
+        minor_digits=minor_digits(plan.currency),
+        rounding=plan.rounding,
     )
 
 
@@ -147,12 +166,12 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
     rated = converted
     if terms.free_units is not None and converted > 0:
         rated = max(_ZERO, converted - Fraction(terms.free_units))
-    if rated < 0 and not isinstance(terms.price, PerUnitPrice | PercentagePrice):
+    if rated < 0 and not isinstance(terms.price, NEGATIVE_MODELS):
         raise Unrateable(
             f"the quantity {quantity} is negative and a {terms.price.model} price has no meaning for it.",
             reason_code="negative_quantity",
         )
-    tiers = _model_tiers(terms.price, rated, event_count)
+    tiers = model_tiers(terms.price, rated, event_count, zero_reaches=terms.zero_reaches)
     if terms.prorated:
         tiers = [TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers]
     model_amount = sum((tier.amount for tier in tiers), _ZERO)
@@ -199,49 +218,64 @@ def convert_units(quantity: Fraction, conversion: UnitConversion | None) -> Frac
     return rounded if exact >= 0 else -rounded
 
 
-def _model_tiers(price: SimplePrice, units: Fraction, event_count: int) -> list[TierShare]:
+def model_tiers(
+    price: SimplePrice, units: Fraction, event_count: int, *, zero_reaches: bool
+) -> list[TierShare]:
+    """What the price model gives for so many priced units, tier by tier, of a whole period. zero_reaches:
+    as in PriceTerms. Raises Unrateable past a bounded last tier."""
     if isinstance(price, FlatPrice):
         return [TierShare(1, units, Fraction(price.amount))]
     if isinstance(price, PerUnitPrice):
         return [TierShare(1, units, units * Fraction(price.unit_price))]
+    if isinstance(price, DynamicPrice):
+        return [TierShare(1, units, units * Fraction(price.multiplier))]
     if isinstance(price, PackagePrice):
-        whole, rest = divmod(units, Fraction(price.package_size))
-        packages = whole + 1 if rest > 0 and price.round == "up" else whole
+        packages = _packages(units, price.package_size, price.round)
         return [TierShare(1, units, packages * Fraction(price.package_price))]
     if isinstance(price, PercentagePrice):
-        fixed = Fraction(price.fixed_per_event or 0) * event_count
+        charged_events = max(0, event_count - price.free_events)
+        fixed = Fraction(price.fixed_per_event or 0) * charged_events
         return [TierShare(1, units, units * Fraction(price.percent) / 100 + fixed)]
-    if isinstance(price, GraduatedPrice):
+    if units == 0 and not zero_reaches:
+        return []  # nothing used reaches no tier
+    if isinstance(price, GRADUATED_MODELS):
         return _graduated(price.tiers, units)
-    return _whole_tier(price, units)
+    return _whole_tier(price.tiers, units)
 
 
-def _graduated(tiers: Sequence[Tier], units: Fraction) -> list[TierShare]:
+def _packages(units: Fraction, size: Decimal, rounding: Direction) -> int:
+    whole, rest = divmod(units, Fraction(size))
+    return whole + 1 if rest > 0 and rounding == "up" else whole
+
+
+def _graduated(tiers: Sequence[Tier | PercentTier], units: Fraction) -> list[TierShare]:
     """Each unit at the price of its tier; a tier is reached when a part of a unit lies in it, so
     10.5 units over a bound of 10 put 0.5 in the second tier."""
     shares: list[TierShare] = []
     below = _ZERO
     for number, tier in enumerate(tiers, start=1):
-        if units <= below:
+        if units <= below and shares:
             break
         upper = units if tier.up_to is None else min(units, Fraction(tier.up_to))
-        shares.append(_tier_share(number, tier, upper - below))
+        shares.append(TierShare(number, upper - below, _tier_amount(tier, upper - below)))
         below = upper
     if units > below:
         raise Unrateable(f"the quantity {units} lies past the last tier.", reason_code="past_last_tier")
     return shares
 
 
-def _whole_tier(price: VolumePrice | StairstepPrice, units: Fraction) -> list[TierShare]:
-    """The tier whose inclusive upper bound first holds the total. Nothing used reaches no tier."""
-    if units == 0:
-        return []
-    for number, tier in enumerate(price.tiers, start=1):
+def _whole_tier(tiers: Sequence[Tier], units: Fraction) -> list[TierShare]:
+    """The tier whose inclusive upper bound first holds the total."""
+    for number, tier in enumerate(tiers, start=1):
         if tier.up_to is None or units <= Fraction(tier.up_to):
-            return [_tier_share(number, tier, units)]
+            return [TierShare(number, units, _tier_amount(tier, units))]
     raise Unrateable(f"the quantity {units} lies past the last tier.", reason_code="past_last_tier")
 
 
-def _tier_share(number: int, tier: Tier, units: Fraction) -> TierShare:
-    amount = units * Fraction(tier.unit_price or 0) + Fraction(tier.flat_amount or 0)
-    return TierShare(number, units, amount)
+def _tier_amount(tier: Tier | PercentTier, units: Fraction) -> Fraction:
+    flat = Fraction(tier.flat_amount or 0)
+    if isinstance(tier, PercentTier):
+        return units * Fraction(tier.percent or 0) / 100 + flat
+    if tier.package_size is not None:
+        return _packages(units, tier.package_size, tier.round) * Fraction(tier.package_price or 0) + flat
+    return units * Fraction(tier.unit_price or 0) + flat

@@ -10,14 +10,15 @@ from typing import Any
 from ingest.document import decimal_text
 from rating.money import exact_money, grouped_words
 from rating.price_plan import (
+    DynamicPrice,
     FlatPrice,
-    GraduatedPrice,
     PackagePrice,
     PercentagePrice,
+    PercentTier,
     PerUnitPrice,
     SimplePrice,
-    StairstepPrice,
-    VolumePrice,
+    Tier,
+    TieredPrice,
 )
 from rating.reference import Priced, cut_decimal
 
@@ -50,7 +51,7 @@ def tier_rows(price: SimplePrice, priced: Priced, *, digits: int) -> Iterator[Ti
     currency."""
     for share, amount in zip(priced.tiers, priced.tier_amounts(), strict=True):
         above, up_to = "0", None
-        if isinstance(price, GraduatedPrice | VolumePrice | StairstepPrice):
+        if isinstance(price, TieredPrice):
             tier = price.tiers[share.number - 1]
             up_to = None if tier.up_to is None else decimal_text(tier.up_to)
             before = price.tiers[share.number - 2].up_to if share.number > 1 else None
@@ -73,18 +74,36 @@ def _price_text(price: SimplePrice, number: int, digits: int) -> str:
         return f"flat {money(price.amount)}"
     if isinstance(price, PerUnitPrice):
         return f"{money(price.unit_price)} each"
+    if isinstance(price, DynamicPrice):
+        times = "" if price.multiplier == 1 else f" x {decimal_text(price.multiplier)}"
+        return f"amount of the events{times}"
     if isinstance(price, PackagePrice):
-        size, cost = decimal_text(price.package_size), money(price.package_price)
-        return f"{cost} for each {size}, started packages {'whole' if price.round == 'up' else 'free'}"
+        return _package_text(price.package_size, money(price.package_price), up=price.round == "up")
     if isinstance(price, PercentagePrice):
-        fixed = price.fixed_per_event
-        return f"{decimal_text(price.percent)} %" + (
-            "" if fixed is None else f" and {money(fixed)} for each event"
-        )
-    tier = price.tiers[number - 1]
+        return f"{decimal_text(price.percent)} %" + _fixed_text(price, digits)
+    return _tier_text(price.tiers[number - 1], digits)
+
+
+def _package_text(size: Decimal, cost: str, *, up: bool) -> str:
+    return f"{cost} for each package of {decimal_text(size)} units, a started one {'whole' if up else 'free'}"
+
+
+def _fixed_text(price: PercentagePrice, digits: int) -> str:
+    if price.fixed_per_event is None:
+        return ""
+    free = f" after the first {price.free_events}" if price.free_events else ""
+    return f" and {exact_money(price.fixed_per_event, digits=digits)} for each event{free}"
+
+
+def _tier_text(tier: Tier | PercentTier, digits: int) -> str:
     parts = []
-    if tier.unit_price is not None:
-        parts.append(f"{money(tier.unit_price)} each")
+    if isinstance(tier, PercentTier):
+        parts += [] if tier.percent is None else [f"{decimal_text(tier.percent)} %"]
+    elif tier.package_size is not None:
+        cost = exact_money(tier.package_price or Decimal(0), digits=digits)
+        parts.append(_package_text(tier.package_size, cost, up=tier.round == "up"))
+    elif tier.unit_price is not None:
+        parts.append(f"{exact_money(tier.unit_price, digits=digits)} each")
     if tier.flat_amount is not None:
-        parts.append(f"flat {money(tier.flat_amount)}")
+        parts.append(f"flat {exact_money(tier.flat_amount, digits=digits)}")
     return " and ".join(parts)

@@ -186,6 +186,14 @@ def divide_by_unit(w0: Word, w1: Word, w2: Word) -> tuple[Word, Word, Word, Word
 
 
 @compiled
+def divide_short(low: Word, high: Word) -> tuple[Word, Word, Flag]:
+    """(quotient, remainder) of (low, high) by 10**12, and whether the quotient fits one word."""
+    over = high >> _UNIT_SHIFT
+    quotient, rest = _divide_by_five((low >> _UNIT_SHIFT) | (high << _UNIT_REST), over)
+    return quotient, (rest << _UNIT_SHIFT) | (low & _UNIT_MASK), over < _FIVE_12
+
+
+@compiled
 def _divide_by_five(word: Word, rest: Word) -> tuple[Word, Word]:
     # One word of a long division by 5**12; ``rest`` is the remainder of the words above.
     upper = (rest << _HALF) | (word >> _HALF)

@@ -127,7 +127,13 @@ def _add_put(sub: typer.Typer, kind: Kind) -> None:
             }
             for answer in answers
         ]
-        session.show({"items": answers}, table(rows, SAVED_COLUMNS))
+        warnings = [
+            f"warning: {answer[kind.key]}: {warning['pointer']}: {warning['message']} "
+            f"Expected: {warning['expected']} [{warning['reason_code']}]"
+            for answer in answers
+            for warning in answer.get("warnings", [])
+        ]
+        session.show({"items": answers}, table(rows, SAVED_COLUMNS), *warnings)
 
 
 def _read_file(path: Path, kind: Kind) -> list[dict[str, Any]]:

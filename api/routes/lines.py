@@ -29,6 +29,23 @@ _EXPLANATION: Final[dict[str, Any]] = {
     "amount_minor": 2500,
     "billed": "25.00",
     "input_hash": "a1d90b31e6b0a9d27c9e6679f7f1b5a4",
+    "inputs": {
+        "quantity": "2",
+        "days": 31,
+        "full_days": 31,
+        "currency": "USD",
+        "minor_digits": 2,
+        "rounding": "half_up",
+        "event_count": 2,
+        "unit_conversion": None,
+        "free_units": None,
+        "zero_usage": "skip",
+        "price": {"model": "per_unit", "unit_price": "12.5"},
+        "prorated": False,
+        "minimum_amount": None,
+        "maximum_amount": None,
+        "discounts": [],
+    },
     "invoice": {"invoice_id": "3f2a9c0d5b7e41c8a6d2f09b1e4c7a85", "position": 1},
 }
 _EVENTS: Final[dict[str, Any]] = {
@@ -70,7 +87,8 @@ def explain_one(
     form: Annotated[Literal["json", "text"] | None, Query(alias="format")] = None,
 ) -> Response:
     """Step by step, from the metered quantity over the tiers to the rounded amount, recomputed from
-    the plan version on the line: a difference would be an error, not an answer."""
+    the plan version on the line: a difference would be an error, not an answer. `inputs` is all it was
+    computed from; `python -m rating.verify` checks the answer with that alone."""
     explanation, invoice = explain(state, line_id)
     if form == "text" or (form is None and TEXT in request.headers.get("accept", "")):
         return Response(explanation.to_text(), media_type=TEXT)

@@ -44,7 +44,8 @@ def put_price_plan(state: State, plan_id: str, body: DocumentBody) -> ExactJSON:
 
     Prices change from `effective_from` on, for every contract on the plan, and for no day before.
     Days that are billed already keep their prices; the refusal names the first day that can change.
-    A plan that breaks a rule is refused whole, with every rule it breaks.
+    A plan that breaks a rule is refused whole, with every rule it breaks. What is allowed but seldom
+    meant, like a volume tier past which one more unit lowers the bill, is saved and said in `warnings`.
     """
     document = keyed_document(body, field="plan_id", key=plan_id, what="price plan")
     saved = save_price_plan(state.ledger, document, now=state.clock.now(), further_rules=plan_change_issues)

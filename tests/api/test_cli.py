@@ -69,6 +69,21 @@ def test_documents_are_put_listed_and_shown(run: Run, catalogue: None, tmp_path:
     assert documents[kind].items() <= document.items() or kind == "plan"
 
 
+def test_a_plan_with_a_warning_is_saved_and_the_warning_is_shown(
+    run: Run, catalogue: None, tmp_path: Path
+) -> None:
+    tiers = [{"up_to": "10", "unit_price": "1"}, {"unit_price": "0.5"}]
+    charge = PRICE_PLAN["charges"][0] | {"price": {"model": "volume", "tiers": tiers}}
+    path = write(tmp_path, "falling.json", PRICE_PLAN | {"plan_id": "falling", "charges": [charge]})
+    said = run("plan", "put", path)
+    assert said.status == 0
+    words = " ".join(said.out.split())
+    assert "warning: falling: charges[0].price.tiers[0].up_to: 10 " in words
+    assert "cost 10.00 USD, and 11 cost 5.50: one more lowers the bill." in words
+    (answer,) = run("plan", "put", path, "--json").json()["items"]
+    assert [warning["reason_code"] for warning in answer["warnings"]] == ["more_costs_less"]
+
+
 @pytest.mark.parametrize("kind", ["meter", "plan", "customer", "contract"])
 def test_an_empty_list_says_what_to_do(run: Run, kind: str) -> None:
     said = run(kind, "list")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import rating.kernels
 import rating.line_hash
+import rating.short_kernel
 import rating.wide
 import rating.wide_columns
 import rollup.level_kernels
@@ -25,6 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 MODULES = (
     rating.kernels,
     rating.line_hash,
+    rating.short_kernel,
     rating.wide,
     rating.wide_columns,
     rollup.level_kernels,
@@ -49,11 +52,14 @@ def rate_every_model() -> None:
         {"model": "graduated", "tiers": TIERS},
         {"model": "volume", "tiers": TIERS},
         {"model": "package", "package_size": "3", "package_price": "2"},
+        {"model": "graduated_percentage", "tiers": [{"up_to": "10", "percent": "2"}, {"percent": "1"}]},
+        {"model": "dynamic", "currency": "EUR"},
         {"model": "percentage", "percent": "2.9", "fixed_per_event": "0.3"},
     ]
-    for price in prices:
+    bounds = {"minimum_amount": "1", "maximum_amount": "900"}
+    for price, bounded in product(prices, ({}, bounds)):
         document = plan(
-            usage_charge("hours", price, free_units="1", minimum_amount="1", maximum_amount="900"),
+            usage_charge("hours", price, free_units="1", **bounded),
             {
                 "charge_id": "fee",
                 "name": "Fee",
@@ -62,9 +68,9 @@ def rate_every_model() -> None:
             },
             minimum_spend="50",
         )
-        for quantity in ("12.5", "-3", "99999999999999999999"):
+        for quantity, start in product(("12.5", "-3", "99999999999999999999"), (1, 15)):
             rate_usage(
-                periods=periods({"start": date(2026, 1, 15), "full_days": 31}),
+                periods=periods({"start": date(2026, 1, start), "full_days": 31}),
                 usage=usage((0, "hours", quantity, 4)),
                 price_book=compile_price_book(versions(document), METERS),
                 run_id="run",

@@ -31,6 +31,7 @@ METERS = {
             meter_id="seats", event_type="seat", aggregation="time_weighted", reading="average", unit="seat"
         ),
         Meter(meter_id="seat_days", event_type="seat", aggregation="time_weighted", reading="unit_days"),
+        Meter(meter_id="peak", event_type="store", aggregation="max", unit="GB"),
     )
 }
 

@@ -6,10 +6,15 @@ import random
 from decimal import Decimal, localcontext
 
 from rating.price_plan import (
+    CapacityPrice,
+    Direction,
+    DynamicPrice,
     FlatPrice,
+    GraduatedPercentagePrice,
     GraduatedPrice,
     PackagePrice,
     PercentagePrice,
+    PercentTier,
     PerUnitPrice,
     SimplePrice,
     StairstepPrice,
@@ -20,6 +25,11 @@ from rating.price_plan import (
 from rating.reference import PriceTerms
 
 SCALE = 10**12
+ROUNDS: tuple[Direction, ...] = ("up", "down")
+MODELS = (
+    "flat", "per_unit", "dynamic", "package", "percentage",
+    "graduated", "volume", "capacity", "stairstep", "graduated_percentage",
+)  # fmt: skip
 
 
 def scaled(number: int) -> Decimal:
@@ -40,46 +50,72 @@ def random_number(source: random.Random, *, digits_max: int) -> Decimal:
     return scaled(number)
 
 
-def random_tiers(source: random.Random, *, digits_max: int, stairs: bool) -> tuple[Tier, ...]:
-    bounds = sorted(
-        {random_number(source, digits_max=24) for _ in range(source.randint(0, 6))} - {Decimal(0)}
-    )
-    tiers = []
-    for up_to in [*bounds, None]:
-        unit_price = None if stairs else random_number(source, digits_max=digits_max)
-        flat = random_number(source, digits_max=digits_max) if stairs or source.random() < 0.4 else None
-        tiers.append(Tier(up_to=up_to, unit_price=unit_price, flat_amount=flat))
-    return tuple(tiers)
+def random_bounds(source: random.Random) -> list[Decimal | None]:
+    """Growing upper bounds of tiers, the last one open."""
+    bounds = {random_number(source, digits_max=24) for _ in range(source.randint(0, 6))} - {Decimal(0)}
+    return [*sorted(bounds), None]
+
+
+def random_tier(source: random.Random, up_to: Decimal | None, *, digits_max: int, stairs: bool) -> Tier:
+    def number() -> Decimal:
+        return random_number(source, digits_max=digits_max)
+
+    flat = number() if stairs or source.random() < 0.4 else None
+    if stairs:
+        return Tier(up_to=up_to, flat_amount=flat)
+    if source.random() < 0.2:
+        size, rounding = number() + scaled(1), source.choice(ROUNDS)
+        return Tier(up_to=up_to, flat_amount=flat, package_size=size, package_price=number(), round=rounding)
+    return Tier(up_to=up_to, unit_price=number(), flat_amount=flat)
+
+
+def random_tiered_price(source: random.Random, model: str, *, digits_max: int) -> SimplePrice:
+    def number() -> Decimal:
+        return random_number(source, digits_max=digits_max)
+
+    bounds = random_bounds(source)
+    if model == "graduated_percentage":
+        shares = [
+            PercentTier(
+                up_to=up_to, percent=number(), flat_amount=number() if source.random() < 0.4 else None
+            )
+            for up_to in bounds
+        ]
+        return GraduatedPercentagePrice(model="graduated_percentage", tiers=tuple(shares))
+    stairs = model == "stairstep"
+    tiers = tuple(random_tier(source, up_to, digits_max=digits_max, stairs=stairs) for up_to in bounds)
+    if model == "graduated":
+        return GraduatedPrice(model="graduated", tiers=tiers)
+    if model == "volume":
+        return VolumePrice(model="volume", tiers=tiers)
+    if model == "capacity":
+        return CapacityPrice(model="capacity", tiers=tiers)
+    return StairstepPrice(model="stairstep", tiers=tiers)
 
 
 def random_price(source: random.Random, *, digits_max: int) -> SimplePrice:
     def number() -> Decimal:
         return random_number(source, digits_max=digits_max)
 
-    model = source.randrange(7)
-    if model == 0:
+    model = source.choice(MODELS)
+    if model == "flat":
         return FlatPrice(model="flat", amount=number())
-    if model == 1:
+    if model == "per_unit":
         return PerUnitPrice(model="per_unit", unit_price=number())
-    if model == 2:
-        return GraduatedPrice(
-            model="graduated", tiers=random_tiers(source, digits_max=digits_max, stairs=False)
-        )
-    if model == 3:
-        return VolumePrice(model="volume", tiers=random_tiers(source, digits_max=digits_max, stairs=False))
-    if model == 4:
-        return StairstepPrice(
-            model="stairstep", tiers=random_tiers(source, digits_max=digits_max, stairs=True)
-        )
-    if model == 5:
+    if model == "dynamic":
+        return DynamicPrice(model="dynamic", currency="EUR", multiplier=number())
+    if model == "package":
         return PackagePrice(
             model="package",
             package_size=number() + scaled(1),
             package_price=number(),
-            round=source.choice(("up", "down")),
+            round=source.choice(ROUNDS),
         )
-    fixed = number() if source.random() < 0.5 else None
-    return PercentagePrice(model="percentage", percent=number(), fixed_per_event=fixed)
+    if model == "percentage":
+        fixed = number() if source.random() < 0.5 else None
+        free = source.choice((0, 3, 10**5)) if fixed is not None else 0
+        return PercentagePrice(model="percentage", percent=number(), fixed_per_event=fixed, free_events=free)
+    return random_tiered_price(source, model, digits_max=digits_max)
 
 
 def random_terms(source: random.Random, *, digits_max: int) -> PriceTerms:
@@ -107,4 +143,5 @@ def random_terms(source: random.Random, *, digits_max: int) -> PriceTerms:
         prorated=source.random() < 0.3,
         minor_digits=source.choice((0, 2, 2, 2, 3, 4)),
         rounding=source.choice(("half_up", "half_even")),
+        zero_reaches=source.random() < 0.3,
     )

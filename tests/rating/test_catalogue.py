@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
+from hashlib import sha256
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select, update
 
 from ingest.errors import InvalidDocument, NotFound
+from ingest.ledger import ledger_transaction
 from ingest.meter_store import save_meter
 from rating.catalogue import (
     get_plan_in_force,
@@ -16,6 +19,7 @@ from rating.catalogue import (
     load_plan_versions,
     save_price_plan,
 )
+from rating.tables import PRICE_PLAN_VERSIONS
 from tests.rating.plans import METERS, plan, usage_charge
 
 NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
@@ -88,3 +92,21 @@ def test_a_plan_keeps_its_currency(catalogue: Engine) -> None:
     save_price_plan(catalogue, plan(per_call("0.12")), now=NOW)
     with pytest.raises(InvalidDocument, match="currency_changed"):
         save_price_plan(catalogue, plan(per_call("0.12"), currency="USD"), now=NOW)
+
+
+def test_a_plan_kept_by_an_earlier_release_is_still_the_same_document(catalogue: Engine) -> None:
+    """It has no word of the fields that came later: what they default to is what it always meant."""
+    document = plan(per_call("0.12"))
+    save_price_plan(catalogue, document, now=NOW)
+    table = PRICE_PLAN_VERSIONS
+    with ledger_transaction(catalogue) as connection:
+        (text,) = connection.execute(select(table.c.document)).scalars()
+        older = json.loads(text)
+        for charge in older["charges"]:
+            del charge["zero_usage"]
+        connection.execute(
+            update(table).values(document=json.dumps(older), document_hash=sha256(b"older").hexdigest())
+        )
+    assert get_plan_version(catalogue, "gold").plan.charges[0].zero_usage == "skip"
+    assert not save_price_plan(catalogue, document, now=NOW).created
+    assert save_price_plan(catalogue, plan(per_call("0.13")), now=NOW).created

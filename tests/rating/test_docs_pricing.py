@@ -16,7 +16,14 @@ from rating.steps import STEPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
-LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?(?: (\w+)=(\w+))? = (-?[\d.]+)$")
+PEERS = (
+    "Lago", "OpenMeter", "Kill Bill", "CGRateS", "CloudKitty", "Stripe", "Orb", "Metronome", "Zuora", "m3ter",
+    "Chargebee",
+)  # fmt: skip
+PEER_SECTION = re.compile(
+    r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
+)
+LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
 def examples() -> list[tuple[dict[str, Any], str]]:
@@ -27,12 +34,29 @@ def examples() -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-@pytest.mark.requirement("RAT-01")
-@pytest.mark.parametrize(("charge", "line"), examples())
-def test_every_example_comes_out_as_written(charge: dict[str, Any], line: str) -> None:
+def peer_rows() -> list[tuple[str, str, str, str]]:
+    """(peer, what is there, the charge, the examples or nothing) of every row of the tables of peers."""
+    found = []
+    for peer, rows in PEER_SECTION.findall(PAGE):
+        for row in rows.strip().splitlines():
+            there, here, lines = (cell.strip() for cell in row.strip("|").split("|"))
+            found.append((peer, there, here, lines))
+    return found
+
+
+def peer_examples() -> list[tuple[dict[str, Any], str]]:
+    return [
+        (read_document("---\n" + charge.strip("`")), line)
+        for _, _, charge, lines in peer_rows()
+        if charge.startswith("`{")
+        for line in re.findall(r"`([^`]+)`", lines)
+    ]
+
+
+def check(charge: dict[str, Any], line: str) -> None:
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
-    quantity, events, days, full_days, name, value, expected = found.groups()
+    quantity, events, days, full_days, dimensions, expected = found.groups()
     request = {
         "charge": charge,
         "currency": "EUR",
@@ -40,20 +64,45 @@ def test_every_example_comes_out_as_written(charge: dict[str, Any], line: str) -
         "event_count": int(events or 1),
         "days": int(days or 1),
         "full_days": int(full_days or 1),
-        "dimensions": {name: value} if name else {},
+        "dimensions": dict(pair.split("=") for pair in dimensions.split()),
     }
+    if charge["price"]["model"] == "capacity":
+        request["meter"] = {"aggregation": "max"}
     assert price_request(request)["billed"] == expected
+
+
+@pytest.mark.requirement("RAT-01")
+@pytest.mark.parametrize(("charge", "line"), examples())
+def test_every_example_comes_out_as_written(charge: dict[str, Any], line: str) -> None:
+    check(charge, line)
+
+
+@pytest.mark.requirement("RAT-10")
+@pytest.mark.parametrize(("charge", "line"), peer_examples())
+def test_what_another_product_prices_comes_out_as_written(charge: dict[str, Any], line: str) -> None:
+    check(charge, line)
+
+
+@pytest.mark.requirement("RAT-10")
+def test_every_peer_has_its_table_and_every_row_says_how_or_not_yet() -> None:
+    assert tuple(dict.fromkeys(peer for peer, *_ in peer_rows())) == PEERS
+    for peer, there, here, lines in peer_rows():
+        in_words = here.startswith(("not yet", "the plan's `"))
+        assert there, peer
+        assert in_words or here.startswith("`{"), (peer, there)
+        assert in_words == (lines == ""), (peer, there)
 
 
 def test_the_page_has_an_example_of_every_model() -> None:
     models = {get_args(model.model_fields["model"].annotation)[0] for model in get_args(get_args(Price)[0])}
     assert {charge["price"]["model"] for charge, _ in examples()} == models
+    assert len(models) == 11
 
 
 def test_the_page_names_every_step_reason_and_setting() -> None:
     for code in (*UNRATED_CODES.values(), "no_matching_cell"):
         assert f"`{code}`" in PAGE
-    for name in ("unit_conversion", "free_units", "minimum_amount", "maximum_amount"):
+    for name in ("unit_conversion", "free_units", "minimum_amount", "maximum_amount", "zero_usage"):
         assert name in Charge.model_fields
         assert f"{name}:" in PAGE
     assert {"minimum_spend", "rounding", "effective_from"} <= set(PricePlan.model_fields)

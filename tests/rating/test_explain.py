@@ -122,6 +122,66 @@ def test_the_proration_of_usage_is_shown_for_a_level_only() -> None:
     }
 
 
+@pytest.mark.requirement("RAT-08")
+@pytest.mark.parametrize(
+    ("price", "quantity", "rows"),
+    [
+        (
+            {
+                "model": "graduated_percentage",
+                "tiers": [{"up_to": "1000", "percent": "3"}, {"percent": "0.5", "flat_amount": "10"}],
+            },
+            "1500",
+            [
+                "tier 1 (0 to 1,000): 1,000 units, 3 % = 30.00",
+                "tier 2 (above 1,000): 500 units, 0.5 % and flat 10.00 = 12.50",
+            ],
+        ),
+        (
+            {
+                "model": "graduated",
+                "tiers": [
+                    {"up_to": "1000", "package_size": "100", "package_price": "1"},
+                    {"package_size": "1000", "package_price": "0.5", "round": "down"},
+                ],
+            },
+            "3500",
+            [
+                (
+                    "tier 1 (0 to 1,000): 1,000 units, 1.00 for each package of 100 units, "
+                    "a started one whole = 10.00"
+                ),
+                (
+                    "tier 2 (above 1,000): 2,500 units, 0.50 for each package of 1,000 units, "
+                    "a started one free = 1.00"
+                ),
+            ],
+        ),
+        (
+            {"model": "dynamic", "currency": "EUR", "multiplier": "1.2"},
+            "10",
+            ["tier 1 (above 0): 10 units, amount of the events x 1.2 = 12.00"],
+        ),
+        (
+            {"model": "percentage", "percent": "2", "fixed_per_event": "0.25", "free_events": 3},
+            "100",
+            ["tier 1 (above 0): 100 units, 2 % and 0.25 for each event after the first 3 = 3.00"],
+        ),
+        (
+            {"model": "capacity", "tiers": [{"up_to": "5", "flat_amount": "1"}, {"unit_price": "2"}]},
+            "6",
+            ["tier 2 (above 5): 6 units, 2.00 each = 12.00"],
+        ),
+    ],
+    ids=lambda value: value["model"] if isinstance(value, dict) else "",
+)
+def test_every_way_to_price_is_said_in_words(price: dict[str, Any], quantity: str, rows: list[str]) -> None:
+    gold = plan(usage_charge("peak", price))
+    (line,) = lines_of(gold, usage((0, "peak", quantity, 7)))
+    text = explain_line(line, gold).to_text().splitlines()
+    assert [row.strip() for row in text if row.startswith("    tier")] == rows
+
+
 @pytest.mark.requirement("CON-06")
 def test_a_line_that_is_not_the_menu_is_caught() -> None:
     gold = plan(usage_charge("calls", {"model": "per_unit", "unit_price": "0.12"}))

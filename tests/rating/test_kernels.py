@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -18,12 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rating.batch import price_batch
-from rating.kernel_types import Rows
-from rating.kernels import NEGATIVE_QUANTITY, OK, TOO_LARGE, measure_rows
+from rating.kernel_types import Results, Rows
+from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows
 from rating.price_arrays import price_arrays
-from rating.price_plan import GraduatedPrice, PerUnitPrice, Tier, VolumePrice
+from rating.price_plan import (
+    FlatPrice,
+    GraduatedPercentagePrice,
+    GraduatedPrice,
+    PackagePrice,
+    PercentagePrice,
+    PerUnitPrice,
+    Tier,
+    VolumePrice,
+)
 from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
-from tests.rating.random_prices import SCALE, random_terms, scaled
+from rating.short_kernel import price_short_rows
+from tests.rating.random_prices import SCALE, random_price, random_terms, scaled
 
 CODES = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
 
@@ -115,6 +126,83 @@ def random_quantity(source: random.Random, *, digits_max: int) -> Decimal:
     if source.random() < 0.3:
         number = number // SCALE * SCALE
     return scaled(-number if source.random() < 0.1 else number)
+
+
+def settled_short(
+    terms: Sequence[PriceTerms], cases: Sequence[tuple[int, Decimal, int, int, int]]
+) -> list[bool]:
+    """Which rows the short way prices by itself."""
+    prices, rows, count = price_arrays(terms), rows_of(cases), len(cases)
+    status, rated, tiers = (
+        np.empty(count, np.int8),
+        np.zeros((count, 2), np.uint64),
+        np.zeros(count, np.int64),
+    )
+    measure_rows(rows, prices, status, rated, tiers, 0, count)
+    starts = np.concatenate([[0], np.cumsum(tiers)])
+    pairs = [np.zeros((size, 2), np.uint64) for size in (count, starts[-1], starts[-1])]
+    numbers = np.zeros(starts[-1], np.uint16)
+    results = Results(status, rated, pairs[0], np.zeros(count, np.int64), starts, numbers, pairs[1], pairs[2])
+    price_short_rows(rows, prices, results, 0, count)
+    return [bool(row) for row in status == PRICED]
+
+
+def test_everyday_rows_go_the_short_way_and_those_it_cannot_hold_do_not() -> None:
+    """4,611,686 units at 1.00 come to just less than 2**62 at scale 12; one more unit is past it."""
+    terms = [
+        plain_terms(PerUnitPrice(model="per_unit", unit_price=Decimal(1))),
+        plain_terms(PackagePrice(model="package", package_size=Decimal(10), package_price=Decimal(3))),
+        plain_terms(FlatPrice(model="flat", amount=Decimal(4_611_687))),
+        plain_terms(PercentagePrice(model="percentage", percent=Decimal(1))),
+        replace(plain_terms(FlatPrice(model="flat", amount=Decimal(1))), maximum_amount=Decimal(0)),
+        replace(plain_terms(FlatPrice(model="flat", amount=Decimal(1))), minimum_amount=Decimal(4_611_687)),
+    ]
+    cases = [
+        (0, Decimal(4_611_686), 1, 1, 1),
+        (0, Decimal(4_611_687), 1, 1, 1),
+        (0, Decimal(0), 0, 1, 1),
+        (0, Decimal(-1), 1, 1, 1),
+        (0, Decimal(5), 1, 1, 2),
+        (1, Decimal("10.000000000001"), 1, 1, 1),
+        (1, Decimal(10**8), 1, 1, 1),
+        (2, Decimal(1), 1, 1, 1),
+        (3, Decimal(1), 1, 1, 1),
+        (4, Decimal(1), 1, 1, 1),
+        (5, Decimal(1), 1, 1, 1),
+    ]
+    short = [True, False, True, False, False, True, False, False, False, True, False]
+    assert settled_short(terms, cases) == short
+    compare(terms, cases)
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "half_even"])
+def test_the_short_way_equals_the_reference(rounding: str) -> None:
+    """Rows it holds, of every plain model, at tier bounds and on ties: what is past 12 digits decides."""
+    source = random.Random(11)
+    terms: list[PriceTerms] = []
+    while len(terms) < 300:
+        price = random_price(source, digits_max=12)
+        if not isinstance(price, PercentagePrice | GraduatedPercentagePrice):
+            digits = source.choice((0, 2, 3, 4))
+            minimum, maximum = (Decimal(source.randrange(200)) / 8 for _ in range(2))
+            terms.append(
+                replace(
+                    plain_terms(price, minor_digits=digits, rounding=rounding),
+                    minimum_amount=minimum if source.random() < 0.3 else None,
+                    maximum_amount=minimum + maximum if source.random() < 0.3 else None,
+                )
+            )
+    cases = []
+    for row, entry in enumerate(terms):
+        bounds = [
+            Fraction(tier.up_to) for tier in getattr(entry.price, "tiers", ()) if tier.up_to is not None
+        ]
+        edges = [bound + Fraction(nudge, SCALE) for bound in bounds for nudge in (-1, 0, 1)]
+        used = [Fraction(source.randrange(10 ** source.randint(1, 18)), SCALE) for _ in range(20)]
+        whole = [Fraction(source.randrange(1000), source.choice((1, 2, 4, 200))) for _ in range(20)]
+        cases += [(row, scaled(int(units * SCALE)), 1, 1, 1) for units in (*edges, *used, *whole)]
+    assert sum(settled_short(terms, cases)) > 10_000
+    compare(terms, cases)
 
 
 @pytest.mark.requirement("RAT-01")

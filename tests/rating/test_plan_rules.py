@@ -40,6 +40,14 @@ def test_a_sound_plan_breaks_nothing() -> None:
         {**FEE, "timing": "advance"},
         {**FEE, "charge_id": "three", "kind": "one_time", "price": UNIT, "quantity": "3"},
         matrix(cell(region="eu", **{"class": "hot"}), cell(region="eu"), cell()),
+        usage_charge("peak", {"model": "capacity", "tiers": [{"unit_price": "1"}]}, zero_usage="charge"),
+        usage_charge("value", {"model": "dynamic", "currency": "EUR"}),
+        tiered({"up_to": "10", "package_size": "5", "package_price": "1"}, {"unit_price": "1"})
+        | {"charge_id": "blocks"},
+        tiered(
+            {"up_to": "12", "package_size": "5", "package_price": "1"}, {"unit_price": "1"}, model="volume"
+        )
+        | {"charge_id": "volume-blocks"},
     )
     assert broken(*charges, minimum_spend="100") == []
 
@@ -141,6 +149,52 @@ def test_a_sound_plan_breaks_nothing() -> None:
             {**matrix(cell()), "free_units": "1"},
             "free_units_of_matrix",
             "charges[0].free_units",
+        ),
+        ({**matrix(cell()), "zero_usage": "charge"}, "zero_usage_of_matrix", "charges[0].zero_usage"),
+        ({**FEE, "zero_usage": "charge"}, "step_not_for_kind", "charges[0].zero_usage"),
+        (
+            tiered({"unit_price": "1", "package_size": "5", "package_price": "1"}),
+            "unit_and_package_price",
+            "charges[0].price.tiers[0].unit_price",
+        ),
+        (tiered({"package_size": "5"}), "package_half_said", "charges[0].price.tiers[0]"),
+        (tiered({"package_price": "5"}), "package_half_said", "charges[0].price.tiers[0]"),
+        (
+            tiered({"package_size": "0", "package_price": "1"}),
+            "package_size_not_positive",
+            "charges[0].price.tiers[0].package_size",
+        ),
+        (
+            tiered({"up_to": "12", "package_size": "5", "package_price": "1"}, {"unit_price": "1"}),
+            "package_across_bound",
+            "charges[0].price.tiers[0].package_size",
+        ),
+        (
+            tiered({"flat_amount": "1", "package_price": "1", "package_size": "1"}, model="stairstep"),
+            "unit_price_in_stairstep",
+            "charges[0].price.tiers[0].package_price",
+        ),
+        (
+            tiered({"percent": "-1"}, model="graduated_percentage"),
+            "negative_number",
+            "charges[0].price.tiers[0].percent",
+        ),
+        (tiered({}, model="graduated_percentage"), "tier_without_price", "charges[0].price.tiers[0]"),
+        (tiered({"unit_price": "1"}, model="capacity"), "capacity_meter", "charges[0].meter_id"),
+        (
+            usage_charge("calls", {"model": "dynamic", "currency": "USD"}),
+            "currency_differs",
+            "charges[0].price.currency",
+        ),
+        (
+            usage_charge("calls", {"model": "dynamic", "currency": "EUR", "multiplier": "-1"}),
+            "negative_number",
+            "charges[0].price.multiplier",
+        ),
+        (
+            usage_charge("calls", {"model": "percentage", "percent": "1", "free_events": 2}),
+            "free_events_unused",
+            "charges[0].price.free_events",
         ),
     ],
 )

@@ -181,6 +181,29 @@ def test_nothing_used_is_no_line_and_a_balance_of_zero_is_one() -> None:
     assert rows_of(rated.lines, ["event_count", "amount_minor"]) == [(2, 500)]
 
 
+def test_a_charge_that_is_due_without_usage_is_there_once_in_every_arrears_period() -> None:
+    """In advance there is no usage to wait for; a group that was used is not charged as unused too."""
+    tiers = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_amount": "5"}]}
+    hot = {"region": "eu", "class": "hot"}
+    gold = plan(
+        usage_charge("calls", tiers, zero_usage="charge", minimum_amount="6"),
+        usage_charge("storage", tiers, zero_usage="charge"),
+        usage_charge("hours", tiers),
+    )
+    rated = rate(
+        periods({}, {"contract_id": "d"}, {"contract_id": "d", "timing": "advance"}),
+        usage((0, "calls", "0", 0), (1, "calls", "3"), (1, "storage", "2", 1, hot)),
+        gold,
+    )
+    assert rows_of(rated.lines, ["contract_id", "charge_id", "quantity", "event_count", "amount_minor"]) == [
+        ("c", "calls", 0, 0, 600),
+        ("c", "storage", 0, 0, 500),
+        ("d", "calls", 3, 1, 800),
+        ("d", "storage", 2, 1, 700),
+    ]
+    assert len(set(rated.lines["line_id"].to_pylist())) == 4
+
+
 def test_usage_of_a_meter_without_a_charge_gives_no_line() -> None:
     rated = rate(periods({}), usage((0, "hours", "5")), plan(usage_charge("calls", PER_CALL)))
     assert (rated.lines.num_rows, rated.unrated.num_rows) == (0, 0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from ingest.errors import NotFound
 from rating.schemas import DOCUMENT_MODELS, document_schema
 from tests.rating.plans import METERS, plan, usage_charge
+from tests.rating.random_prices import MODELS, random_price
 
 FLAT = {"model": "flat", "amount": "1.50"}
 
@@ -23,6 +26,19 @@ def test_a_plan_passes_and_a_misspelt_one_does_not() -> None:
     validator.validate(document)
     assert not validator.is_valid({**document, "curency": "EUR"})
     assert not validator.is_valid({**document, "currency": "euro"})
+
+
+def test_every_price_model_passes() -> None:
+    validator = jsonschema.Draft202012Validator(document_schema("price-plan"))
+    source, models = random.Random(3), set()
+    for _ in range(60):
+        price = random_price(source, digits_max=13).model_dump(mode="json")
+        models.add(price["model"])
+        document = plan(usage_charge("calls", price, zero_usage="charge")).model_dump(mode="json")
+        validator.validate(document)
+        document["charges"][0]["price"]["model"] = "barter"
+        assert not validator.is_valid(document)
+    assert models == set(MODELS)
 
 
 def test_meters_pass() -> None:

@@ -49,6 +49,18 @@ def test_divide_by_unit(a: int, b: int, c: int) -> None:
     assert divmod(a + (b << 64) + (c << 128), 10**12) == (number(*quotient), int(rest))
 
 
+@given(words, words)
+@example(TOP, TOP)
+@example(2**12 - 1, 10**12 - 1)
+@example(0, 10**12)
+@settings(max_examples=400, deadline=None)
+def test_divide_short(a: int, b: int) -> None:
+    quotient, rest, fits = wide.divide_short(*u(a, b))
+    assert bool(fits) == (b < 10**12)
+    if fits:
+        assert divmod(a + (b << 64), 10**12) == (int(quotient), int(rest))
+
+
 @given(words, words, words, words, words, words)
 @settings(max_examples=400, deadline=None)
 def test_add_subtract_and_compare(a: int, b: int, c: int, d: int, e: int, f: int) -> None:

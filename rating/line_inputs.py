@@ -1,0 +1,53 @@
+"""What a line was computed from, as plain JSON values: all that ``python -m rating.verify`` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ingest.document import decimal_text
+from rating.reference import PriceTerms
+
+
+def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:
+    """The quantity, the days and the terms of a priced line; decimals as text, None for a step the
+    charge does not have. line: one row of RATED_LINE_SCHEMA as Python values; discounts: what each took
+    off it (a share of a larger amount cannot be told from one line, so it is an input)."""
+    conversion = terms.unit_conversion
+    return {
+        **_of_every_line(line, currency=currency, terms=terms),
+        "event_count": line["event_count"],
+        "unit_conversion": None if conversion is None else conversion.model_dump(mode="json"),
+        "free_units": _text(terms.free_units),
+        "zero_usage": "charge" if terms.zero_reaches else "skip",
+        "price": terms.price.model_dump(mode="json"),
+        "prorated": terms.prorated,
+        "minimum_amount": _text(terms.minimum_amount),
+        "maximum_amount": _text(terms.maximum_amount),
+        "discounts": [decimal_text(amount) for amount in line.get("discount_amount", ())],
+    }
+
+
+def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:
+    """The same of a minimum spend line: ``quantity`` is what was reached. terms: of the minimum, which
+    is a flat price."""
+    return {
+        **_of_every_line(line, currency=currency, terms=terms),
+        "minimum_spend": terms.price.model_dump(mode="json")["amount"],
+    }
+
+
+def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
+    return {
+        "quantity": decimal_text(line["quantity"]),
+        "days": line["days"],
+        "full_days": line["full_days"],
+        "currency": currency,
+        "minor_digits": terms.minor_digits,
+        "rounding": terms.rounding,
+    }
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else decimal_text(number)

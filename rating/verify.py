@@ -1,0 +1,225 @@
+"""Recomputes explained lines with plain fractions.
+
+    ratemill explain LINE --json | python -m rating.verify -
+
+It stands alone: nothing of it comes from the rest of Ratemill, so that it can be read in ten minutes,
+run anywhere there is a Python, and does not share a mistake with the engine it checks. It reads one JSON
+object, a list of them, or one object a line, each with the ``inputs`` and the results of a line,
+and says for each whether the results follow from the inputs. Exit status: 0 all agree, 1 one does
+not, 2 the file cannot be read.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+ZERO = Fraction(0)
+KEPT = 10**12
+"""Amounts are shown with 12 fraction digits; what follows is cut, and counts for rounding."""
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """tiers: (number, units, amount), of which the amounts sum to the price before its bounds; amount: cut to
+    12 digits; amount_minor: rounded."""
+
+    tiers: tuple[tuple[int, Fraction, Fraction], ...]
+    amount: Fraction
+    amount_minor: int
+
+
+def differences(line: Mapping[str, Any]) -> list[str]:
+    """What the line says and its inputs do not give; empty when it is right."""
+    inputs = line["inputs"]
+    found = recompute(inputs)
+    said = [(tier["number"], Fraction(tier["units"]), Fraction(tier["amount"])) for tier in line["tiers"]]
+    wrong = []
+    if said != list(found.tiers):
+        wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
+    if Fraction(line["amount"]) != found.amount:
+        wrong.append(f"amount says {line['amount']}, the inputs give {decimal_words(found.amount)}")
+    if line["amount_minor"] != found.amount_minor:
+        wrong.append(f"amount_minor says {line['amount_minor']}, the inputs give {found.amount_minor}")
+    digits = inputs["minor_digits"]
+    billed = f"{decimal_words(Fraction(found.amount_minor, 10**digits), digits)} {inputs['currency']}"
+    if line["billed"] != billed:
+        wrong.append(f"billed says {line['billed']!r}, the inputs give {billed!r}")
+    return wrong
+
+
+def recompute(inputs: Mapping[str, Any]) -> Recomputed:
+    """The line that the inputs give. Raises KeyError or ValueError for inputs that are not whole."""
+    quantity = Fraction(inputs["quantity"])
+    share = Fraction(inputs["days"], inputs["full_days"])
+    if "minimum_spend" in inputs:
+        required = Fraction(inputs["minimum_spend"]) * share
+        minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
+        return Recomputed((), cut(required) - quantity, int(minor))
+    units = converted(quantity, inputs["unit_conversion"])
+    if inputs["free_units"] is not None and units > 0:
+        units = max(ZERO, units - Fraction(inputs["free_units"]))
+    zero_reaches = inputs["zero_usage"] == "charge"
+    tiers = list(priced_tiers(inputs["price"], units, inputs["event_count"], zero_reaches=zero_reaches))
+    if inputs["prorated"]:
+        tiers = [(number, part, amount * share) for number, part, amount in tiers]
+    amount = sum((amount for _, _, amount in tiers), ZERO)
+    if inputs["minimum_amount"] is not None:
+        amount = max(amount, Fraction(inputs["minimum_amount"]) * share)
+    if inputs["maximum_amount"] is not None:
+        amount = min(amount, Fraction(inputs["maximum_amount"]) * share)
+    taken = [Fraction(discount) for discount in inputs["discounts"]]
+    if taken:  # they are taken off the kept amount, and what is left is what is rounded
+        amount = cut(amount) - sum(taken)
+    return Recomputed(tuple(cut_tiers(tiers)), cut(amount), rounded(amount, inputs))
+
+
+def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
+    """Metered to priced units; a credit is rounded like the debit it cancels."""
+    if conversion is None:
+        return quantity
+    factor = Fraction(conversion["factor"])
+    exact = quantity * factor if conversion["operation"] == "multiply" else quantity / factor
+    digits: int = conversion["fraction_digits"]
+    steps, rest = divmod(abs(exact) * 10**digits, 1)
+    if (conversion["round"] == "up" and rest) or (conversion["round"] == "half_up" and 2 * rest >= 1):
+        steps += 1
+    return Fraction(steps if exact >= 0 else -steps, 10**digits)
+
+
+def priced_tiers(
+    price: Mapping[str, Any], units: Fraction, event_count: int, *, zero_reaches: bool
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """(number, units, amount) of every tier that was reached, of a whole period."""
+    model = price["model"]
+    if "tiers" not in price:
+        yield 1, units, single_amount(price, units, event_count)
+        return
+    if units < 0:
+        raise ValueError(f"a quantity below zero has no price under {model}")
+    if units == 0 and not zero_reaches:
+        return
+    below = ZERO
+    for number, tier in enumerate(price["tiers"], start=1):
+        holds_rest = tier["up_to"] is None or units <= Fraction(tier["up_to"])
+        if model in {"graduated", "graduated_percentage"}:
+            upper = units if holds_rest else Fraction(tier["up_to"])
+            yield number, upper - below, tier_amount(tier, upper - below)
+            below = upper
+        elif holds_rest:
+            yield number, units, tier_amount(tier, units)
+        if holds_rest:
+            return
+    raise ValueError(f"{units} lies past the last tier")
+
+
+def single_amount(price: Mapping[str, Any], units: Fraction, event_count: int) -> Fraction:
+    """The amount of a price without tiers."""
+    model = price["model"]
+    if model == "per_unit":
+        return units * Fraction(price["unit_price"])
+    if model == "dynamic":
+        return units * Fraction(price["multiplier"])
+    if model == "percentage":
+        charged = max(0, event_count - int(price["free_events"]))
+        return units * Fraction(price["percent"]) / 100 + charged * Fraction(price["fixed_per_event"] or 0)
+    if units < 0:
+        raise ValueError(f"a quantity below zero has no price under {model}")
+    if model == "flat":
+        return Fraction(price["amount"])
+    if model == "package":
+        return packages(units, price) * Fraction(price["package_price"])
+    raise ValueError(f"{model!r} is a price model this verifier does not know")
+
+
+def tier_amount(tier: Mapping[str, Any], units: Fraction) -> Fraction:
+    """So many units of one tier, and its flat amount."""
+    flat = Fraction(tier["flat_amount"] or 0)
+    if "percent" in tier:
+        return units * Fraction(tier["percent"] or 0) / 100 + flat
+    if tier["package_size"] is not None:
+        return packages(units, tier) * Fraction(tier["package_price"]) + flat
+    return units * Fraction(tier["unit_price"] or 0) + flat
+
+
+def packages(units: Fraction, price: Mapping[str, Any]) -> int:
+    """Whole packages; a started one counts, or does not."""
+    whole, rest = divmod(units, Fraction(price["package_size"]))
+    return whole + (1 if rest and price["round"] == "up" else 0)
+
+
+def cut(amount: Fraction) -> Fraction:
+    """Without the digits past the twelfth."""
+    kept = Fraction(abs(amount) * KEPT // 1, KEPT)
+    return kept if amount >= 0 else -kept
+
+
+def cut_tiers(
+    tiers: Sequence[tuple[int, Fraction, Fraction]],
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """Amounts cut as differences of the cut running total, so that they sum to the cut total."""
+    running, before = ZERO, ZERO
+    for number, units, amount in tiers:
+        running += amount
+        yield number, units, cut(running) - before
+        before = cut(running)
+
+
+def rounded(amount: Fraction, inputs: Mapping[str, Any]) -> int:
+    """The one rounding, to whole minor units: ties away from zero, or to even."""
+    digits: int = inputs["minor_digits"]
+    minor: Fraction = amount * 10**digits
+    if inputs["rounding"] == "half_even":
+        return round(minor)
+    magnitude = int((2 * abs(minor) + 1) // 2)
+    return magnitude if minor >= 0 else -magnitude
+
+
+def decimal_words(number: Fraction, digits: int | None = None) -> str:
+    """The number in decimal digits: exactly ``digits`` after the point, or as many as it has (up to 12)."""
+    places = 12 if digits is None else digits
+    whole = str(int(abs(number) * 10**places)).rjust(places + 1, "0")
+    text = f"{whole[:-places]}.{whole[-places:]}" if places else whole
+    if digits is None:
+        text = text.rstrip("0").rstrip(".")
+    return f"-{text}" if number < 0 and text.strip("0.") else text
+
+
+def _tier_words(tiers: Sequence[tuple[int, Fraction, Fraction]]) -> str:
+    rows = (f"{number}: {decimal_words(units)} = {decimal_words(amount)}" for number, units, amount in tiers)
+    return "; ".join(rows) or "none"
+
+
+def read_lines(text: str) -> list[dict[str, Any]]:
+    """The explained lines of a file: an object, a list of them, or one object a line."""
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError:
+        return [json.loads(row) for row in text.splitlines() if row.strip()]
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Verify the file named (``-``: standard input); one sentence a line, the exit status as above."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m rating.verify FILE   (- reads standard input)\n")
+        return 2
+    try:
+        name = arguments[0]
+        lines = read_lines(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
+        verdicts = [(line["line_id"], differences(line)) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        sys.stderr.write(f"cannot verify: {error!r}. A line is what `ratemill explain LINE --json` writes.\n")
+        return 2
+    for line_id, wrong in verdicts:
+        sys.stdout.write(f"line {line_id}: {'agrees' if not wrong else 'DIFFERS: ' + '; '.join(wrong)}\n")
+    return 1 if not verdicts or any(wrong for _, wrong in verdicts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
