@@ -147,7 +147,7 @@ def check(
 
 
 @pytest.mark.requirement("RAT-07")
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=sent_events, steps=steps, rows=calendars(), makers=counting_meters())
 def test_counting_agrees_after_corrections_and_as_known_before_them(
     event_store: EventStore,
@@ -159,7 +159,7 @@ def test_counting_agrees_after_corrections_and_as_known_before_them(
     check(event_store, sent, steps, rows, makers)
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=sent_events, steps=steps, rows=calendars(), makers=level_meters())
 def test_levels_agree_after_corrections_and_as_known_before_them(
     event_store: EventStore,
