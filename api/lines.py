@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from api.state import Ratemill
 from ingest.clock import from_micros, to_micros
 from ingest.errors import NotFound
 from ingest.meter_store import get_meter
+from invoicing.run_record import get_run
 from invoicing.store import find_line
 from rating.catalogue import get_plan_version
 from rating.contract_store import load_contract_subjects, load_contracts
@@ -54,11 +56,16 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
 
 
 def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence[Any] | None) -> LineEvents:
-    """One page of the events a line was counted from, oldest first. A fee has none. Raises NotFound."""
+    """One page of the events a line was counted from, oldest first. A fee has none. Raises NotFound.
+
+    As they were known when the line's billing run had finished: what came in or was corrected since is
+    not what was billed. While the run is at work, as they are known now.
+    """
     line = get_rated_line(state.event_store, line_id)
     if not line["meter_id"]:
         return LineEvents(None, line["event_count"], line["quantity"], SOURCE_SCHEMA.empty_table(), None)
     contract_id = line["contract_id"]
+    finished_at = get_run(state.ledger, line["run_id"]).finished_at
     events = events_behind(
         state.event_store,
         meter=get_meter(state.ledger, line["meter_id"]),
@@ -68,6 +75,7 @@ def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence
         dimensions=line["dimensions"],
         limit=limit + 1,
         after=None if after is None else SourceCursor(from_micros(int(after[0])), int(after[1])),
+        known_at=None if finished_at is None else datetime.fromisoformat(finished_at),
     )
     page = events.slice(0, limit)
     last = next_cursor(page) if events.num_rows > limit else None

@@ -111,6 +111,24 @@ def test_a_contract_held_by_an_event_no_meter_can_count_is_released(
     assert [one["id"] for one in behind] == (["fix-1", "2"] if change else ["2"])
 
 
+@pytest.mark.requirement("AUD-02", "AUD-09")
+def test_a_line_keeps_the_events_it_was_billed_by(http: httpx.Client, clock: FixedClock) -> None:
+    put_world(http)
+    send(http, [event(1, value="10"), event(2, value="20")])
+    clock.move_to(datetime(2026, 12, 1, 12, tzinfo=UTC))
+    http.post("/v1/billing-runs", json={"as_of": "2026-12-01"})
+    (line,) = http.get(f"/v1/invoices/{_first_invoice(http)}").json()["lines"]
+    clock.advance(timedelta(days=1))
+    http.post("/v1/corrections", json=[correction("fix-1", "1", value="11"), correction("fix-2", "2")])
+    send(http, [event(3, value="40")])
+    behind = http.get(f"/v1/lines/{line['line_id']}/events").json()
+    assert [(one["id"], one["number"]) for one in behind["items"]] == [("1", "10"), ("2", "20")]
+    assert (behind["event_count"], behind["quantity"]) == (2, "30")
+    assert [item["quantity"] for item in http.get("/v1/contracts/acme-1/usage").json()["items"]] == []
+    params = {"meter_id": "calls", "subject": "acme-eu"}
+    assert [item["quantity"] for item in http.get("/v1/usage", params=params).json()["items"]] == ["51"]
+
+
 def _first_invoice(http: httpx.Client) -> str:
     return str(http.get("/v1/invoices").json()["items"][0]["invoice_id"])
 

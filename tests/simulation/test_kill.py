@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 from tests.simulation.child_billing import CONTRACTS, MONTHS
+from tests.simulation.child_correct import EVENTS_A_BATCH as CORRECTED_A_BATCH
+from tests.simulation.child_correct import corrections
 from tests.simulation.child_ingest import EVENTS_A_BATCH, batch_ids
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +143,36 @@ def assert_whole(stored: list[str], acknowledged: set[int], last: int, where: st
         own = set(batch_ids(batch)[10:-10])
         assert not own & there or own <= there, f"{where}: batch {batch} is there in part"
         assert batch not in acknowledged or set(batch_ids(batch)) <= there, f"{where}: {batch} is lost"
+
+
+def test_a_kill_leaves_a_batch_of_corrections_in_force_or_not_never_both_or_neither_version(
+    tmp_path: Path,
+) -> None:
+    random = Random(SEED)
+    last = KILLS * 8
+    events = (last + 1) * CORRECTED_A_BATCH
+    acknowledged = 0
+    for kill in range(KILLS):
+        with child("child_correct", tmp_path, acknowledged, last, events) as running:
+            heard = killed_after(random, running, lines_max=8)
+        in_force = heard[0]["in_force"]
+        possible = [after_corrections(events, count) for count in (acknowledged, acknowledged + 1)]
+        assert in_force in possible, f"seed {SEED}, kill {kill}, {acknowledged} batches acknowledged"
+        acknowledged += len(heard) - 1
+    answers = finished("child_correct", tmp_path, 0, last, events)
+    for answer in answers[1:]:
+        assert answer["accepted"] + answer["duplicates"] == len(corrections(answer["batch"]))
+        assert answer["accepted"] == 0 or answer["batch"] >= acknowledged
+    everything = finished("child_correct", tmp_path, 0, -1, events)[0]
+    assert everything["in_force"] == after_corrections(events, last + 1)
+
+
+def after_corrections(events: int, batches: int) -> list[list[str]]:
+    """[event, value] of every event that counts after that many batches, as the child says it."""
+    values: dict[int, str | None] = dict.fromkeys(range(events), "1")
+    for batch in range(batches):
+        values |= dict(corrections(batch))
+    return sorted([f"e{number}", value] for number, value in values.items() if value is not None)
 
 
 def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Goal: whatever senders do - late, repeated, reordered, conflicting, broken records, in any format -
-the answers, the usage and the invoices are those of an auditor made of dictionaries.
+"""Goal: whatever senders do - late, repeated, reordered, conflicting, broken records, in any format,
+amended and cancelled again and again - the answers, the usage and the invoices are those of an auditor
+made of dictionaries.
 
 A failure names its seed; ``RATEMILL_SIMULATION_SEEDS=7,8`` runs those, ``=1000`` the first thousand.
 """
@@ -7,6 +8,7 @@ A failure names its seed; ``RATEMILL_SIMULATION_SEEDS=7,8`` runs those, ``=1000`
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from random import Random
@@ -18,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
+from ingest.correct import correct_events
 from ingest.load import IngestContext, ingest_batch, open_ingest
 from ingest.meter import Meter, MeterFilter
 from ingest.meter_store import save_meter
@@ -26,8 +29,8 @@ from invoicing.billing_run import BillingSettings, run_billing
 from invoicing.customer_store import save_customer
 from rating.catalogue import save_price_plan
 from rating.contract_store import save_contracts
-from tests.simulation.auditor import BAD_VALUE, Auditor, Sent, month_start
-from tests.simulation.wire import encode
+from tests.simulation.auditor import BAD_VALUE, Auditor, Fix, Sent, month_start
+from tests.simulation.wire import encode, encode_fixes
 
 MONTHS = ("2025-01", "2025-02", "2025-03")
 BILLED_ON = {"2025-01": date(2025, 2, 1), "2025-02": date(2025, 3, 1), "2025-03": date(2025, 4, 1)}
@@ -90,11 +93,15 @@ def test_answers_usage_and_invoices_equal_the_auditors(
     sent: list[Sent] = []
     for month in MONTHS:
         stream = _stream(random, auditor, month, earlier=sent)
+        fixes = _fixes(random, auditor, month, stream)
         sent += stream
         for batch in _batches(random, stream):
             if random.random() < 0.1:
                 ingest = _open(event_store)  # as after a restart: the gate is read from the store
             _send(batch, auditor, ingest, random, seed)
+            if pending := _some(fixes, random):
+                _send_fixes(pending, auditor, ingest, random, seed)
+        _send_fixes(fixes, auditor, ingest, random, seed)
         _bill(event_store, ledger, month)
         billed = MONTHS[: MONTHS.index(month) + 1]
         assert _stored_usage(event_store, auditor) == _audited_usage(auditor, billed), f"seed {seed}"
@@ -120,8 +127,48 @@ def _stream(random: Random, auditor: Auditor, month: str, *, earlier: list[Sent]
     return stream
 
 
-def _event(random: Random, auditor: Auditor, month: str, number: int) -> Sent:
-    subject = random.choice([*auditor.zones, "nobody"])
+def _fixes(random: Random, auditor: Auditor, month: str, stream: list[Sent]) -> list[Fix]:
+    """Corrections of this month's events, each into this month again: amended and cancelled, some again
+    and again, resent and changed; of what nobody sent, of corrections, under an event's own id, and bad."""
+    made: list[Fix] = []
+    own = [record for record in stream if record.id.startswith(month)]
+    chosen = random.choices(own, k=random.randint(0, 25))
+    for number, record in enumerate([*chosen, *random.choices(chosen or own, k=5)]):
+        other = _event(random, auditor, month, 0, subject=record.subject)
+        fix = Fix(record.source, f"fix-{month}-{number}", record.id, random.choice(["typo", "é"]))
+        if random.random() < 0.7:
+            changes: dict[str, Any] = {
+                "time": other.time,
+                "value": other.value,
+                "properties": other.properties,
+            }
+            names = random.sample(sorted(changes), random.randint(1, 3))
+            fix = replace(fix, **{name: changes[name] for name in names})
+        made.append(fix)
+    for fix in random.choices(made, k=6):
+        made += random.choice(
+            [
+                [fix],
+                [replace(fix, reason="another")],
+                [replace(fix, id=f"{fix.id}-x", corrects="nobody")],
+                [replace(fix, id=f"{fix.id}-y", corrects=random.choice(made).id)],
+                [replace(fix, id=fix.corrects)],
+                [replace(fix, id=f"{fix.id}-z", value=BAD_VALUE)],
+            ]
+        )
+    random.shuffle(made)
+    return made
+
+
+def _some(fixes: list[Fix], random: Random) -> list[Fix]:
+    """Take a few corrections off the list; those that come before their event are sent again later."""
+    taken = [fixes.pop() for _ in range(min(len(fixes), random.choice([0, 0, 0, 0, 1, 12])))]
+    fixes[:0] = random.sample(taken, len(taken) // 2)
+    return taken
+
+
+def _event(random: Random, auditor: Auditor, month: str, number: int, *, subject: str | None = None) -> Sent:
+    subject = subject or random.choice([*auditor.zones, "nobody"])
     zone = auditor.zones.get(subject, ZoneInfo("UTC"))
     start = month_start(month, zone)
     following = MONTHS.index(month) + 1
@@ -171,6 +218,19 @@ def _send(batch: list[Sent], auditor: Auditor, ingest: IngestContext, random: Ra
     wanted = {name: outcomes.count(name) for name in ("accepted", "duplicates", "conflicts", "rejected")}
     found = {name: getattr(report, name) for name in wanted}
     assert found == wanted, f"seed {seed}, {content_type}: {report.refusals[:3]}"
+
+
+def _send_fixes(batch: list[Fix], auditor: Auditor, ingest: IngestContext, random: Random, seed: int) -> None:
+    if not batch:
+        return
+    body, content_type, encoding = encode_fixes(batch, random)
+    report = correct_events(
+        body, content_type=content_type, content_encoding=encoding, received_at=LONG_AGO, ingest=ingest
+    )
+    outcomes = [auditor.correct(fix) for fix in batch]
+    wanted = {name: outcomes.count(name) for name in ("accepted", "duplicates", "conflicts", "rejected")}
+    found = {name: getattr(report, name) for name in wanted}
+    assert found == wanted, f"seed {seed}, corrections: {report.refusals[:3]}"
 
 
 def _save_documents(ledger: Engine, auditor: Auditor) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from tests.simulation.auditor import BAD_VALUE, Sent
+from tests.simulation.auditor import BAD_VALUE, Fix, Sent
 
 Body = tuple[bytes, str, str | None]
 
@@ -31,6 +31,27 @@ def encode(records: Sequence[Sent], random: Random) -> Body:
     elif encoding == "zstd":
         body = zstandard.compress(body)
     return body, content_type, encoding
+
+
+def encode_fixes(fixes: Sequence[Fix], random: Random) -> Body:
+    """The corrections as NDJSON or a JSON array, plain or compressed."""
+    lines = []
+    for fix in fixes:
+        named = {"source": fix.source, "id": fix.id, "corrects": fix.corrects, "reason": fix.reason}
+        given = {
+            "time": None if fix.time is None else fix.time.isoformat(),
+            "value": fix.value,
+            "properties": None if fix.properties is None else dict(fix.properties),
+        }
+        kind = "cancel" if fix.cancels() else "amend"
+        lines.append(json.dumps({"kind": kind, **named, **{k: v for k, v in given.items() if v is not None}}))
+    if random.random() < 0.5:
+        body, content_type = "\n".join(lines).encode(), "application/x-ndjson"
+    else:
+        body, content_type = f"[{','.join(lines)}]".encode(), "application/json"
+    if random.random() < 0.5:
+        return gzip.compress(body, mtime=0), content_type, "gzip"
+    return body, content_type, None
 
 
 def _plain(record: Sent) -> dict[str, Any]:
