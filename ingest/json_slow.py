@@ -34,7 +34,7 @@ class _Twice(Exception):
 
 def read_event(text: bytes) -> RawRow | Problem:
     """One event object, in the fields of ``ingest/event.py``."""
-    record = _parse(text)
+    record = parse_record(text)
     if isinstance(record, Problem):
         return record
     for name in record:
@@ -50,7 +50,7 @@ def read_cloudevent(text: bytes) -> RawRow | Problem:
     ``data`` must be an object: its ``value`` is the value, all else in it becomes properties, and so
     do extension attributes. ``time`` may be left out.
     """
-    record = _parse(text)
+    record = parse_record(text)
     if isinstance(record, Problem):
         return record
     if record.get("specversion") != "1.0":
@@ -76,7 +76,8 @@ def read_cloudevent(text: bytes) -> RawRow | Problem:
     return _row(record, value=data.get("value"), properties=properties)
 
 
-def _parse(text: bytes) -> dict[str, Any] | Problem:
+def parse_record(text: bytes) -> dict[str, Any] | Problem:
+    """One JSON object, numbers as the text that was sent; a Problem if it is none or has a name twice."""
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,0 +1,82 @@
+"""What all compatible endpoints share: the one way in, and errors in the shape a client expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import ProblemResponse
+from api.problem import problem_of
+from api.state import Ratemill
+from ingest.errors import RatemillError, UnreadableBody
+from ingest.json_slow import parse_record
+from ingest.load import IngestReport, ingest_batch
+from ingest.media_type import CLOUDEVENTS_BATCH
+from ingest.refusal import Problem
+
+CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
+
+
+async def take_in(
+    state: Ratemill, body: bytes, *, content_type: str, content_encoding: str | None = None
+) -> IngestReport:
+    """Take in a body as POST /v1/events does; the events are on disk when this returns."""
+    report = await state.in_thread(
+        ingest_batch,
+        body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        received_at=state.clock.now(),
+        ingest=state.ingest,
+    )
+    for outcome in ("accepted", "duplicates", "conflicts", "rejected"):
+        state.metrics.events.labels(outcome).inc(getattr(report, outcome))
+    return report
+
+
+async def take_cloudevents(state: Ratemill, events: Sequence[Mapping[str, Any]]) -> IngestReport:
+    """Take in CloudEvents made from another product's events; line 1 is the first of them."""
+    return await take_in(state, orjson.dumps(list(events)), content_type=CLOUDEVENTS_BATCH)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object, its numbers as the text that was sent. Raises UnreadableBody."""
+    found = parse_record(body)
+    if isinstance(found, Problem):
+        raise UnreadableBody(
+            f"the body cannot be read: {found.message} Expected: a JSON object.",
+            reason_code=found.reason_code,
+        )
+    return found
+
+
+class PlainErrorRoute(APIRoute):
+    """Errors of ours in a shape of this route's own; subclasses say which.
+
+    FastAPI runs the whole route inside the handler, the check of the key too.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RatemillError as error:
+                return self.answer_error(problem_of(error))
+
+        return handle
+
+    @staticmethod
+    def answer_error(document: dict[str, Any]) -> Response:
+        """The answer for a problem document; here the document itself."""
+        return ProblemResponse(
+            document,
+            status_code=document["status"],
+            headers=CHALLENGE if document["status"] == 401 else None,
+        )
