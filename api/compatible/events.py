@@ -7,7 +7,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.compatible.cloudevents_http import binary_cloudevent, is_binary_mode
 from api.compatible.lago import (
     cloudevent_of,
     event_answer,
@@ -16,13 +15,14 @@ from api.compatible.lago import (
     refusal_members,
     single_event,
 )
-from api.compatible.take import PlainErrorRoute, read_object, take_cloudevents, take_in
+from api.compatible.take import PlainErrorRoute, take_cloudevents, take_in
 from api.errors import ProblemResponse
 from api.json import ExactJSON
 from api.problem import problem
 from api.routes.events import report_answer
 from api.routing import State, declared, documented_responses, read_body
 from api.state import Ratemill
+from ingest.cloudevent_binary import HTTP_PREFIX, binary_cloudevent, binary_prefix, read_object
 from ingest.expand import expand_body
 from ingest.load import IngestReport
 from ingest.media_type import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, known_content_encoding, known_media_type
@@ -86,9 +86,9 @@ async def send_compatible_events(request: Request, state: State) -> Response:
     """
     body = await read_body(request, bytes_max=state.ingest.settings.body_bytes_max)
     encoding = request.headers.get("content-encoding")
-    if is_binary_mode(request.headers):
+    if binary_prefix(request.headers.items()) == HTTP_PREFIX:
         plain = expand_body(body, known_content_encoding(encoding), state.ingest.settings)
-        event = binary_cloudevent(request.headers.items(), plain)
+        event = binary_cloudevent(request.headers.items(), plain, prefix=HTTP_PREFIX)
         return _cloudevents_answer(await take_cloudevents(state, [event]))
     media_type = known_media_type(request.headers.get("content-type", ""))
     if media_type == JSON:

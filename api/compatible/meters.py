@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request
 
 from api.compatible.events import OpenMeterRoute
 from api.compatible.meter_query import answer_query, query_of_document, query_of_url
-from api.compatible.take import read_object
 from api.json import ExactJSON
 from api.routing import DocumentBody, State, declared
+from ingest.cloudevent_binary import read_object
 from ingest.errors import NotFound
 from ingest.meter import Meter
 from ingest.meter_store import get_meter, list_saved_meters

@@ -13,11 +13,9 @@ from starlette.responses import Response
 from api.errors import ProblemResponse
 from api.problem import problem_of
 from api.state import Ratemill
-from ingest.errors import RatemillError, UnreadableBody
-from ingest.json_slow import parse_record
+from ingest.errors import RatemillError
 from ingest.load import IngestReport, ingest_batch
 from ingest.media_type import CLOUDEVENTS_BATCH
-from ingest.refusal import Problem
 
 CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
@@ -42,17 +40,6 @@ async def take_in(
 async def take_cloudevents(state: Ratemill, events: Sequence[Mapping[str, Any]]) -> IngestReport:
     """Take in CloudEvents made from another product's events; line 1 is the first of them."""
     return await take_in(state, orjson.dumps(list(events)), content_type=CLOUDEVENTS_BATCH)
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """A JSON object, its numbers as the text that was sent. Raises UnreadableBody."""
-    found = parse_record(body)
-    if isinstance(found, Problem):
-        raise UnreadableBody(
-            f"the body cannot be read: {found.message} Expected: a JSON object.",
-            reason_code=found.reason_code,
-        )
-    return found
 
 
 class PlainErrorRoute(APIRoute):

@@ -1,0 +1,63 @@
+"""CloudEvents in binary mode: attributes in headers with a prefix, data in the body.
+
+Sources: https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/bindings, 3.1 of the HTTP and NATS
+bindings (prefix ``ce-``, percent-encoded) and 3.2 of the Kafka binding (prefix ``ce_``, plain UTF-8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import unquote
+
+from ingest.errors import UnreadableBody
+from ingest.json_slow import parse_record
+from ingest.refusal import Problem
+
+HTTP_PREFIX: Final = "ce-"
+KAFKA_PREFIX: Final = "ce_"
+
+Headers = Sequence[tuple[str, str]]
+"""(lower-case name, text), in the order sent."""
+
+
+def binary_prefix(headers: Headers) -> str | None:
+    """The prefix under which the headers hold an event's attributes; None when they hold none."""
+    names = {name for name, _ in headers}
+    return next((prefix for prefix in (HTTP_PREFIX, KAFKA_PREFIX) if f"{prefix}specversion" in names), None)
+
+
+def binary_cloudevent(headers: Headers, body: bytes, *, prefix: str) -> dict[str, Any]:
+    """The event as one JSON object, numbers of its data as texts.
+
+    Raises UnreadableBody when an attribute comes twice, or the data is not a JSON object.
+    """
+    event: dict[str, Any] = {}
+    for header, text in headers:
+        if not header.startswith(prefix):
+            continue
+        name = header.removeprefix(prefix)
+        if name in event or name == "data":
+            raise UnreadableBody(
+                f"the header {header} cannot be read; give each once.", reason_code="field_twice"
+            )
+        event[name] = unquote(text) if prefix == HTTP_PREFIX else text
+    media_type = dict(headers).get("content-type", "application/json").split(";")[0].strip().lower()
+    if body.strip() and media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnreadableBody(
+            f"the data of the event is {media_type or 'of no type'}; send application/json, an object.",
+            reason_code="unknown_content_type",
+        )
+    event["data"] = read_object(body) if body.strip() else None
+    return event
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object, its numbers as the text that was sent. Raises UnreadableBody."""
+    found = parse_record(body)
+    if isinstance(found, Problem):
+        raise UnreadableBody(
+            f"the body cannot be read: {found.message} Expected: a JSON object.",
+            reason_code=found.reason_code,
+        )
+    return found
