@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from api.client import RatemillClient
+    from api.problem import ApiProblem
     from ingest.streams.batch import Send
+    from ingest.streams.folder import TakeFile
     from ingest.streams.pump import Source
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="Leave when nothing more comes.")]
@@ -32,6 +35,7 @@ def add_commands(app: typer.Typer) -> None:
     stream = group(app, "stream", "Take events from a broker or a watched folder, until stopped.")
     _add_nats(stream)
     _add_kafka(stream)
+    _add_folder(stream)
 
 
 def _add_nats(stream: typer.Typer) -> None:
@@ -91,16 +95,43 @@ def _add_kafka(stream: typer.Typer) -> None:
         _run(session, source, batch=batch, wait=wait, until_empty=until_empty)
 
 
+def _add_folder(stream: typer.Typer) -> None:
+    @command(stream, "folder")
+    def folder(
+        session: Session,
+        path: Annotated[Path, typer.Argument(file_okay=False, help="The folder to watch.")],
+        settle: Annotated[
+            int, typer.Option(min=0, help="Seconds a file must not have changed; 0 if writers rename.")
+        ] = 5,
+        poll: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two looks.")] = 1,
+        until_empty: UntilEmpty = False,
+    ) -> None:
+        """Take in files of events as they appear in a folder, each once.
+
+        Files taken in are moved to done/, files nobody can read to failed/, each with a report.
+        """
+        from time import monotonic  # noqa: PLC0415
+
+        from ingest.streams.folder import FolderWatch, watch_folder  # noqa: PLC0415
+
+        watch = FolderWatch(path, settle_seconds=settle, seconds=monotonic)
+        with session.client() as client, stopped_by_signals() as stop:
+            totals = watch_folder(
+                watch,
+                take=file_taker(client),
+                stop=stop,
+                poll_seconds=poll,
+                until_empty=until_empty,
+                heard=_telling(session),
+            )
+        _show_totals(session, totals.to_dict())
+
+
 def _run(
     session: Session, source: AbstractContextManager[Source[Any]], *, batch: int, wait: int, until_empty: bool
 ) -> None:
     from ingest.settings import IngestSettings  # noqa: PLC0415
     from ingest.streams.pump import pump  # noqa: PLC0415
-
-    def heard(words: str, refusals: Sequence[Mapping[str, Any]]) -> None:
-        session.say(words)
-        if refusals and not session.as_json:
-            session.err.print(table(refusals[:REFUSALS_SHOWN_MAX], REFUSAL_COLUMNS))
 
     with session.client() as client, stopped_by_signals() as stop, source as opened:
         totals = pump(
@@ -111,16 +142,27 @@ def _run(
             messages_max=batch,
             wait_seconds=wait,
             until_empty=until_empty,
-            heard=heard,
+            heard=_telling(session),
         )
-    answer = totals.to_dict()
+    _show_totals(session, totals.to_dict())
+
+
+def _telling(session: Session) -> Callable[[str, Sequence[Mapping[str, Any]]], None]:
+    def heard(words: str, refusals: Sequence[Mapping[str, Any]]) -> None:
+        session.say(words)
+        if refusals and not session.as_json:
+            session.err.print(table(refusals[:REFUSALS_SHOWN_MAX], REFUSAL_COLUMNS))
+
+    return heard
+
+
+def _show_totals(session: Session, answer: dict[str, int]) -> None:
     session.show(answer, table([answer], [(f"{name.replace('_', ' ')}>", name) for name in answer]))
 
 
 def sender(client: RatemillClient) -> Send:
     """Sends a body to POST /v1/events; see ``ingest.streams.batch.Send`` for what it raises."""
     from api.problem import ALL_REFUSED, ApiProblem  # noqa: PLC0415
-    from ingest.errors import StoreUnavailable, UnreadableBody  # noqa: PLC0415
 
     def send(body: bytes, media_type: str) -> Mapping[str, Any]:
         try:
@@ -128,14 +170,34 @@ def sender(client: RatemillClient) -> Send:
         except ApiProblem as refused:
             if refused.reason_code == ALL_REFUSED:
                 return refused.document
-            if refused.status in (400, 413, 415, 422):
-                raise UnreadableBody(str(refused), reason_code=refused.reason_code) from refused
-            if refused.status in (401, 403, 404):
-                raise
-            raise StoreUnavailable(str(refused), reason_code=refused.reason_code) from refused
+            raise _stream_error(refused) from refused
         return report
 
     return send
+
+
+def file_taker(client: RatemillClient) -> TakeFile:
+    """Sends a file in slices; see ``ingest.streams.folder.TakeFile`` for what it raises."""
+    from api.problem import ApiProblem  # noqa: PLC0415
+
+    def take(path: Path) -> Mapping[str, Any]:
+        try:
+            return client.post_file(path).to_dict()
+        except ApiProblem as refused:
+            raise _stream_error(refused) from refused
+
+    return take
+
+
+def _stream_error(refused: ApiProblem) -> Exception:
+    """What a problem means to a stream: the body is at fault, the key is, or it is to be tried again."""
+    from ingest.errors import StoreUnavailable, UnreadableBody  # noqa: PLC0415
+
+    if refused.status in (400, 413, 415, 422):
+        return UnreadableBody(str(refused), reason_code=refused.reason_code)
+    if refused.status in (401, 403, 404):
+        return refused
+    return StoreUnavailable(str(refused), reason_code=refused.reason_code)
 
 
 @contextmanager
