@@ -6,9 +6,12 @@ bindings (prefix ``ce-``, percent-encoded) and 3.2 of the Kafka binding (prefix 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
+
+import orjson
 
 from ingest.errors import UnreadableBody
 from ingest.json_slow import parse_record
@@ -41,7 +44,7 @@ def binary_cloudevent(headers: Headers, body: bytes, *, prefix: str) -> dict[str
             raise UnreadableBody(
                 f"the header {header} cannot be read; give each once.", reason_code="field_twice"
             )
-        event[name] = unquote(text) if prefix == HTTP_PREFIX else text
+        event[name] = _decoded(text) if prefix == HTTP_PREFIX else text
     media_type = dict(headers).get("content-type", "application/json").split(";")[0].strip().lower()
     if body.strip() and media_type != "application/json" and not media_type.endswith("+json"):
         raise UnreadableBody(
@@ -50,6 +53,27 @@ def binary_cloudevent(headers: Headers, body: bytes, *, prefix: str) -> dict[str
         )
     event["data"] = read_object(body) if body.strip() else None
     return event
+
+
+def cloudevents_json(events: Sequence[Mapping[str, Any]]) -> bytes:
+    """Events as one JSON array, whatever their texts hold. Raises UnreadableBody when nested too deeply."""
+    try:
+        return orjson.dumps(list(events))
+    except TypeError:
+        # Half a surrogate pair has no UTF-8; escaped, it comes to the rules of events, which refuse it.
+        try:
+            return json.dumps(list(events)).encode()
+        except RecursionError as error:
+            raise UnreadableBody("the event is nested too deeply.", reason_code="malformed_json") from error
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise UnreadableBody(
+            f"the header value {text[:80]!r} is not percent-encoded UTF-8.", reason_code="not_utf8"
+        ) from error
 
 
 def read_object(body: bytes) -> dict[str, Any]:

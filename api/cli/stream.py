@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from api.problem import ApiProblem
     from ingest.streams.batch import Send
     from ingest.streams.folder import TakeFile
-    from ingest.streams.pump import Source
+    from ingest.streams.pump import Heard, Source
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="Leave when nothing more comes.")]
 Wait = Annotated[int, typer.Option("--wait", min=1, max=60, help="Seconds to wait for a message.")]
@@ -124,7 +124,7 @@ def _add_folder(stream: typer.Typer) -> None:
                 until_empty=until_empty,
                 heard=_telling(session),
             )
-        _show_totals(session, totals.to_dict())
+        _show_totals(session, totals.to_dict(), until_empty=until_empty)
 
 
 def _run(
@@ -144,10 +144,10 @@ def _run(
             until_empty=until_empty,
             heard=_telling(session),
         )
-    _show_totals(session, totals.to_dict())
+    _show_totals(session, totals.to_dict(), until_empty=until_empty)
 
 
-def _telling(session: Session) -> Callable[[str, Sequence[Mapping[str, Any]]], None]:
+def _telling(session: Session) -> Heard:
     def heard(words: str, refusals: Sequence[Mapping[str, Any]]) -> None:
         session.say(words)
         if refusals and not session.as_json:
@@ -156,8 +156,11 @@ def _telling(session: Session) -> Callable[[str, Sequence[Mapping[str, Any]]], N
     return heard
 
 
-def _show_totals(session: Session, answer: dict[str, int]) -> None:
+def _show_totals(session: Session, answer: dict[str, int], *, until_empty: bool) -> None:
     session.show(answer, table([answer], [(f"{name.replace('_', ' ')}>", name) for name in answer]))
+    refused = answer["rejected"] + answer["conflicts"] + answer.get("files_failed", 0)
+    if until_empty and refused:  # a stream that is stopped has done its work, whatever came
+        raise typer.Exit(1)
 
 
 def sender(client: RatemillClient) -> Send:

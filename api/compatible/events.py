@@ -24,6 +24,7 @@ from api.routing import State, declared, documented_responses, read_body
 from api.state import Ratemill
 from ingest.cloudevent_binary import HTTP_PREFIX, binary_cloudevent, binary_prefix, read_object
 from ingest.expand import expand_body
+from ingest.json_records import BYTE_ORDER_MARK
 from ingest.load import IngestReport
 from ingest.media_type import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, known_content_encoding, known_media_type
 
@@ -96,6 +97,7 @@ async def send_compatible_events(request: Request, state: State) -> Response:
             expand_body, body, known_content_encoding(encoding), state.ingest.settings
         )
         encoding = None
+        body = body.removeprefix(BYTE_ORDER_MARK)
         if body.lstrip()[:1] == b"{":
             document = await state.in_thread(read_object, body)
             if is_lago(document):
@@ -121,7 +123,8 @@ async def send_lago_events(request: Request, state: State) -> Response:
     body = await read_body(request, bytes_max=state.ingest.settings.body_bytes_max)
     encoding = known_content_encoding(request.headers.get("content-encoding"))
     plain = await state.in_thread(expand_body, body, encoding, state.ingest.settings)
-    return await _take_lago(state, await state.in_thread(read_object, plain), single=False)
+    document = await state.in_thread(read_object, plain.removeprefix(BYTE_ORDER_MARK))
+    return await _take_lago(state, document, single=False)
 
 
 router.include_router(_batch_router)
@@ -130,7 +133,8 @@ router.include_router(_batch_router)
 async def _take_lago(state: Ratemill, document: dict[str, Any], *, single: bool) -> Response:
     events = [single_event(document)] if single else event_list(document)
     received_at = state.clock.now().isoformat().replace("+00:00", "Z")
-    report = await take_cloudevents(state, [cloudevent_of(event) for event in events])
+    made = await state.in_thread(lambda: [cloudevent_of(event) for event in events])
+    report = await take_cloudevents(state, made)
     if report.rejected or report.conflicts:
         members = refusal_members(report, single=single)
         return ProblemResponse(

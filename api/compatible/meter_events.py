@@ -10,7 +10,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.compatible.take import CHALLENGE, PlainErrorRoute, take_cloudevents
+from api.compatible.take import HEADERS_OF_STATUS, PlainErrorRoute, take_cloudevents
 from api.compatible.unix_time import rfc3339_of_unix
 from api.json import ExactJSON
 from api.routing import State, declared, documented_content, read_body
@@ -69,10 +69,9 @@ def _error(
     param: str | None = None,
     kind: str = "invalid_request_error",
 ) -> Response:
-    # Sending again is only of use when it was our fault.
-    headers = {"Stripe-Should-Retry": "true" if status >= 500 else "false"} | (
-        CHALLENGE if status == 401 else {}
-    )
+    # Sending the same again is of use only when the event was not at fault.
+    again = {"Stripe-Should-Retry": "true" if status >= 500 or status == 429 else "false"}
+    headers = again | HEADERS_OF_STATUS.get(status, {})
     error = {"type": kind, "message": message} | ({} if param is None else {"param": param})
     return ExactJSON({"error": error, "reason_code": reason_code}, status_code=status, headers=headers)
 

@@ -19,6 +19,7 @@ from api.json import rows_of
 from ingest.clickhouse import EventStore
 from ingest.document import decimal_text
 from ingest.errors import InvalidInput, Issue
+from ingest.event import TIME_MAX, TIME_MIN
 from ingest.meter import Meter, MeterFilter
 from rollup.usage_by_subject import (
     TumblingWindow,
@@ -39,6 +40,7 @@ _WINDOWS: Final[dict[str, TumblingWindow]] = {
     "MONTH": "month",
 }
 _FILTER_PARAMETER: Final = re.compile(r"filterGroupBy\[([^\]]+)\](?:\[\])?\Z")
+_PRINTED_CHARACTERS_MAX: Final = 2_000
 _NOT_ANSWERED: Final = {
     "filterCustomerId": "name the subjects in `subject` instead.",
     "advancedMeterGroupByFilters": "use filterGroupBy, which compares with exact values.",
@@ -137,39 +139,53 @@ def answer_query(store: EventStore, meter: Meter, query: MeterQuery) -> dict[str
     )
     windows = _windows(store, changed, query)
     if windows is None:
-        return answer | {"data": [], "unusable": []}
+        return answer | {"data": _nothing(meter, query, None), "unusable": []}
     apart = SUBJECT in query.group_by
     found = query_usage_by_subject(
         store, meter=changed, edges=windows.edges, subjects=query.subjects or None, apart=apart
     )
     rows = [_row(row, found, windows, query, apart=apart) for row in rows_of(found.usage)]
-    if (
-        not rows
-        and query.window is None
-        and not query.group_by
-        and meter.aggregation in ("count", "unique_count")
-    ):
-        rows = [_shaped(0, windows.bounds[0], _single(query), {})]
+    rows = rows or _nothing(meter, query, windows)
     return answer | {"data": rows, "unusable": _unusable(found.unusable)}
 
 
+def _nothing(meter: Meter, query: MeterQuery, windows: Windows | None) -> list[dict[str, Any]]:
+    """What no usage looks like: a count of a whole time is 0, everything else has no row."""
+    counts = meter.aggregation in ("count", "unique_count")
+    if not counts or query.window is not None or query.group_by:
+        return []
+    if windows is not None:
+        bounds = windows.bounds[0]
+    elif query.time_from is not None and query.time_to is not None:
+        bounds = query.time_from, query.time_to
+    else:
+        return []
+    return [_shaped(0, bounds, _single(query), {})]
+
+
 def _windows(store: EventStore, meter: Meter, query: MeterQuery) -> Windows | None:
-    """The windows asked for; an end that is not given is that of the events there are."""
-    start, end = query.time_from, query.time_to
-    if start is None or end is None:
-        span = time_span(store, event_type=meter.event_type)
-        if span is None:
-            return None
-        start = span[0] if start is None else start
-        end = span[1] if end is None else end
-        if start >= end and (query.time_from is None or query.time_to is None):
-            return None
+    """The windows asked for, None when no event can be in them. An end that is not given is that of the
+    events there are; and windows are looked at only where there are events, as the others are not shown."""
+    if query.time_from is not None and query.time_to is not None:
+        _whole(query.time_from, query.time_to)
+    span = time_span(store, event_type=meter.event_type)
+    if span is None:
+        return None
+    start, end = query.time_from or span[0], query.time_to or span[1]
+    if query.window is not None and meter.aggregation != "time_weighted":  # whose level goes on
+        start, end = max(start, span[0]), min(end, span[1])
+    start, end = max(start, TIME_MIN), min(end, TIME_MAX)
+    if start >= end:
+        return None
+    if query.window is None:
+        return _whole(start, end)
     return tumbling_windows(
-        time_from=start,
-        time_to=end,
-        window=None if query.window is None else _WINDOWS[query.window],
-        time_zone=query.time_zone,
+        time_from=start, time_to=end, window=_WINDOWS[query.window], time_zone=query.time_zone
     )
+
+
+def _whole(start: datetime, end: datetime) -> Windows:
+    return tumbling_windows(time_from=start, time_to=end, window=None, time_zone="UTC")
 
 
 def _row(
@@ -206,8 +222,8 @@ def _unusable(table: pa.Table) -> list[dict[str, Any]]:
 def _printed_filter(text: str) -> dict[str, str]:
     """OpenMeter's Python client sends the filter as Python prints a dict."""
     try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = ast.literal_eval(text) if len(text) <= _PRINTED_CHARACTERS_MAX else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(
         isinstance(part, str) for pair in found.items() for part in pair

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,11 +12,18 @@ from starlette.responses import Response
 from api.errors import ProblemResponse
 from api.problem import problem_of
 from api.state import Ratemill
+from ingest.cloudevent_binary import cloudevents_json
 from ingest.errors import RatemillError
 from ingest.load import IngestReport, ingest_batch
 from ingest.media_type import CLOUDEVENTS_BATCH
 
-CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
+HEADERS_OF_STATUS: Final = {
+    401: {"WWW-Authenticate": "Bearer"},
+    413: {"Connection": "close"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
+"""Clients of OpenMeter and Stripe send again by themselves when they are told when."""
 
 
 async def take_in(
@@ -39,7 +45,8 @@ async def take_in(
 
 async def take_cloudevents(state: Ratemill, events: Sequence[Mapping[str, Any]]) -> IngestReport:
     """Take in CloudEvents made from another product's events; line 1 is the first of them."""
-    return await take_in(state, orjson.dumps(list(events)), content_type=CLOUDEVENTS_BATCH)
+    body = await state.in_thread(cloudevents_json, events)
+    return await take_in(state, body, content_type=CLOUDEVENTS_BATCH)
 
 
 class PlainErrorRoute(APIRoute):
@@ -65,5 +72,5 @@ class PlainErrorRoute(APIRoute):
         return ProblemResponse(
             document,
             status_code=document["status"],
-            headers=CHALLENGE if document["status"] == 401 else None,
+            headers=HEADERS_OF_STATUS.get(document["status"]),
         )

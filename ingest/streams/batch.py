@@ -112,7 +112,9 @@ def _take_part(part: Part, send: Send, taken: Taken) -> None:
             for piece in (slice(None, half), slice(half, None)):
                 _take_part(Part(part.media_type, part.records[piece], part.messages[piece]), send, taken)
             return
-        kept = unreadable(part.records[0][:RECORD_KEPT_CHARACTERS]).lines
+        kept = unreadable(part.records[0].lstrip()[:RECORD_KEPT_CHARACTERS]).lines
+        if not kept:
+            return
         part = Part(NDJSON, kept, part.messages)
         report = send(part.body, part.media_type)
     taken.add(part, report)

@@ -9,7 +9,7 @@ again as well: their events are duplicates then.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -19,7 +19,7 @@ import orjson
 
 from ingest.errors import InvalidInput, NotFound, StoreUnavailable
 from ingest.streams.batch import COUNTS
-from ingest.streams.pump import RETRY_SECONDS
+from ingest.streams.pump import Heard, pause_after
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -30,7 +30,6 @@ Look = tuple[int, int, int]
 TakeFile = Callable[[Path], Mapping[str, Any]]
 """Takes in a file and returns its report, with the COUNTS and ``refusals``, when its events are on disk.
 Raises InvalidInput when it cannot be read as a whole or to its end, StoreUnavailable to take it in again."""
-Heard = Callable[[str, Sequence[Mapping[str, Any]]], None]
 
 
 class FolderWatch:
@@ -62,17 +61,15 @@ class FolderWatch:
         """Move a file into the subfolder ``place``, its report beside it; the place it has there.
 
         The report comes first, so that no file lies there without one. A file that another process has
-        put away meanwhile stays where that one put it.
+        put away meanwhile stays where that one put it. Raises StoreUnavailable.
         """
-        target = _free_name(self.folder / place, path.name)
-        fresh = target.with_name(f".{target.name}.report.new")
-        fresh.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-        written = fresh.replace(target.with_name(f"{target.name}.report.json"))
         try:
-            path.replace(target)
-        except FileNotFoundError:
-            written.unlink()
-        return target
+            return _moved(path, _free_name(self.folder / place, path.name), report)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{path} cannot be put away: {error}. It will be taken in again, as duplicates.",
+                reason_code="folder_not_writable",
+            ) from error
 
 
 @dataclass(slots=True)
@@ -105,11 +102,11 @@ def watch_folder(
             if stop.is_set():
                 break
             try:
-                _take_one(watch, path, take=take, totals=totals, heard=heard)
+                if not _take_one(watch, path, take=take, totals=totals, heard=heard):
+                    pause = poll_seconds
                 attempt = 0
             except StoreUnavailable as error:
-                pause = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
-                heard(f"{error} Trying again in {pause} s.", ())
+                pause = pause_after(attempt, error, heard)
                 attempt += 1
                 break
         stop.wait(pause)
@@ -125,31 +122,33 @@ def look_of(path: Path) -> Look | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _take_one(watch: FolderWatch, path: Path, *, take: TakeFile, totals: FolderTotals, heard: Heard) -> None:
+def _take_one(watch: FolderWatch, path: Path, *, take: TakeFile, totals: FolderTotals, heard: Heard) -> bool:
+    """Whether the file is out of the way."""
     before = look_of(path)
     if before is None:  # somebody took it away
-        return
+        return True
     try:
         report = take(path)
     except InvalidInput as error:
         if look_of(path) != before:
-            return  # its writer was not through
+            return False  # its writer was not through
         problem = {"file": path.name, "reason_code": error.reason_code, "detail": str(error)}
         put = watch.put_away(path, FAILED, problem)
         totals.files_failed += 1
         heard(f"{error} The file is now {put}.", ())
-        return
+        return True
     for name in COUNTS:
         totals.counts[name] += report[name]
     if look_of(path) != before:
         heard(
             f"{path.name} was changed while it was taken in; it will be taken in again.", report["refusals"]
         )
-        return
+        return False
     watch.put_away(path, DONE, report)
     totals.files += 1
     if report["refusals"]:
         heard(f"{path.name}: {report['rejected'] + report['conflicts']} refused", report["refusals"])
+    return True
 
 
 def _free_name(folder: Path, name: str) -> Path:
@@ -159,3 +158,14 @@ def _free_name(folder: Path, name: str) -> Path:
         number += 1
         path = folder / f"{number}-{name}"
     return path
+
+
+def _moved(path: Path, target: Path, report: Mapping[str, Any]) -> Path:
+    fresh = target.with_name(f".{target.name}.report.new")
+    fresh.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    written = fresh.replace(target.with_name(f"{target.name}.report.json"))
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        written.unlink()
+    return target

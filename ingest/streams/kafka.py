@@ -131,7 +131,9 @@ def _message_of(message: KafkaMessage) -> Message:
     headers = []
     given: Any = message.headers() or ()
     for name, value in given:
-        text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value or "")
+        text = (
+            value.decode("utf-8", errors="surrogateescape") if isinstance(value, bytes) else str(value or "")
+        )
         headers.append((name.lower(), text))
     return Message(message.value() or b"", tuple(headers))
 

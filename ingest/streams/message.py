@@ -8,9 +8,10 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from ingest.cloudevent_binary import Headers, binary_cloudevent, binary_prefix
+from ingest.cloudevent_binary import Headers, binary_cloudevent, binary_prefix, cloudevents_json
 from ingest.errors import UnreadableBody
 from ingest.expand import expand_body
+from ingest.json_records import BYTE_ORDER_MARK
 from ingest.json_scan import split_array
 from ingest.json_slow import read_cloudevent
 from ingest.media_type import (
@@ -59,11 +60,11 @@ def records_of(message: Message, settings: IngestSettings) -> Records:
     headers = dict(message.headers)
     try:
         encoding = known_content_encoding(headers.get("content-encoding"))
-        body = expand_body(message.body, encoding, settings)
+        body = expand_body(message.body, encoding, settings).removeprefix(BYTE_ORDER_MARK)
         prefix = binary_prefix(message.headers)
         if prefix is not None:
             event = binary_cloudevent(message.headers, body, prefix=prefix)
-            return _cloudevents([orjson.dumps(event)])
+            return _cloudevents([cloudevents_json([event])[1:-1]])
         if not body.strip(_WHITE):
             return Records()
         media_type = _media_type(headers.get("content-type")) or _guessed(body)
@@ -74,7 +75,8 @@ def records_of(message: Message, settings: IngestSettings) -> Records:
 
 def unreadable(body: bytes) -> Records:
     """What cannot be read, as one line, so that it is refused and kept."""
-    return Records(lines=(_one_line(body),))
+    line = _one_line(body).strip()
+    return Records(lines=(line,)) if line else Records()
 
 
 def _records(body: bytes, media_type: str) -> Records:

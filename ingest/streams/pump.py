@@ -15,6 +15,8 @@ from ingest.streams.message import Message
 RETRY_SECONDS: Final = (1, 2, 5, 10, 30)
 
 Handle = TypeVar("Handle")
+Heard = Callable[[str, Sequence[Mapping[str, Any]]], None]
+"""Told what happens, in words, and with refusals as a report lists them."""
 
 
 class Source(Protocol[Handle]):
@@ -66,36 +68,39 @@ def pump(
     messages_max: int,
     wait_seconds: int,
     until_empty: bool,
-    heard: Callable[[str, Sequence[Mapping[str, Any]]], None],
+    heard: Heard,
 ) -> Totals:
     """Take messages until ``stop`` is set or, with ``until_empty``, until there are no more.
 
-    heard: told what happens, in words and with the refusals of a batch. While the server cannot be
-    reached it is tried again for ever: nothing is let go that is not on disk.
+    heard: told what happens, in words and with the refusals of a batch. While the server or the broker
+    cannot be reached it is tried again for ever: nothing is let go that is not on disk. Raises
+    StoreUnavailable when the broker cannot be reached and ``until_empty``.
     """
-    totals = Totals()
+    totals, attempt = Totals(), 0
     while not stop.is_set():
-        found = source.take(messages_max=messages_max, wait_seconds=wait_seconds)
-        if not found:
-            if until_empty and source.is_empty():
+        try:
+            found = source.take(messages_max=messages_max, wait_seconds=wait_seconds)
+            if not found:
+                if until_empty and source.is_empty():
+                    break
+                continue
+            handles = [handle for _, handle in found]
+            messages = [message for message, _ in found]
+            taken = _take_for_sure(
+                source, handles, messages, send=send, settings=settings, stop=stop, heard=heard
+            )
+            if taken is None:
                 break
-            continue
-        handles = [handle for _, handle in found]
-        taken = _take_for_sure(
-            source,
-            handles,
-            [message for message, _ in found],
-            send=send,
-            settings=settings,
-            stop=stop,
-            heard=heard,
-        )
-        if taken is None:
-            break
-        source.settle(handles, none_taken=taken.none_taken)
-        totals.add(len(found), taken)
-        if taken.refusals:
-            heard(f"{len(taken.refusals)} records were refused", taken.refusals)
+            totals.add(len(found), taken)
+            if taken.refusals:
+                heard(f"{len(taken.refusals)} records were refused", taken.refusals)
+            source.settle(handles, none_taken=taken.none_taken)
+            attempt = 0
+        except StoreUnavailable as error:
+            if until_empty:
+                raise
+            stop.wait(pause_after(attempt, error, heard))
+            attempt += 1
     return totals
 
 
@@ -107,7 +112,7 @@ def _take_for_sure(
     send: Send,
     settings: IngestSettings,
     stop: Event,
-    heard: Callable[[str, Sequence[Mapping[str, Any]]], None],
+    heard: Heard,
 ) -> Taken | None:
     """None when it was stopped before they could be taken."""
     attempt = 0
@@ -115,9 +120,15 @@ def _take_for_sure(
         try:
             return take_messages(messages, send=send, settings=settings)
         except StoreUnavailable as error:
-            pause = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
-            heard(f"{error} Trying again in {pause} s.", ())
+            pause = pause_after(attempt, error, heard)
             attempt += 1
             source.hold(handles)
             if stop.wait(pause):
                 return None
+
+
+def pause_after(attempt: int, error: StoreUnavailable, heard: Heard) -> int:
+    """How many seconds to wait after a failure; says so. attempt: from 0."""
+    seconds = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
+    heard(f"{error} Trying again in {seconds} s.", ())
+    return seconds

@@ -15,6 +15,15 @@ from api.compatible.unix_time import rfc3339_of_unix
 
 METER = {"meter_id": "calls", "event_type": "call", "aggregation": "sum"}
 
+LATER = {
+    "specversion": "1.0",
+    "id": "later",
+    "source": "s",
+    "type": "call",
+    "subject": "acme",
+    "data": {"value": 1},
+}
+
 # Berlin puts its clocks forward on 2026-03-29 at 01:00 UTC, so that day has 23 hours there.
 CALLS = (
     # id, subject, time, value, region
@@ -124,8 +133,29 @@ def test_empty_or_unknown(asked: httpx.Client) -> None:
     same = {"from": "2026-03-29T00:00:00Z", "to": "2026-03-29T00:00:00Z"}
     assert asked.get("/api/v1/meters/calls/query", params=same).json()["reason_code"] == "empty_period"
     assert asked.get("/api/v1/meters/other/query").status_code == 404
-    minutes = {"from": "2026-01-01T00:00:00Z", "windowSize": "MINUTE"}
-    assert asked.get("/api/v1/meters/calls/query", params=minutes).json()["reason_code"] == "too_many_windows"
+    ages = {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T00:00:00Z", "windowSize": "MINUTE"}
+    assert len(rows(asked, **ages)) == 5
+    asked.post("/api/v1/events", json={**LATER, "time": "2026-05-01T00:00:00Z"})
+    assert asked.get("/api/v1/meters/calls/query", params=ages).json()["reason_code"] == "too_many_windows"
+    for text in ("{[]: 'x'}", "{'a': 1}", "(" * 900, "{"):
+        unread = asked.get("/api/v1/meters/calls/query", params={"filterGroupBy": text})
+        assert unread.json()["reason_code"] == "invalid_query"
+
+
+def test_a_count_of_nothing_is_zero(http: httpx.Client) -> None:
+    http.put("/v1/meters/calls", json={**METER, "aggregation": "count"}).raise_for_status()
+    assert rows(http) == []
+    time = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+    assert rows(http, **time) == [("2026-03-01T00:00:00Z", "", "0")]
+    http.post("/api/v1/events", json={**LATER, "time": "2026-05-01T00:00:00Z"})
+    assert rows(http, **time) == [("2026-03-01T00:00:00Z", "", "0")]
+    assert rows(http, windowSize="DAY", **time) == []
+
+
+def test_half_a_surrogate_pair_is_refused_and_not_an_error_of_ours(http: httpx.Client) -> None:
+    event = b'{"event": {"transaction_id": "\\ud800", "external_subscription_id": "s", "code": "c"}}'
+    answer = http.post("/api/v1/events", content=event, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error_details"]) == (422, {"base": ["not_utf8"]})
 
 
 def test_events_that_cannot_count_are_named(http: httpx.Client) -> None:

@@ -97,7 +97,7 @@ def test_one_wrong_byte_is_seen_alike(place: int, removed: int, byte: int) -> No
 
 def test_a_good_line_needs_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = rows(slow_only(GOOD))
-    monkeypatch.setattr("ingest.json_slow._parse", None)  # whoever calls it fails
+    monkeypatch.setattr("ingest.json_slow.parse_record", None)  # whoever calls it fails
     assert rows(scanned(GOOD)) == expected
 
 

@@ -95,6 +95,7 @@ KINDS = {
         ),
     ),
     "Parquet": Message(parquet(1, 2), (("content-type", "application/vnd.apache.parquet"),)),
+    "a byte order mark": Message(b"\xef\xbb\xbf" + json.dumps(event()).encode()),
     "an unknown type": Message(json.dumps(event()).encode(), (("content-type", "text/plain"),)),
 }
 
@@ -115,6 +116,16 @@ POISON = {
     "bytes": (Message(b"\x00\xff\xfe"), "not_utf8"),
     "damaged gzip": (Message(b"\x1f\x8bxx", (("content-encoding", "gzip"),)), "not_utf8"),
     "no event": (Message(b"[1]"), "not_an_object"),
+    "half a surrogate pair": (
+        Message(
+            b'{"value": 1, "x": "\\ud800"}', (("ce_specversion", "1.0"), *((f"ce_{n}", v) for n, v in BINARY))
+        ),
+        "not_utf8",
+    ),
+    "an attribute that is no UTF-8": (
+        Message(b"{}", (("ce_specversion", "1.0"), ("ce_x", "\udcff"), *((f"ce_{n}", v) for n, v in BINARY))),
+        "not_utf8",
+    ),
     "a broken CloudEvent": (
         Message(b'{"specversion": "1.0",', (("content-type", "application/cloudevents+json"),)),
         "malformed_json",
@@ -153,7 +164,9 @@ def test_a_message_is_not_refused_whole_for_one_bad_record(event_store: EventSto
 
 def test_an_empty_message_has_no_records(event_store: EventStore) -> None:
     taken = take_messages(
-        [Message(b""), Message(b" \n")], send=sending(context(event_store)), settings=SETTINGS
+        [Message(b""), Message(b" \n"), Message(b"\n", (("content-encoding", "gzip"),))],
+        send=sending(context(event_store)),
+        settings=SETTINGS,
     )
     assert taken.counts["records"] == 0
 
