@@ -33,6 +33,7 @@ TAGS: Final = [
     {"name": "billing", "description": "Billing runs and invoices."},
     {"name": "lines", "description": "From an invoice line down to its events."},
     {"name": "keys", "description": "API keys."},
+    {"name": "compatible", "description": "The same doors for clients of OpenMeter, Lago and Stripe."},
     {"name": "operation", "description": "Health, metrics, schemas."},
 ]
 

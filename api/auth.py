@@ -7,6 +7,7 @@ issue), ``admin`` (documents and keys; implies the others).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -210,13 +211,25 @@ def new_token(key_id: str) -> str:
 
 def _bearer_token(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if scheme.lower() == "basic":
+        token = _user_of(token)
+    elif scheme.lower() != "bearer":
+        token = ""
+    if not token.strip():
         raise Forbidden(
             "this call needs an API key. Send the header `Authorization: Bearer rm_...`; "
             "`ratemill keys create` makes a key.",
             reason_code="key_missing",
         )
     return token.strip()
+
+
+def _user_of(credentials: str) -> str:
+    """The user of HTTP Basic (RFC 7617): where `curl -u KEY:` and clients of other products put a key."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
 
 
 def _unknown_key() -> Forbidden:

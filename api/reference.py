@@ -53,7 +53,8 @@ _ABOUT_COMMANDS: Final = (
     "given, to the server that owns the data folder if there is one, and opens the folder itself otherwise."
 )
 _ABOUT_ROUTES: Final = (
-    "Keys go into `Authorization: Bearer rm_...`; the scope `admin` implies all others. Errors are RFC 9457 "
+    "Keys go into `Authorization: Bearer rm_...`, or are the user of HTTP Basic; "
+    "the scope `admin` implies all others. Errors are RFC 9457 "
     "problem documents. `GET /openapi.json` has every body with an example."
 )
 _ABOUT_REASON_CODES: Final = (

@@ -15,7 +15,7 @@ from ingest.refusal import Problem, shown
 
 RecordReader = Callable[[bytes], RawRow | Problem]
 
-_EVENT_EXPECTED: Final = f"an object with the fields {', '.join(EVENT_FIELDS)}."
+EVENT_EXPECTED: Final = f"an object with the fields {', '.join(EVENT_FIELDS)}."
 _CLOUDEVENT_NOT_STORED: Final = frozenset({"specversion", "datacontenttype", "dataschema"})
 """CloudEvents attributes that describe the message and not the usage: read, checked, not kept."""
 
@@ -34,13 +34,13 @@ class _Twice(Exception):
 
 def read_event(text: bytes) -> RawRow | Problem:
     """One event object, in the fields of ``ingest/event.py``."""
-    record = read_object(text, expected=_EVENT_EXPECTED)
+    record = read_object(text, expected=EVENT_EXPECTED)
     if isinstance(record, Problem):
         return record
     for name in record:
         if name not in EVENT_FIELDS:
             message = f"{shown(name)} is not a field of an event."
-            return Problem("unknown_field", name, message, _EVENT_EXPECTED + " Other facts are properties.")
+            return Problem("unknown_field", name, message, EVENT_EXPECTED + " Other facts are properties.")
     return _row(record, value=record.get("value"), properties=record.get("properties"))
 
 
@@ -50,7 +50,7 @@ def read_cloudevent(text: bytes) -> RawRow | Problem:
     ``data`` must be an object: its ``value`` is the value, all else in it becomes properties, and so
     do extension attributes. ``time`` may be left out.
     """
-    record = read_object(text, expected=_EVENT_EXPECTED)
+    record = read_object(text, expected=EVENT_EXPECTED)
     if isinstance(record, Problem):
         return record
     if record.get("specversion") != "1.0":

@@ -68,3 +68,13 @@ def list_meters(engine: Engine) -> tuple[Meter, ...]:
     with engine.connect() as connection:
         texts = connection.execute(select(METERS.c.document).order_by(METERS.c.meter_id)).scalars().all()
     return tuple(Meter.model_validate_json(text) for text in texts)
+
+
+def list_saved_meters(engine: Engine) -> tuple[tuple[Meter, datetime], ...]:
+    """All meters with the instant each was saved, by id."""
+    query = select(METERS.c.document, METERS.c.created_at).order_by(METERS.c.meter_id)
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    return tuple(
+        (Meter.model_validate_json(row.document), datetime.fromisoformat(row.created_at)) for row in rows
+    )

@@ -16,7 +16,18 @@ import typer
 from ingest.errors import BrokenState
 
 ROOMS: Final = ("ingest", "rollup", "rating", "invoicing", "api")
-GROUPS: Final = ("serve", "keys", "events", "documents", "usage", "rollups", "billing", "prices", "operation")
+GROUPS: Final = (
+    "serve",
+    "keys",
+    "events",
+    "stream",
+    "documents",
+    "usage",
+    "rollups",
+    "billing",
+    "prices",
+    "operation",
+)
 """Modules of this package that have an ``add_commands(app)``, in the order `--help` shows them."""
 
 

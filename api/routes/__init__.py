@@ -6,6 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from api import compatible
 from api.routes import (
     api_keys,
     billing_runs,
@@ -42,4 +43,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     lines.router,
     schemas.router,
     api_keys.router,
+    *compatible.ROUTERS,
 )

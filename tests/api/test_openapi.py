@@ -22,6 +22,8 @@ STORY = (
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
+    "send_compatible_events send_lago_events send_meter_event",
+    "list_openmeter_meters get_openmeter_meter query_openmeter_meter post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "start_billing_run get_billing_run list_billing_runs",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
@@ -30,6 +32,7 @@ ORDER = " ".join(STORY).split()
 QUERY = {
     "query_usage": {"meter_id": "landings"},
     "event_history": {"source": "tower/jfk", "id": "2013-01-01-UA1545"},
+    "query_openmeter_meter": {"from": "2013-01-01T00:00:00Z", "to": "2013-02-01T00:00:00Z"},
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
@@ -103,15 +106,20 @@ def test_every_example_runs_and_every_answer_is_as_described(state: Ratemill, ht
         for answer in world.send(method, path, operation):
             good = [status for status in operation["responses"] if status < "300"]
             assert answer.status_code in {200, *map(int, good)}, (operation_id, answer.text)
-            content = operation["responses"][good[0]]["content"]
+            status = str(answer.status_code)
+            content = operation["responses"][status if status in good else good[0]].get("content", {})
+            if not content:
+                assert answer.content == b"", operation_id
+                continue
             described = content.get("application/json")
             if described is None or "json" not in answer.headers["content-type"]:
                 assert answer.headers["content-type"].split(";")[0] in content, operation_id
                 continue
             document = json.loads(answer.text, parse_float=no_float)
             jsonschema.validate(document, {"components": components, **described["schema"]})
-            missing = described["example"].keys() - document.keys()
-            assert not missing, (operation_id, missing)
+            if isinstance(document, dict):
+                missing = described["example"].keys() - document.keys()
+                assert not missing, (operation_id, missing)
 
 
 def test_every_operation_has_a_summary_a_tag_and_its_problems(state: Ratemill) -> None:
