@@ -88,6 +88,7 @@ def as_periods_and_usage(usage: pa.Table) -> tuple[pa.Table, pa.Table]:
         contract_names(np.arange(contracts)),
         plans.dictionary_encode().cast(word),
         same(1, pa.uint32()),
+        same("", pa.string()).dictionary_encode(),
         same("arrears", pa.string()).dictionary_encode(),
         same(date(2025, 2, 1), pa.date32()),
         same(MONTH_STARTS[0], TIMESTAMP),

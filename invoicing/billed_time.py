@@ -5,7 +5,8 @@ behind its last bill would bill some time twice or never. Such a change is refus
 and, should it have come in another way, held by the run. The way out is always the same: end the
 contract where its bills end and make a new one from there.
 
-Free to change: terms, customer, notes, more subjects, and an end on or after what is billed.
+Free to change: terms, customer, notes, more subjects, an end on or after what is billed, and prices
+agreed from there on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, func, select
 from ingest.errors import Issue
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
+from rating.agreement_dates import agreement_changes, agreement_on
 from rating.contract import Contract
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
@@ -131,6 +133,7 @@ def change_issues(
         if subject not in contract.subjects:
             yield _issue("subjects", f"{subject!r} is left out", until, f"{subject!r} as well, or {way_out}.")
     yield from _end_issues(billed, contract, until)
+    yield from _agreement_issues(billed, contract, until, plan_versions)
 
 
 def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
@@ -211,6 +214,26 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
         yield _issue("end_date", f"It is {new} here and the contract is billed to its end", until, expected)
     elif new is not None and new < until:
         yield _issue("end_date", f"The contract would end on {new}", until, f"{until} or a later day.")
+
+
+def _agreement_issues(
+    billed: Billed, contract: Contract, until: date, plan_versions: Sequence[PlanVersion]
+) -> Iterator[Issue]:
+    """The first billed day whose agreed prices change. Past the settled date only fees are billed."""
+    before, settled = billed.contract, billed.settled
+    ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == before.plan_id]
+    fees = {charge.charge_id for plan in ours for charge in plan.charges if charge.timing == "advance"}
+    days = {before.start_date, settled, *agreement_changes(before), *agreement_changes(contract)}
+    for day in sorted(day for day in days if before.start_date <= day < until):
+        agreed = (agreement_on(each, day).overrides for each in (before, contract))
+        old, new = (
+            [entry for entry in entries if day < settled or entry.charge_id in fees] for entries in agreed
+        )
+        if old != new:
+            possible = settled if day < settled and not fees else until
+            expected = f"prices up to {possible} as they were; new ones from {possible} or a later day."
+            yield _issue("overrides", f"What is agreed for {day} changes", possible, expected)
+            return
 
 
 def _cut_short(billed: Billed, until: date) -> bool:

@@ -132,6 +132,7 @@ def _bill(
         periods = due_service_periods(
             contracts=catalogue.contracts,
             plan_versions=catalogue.plan_versions,
+            segments=catalogue.segments,
             settled=catalogue.settled,
             as_of=as_of,
             now=now,
@@ -249,7 +250,8 @@ def _context(
         customers=customers,
         terms=terms,
         seller="null" if seller is None else canonical_json(seller),
-        plan_versions=run.catalogue.plan_versions,
+        plan_versions=run.catalogue.agreed_versions,
+        agreements=run.catalogue.agreements,
     )
 
 

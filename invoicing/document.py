@@ -174,6 +174,8 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
         )
         details.append(f"usage and licences came to {reached} of {least}")
         return details
+    if line.price_source == "contract":
+        details.append("price by contract")
     if line.rated_quantity != line.quantity:
         details.append(f"metered {_number(line.quantity)}")
     of_tiers = sum((tier.amount for tier in line.tiers), Decimal(0))

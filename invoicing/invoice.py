@@ -51,7 +51,8 @@ class InvoiceLine:
 
     period_start/period_end: local dates, half-open. days, full_days: those of the line's period and of
     the whole billing period; a fee is prorated by them. amount: exact, in major units; amount_minor:
-    rounded once. price_text: the price in words, like ``0.01 per call``. line_id: leads to the
+    rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
+    price. price_text: the price in words, like ``0.01 per call``. line_id: leads to the
     rated line, its derivation and the events behind it.
     """
 
@@ -76,6 +77,7 @@ class InvoiceLine:
     amount: Decimal
     amount_minor: int
     tiers: tuple[InvoiceTier, ...]
+    price_source: str = "plan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ingest.clock import from_micros
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from invoicing.price_text import TierTerms, charge_terms
+from invoicing.price_text import ChargeTerms, TierTerms, charge_terms
+from rating.agreement import Agreement, is_overridden
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice
 from rollup.period import find_time_zone
@@ -24,6 +25,7 @@ from rollup.period import find_time_zone
 _PRICE_KEY: Final = (
     "plan_id",
     "plan_version",
+    "agreement",
     "charge_id",
     "charge_kind",
     "price_model",
@@ -56,11 +58,16 @@ class _Prices:
 
 
 def write_line_texts(
-    *, lines: pa.Table, zones: Mapping[str, str], plan_versions: Sequence[PlanVersion]
+    *,
+    lines: pa.Table,
+    zones: Mapping[str, str],
+    plan_versions: Sequence[PlanVersion],
+    agreements: Mapping[str, Agreement],
 ) -> LineTexts:
-    """Write the text of each line. zones: time zone by contract_id."""
+    """Write the text of each line. zones: time zone by contract_id. plan_versions: with those that come
+    of agreements. agreements: by key, all that the lines name."""
     dimensions = _dimension_texts(lines["dimensions"].combine_chunks())
-    prices = _prices(lines, dimensions, plan_versions)
+    prices = _prices(lines, dimensions, plan_versions, agreements)
     zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
     start_days, end_days = (_local_days(lines[name], zone) for name in ("period_start", "period_end"))
     line_ids = pl.Series(lines["line_id"].combine_chunks().cast(pa.binary())).bin.encode("hex")
@@ -104,11 +111,22 @@ def _join(*parts: str) -> pl.Expr:
     )
 
 
-def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[PlanVersion]) -> _Prices:
-    plans = {(entry.plan.plan_id, entry.version): entry.plan for entry in plan_versions}
+def _prices(
+    lines: pa.Table,
+    dimensions: pl.Series,
+    plan_versions: Sequence[PlanVersion],
+    agreements: Mapping[str, Agreement],
+) -> _Prices:
+    plans = {(entry.plan.plan_id, entry.version, entry.agreement): entry.plan for entry in plan_versions}
     matrix = [
-        {"plan_id": plan.plan_id, "plan_version": version, "charge_id": charge.charge_id, "matrix": True}
-        for (_, version), plan in plans.items()
+        {
+            "plan_id": plan_id,
+            "plan_version": version,
+            "agreement": agreement,
+            "charge_id": charge.charge_id,
+            "matrix": True,
+        }
+        for (plan_id, version, agreement), plan in plans.items()
         for charge in plan.charges
         if isinstance(charge.price, MatrixPrice)
     ]
@@ -119,19 +137,20 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
         schema={
             "plan_id": pl.String,
             "plan_version": pl.UInt32,
+            "agreement": pl.String,
             "charge_id": pl.String,
             "matrix": pl.Boolean,
         },
     )
-    triple = ["plan_id", "plan_version", "charge_id"]
-    frame = frame.join(kinds, on=triple, how="left", maintain_order="left").with_columns(
+    charge_key = ["plan_id", "plan_version", "agreement", "charge_id"]
+    frame = frame.join(kinds, on=charge_key, how="left", maintain_order="left").with_columns(
         matrix_dimensions=pl.when(pl.col("matrix")).then(pl.col("dimensions")).otherwise(pl.lit("{}"))
     )
     keys = frame.select(_PRICE_KEY).unique(maintain_order=True).with_row_index("key")
     numbered = frame.join(keys, on=list(_PRICE_KEY), how="left", maintain_order="left")
     pieces, tiers, offsets = [], [], [0]
     for row in keys.iter_rows(named=True):
-        plan = plans.get((row["plan_id"], row["plan_version"]))
+        plan = plans.get((row["plan_id"], row["plan_version"], row["agreement"]))
         if plan is None:
             raise BrokenState(
                 f"a rated line names price plan {row['plan_id']!r} version {row['plan_version']}, which the "
@@ -143,7 +162,9 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
             dimensions=orjson.loads(row["matrix_dimensions"]),
             unit=row["unit"],
         )
-        pieces.append(_pieces(row, description=terms.description, price_text=terms.price_text))
+        agreed = row["agreement"] and is_overridden(row["charge_id"], agreements[row["agreement"]])
+        source = "contract" if agreed else "plan"
+        pieces.append(_pieces(row, terms, price_source=source))
         tiers += [_tier_pieces(number, tier) for number, tier in enumerate(terms.tiers, start=1)]
         offsets.append(len(tiers))
     return _Prices(
@@ -158,7 +179,7 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
     )
 
 
-def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dict[str, str]:
+def _pieces(row: Mapping[str, Any], terms: ChargeTerms, *, price_source: str) -> dict[str, str]:
     def members(**values: Any) -> str:
         return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()[1:-1]
 
@@ -167,11 +188,12 @@ def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dic
         plan_id=row["plan_id"],
         plan_version=row["plan_version"],
         price_model=row["price_model"],
-        price_text=price_text,
+        price_source=price_source,
+        price_text=terms.price_text,
     )
     return {
         "charge_piece": f"{charge},",
-        "description_piece": f"{members(description=description)},",
+        "description_piece": f"{members(description=terms.description)},",
         "meter_piece": f"{members(meter_id=row['meter_id'])},",
         "plan_piece": f"{plan},",
         "unit_piece": f"{members(unit=row['unit'])}}}",

@@ -40,6 +40,7 @@ def tick(
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
         settled=catalogue.settled,
         as_of=as_of,
         now=now,

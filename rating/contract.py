@@ -2,7 +2,7 @@
 
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
-customer's usage arrives.
+customer's usage arrives. ``overrides`` are the customer's own prices, see ``rating/agreement.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ingest.document import Document
 from ingest.meter import Key
+from rating.agreement import DatedOverride
 from rollup.period import Cadence
 
 
@@ -48,3 +49,4 @@ class Contract(Document):
     signed_by: str = ""
     signed_on: date | None = None
     note: str = ""
+    overrides: tuple[DatedOverride, ...] = ()

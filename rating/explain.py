@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
+from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal
@@ -74,20 +75,30 @@ class Explanation:
         return "\n".join([*lines, f"  billed           {grouped_words(self.billed)}"])
 
 
-def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo = UTC) -> Explanation:
+def explain_line(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    *,
+    agreement: Agreement | None = None,
+    time_zone: tzinfo = UTC,
+) -> Explanation:
     """The derivation of a rated line.
 
-    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. time_zone: in
-    which the period is told; the contract's, so that it begins and ends at midnight. Raises BrokenState
-    when the plan does not give the line's amount: then line and catalogue disagree and neither may be
-    shown as right.
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. agreement: the
+    one the line names, None when it names none. time_zone: in which the period is told; the contract's,
+    so that it begins and ends at midnight. Raises BrokenState when the plan under the agreement does not
+    give the line's amount: then line and catalogue disagree and neither may be shown as right.
     """
+    agreed = agreement or Agreement()
+    _check_agreement(line, agreement)
+    plan = agreed_plan(plan, agreed)
     line = {
         **line,
         **{name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")},
     }
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return _explain_minimum(line, plan)
+    own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
     price = price_of_line(line, charge)
     found = repriced(line, plan, charge, price)
@@ -98,6 +109,7 @@ def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo 
         line,
         plan,
         charge.name,
+        own_price=own_price,
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
         tiers=tuple(tier_rows(price, priced, digits=minor_digits(plan.currency))),
     )
@@ -176,13 +188,14 @@ def _explanation(
     plan: PricePlan,
     name: str,
     *,
+    own_price: bool = False,
     steps: tuple[ExplanationStep, ...],
     tiers: tuple[TierRow, ...],
 ) -> Explanation:
     return Explanation(
         line_id=_hex(line["line_id"]),
         contract_id=line["contract_id"],
-        plan=f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})",
+        plan=_price_words(line, plan, own_price=own_price),
         charge=f"{name} ({line['charge_id']})",
         period=f"{line['period_start'].isoformat()} to {line['period_end'].isoformat()}",
         dimensions=_dimensions(line),
@@ -195,6 +208,20 @@ def _explanation(
         input_hash=_hex(line["input_hash"]),
         currency_digits=minor_digits(plan.currency),
     )
+
+
+def _price_words(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> str:
+    listed = f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})"
+    if not own_price:
+        return listed
+    return f"agreed in contract {line['contract_id']} (agreement {line['agreement']}), instead of {listed}"
+
+
+def _check_agreement(line: Mapping[str, Any], agreement: Agreement | None) -> None:
+    if (line["agreement"] == NO_AGREEMENT) != (agreement is None or agreement == Agreement()):
+        raise BrokenState(
+            f"line {_hex(line['line_id'])} names agreement {line['agreement']!r}; explain it with that one."
+        )
 
 
 def _disagreement(line: Mapping[str, Any], plan: PricePlan) -> BrokenState:

@@ -38,6 +38,7 @@ RATED_LINE_SCHEMA: Final = pa.schema(
         pa.field("amount_minor", pa.int64(), nullable=False),
         pa.field("currency", _WORD, nullable=False),
         pa.field("input_hash", pa.binary(16), nullable=False),
+        pa.field("agreement", _WORD, nullable=False),
     ]
 )
 """One row a rated line; the columns of the ``rated_lines`` table, in its order.
@@ -54,6 +55,8 @@ amount: exact, kept to 12 fraction digits: digits past the twelfth are cut, not 
 amount_minor: the one rounding, from the full-precision amount, in minor units of ``currency``.
 tier_*: tier rows, numbered from 1; their amounts sum to ``amount`` unless a charge minimum or
     maximum changed it, and then the difference is that step.
+agreement: the key of what the contract agreed beyond the plan when the line was priced
+    (``rating/agreement.py``), empty for nothing.
 input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
     amounts.
 """

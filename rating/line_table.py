@@ -116,6 +116,7 @@ def build_lines(
         pa.array(lines.amount_minor),
         _words(*words.currency, lines.charge),
         _bytes(_input_hashes(lines, price_book, threads)),
+        _words(*dictionary_codes(table["agreement"]), lines.period),
     ]
     return pa.Table.from_arrays(columns, schema=RATED_LINE_SCHEMA)
 

@@ -70,16 +70,19 @@ def read_periods(periods: pa.Table, price_book: PriceBook) -> PeriodColumns:
 
 def _plan_rows(periods: pa.Table, price_book: PriceBook) -> NDArray[np.int64]:
     codes, words = dictionary_codes(periods["plan_id"])
+    agreement_codes, agreements = dictionary_codes(periods["agreement"])
     versions = _integers(periods["plan_version"])
-    pairs = codes * (1 << 32) + versions
+    pairs = (codes * len(agreements) + agreement_codes) * (1 << 32) + versions
     known, inverse = np.unique(pairs, return_inverse=True)
     rows = np.empty(len(known), np.int64)
     for position, pair in enumerate(known.tolist()):
-        key = (words[pair >> 32], pair & 0xFFFFFFFF)
+        plan, agreement = divmod(pair >> 32, len(agreements))
+        key = (words[plan], pair & 0xFFFFFFFF, agreements[agreement])
         if key not in price_book.plan_rows:
+            agreed = f" under agreement {key[2]}" if key[2] else ""
             raise BrokenState(
-                f"a service period is on version {key[1]} of price plan {key[0]!r}, which the price book "
-                "does not hold; compile the book from the catalogue the periods were made with."
+                f"a service period is on version {key[1]} of price plan {key[0]!r}{agreed}, which the price "
+                "book does not hold; compile the book from the catalogue the periods were made with."
             )
         rows[position] = price_book.plan_rows[key]
     return np.asarray(rows[inverse.reshape(-1)], np.int64)

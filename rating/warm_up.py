@@ -45,6 +45,7 @@ def warm_up() -> None:
         "contract_id": "warm-up",
         "plan_id": "warm-up",
         "plan_version": 1,
+        "agreement": "",
         "timing": "arrears",
         "billing_date": date(2026, 2, 1),
         "period_start": start,

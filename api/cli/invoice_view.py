@@ -55,4 +55,5 @@ def _quantity(line: Mapping[str, Any]) -> str:
 def _price(line: Mapping[str, Any]) -> str:
     from rating.money import grouped_words  # noqa: PLC0415 - pulls in the price models
 
-    return grouped_words(line["price_text"])
+    agreed = "\nby contract" if line.get("price_source") == "contract" else ""
+    return grouped_words(line["price_text"]) + agreed

@@ -80,6 +80,7 @@ def periods(*rows: Mapping[str, Any]) -> pa.Table:
                 "contract_id": row.get("contract_id", "c"),
                 "plan_id": row.get("plan_id", "gold"),
                 "plan_version": row.get("plan_version", 1),
+                "agreement": row.get("agreement", ""),
                 "timing": row.get("timing", "arrears"),
                 "billing_date": row.get("billing_date", end),
                 "period_start": datetime(start.year, start.month, start.day, tzinfo=UTC),
