@@ -33,8 +33,8 @@ TEXT_COLUMNS: Final = (
 )
 INTEGER_COLUMNS: Final = ("plan_version", "days", "full_days", "event_count", "amount_minor", "dimensions")
 DATE_COLUMNS: Final = ("billing_date", "period_start", "period_end")
-NOT_COMPARED: Final = ("dimensions", "agreement")
-"""Dimensions are compared by their number; the canonical contracts take their plans as they are."""
+NOT_COMPARED: Final = ("dimensions", "agreement", "discount_number", "discount_amount")
+"""Dimensions are compared by their number; the canonical contracts have no agreements and no discounts."""
 KEPT_DIGITS: Final = 12
 
 

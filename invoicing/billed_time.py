@@ -20,9 +20,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
 from ingest.errors import Issue
+from invoicing.billed_agreement import agreement_changes_behind
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
-from rating.agreement_dates import agreement_changes, agreement_on
 from rating.contract import Contract
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
@@ -219,21 +219,18 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
 def _agreement_issues(
     billed: Billed, contract: Contract, until: date, plan_versions: Sequence[PlanVersion]
 ) -> Iterator[Issue]:
-    """The first billed day whose agreed prices change. Past the settled date only fees are billed."""
-    before, settled = billed.contract, billed.settled
-    ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == before.plan_id]
-    fees = {charge.charge_id for plan in ours for charge in plan.charges if charge.timing == "advance"}
-    days = {before.start_date, settled, *agreement_changes(before), *agreement_changes(contract)}
-    for day in sorted(day for day in days if before.start_date <= day < until):
-        agreed = (agreement_on(each, day).overrides for each in (before, contract))
-        old, new = (
-            [entry for entry in entries if day < settled or entry.charge_id in fees] for entries in agreed
-        )
-        if old != new:
-            possible = settled if day < settled and not fees else until
-            expected = f"prices up to {possible} as they were; new ones from {possible} or a later day."
-            yield _issue("overrides", f"What is agreed for {day} changes", possible, expected)
-            return
+    before = billed.contract
+    charges = [
+        charge
+        for entry in plan_versions
+        if entry.plan.plan_id == before.plan_id
+        for charge in entry.plan.charges
+    ]
+    for change in agreement_changes_behind(
+        before, contract, settled=billed.settled, until=until, charges=charges
+    ):
+        expected = f"{change.pointer} up to {change.possible} as they were, new ones from then on."
+        yield _issue(change.pointer, change.what, change.possible, expected)
 
 
 def _cut_short(billed: Billed, until: date) -> bool:

@@ -43,7 +43,7 @@ from rollup.schema import CALENDAR_SCHEMA
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """Service periods as arrays: whole ones first, cut at plan versions and agreements later.
-    version: the entry of the schedule."""
+    version: the entry of the schedule. number, first_day: of the whole billing period."""
 
     contract: NDArray[np.int64]
     billing_date: Days
@@ -52,6 +52,8 @@ class _Rows:
     end: Days
     full_days: Days
     version: NDArray[np.int64]
+    number: NDArray[np.int64]
+    first_day: Days
 
     def take(self, places: NDArray[Any]) -> _Rows:
         return _Rows(*(getattr(self, name)[places] for name in self.__slots__))
@@ -124,7 +126,7 @@ def _due_rows(terms: ContractDates) -> _Rows:
     ]
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return _Rows(nothing, nothing, nothing.astype(bool), nothing, nothing, nothing, nothing)
+        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 6)
     return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
 
 
@@ -158,6 +160,8 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
         end=np.concatenate([here[arrears], after[advance]]),
         full_days=boundaries[holding + 1] - boundaries[holding],
         version=np.zeros(period_start.size, np.int64),
+        number=np.concatenate([number[arrears] - 1, number[advance]]),
+        first_day=period_start,
     )
 
 
@@ -181,6 +185,8 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
         end=np.where(ends_here, split.end, following) if version.size else split.end,
         full_days=split.full_days,
         version=version,
+        number=split.number,
+        first_day=split.first_day,
     )
 
 
@@ -210,6 +216,8 @@ def _periods_table(
         pa.array((rows.end - rows.start).astype(np.int32)),
         pa.array(rows.full_days.astype(np.int32)),
         pa.array(rows.start == terms.start[rows.contract]),
+        pa.array(rows.number.astype(np.int32)),
+        pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
     ]
     periods = pa.Table.from_arrays(columns, schema=SERVICE_PERIOD_SCHEMA)
     some_time = start < end

@@ -18,6 +18,7 @@ from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from invoicing.price_text import ChargeTerms, TierTerms, charge_terms
 from rating.agreement import Agreement, is_overridden
+from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice
 from rollup.period import find_time_zone
@@ -49,12 +50,14 @@ class LineTexts:
 @dataclass(frozen=True, slots=True)
 class _Prices:
     """Fixed pieces of text: one row a price key (``key`` gives each line's), one row a tier
-    (``tier_offset`` gives the first of each key; its last entry is their number)."""
+    (``tier_offset`` gives the first of each key; its last entry is their number), one row a discount."""
 
     key: NDArray[np.int64]
     pieces: pl.DataFrame
     tier_offset: NDArray[np.int64]
     tier_pieces: pl.DataFrame
+    discount_offset: NDArray[np.int64]
+    discount_pieces: pl.DataFrame
 
 
 def write_line_texts(
@@ -76,6 +79,7 @@ def write_line_texts(
         amount_minor=pl.Series(lines["amount_minor"]),
         days=pl.Series(lines["days"]),
         dimensions=dimensions,
+        discounts=_discount_texts(lines, prices),
         event_count=pl.Series(lines["event_count"]),
         full_days=pl.Series(lines["full_days"]),
         line_id=line_ids,
@@ -91,7 +95,8 @@ def write_line_texts(
         + pl.col("charge_piece")
         + _join('"days":', "days", ",")
         + pl.col("description_piece")
-        + _join('"dimensions":', "dimensions", ',"event_count":', "event_count", ',"full_days":', "full_days")
+        + _join('"dimensions":', "dimensions", ',"discounts":[', "discounts", "],")
+        + _join('"event_count":', "event_count", ',"full_days":', "full_days")
         + _join(',"line_id":"', "line_id", '",')
         + pl.col("meter_piece")
         + _join('"period_end":"', "period_end", '","period_start":"', "period_start", '",')
@@ -149,6 +154,7 @@ def _prices(
     keys = frame.select(_PRICE_KEY).unique(maintain_order=True).with_row_index("key")
     numbered = frame.join(keys, on=list(_PRICE_KEY), how="left", maintain_order="left")
     pieces, tiers, offsets = [], [], [0]
+    discounts, discount_offsets = [], [0]
     for row in keys.iter_rows(named=True):
         plan = plans.get((row["plan_id"], row["plan_version"], row["agreement"]))
         if plan is None:
@@ -167,6 +173,8 @@ def _prices(
         pieces.append(_pieces(row, terms, price_source=source))
         tiers += [_tier_pieces(number, tier) for number, tier in enumerate(terms.tiers, start=1)]
         offsets.append(len(tiers))
+        discounts += [_discount_pieces(discount) for discount in terms.discounts]
+        discount_offsets.append(len(discounts))
     return _Prices(
         key=numbered["key"].cast(pl.Int64).to_numpy(),
         pieces=pl.DataFrame(pieces, orient="row"),
@@ -176,6 +184,8 @@ def _prices(
             orient="row",
             schema={"before_amount": pl.String, "before_units": pl.String, "after": pl.String},
         ),
+        discount_offset=np.array(discount_offsets, np.int64),
+        discount_pieces=pl.DataFrame(discounts, orient="row", schema={"after": pl.String}),
     )
 
 
@@ -212,15 +222,42 @@ def _tier_pieces(number: int, tier: TierTerms) -> tuple[str, str, str]:
     )
 
 
+def _discount_pieces(discount: Discount) -> tuple[str]:
+    fixed = {"discount_id": discount.discount_id, "name": discount.name, "words": discount.words()}
+    return (orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS).decode()[1:],)
+
+
+def _discount_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
+    """The discounts of each line, joined by commas."""
+    counts, place = _places(lines["discount_number"], prices.key, prices.discount_offset, "a discount")
+    fixed = prices.discount_pieces[place].with_columns(
+        amount=_decimal_texts(lines["discount_amount"].combine_chunks().flatten())
+    )
+    return _joined_rows(fixed.select(_join('{"amount":"', "amount", '",', "after")).to_series(), counts)
+
+
+def _places(
+    column: pa.ChunkedArray, keys: NDArray[np.int64], offsets: NDArray[np.int64], what: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many entries each line has, and for each entry its place among those of all price keys."""
+    numbers = column.combine_chunks()
+    counts = np.diff(numbers.offsets.to_numpy())
+    key = np.repeat(keys, counts)
+    number = numbers.flatten().to_numpy().astype(np.int64)
+    place = offsets[key] + number - 1
+    if ((number < 1) | (place >= offsets[key + 1])).any():
+        raise BrokenState(f"a rated line has {what} that its plan version does not have. Rate it again.")
+    return counts, place
+
+
+def _joined_rows(rows: pl.Series, counts: NDArray[np.int64]) -> pl.Series:
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), rows.to_arrow())).list.join(",")
+
+
 def _tier_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
     """The tier rows of each line, joined by commas."""
-    numbers = lines["tier_number"].combine_chunks()
-    counts = np.diff(numbers.offsets.to_numpy())
-    key = np.repeat(prices.key, counts)
-    number = numbers.flatten().to_numpy().astype(np.int64)
-    place = prices.tier_offset[key] + number - 1
-    if ((number < 1) | (place >= prices.tier_offset[key + 1])).any():
-        raise BrokenState("a rated line has a tier that its plan version does not have. Rate it again.")
+    counts, place = _places(lines["tier_number"], prices.key, prices.tier_offset, "a tier")
     fixed = prices.tier_pieces[place].with_columns(
         amount=_decimal_texts(lines["tier_amount"].combine_chunks().flatten()),
         units=_decimal_texts(lines["tier_units"].combine_chunks().flatten()),
@@ -228,8 +265,7 @@ def _tier_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
     rows = fixed.select(
         pl.concat_str("before_amount", "amount", "before_units", "units", "after")
     ).to_series()
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), rows.to_arrow())).list.join(",")
+    return _joined_rows(rows, counts)
 
 
 def _dimension_texts(maps: pa.MapArray) -> pl.Series:

@@ -1,9 +1,10 @@
 """What a contract agrees beyond its plan, and the plan that comes of it.
 
-A contract overrides single charges of its plan from a day to a day. On any one day the overrides in
-force are an ``Agreement``; laid over a version of the plan it gives a plan again (``agreed_plan``), so
-whatever prices, explains or prints a plan does the same for what was agreed. Order: contract, then
-plan. A new plan version still reaches every charge the contract does not override, from its day.
+A contract overrides single charges of its plan from a day to a day, and has discounts of its own. What
+is in force on one day is an ``Agreement``; laid over a version of the plan it gives a plan again
+(``agreed_plan``), so whatever prices, explains or prints a plan does the same for what was agreed.
+Order: contract, then plan. A new plan version still reaches every charge the contract does not
+override, from its day.
 
 Equal agreements have equal keys, whoever made them: a hundred thousand contracts with the same special
 price share one compiled price, and a line names the key it was priced by.
@@ -18,6 +19,7 @@ from typing import Final
 
 from ingest.document import Document, ExactDecimal, document_hash
 from ingest.meter import Key
+from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, Price, PricePlan
 
@@ -50,9 +52,11 @@ class DatedOverride(ChargeOverride):
 
 
 class Agreement(Document):
-    """All that is agreed on one day. ``overrides``: at most one a charge."""
+    """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
+    each applies is its own matter."""
 
     overrides: tuple[ChargeOverride, ...] = ()
+    discounts: tuple[Discount, ...] = ()
 
     def key(self) -> str:
         """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
@@ -69,11 +73,13 @@ class AgreedSegment:
 
 
 def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
-    """The plan with what the agreement replaces. An override of a charge that this version of the plan
-    does not have replaces nothing."""
+    """The plan with what the agreement replaces and adds. An override of a charge that this version of the
+    plan does not have replaces nothing; a discount with the id of one of the plan takes its place."""
     overrides = {override.charge_id: override for override in agreement.overrides}
     charges = tuple(_overridden(charge, overrides.get(charge.charge_id)) for charge in plan.charges)
-    return plan.model_copy(update={"charges": charges})
+    own = {discount.discount_id for discount in agreement.discounts}
+    kept = tuple(discount for discount in plan.discounts if discount.discount_id not in own)
+    return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts)})
 
 
 def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:

@@ -27,7 +27,8 @@ def agreement_on(contract: Contract, day: date) -> Agreement:
         overrides=tuple(
             ChargeOverride(**{name: getattr(override, name) for name in ChargeOverride.model_fields})
             for override in sorted(overrides, key=lambda override: override.charge_id)
-        )
+        ),
+        discounts=contract.discounts,
     )
 
 

@@ -2,7 +2,8 @@
 
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
-customer's usage arrives. ``overrides`` are the customer's own prices, see ``rating/agreement.py``.
+customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
+promised beside those of the plan, see ``rating/agreement.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import DatedOverride
+from rating.discount import Discount
 from rollup.period import Cadence
 
 
@@ -50,3 +52,4 @@ class Contract(Document):
     signed_on: date | None = None
     note: str = ""
     overrides: tuple[DatedOverride, ...] = ()
+    discounts: tuple[Discount, ...] = ()

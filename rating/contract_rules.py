@@ -17,6 +17,7 @@ from ingest.errors import InvalidInput, Issue
 from ingest.meter import Meter
 from rating.agreement_rules import agreement_rules
 from rating.contract import Contract
+from rating.discount_rules import discount_rules
 from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
@@ -132,9 +133,9 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from _date_rules(contract)
     yield from _plan_rules(contract, surroundings)
     yield from _subject_rules(contract, surroundings)
-    if contract.overrides:
-        plans = surroundings.versions.get(contract.plan_id, ())
-        yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
+    plans = surroundings.versions.get(contract.plan_id, ())
+    yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
 def _date_rules(contract: Contract) -> Iterator[Issue]:
@@ -146,6 +147,9 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, override in enumerate(contract.overrides):
         dates[f"overrides[{position}].effective_from"] = override.effective_from
         dates[f"overrides[{position}].effective_until"] = override.effective_until
+    for position, discount in enumerate(contract.discounts):
+        dates[f"discounts[{position}].effective_from"] = discount.effective_from
+        dates[f"discounts[{position}].effective_until"] = discount.effective_until
     for pointer, day in dates.items():
         if day is not None and not FIRST_DATE <= day <= LAST_DATE:
             yield Issue(

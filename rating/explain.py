@@ -14,6 +14,7 @@ from typing import Any, Final
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.line_discounts import discounts_of
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal
@@ -39,8 +40,8 @@ class ExplanationStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The derivation of one line. ``amount`` is exact to 12 digits; the difference of ``sum_of_tiers``
-    to it is what the minimum or maximum did."""
+    """The derivation of one line. ``amount`` is exact to 12 digits; what the tiers sum to differs from it
+    by what the steps after the price model did."""
 
     line_id: str
     contract_id: str
@@ -173,6 +174,9 @@ def _steps(
         if share != 1:
             text += f" x {share.numerator}/{share.denominator}"
         yield ExplanationStep("minimum_maximum", text, _money(cut_decimal(priced.bounded_amount), currency))
+    for entry in discounts_of(line, plan):
+        text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
+        yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from ingest.errors import Issue
 from ingest.meter import Meter
 from rating.amount_rules import fixed_amount_rules
+from rating.discount_rules import discount_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, PricePlan
@@ -35,6 +36,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
     yield from fixed_amount_rules(plan)
+    yield from discount_rules(plan.discounts, "discounts", plans=[plan])
     if not plan.charges or len(plan.charges) > CHARGES_MAX:
         yield Issue(
             "charge_count",

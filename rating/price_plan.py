@@ -18,6 +18,7 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
+from rating.discount import Discount, Discounting
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -172,3 +173,5 @@ class PricePlan(Document):
     rounding: RoundingMode = "half_up"
     charges: tuple[Charge, ...]
     minimum_spend: ExactDecimal | None = None
+    discounts: tuple[Discount, ...] = ()
+    discounting: Discounting = Discounting()

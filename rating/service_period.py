@@ -24,6 +24,8 @@ SERVICE_PERIOD_SCHEMA: Final = pa.schema(
         pa.field("days", pa.int32(), nullable=False),
         pa.field("full_days", pa.int32(), nullable=False),
         pa.field("first", pa.bool_(), nullable=False),
+        pa.field("period_number", pa.int32(), nullable=False),
+        pa.field("period_first_day", pa.date32(), nullable=False),
     ]
 )
 """``period_key`` is 0, 1, 2 ... in row order. ``timing`` is ``advance`` or ``arrears``: which charges
@@ -34,4 +36,5 @@ version or the agreement changes has one row for each, split at local midnight.
 
 ``days``/``full_days``: local calendar days of the row and of its whole billing period: the share of
 a recurring fee or a minimum. ``first``: the row starts with the contract; a one-time charge is
-due on the first row of its own timing."""
+due on the first row of its own timing. ``period_number``: of the billing period in the contract, from 0;
+``period_first_day``: its first local day. Both are the same for all rows of a period that is split."""

@@ -53,6 +53,8 @@ def warm_up() -> None:
         "days": 31,
         "full_days": 31,
         "first": True,
+        "period_number": 0,
+        "period_first_day": date(2026, 1, 1),
     }
     usage = {
         "period_key": 0,

@@ -74,6 +74,8 @@ def rated(contract_id: str, charge_id: str, number: int, **changes: Any) -> dict
         "currency": "EUR",
         "input_hash": bytes(16),
         "agreement": "",
+        "discount_number": [],
+        "discount_amount": [],
     }
     return row | changes
 

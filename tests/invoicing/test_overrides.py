@@ -169,7 +169,7 @@ def test_billed_time_keeps_its_prices(world: World) -> None:
             save(world, override)
         (issue,) = caught.value.issues
         assert (issue.reason_code, issue.pointer) == ("contract_already_billed", "overrides")
-        assert f"from {first_day} or a later day" in issue.expected
+        assert f"up to {first_day} as they were" in issue.expected
     assert save(world, NEGOTIATED | {"effective_from": "2025-02-15"})
     assert save(
         world,

@@ -88,6 +88,8 @@ def periods(*rows: Mapping[str, Any]) -> pa.Table:
                 "days": days,
                 "full_days": row.get("full_days", days),
                 "first": row.get("first", False),
+                "period_number": row.get("period_number", 0),
+                "period_first_day": row.get("period_first_day", start),
             }
         )
     return pa.Table.from_pylist(filled, schema=SERVICE_PERIOD_SCHEMA)

@@ -76,6 +76,8 @@ def test_one_usage_row_gives_one_line() -> None:
         "amount_minor": 3000,
         "currency": "EUR",
         "agreement": "",
+        "discount_number": [],
+        "discount_amount": [],
     }
 
 
