@@ -48,6 +48,9 @@ def agreement_changes_behind(
             possible = until if fees else settled
             yield BilledChange("overrides", f"A price agreed for {day} changes", possible)
             break
+        if day < settled and agreement_on(before, day).limits != agreement_on(now, day).limits:
+            yield BilledChange("commitments", f"What was committed for {day} changes", settled)
+            break
     for reach, covers_fees in ((settled, False), (until, True)):
         old_discounts, new_discounts = (
             [

@@ -133,6 +133,7 @@ def _bill(
             contracts=catalogue.contracts,
             plan_versions=catalogue.plan_versions,
             segments=catalogue.segments,
+            agreements=catalogue.agreements,
             settled=catalogue.settled,
             as_of=as_of,
             now=now,

@@ -33,7 +33,7 @@ from invoicing.contract_dates import (
     word_numbers,
 )
 from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
-from rating.agreement import AgreedSegment
+from rating.agreement import AgreedSegment, Agreement
 from rating.plan_version import PlanVersion
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.period import local_midnights_micros
@@ -67,6 +67,7 @@ def due_service_periods(
     as_of: date,
     now: datetime | None = None,
     segments: Mapping[str, tuple[AgreedSegment, ...]] | None = None,
+    agreements: Mapping[str, Agreement] | None = None,
 ) -> pa.Table:
     """The rows due on ``as_of``, as SERVICE_PERIOD_SCHEMA, by contract, billing date and time.
 
@@ -74,6 +75,7 @@ def due_service_periods(
         latest date of a contract counts. Both dates may be date32 or ISO text.
     as_of: billing dates up to and including this local date are due.
     segments: what contracts agree beyond their plans, as ``load_segments`` gives it; None for nothing.
+    agreements: by key, all that the segments name.
     now: when given, only days that have begun in the contract's own time zone are: with it a
         billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
 
@@ -81,7 +83,8 @@ def due_service_periods(
     them), rows on which no charge of the plan version can fall, and rows without any time: a local
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
-    schedule = compile_plan_schedule(plan_versions, segments or {})
+    minimums = {key for key, agreed in (agreements or {}).items() if agreed.limits.minimum_spend is not None}
+    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)

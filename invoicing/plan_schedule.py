@@ -8,7 +8,7 @@ days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -65,11 +65,14 @@ class _Entry:
 
 
 def compile_plan_schedule(
-    versions: Sequence[PlanVersion], segments: Mapping[str, tuple[AgreedSegment, ...]]
+    versions: Sequence[PlanVersion],
+    segments: Mapping[str, tuple[AgreedSegment, ...]],
+    minimums: Collection[str] = (),
 ) -> PlanSchedule:
     """Sort the versions of all plans by the day they take effect, for plans and for contracts.
 
-    segments: by contract_id, of the contracts that agree something beyond their plan.
+    segments: by contract_id, of the contracts that agree something beyond their plan. minimums: keys of
+    the agreements with a minimum spend, which is due in arrears whatever the plan charges for.
     """
     latest = {}
     for version in sorted(versions, key=lambda version: version.version):
@@ -95,7 +98,10 @@ def compile_plan_schedule(
         version=np.array([entry.version.version for _, entry in entries], np.int64),
         agreement=np.array([agreements.index(entry.agreement) for _, entry in entries], np.int64),
         agreements=agreements,
-        has_arrears=np.array([_has(entry.version.plan, ARREARS) for _, entry in entries], np.bool_),
+        has_arrears=np.array(
+            [entry.agreement in minimums or _has(entry.version.plan, ARREARS) for _, entry in entries],
+            np.bool_,
+        ),
         has_advance=np.array([_has(entry.version.plan, ADVANCE) for _, entry in entries], np.bool_),
     )
 

@@ -94,6 +94,7 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
         segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=today + _LOOK_AHEAD,
     )

@@ -67,9 +67,9 @@ def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, st
         return ChargeTerms("Minimum spend", f"up to {least} a period", ())
     price = used_price(charge, dimensions)
     if price is None:
-        return ChargeTerms(charge.name, "", (), plan.discounts)
+        return ChargeTerms(charge.name, "", (), plan.reductions())
     text = price_text(price, unit=unit, digits=digits)
-    return ChargeTerms(charge.name, text, tier_terms(price), plan.discounts)
+    return ChargeTerms(charge.name, text, tier_terms(price), plan.reductions())
 
 
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:

@@ -41,6 +41,7 @@ def tick(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
         segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=as_of,
         now=now,

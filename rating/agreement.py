@@ -1,6 +1,7 @@
 """What a contract agrees beyond its plan, and the plan that comes of it.
 
-A contract overrides single charges of its plan from a day to a day, and has discounts of its own. What
+A contract overrides single charges of its plan from a day to a day, and has discounts
+and spend limits of its own. What
 is in force on one day is an ``Agreement``; laid over a version of the plan it gives a plan again
 (``agreed_plan``), so whatever prices, explains or prints a plan does the same for what was agreed.
 Order: contract, then plan. A new plan version still reaches every charge the contract does not
@@ -22,6 +23,7 @@ from ingest.meter import Key
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, Price, PricePlan
+from rating.steps import MINIMUM_SPEND_CHARGE_ID
 
 NO_AGREEMENT: Final = ""
 """The key of a contract that takes its plan as it is."""
@@ -51,12 +53,32 @@ class DatedOverride(ChargeOverride):
         return begun and (self.effective_until is None or day < self.effective_until)
 
 
+class SpendLimits(Document):
+    """The least and the most that usage and licences of a billing period come to, instead of the plan's."""
+
+    minimum_spend: ExactDecimal | None = None
+    maximum_spend: ExactDecimal | None = None
+
+
+class Commitment(SpendLimits):
+    """Spend limits for the days of [effective_from, effective_until), as a contract writes them."""
+
+    effective_from: date | None = None
+    effective_until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it is agreed for that day."""
+        begun = self.effective_from is None or self.effective_from <= day
+        return begun and (self.effective_until is None or day < self.effective_until)
+
+
 class Agreement(Document):
     """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
     each applies is its own matter."""
 
     overrides: tuple[ChargeOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
+    limits: SpendLimits = SpendLimits()
 
     def key(self) -> str:
         """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
@@ -79,7 +101,12 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
     charges = tuple(_overridden(charge, overrides.get(charge.charge_id)) for charge in plan.charges)
     own = {discount.discount_id for discount in agreement.discounts}
     kept = tuple(discount for discount in plan.discounts if discount.discount_id not in own)
-    return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts)})
+    limits = {
+        name: getattr(agreement.limits, name)
+        for name in SpendLimits.model_fields
+        if getattr(agreement.limits, name) is not None
+    }
+    return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts), **limits})
 
 
 def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
@@ -90,7 +117,9 @@ def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
 
 
 def is_overridden(charge_id: str, agreement: Agreement) -> bool:
-    """Whether the price of the charge is the contract's own."""
+    """Whether the price of the charge (or the minimum spend) is the contract's own."""
+    if charge_id == MINIMUM_SPEND_CHARGE_ID:
+        return agreement.limits.minimum_spend is not None
     return any(override.charge_id == charge_id for override in agreement.overrides)
 
 

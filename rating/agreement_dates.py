@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from rating.agreement import AgreedSegment, Agreement, ChargeOverride
+from rating.agreement import (
+    AgreedSegment,
+    Agreement,
+    ChargeOverride,
+    Commitment,
+    DatedOverride,
+    SpendLimits,
+)
 from rating.contract import Contract
 
 
@@ -23,12 +30,18 @@ def agreements_by_day(contract: Contract) -> list[tuple[date, Agreement]]:
 def agreement_on(contract: Contract, day: date) -> Agreement:
     """What is agreed on a local day. Overrides by charge, so that equal ones are equal in any order."""
     overrides = [override for override in contract.overrides if override.holds_on(day)]
+    limits = (
+        SpendLimits(minimum_spend=entry.minimum_spend, maximum_spend=entry.maximum_spend)
+        for entry in contract.commitments
+        if entry.holds_on(day)
+    )
     return Agreement(
         overrides=tuple(
             ChargeOverride(**{name: getattr(override, name) for name in ChargeOverride.model_fields})
             for override in sorted(overrides, key=lambda override: override.charge_id)
         ),
         discounts=contract.discounts,
+        limits=next(limits, SpendLimits()),
     )
 
 
@@ -41,8 +54,9 @@ def agreed_segments(contract: Contract) -> list[AgreedSegment]:
 
 
 def agreement_changes(contract: Contract) -> Iterator[date]:
-    """Days inside the contract on which an override begins or ends."""
-    for override in contract.overrides:
-        for day in (override.effective_from, override.effective_until):
+    """Days inside the contract on which an override or a commitment begins or ends."""
+    dated: tuple[DatedOverride | Commitment, ...] = (*contract.overrides, *contract.commitments)
+    for entry in dated:
+        for day in (entry.effective_from, entry.effective_until):
             if day is not None and day > contract.start_date:
                 yield day

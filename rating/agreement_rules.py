@@ -14,12 +14,20 @@ from typing import Final
 
 from ingest.errors import Issue
 from ingest.meter import Meter
-from rating.agreement import Agreement, ChargeOverride, DatedOverride, agreed_plan
+from rating.agreement import (
+    Agreement,
+    ChargeOverride,
+    Commitment,
+    DatedOverride,
+    SpendLimits,
+    agreed_plan,
+)
 from rating.contract import Contract
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import PricePlan
 
 _CHARGE_POINTER: Final = re.compile(r"charges\[(\d+)\]\.?")
+_Dated = DatedOverride | Commitment
 _REPLACED: Final = tuple(name for name in ChargeOverride.model_fields if name != "charge_id")
 
 
@@ -58,6 +66,39 @@ def agreement_rules(
                     yield Issue(issue.reason_code, place, issue.message, issue.expected)
 
 
+def commitment_rules(
+    contract: Contract, *, plans: Sequence[PricePlan], meters: Mapping[str, Meter]
+) -> Iterator[Issue]:
+    """Every rule the commitments break, with paths below ``commitments``; plans, meters as above."""
+    entries = contract.commitments
+    for position, entry in enumerate(entries):
+        pointer = f"commitments[{position}]"
+        yield from _window_rules(entry, contract, pointer)
+        if any(_overlap(earlier, entry) for earlier in entries[:position]):
+            yield Issue(
+                "commitment_overlaps",
+                pointer,
+                "Two commitments hold on one day.",
+                "one commitment a day; end the one where the other begins.",
+            )
+        if entry.minimum_spend is None and entry.maximum_spend is None:
+            yield Issue(
+                "commitment_of_nothing",
+                pointer,
+                "The commitment names no amount.",
+                "minimum_spend, maximum_spend or both.",
+            )
+        limits = SpendLimits(minimum_spend=entry.minimum_spend, maximum_spend=entry.maximum_spend)
+        found = {
+            (issue.reason_code, f"{pointer}.{issue.pointer}"): issue
+            for plan in plans
+            for issue in price_plan_rules(agreed_plan(plan, Agreement(limits=limits)), meters=meters)
+            if issue.pointer in SpendLimits.model_fields
+        }
+        for (code, place), issue in found.items():
+            yield Issue(code, place, issue.message, issue.expected)
+
+
 def broken_by(override: ChargeOverride, plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterator[Issue]:
     """The rules a plan version breaks under the override and keeps without it; paths below the charge."""
     places = [place for place, charge in enumerate(plan.charges) if charge.charge_id == override.charge_id]
@@ -77,20 +118,20 @@ def _is_priced_by(override: ChargeOverride, plan: PricePlan) -> bool:
     return any(charge.charge_id == override.charge_id for charge in plan.charges)
 
 
-def _window_rules(override: DatedOverride, contract: Contract, pointer: str) -> Iterator[Issue]:
+def _window_rules(override: _Dated, contract: Contract, pointer: str) -> Iterator[Issue]:
     start, until = override.effective_from or contract.start_date, override.effective_until
     if until is not None and until <= start:
         yield Issue(
             "end_not_after_start",
             f"{pointer}.effective_until",
-            f"The override begins on {start} and ends on {until}.",
+            f"It begins on {start} and ends on {until}.",
             "a day after effective_from; it is the first day no longer covered.",
         )
     if override.effective_from is not None and override.effective_from < contract.start_date:
         yield Issue(
             "before_contract",
             f"{pointer}.effective_from",
-            f"The override begins on {start}, the contract on {contract.start_date}.",
+            f"It begins on {start}, the contract on {contract.start_date}.",
             f"a day from {contract.start_date} on, or no effective_from.",
         )
 
@@ -108,13 +149,13 @@ def _overlap_rules(overrides: Sequence[DatedOverride], position: int) -> Iterato
             return
 
 
-def _overlap(one: DatedOverride, other: DatedOverride) -> bool:
+def _overlap(one: _Dated, other: _Dated) -> bool:
     return _begins(one) < _ends(other) and _begins(other) < _ends(one)
 
 
-def _begins(override: DatedOverride) -> date:
+def _begins(override: _Dated) -> date:
     return override.effective_from or date.min
 
 
-def _ends(override: DatedOverride) -> date:
+def _ends(override: _Dated) -> date:
     return override.effective_until or date.max

@@ -3,7 +3,8 @@
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
-promised beside those of the plan, see ``rating/agreement.py``.
+promised beside those of the plan; ``commitments`` are the least and the most a period comes to. See
+``rating/agreement.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from ingest.document import Document
 from ingest.meter import Key
-from rating.agreement import DatedOverride
+from rating.agreement import Commitment, DatedOverride
 from rating.discount import Discount
 from rollup.period import Cadence
 
@@ -53,3 +54,4 @@ class Contract(Document):
     note: str = ""
     overrides: tuple[DatedOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
+    commitments: tuple[Commitment, ...] = ()

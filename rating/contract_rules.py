@@ -15,7 +15,7 @@ import orjson
 
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Meter
-from rating.agreement_rules import agreement_rules
+from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
 from rating.price_plan import PricePlan
@@ -135,6 +135,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from _subject_rules(contract, surroundings)
     plans = surroundings.versions.get(contract.plan_id, ())
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
@@ -147,6 +148,9 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, override in enumerate(contract.overrides):
         dates[f"overrides[{position}].effective_from"] = override.effective_from
         dates[f"overrides[{position}].effective_until"] = override.effective_until
+    for position, commitment in enumerate(contract.commitments):
+        dates[f"commitments[{position}].effective_from"] = commitment.effective_from
+        dates[f"commitments[{position}].effective_until"] = commitment.effective_until
     for position, discount in enumerate(contract.discounts):
         dates[f"discounts[{position}].effective_from"] = discount.effective_from
         dates[f"discounts[{position}].effective_until"] = discount.effective_until

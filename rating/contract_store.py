@@ -91,7 +91,7 @@ def save_contracts(
     issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
-    overriding = any(contract.overrides or contract.discounts for contract in contracts)
+    overriding = any(_agrees(contract) for contract in contracts)
     meters = {meter.meter_id: meter for meter in list_meters(engine)} if overriding else {}
     with ledger_transaction(engine) as connection:
         standing = _standing_versions(connection, contracts)
@@ -188,7 +188,7 @@ def _surroundings(
     table = PRICE_PLAN_VERSIONS
     plans = select(table.c.plan_id, table.c.document).order_by(table.c.plan_id, table.c.version)
     documents = connection.execute(plans).all()
-    overridden = {contract.plan_id for contract in contracts if contract.overrides or contract.discounts}
+    overridden = {contract.plan_id for contract in contracts if _agrees(contract)}
     versions: dict[str, list[PricePlan]] = {}
     for plan_id, text in documents:
         if plan_id in overridden:
@@ -215,6 +215,10 @@ def _surroundings(
     return ContractSurroundings.of(
         plans=plan_facts(text for _, text in documents), holders=holders, versions=versions, meters=meters
     )
+
+
+def _agrees(contract: Contract) -> bool:
+    return bool(contract.overrides or contract.discounts or contract.commitments)
 
 
 def _check(

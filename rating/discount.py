@@ -71,6 +71,14 @@ class Discount(Document):
         return f"{decimal_text(self.units or Decimal(0))} units off"
 
 
+class MaximumSpend(Discount):
+    """What a maximum spend takes off a line, shown like a discount; ``amount`` is the maximum."""
+
+    def words(self) -> str:
+        """``at most 500 a period``."""
+        return f"at most {decimal_text(self.amount or Decimal(0))} a period"
+
+
 class Discounting(Document):
     """How several discounts of a line go together.
 

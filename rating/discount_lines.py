@@ -33,6 +33,7 @@ from rating.reference import PriceTerms, Unrateable, price_quantity
 from rating.wide_columns import integer_of, words_of
 
 _SCALE: Final = 10**QUANTITY_SCALE
+_METERED: Final = frozenset({"usage", "licence"})
 _WIDE: Final = Context(prec=60)
 
 
@@ -54,6 +55,7 @@ class DiscountedLine:
     """One line on its way down. Amounts at scale 12. taken: (number, amount) in the order applied."""
 
     row: int
+    period: int
     plan: PricePlan
     charge_id: str
     charge_kind: str
@@ -82,7 +84,7 @@ def discount_lines(
 ) -> tuple[PricedRows, DiscountRows]:
     """The rows with their discounted amounts, and what was taken off. See the module."""
     count = len(due.period)
-    discounted = np.array([bool(entry.plan.discounts) for entry in price_book.versions], np.bool_)
+    discounted = np.array([bool(entry.plan.reductions()) for entry in price_book.versions], np.bool_)
     rows = np.flatnonzero(discounted[periods.plan_row[due.period]] & ~priced.unrated)
     nothing = DiscountRows(np.zeros(count + 1, np.int64), np.zeros(0, np.uint16), np.zeros((0, 2), np.uint64))
     if not len(rows):
@@ -91,6 +93,7 @@ def discount_lines(
     taken: dict[int, list[tuple[int, int]]] = {}
     for group in _invoices(rows, periods, due, priced, price_book):
         apply_discounts(group)
+        limit_spend(group)
         for line in group:
             if not line.taken:
                 continue
@@ -131,6 +134,34 @@ def apply_discounts(lines: Sequence[DiscountedLine]) -> None:
             else:
                 base = line.left if discounting.mode == "stacked" else line.listed
                 line.take(number, percent_of(base, discount.percent or Decimal(0)))
+
+
+def limit_spend(lines: Sequence[DiscountedLine]) -> None:
+    """Lower the usage and licence lines of each period to the maximum spend of its plan, in minor units as
+    billed, shared out by largest remainder over the lines above zero."""
+    by_period: dict[int, list[DiscountedLine]] = {}
+    for line in lines:
+        if line.plan.maximum_spend is not None and line.charge_kind in _METERED:
+            by_period.setdefault(line.period, []).append(line)
+    for metered in by_period.values():
+        _lower(metered)
+
+
+def _lower(metered: Sequence[DiscountedLine]) -> None:
+    plan, terms = metered[0].plan, metered[0].terms
+    minor_unit = _SCALE // 10**terms.minor_digits
+    billed = [
+        round_to_minor(Fraction(line.left, _SCALE), digits=terms.minor_digits, mode=plan.rounding)
+        for line in metered
+    ]
+    most = Fraction(plan.maximum_spend or 0) * metered[0].share
+    excess = sum(billed) - round_to_minor(most, digits=terms.minor_digits, mode=plan.rounding)
+    weights = [max(amount, 0) for amount in billed]
+    if excess <= 0 or not sum(weights):
+        return
+    for line, amount, part in zip(metered, billed, allocate(min(excess, sum(weights)), weights), strict=True):
+        if part:  # what stays is whole minor units, so that no second rounding can pass the maximum
+            line.take(len(plan.reductions()), line.left - (amount - part) * minor_unit)
 
 
 def percent_of(amount: int, percent: Decimal) -> int:
@@ -219,6 +250,7 @@ def _invoices(
         listed = integer_of(priced.results.amount[row])
         line = DiscountedLine(
             row=row,
+            period=period,
             plan=price_book.versions[int(periods.plan_row[period])].plan,
             charge_id=charge.charge_id,
             charge_kind=charge.kind,

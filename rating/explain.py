@@ -98,7 +98,7 @@ def explain_line(
         **{name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")},
     }
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
-        return _explain_minimum(line, plan)
+        return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
     own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
     price = price_of_line(line, charge)
@@ -116,7 +116,7 @@ def explain_line(
     )
 
 
-def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
+def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> Explanation:
     required = minimum_required(line, plan)
     if required is None:
         raise _disagreement(line, plan)
@@ -132,7 +132,7 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
         ),
         _rounding_step(line, plan),
     )
-    return _explanation(line, plan, "Minimum spend", steps=steps, tiers=())
+    return _explanation(line, plan, "Minimum spend", own_price=own_price, steps=steps, tiers=())
 
 
 def _steps(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ingest.errors import BrokenState
 from ingest.event import QUANTITY_SCALE
-from rating.discount import Discount
+from rating.discount import Discount, MaximumSpend
 from rating.discount_lines import percent_of
 from rating.money import minor_digits, round_to_minor
 from rating.price_plan import PricePlan
@@ -35,16 +35,16 @@ def list_amount(line: Mapping[str, Any]) -> Fraction:
 def discounts_of(line: Mapping[str, Any], plan: PricePlan) -> list[LineDiscount]:
     """The discounts in the order applied. plan: the version the line names under its agreement. Raises
     BrokenState when that has no discount of such a number."""
-    left, found = list_amount(line), []
+    left, found, reductions = list_amount(line), [], plan.reductions()
     for number, amount in zip(line["discount_number"], line["discount_amount"], strict=True):
-        if not 1 <= number <= len(plan.discounts):
+        if not 1 <= number <= len(reductions):
             raise BrokenState(
                 f"a line of contract {line['contract_id']!r} names discount {number}; plan "
                 f"{plan.plan_id!r} version {line['plan_version']} under its agreement has "
-                f"{len(plan.discounts)}. Check that the plan given is that version."
+                f"{len(reductions)}. Check that the plan given is that version."
             )
         left -= Fraction(amount)
-        found.append(LineDiscount(plan.discounts[number - 1], amount, _decimal(left)))
+        found.append(LineDiscount(reductions[number - 1], amount, _decimal(left)))
     return found
 
 
@@ -64,6 +64,9 @@ def discounts_follow(
             base = _scaled(before) if plan.discounting.mode == "stacked" else listed
             bound = abs(_scaled(before))
             if abs(amount) != min(abs(percent_of(base, discount.percent)), bound):
+                return False
+        elif isinstance(discount, MaximumSpend):
+            if not 0 <= Fraction(entry.left) <= Fraction(discount.amount or 0):
                 return False
         elif discount.amount is not None:
             if not 0 < Fraction(entry.amount) <= Fraction(discount.amount):

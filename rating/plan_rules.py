@@ -35,6 +35,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             "a code like EUR or USD.",
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
+    yield from _spend_rules(plan)
     yield from fixed_amount_rules(plan)
     yield from discount_rules(plan.discounts, "discounts", plans=[plan])
     if not plan.charges or len(plan.charges) > CHARGES_MAX:
@@ -56,6 +57,18 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             )
         seen.add(charge.charge_id)
         yield from _charge_rules(charge, pointer, meters)
+
+
+def _spend_rules(plan: PricePlan) -> Iterator[Issue]:
+    yield from not_negative(plan.maximum_spend, "maximum_spend")
+    minimum, maximum = plan.minimum_spend, plan.maximum_spend
+    if minimum is not None and maximum is not None and minimum > maximum:
+        yield Issue(
+            "minimum_above_maximum",
+            "minimum_spend",
+            f"The minimum {minimum} is above the maximum {maximum}.",
+            "a minimum_spend of at most maximum_spend.",
+        )
 
 
 def _charge_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:

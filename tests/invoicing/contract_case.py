@@ -79,6 +79,7 @@ def bill(case: Mapping[str, Any]) -> Billed:
     periods = due_service_periods(
         contracts=contracts_table(row),
         plan_versions=numbered,
+        agreements=agreements,
         segments={contract.contract_id: tuple(segments)} if segments else {},
         settled=settled_table(),
         as_of=date.fromisoformat(str(case["as_of"])),
