@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from rating.agreement_dates import agreement_changes, agreement_on
+from rating.agreement_dates import agreement_changes, agreement_on, trial_end
 from rating.contract import Contract
 from rating.discount import Discount
 from rating.price_plan import Charge
@@ -48,9 +48,13 @@ def agreement_changes_behind(
             possible = until if fees else settled
             yield BilledChange("overrides", f"A price agreed for {day} changes", possible)
             break
-        if day < settled and agreement_on(before, day).limits != agreement_on(now, day).limits:
+        limits = {agreement_on(contract, day).limits for contract in (before, now)}
+        if day < settled and len(limits) > 1 and trial_end(before) == trial_end(now):
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
+    ends = {trial_end(before), trial_end(now)}
+    if len(ends) > 1 and min(ends) < until:
+        yield BilledChange("trial_days", "The trial changes on days that are billed", until)
     for reach, covers_fees in ((settled, False), (until, True)):
         old_discounts, new_discounts = (
             [

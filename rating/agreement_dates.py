@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
 
 from rating.agreement import (
     AgreedSegment,
@@ -14,6 +16,14 @@ from rating.agreement import (
     SpendLimits,
 )
 from rating.contract import Contract
+from rating.discount import TRIAL, Discount
+
+_TRIAL: Final = Discount(
+    discount_id=TRIAL,
+    name="Trial",
+    percent=Decimal(100),
+    charge_kinds=("usage", "licence", "recurring"),
+)
 
 
 def agreements_by_day(contract: Contract) -> list[tuple[date, Agreement]]:
@@ -28,8 +38,10 @@ def agreements_by_day(contract: Contract) -> list[tuple[date, Agreement]]:
 
 
 def agreement_on(contract: Contract, day: date) -> Agreement:
-    """What is agreed on a local day. Overrides by charge, so that equal ones are equal in any order."""
+    """What is agreed on a local day. In the trial nothing is committed yet. Overrides by charge, so that
+    equal ones are equal in any order."""
     overrides = [override for override in contract.overrides if override.holds_on(day)]
+    trial = day < trial_end(contract)
     limits = (
         SpendLimits(minimum_spend=entry.minimum_spend, maximum_spend=entry.maximum_spend)
         for entry in contract.commitments
@@ -40,9 +52,14 @@ def agreement_on(contract: Contract, day: date) -> Agreement:
             ChargeOverride(**{name: getattr(override, name) for name in ChargeOverride.model_fields})
             for override in sorted(overrides, key=lambda override: override.charge_id)
         ),
-        discounts=contract.discounts,
-        limits=next(limits, SpendLimits()),
+        discounts=(_TRIAL, *contract.discounts) if trial else contract.discounts,
+        limits=SpendLimits(minimum_spend=Decimal(0)) if trial else next(limits, SpendLimits()),
     )
+
+
+def trial_end(contract: Contract) -> date:
+    """The first day that is no longer free; the contract's first day without a trial."""
+    return contract.start_date + timedelta(days=contract.trial_days)
 
 
 def agreed_segments(contract: Contract) -> list[AgreedSegment]:
@@ -54,7 +71,9 @@ def agreed_segments(contract: Contract) -> list[AgreedSegment]:
 
 
 def agreement_changes(contract: Contract) -> Iterator[date]:
-    """Days inside the contract on which an override or a commitment begins or ends."""
+    """Days inside the contract on which an override, a commitment or the trial begins or ends."""
+    if contract.trial_days:
+        yield trial_end(contract)
     dated: tuple[DatedOverride | Commitment, ...] = (*contract.overrides, *contract.commitments)
     for entry in dated:
         for day in (entry.effective_from, entry.effective_until):

@@ -218,7 +218,7 @@ def _surroundings(
 
 
 def _agrees(contract: Contract) -> bool:
-    return bool(contract.overrides or contract.discounts or contract.commitments)
+    return bool(contract.overrides or contract.discounts or contract.commitments)  # a trial has no rules
 
 
 def _check(

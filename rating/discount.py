@@ -19,6 +19,10 @@ from ingest.meter import Key
 DiscountedKind = Literal["usage", "licence", "recurring", "one_time"]
 DiscountKind = Literal["units", "percentage", "amount"]
 
+TRIAL: Final = "trial"
+MAXIMUM_SPEND: Final = "maximum-spend"
+RESERVED_IDS: Final = frozenset({TRIAL, MAXIMUM_SPEND})
+"""Discount ids of what is shown like a discount and written otherwise."""
 _ORDERS: Final[dict[str, tuple[DiscountKind, ...]]] = {
     "percentage_first": ("units", "percentage", "amount"),
     "amount_first": ("units", "amount", "percentage"),

@@ -8,7 +8,7 @@ from typing import Final
 
 from ingest.document import decimal_text
 from ingest.errors import Issue
-from rating.discount import Discount
+from rating.discount import RESERVED_IDS, Discount
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, PricePlan
 
@@ -31,11 +31,11 @@ def discount_rules(
     seen: set[str] = set()
     for position, discount in enumerate(discounts):
         at = f"{pointer}[{position}]"
-        if discount.discount_id in seen:
+        if discount.discount_id in seen | RESERVED_IDS:
             yield Issue(
                 "discount_id_taken",
                 f"{at}.discount_id",
-                f"{discount.discount_id!r} is used by another discount.",
+                f"{discount.discount_id!r} is used by another discount, the trial or the maximum spend.",
                 "a discount_id of its own for every discount.",
             )
         seen.add(discount.discount_id)

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
-from rating.discount import Discount, Discounting, MaximumSpend
+from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -182,5 +182,5 @@ class PricePlan(Document):
         """All that can lower a line, as lines number it: the discounts, then the maximum spend."""
         if self.maximum_spend is None:
             return self.discounts
-        most = MaximumSpend(discount_id="maximum-spend", name="Maximum spend", amount=self.maximum_spend)
+        most = MaximumSpend(discount_id=MAXIMUM_SPEND, name="Maximum spend", amount=self.maximum_spend)
         return (*self.discounts, most)

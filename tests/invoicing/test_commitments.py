@@ -192,3 +192,65 @@ def test_what_was_committed_for_billed_time_stays(world: World) -> None:
         {"minimum_spend": "50", "effective_until": "2025-02-15"},
         {"minimum_spend": "40", "effective_from": "2025-02-15"},
     )
+
+
+def test_a_trial_costs_nothing_but_what_is_due_once() -> None:
+    set_up = {
+        "charge_id": "set-up",
+        "name": "Set-up",
+        "kind": "one_time",
+        "price": {"model": "flat", "amount": "9"},
+    }
+    billed = bill(
+        {
+            "plan": {"charges": [usage_charge("calls", ONE), set_up], "minimum_spend": "310"},
+            "contract": {
+                "start_date": "2026-01-01",
+                "trial_days": 30,
+                "commitments": [{"minimum_spend": "620"}],
+            },
+            "usage": [
+                {"day": "2026-01-10", "meter_id": "calls", "quantity": "7"},
+                {"day": "2026-01-31", "meter_id": "calls", "quantity": "7"},
+            ],
+            "as_of": "2026-02-01",
+        }
+    )
+    assert amounts(billed) == [
+        ("2026-02-01", "calls", "0.00"),
+        ("2026-02-01", "set-up", "9.00"),
+        ("2026-02-01", "calls", "7.00"),
+        ("2026-02-01", "minimum-spend", "13.00"),
+    ]
+    first = billed.lines()[0]
+    text = explain_line(first, billed.plans[1], agreement=billed.agreements[first["agreement"]]).to_text()
+    assert "Trial, 100 %: -7.00 EUR -> 0.00 EUR" in text
+
+
+def test_a_trial_of_billed_days_stays(world: World) -> None:
+    world.plan(CALLS)
+    world.contract(trial_days=20)
+    world.bill("2025-02-15")
+    document = {
+        "contract_id": "c1",
+        "customer_id": "acme",
+        "plan_id": "gold",
+        "subjects": ["c1-subject"],
+        "start_date": "2025-01-15",
+        "time_zone": "UTC",
+    }
+    for days in (0, 10, 40):
+        with pytest.raises(InvalidDocument) as caught:
+            save_contract(
+                world.ledger,
+                document | {"trial_days": days},
+                now=LONG_AGO,
+                further_rules=contract_change_issues,
+            )
+        assert [issue.pointer for issue in caught.value.issues] == ["trial_days"]
+
+
+def test_the_ids_of_trial_and_maximum_are_taken(world: World) -> None:
+    world.plan()
+    with pytest.raises(InvalidDocument, match="discount_id_taken"):
+        world.contract(discounts=[{"discount_id": "trial", "name": "Trial", "percent": "1"}])
