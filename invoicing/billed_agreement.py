@@ -53,7 +53,7 @@ def agreement_changes_behind(
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
     ends = {trial_end(before), trial_end(now)}
-    if len(ends) > 1 and min(ends) < until:
+    if before.trial_days != now.trial_days and min(ends) < until:
         yield BilledChange("trial_days", "The trial changes on days that are billed", until)
     for reach, covers_fees in ((settled, False), (until, True)):
         old_discounts, new_discounts = (

@@ -30,7 +30,7 @@ from rating.money import allocate, round_to_minor
 from rating.period_columns import PeriodColumns
 from rating.price_plan import PricePlan
 from rating.reference import PriceTerms, Unrateable, price_quantity
-from rating.wide_columns import integer_of, words_of
+from rating.wide_columns import integer_of, scaled_integer, words_of
 
 _SCALE: Final = 10**QUANTITY_SCALE
 _METERED: Final = frozenset({"usage", "licence"})
@@ -166,8 +166,7 @@ def _lower(metered: Sequence[DiscountedLine]) -> None:
 
 def percent_of(amount: int, percent: Decimal) -> int:
     """The part of an amount at scale 12, cut there towards zero."""
-    share = Fraction(percent) / 100
-    magnitude = abs(amount) * share.numerator // share.denominator
+    magnitude = abs(amount) * scaled_integer(percent) // (100 * _SCALE)
     return magnitude if amount >= 0 else -magnitude
 
 
