@@ -16,6 +16,7 @@ from ingest.errors import NotFound
 from ingest.meter_store import get_meter
 from invoicing.run_record import get_run
 from invoicing.store import find_line
+from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version
 from rating.contract_store import load_contract_subjects, load_contracts
 from rating.explain import Explanation, explain_line
@@ -41,13 +42,14 @@ class LineEvents:
 def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] | None]:
     """The derivation of a line, and the invoice and position it stands on, if any.
 
-    Raises NotFound, InvalidInput for what is no line id, and BrokenState when the plan version named
-    on the line does not give its amount.
+    Raises NotFound, InvalidInput for what is no line id, and BrokenState when the plan version
+    and agreement named on the line do not give its amount.
     """
     line = get_rated_line(state.event_store, line_id)
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
     (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
-    explanation = explain_line(line, plan, time_zone=find_time_zone(zone))
+    agreement = get_agreement(state.ledger, line["agreement"])
+    explanation = explain_line(line, plan, agreement=agreement, time_zone=find_time_zone(zone))
     try:
         place = find_line(state.ledger, line_id)
     except NotFound:

@@ -73,7 +73,7 @@ def _book(request: CaseRequest) -> PriceBook:
 
 
 def _kernel_rows(usage: pa.Table, book: PriceBook) -> Rows:
-    names = {number: plan_id for (plan_id, _), number in book.plan_rows.items()}
+    names = {number: plan_id for (plan_id, _, _), number in book.plan_rows.items()}
     known = {(names[row.plan_row], row.charge.meter_id): row.price_row for row in book.charges}
     plans = usage["plan_id"].combine_chunks().dictionary_encode()
     meters = usage["meter_id"].combine_chunks().dictionary_encode()

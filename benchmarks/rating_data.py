@@ -88,6 +88,7 @@ def as_periods_and_usage(usage: pa.Table) -> tuple[pa.Table, pa.Table]:
         contract_names(np.arange(contracts)),
         plans.dictionary_encode().cast(word),
         same(1, pa.uint32()),
+        same("", pa.string()).dictionary_encode(),
         same("arrears", pa.string()).dictionary_encode(),
         same(date(2025, 2, 1), pa.date32()),
         same(MONTH_STARTS[0], TIMESTAMP),
@@ -95,6 +96,8 @@ def as_periods_and_usage(usage: pa.Table) -> tuple[pa.Table, pa.Table]:
         same(31, pa.int32()),
         same(31, pa.int32()),
         same(True, pa.bool_()),
+        same(0, pa.int32()),
+        same(date(2025, 1, 1), pa.date32()),
     ]
     rows = contracts * per_contract
     no_dimensions = pa.MapArray.from_arrays(

@@ -33,6 +33,8 @@ TEXT_COLUMNS: Final = (
 )
 INTEGER_COLUMNS: Final = ("plan_version", "days", "full_days", "event_count", "amount_minor", "dimensions")
 DATE_COLUMNS: Final = ("billing_date", "period_start", "period_end")
+NOT_COMPARED: Final = ("dimensions", "agreement", "discount_number", "discount_amount")
+"""Dimensions are compared by their number; the canonical contracts have no agreements and no discounts."""
 KEPT_DIGITS: Final = 12
 
 
@@ -95,7 +97,7 @@ def lines_hash(lines: pa.Table) -> str:
 
 def explained_hash(lines: pa.Table) -> str:
     """SHA-256 of whole rated lines, sorted: every column of RATED_LINE_SCHEMA but the two hashes, which
-    each system makes in its own way.
+    each system makes in its own way, and those in NOT_COMPARED.
 
     Ratemill keeps amounts to 12 fraction digits and cuts the rest, tier rows as differences of the cut
     running total; a peer may keep all 20. So amounts enter cut to 12 digits, tier amounts as their
@@ -103,7 +105,7 @@ def explained_hash(lines: pa.Table) -> str:
     have one line id.
     """
     offsets = one_array(lines["dimensions"]).offsets.to_numpy()
-    plain = lines.select([name for name in RATED_LINE_SCHEMA.names if name != "dimensions"])
+    plain = lines.select([name for name in RATED_LINE_SCHEMA.names if name not in NOT_COMPARED])
     # The canonical meters have no dimensions: a count of zero is their content.
     frame: Any = pl.from_arrow(plain.append_column("dimensions", pa.array(np.diff(offsets))))
     if frame["line_id"].n_unique() != len(frame):

@@ -5,7 +5,8 @@ behind its last bill would bill some time twice or never. Such a change is refus
 and, should it have come in another way, held by the run. The way out is always the same: end the
 contract where its bills end and make a new one from there.
 
-Free to change: terms, customer, notes, more subjects, and an end on or after what is billed.
+Free to change: terms, customer, notes, more subjects, an end on or after what is billed, and prices
+agreed from there on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
 from ingest.errors import Issue
+from invoicing.billed_agreement import agreement_changes_behind
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
 from rating.contract import Contract
@@ -131,6 +133,7 @@ def change_issues(
         if subject not in contract.subjects:
             yield _issue("subjects", f"{subject!r} is left out", until, f"{subject!r} as well, or {way_out}.")
     yield from _end_issues(billed, contract, until)
+    yield from _agreement_issues(billed, contract, until, plan_versions)
 
 
 def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
@@ -211,6 +214,23 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
         yield _issue("end_date", f"It is {new} here and the contract is billed to its end", until, expected)
     elif new is not None and new < until:
         yield _issue("end_date", f"The contract would end on {new}", until, f"{until} or a later day.")
+
+
+def _agreement_issues(
+    billed: Billed, contract: Contract, until: date, plan_versions: Sequence[PlanVersion]
+) -> Iterator[Issue]:
+    before = billed.contract
+    charges = [
+        charge
+        for entry in plan_versions
+        if entry.plan.plan_id == before.plan_id
+        for charge in entry.plan.charges
+    ]
+    for change in agreement_changes_behind(
+        before, contract, settled=billed.settled, until=until, charges=charges
+    ):
+        expected = f"{change.pointer} up to {change.possible} as they were, new ones from then on."
+        yield _issue(change.pointer, change.what, change.possible, expected)
 
 
 def _cut_short(billed: Billed, until: date) -> bool:

@@ -13,6 +13,8 @@ from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
+from rating.agreement import AgreedSegment, Agreement, agreed_versions
+from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
 from rating.plan_version import PlanVersion
@@ -22,13 +24,18 @@ from rating.tables import CONTRACT_VERSIONS
 @dataclass(frozen=True, slots=True)
 class BillingCatalogue:
     """contracts: sorted by id, so that every run walks them in the same order. meters: those a plan
-    prices. settled: (contract_id, billing_date, contract_version) the last settled date of each
+    prices. segments: what contracts agree beyond their plans, by contract_id; agreements: by key.
+    agreed_versions: the plan versions and, after them, those that come of the agreements. settled:
+    (contract_id, billing_date, contract_version) the last settled date of each
     contract and the version of the contract it was billed by."""
 
     contracts: pa.Table
     subjects: pa.Table
     settled: pa.Table
     plan_versions: Sequence[PlanVersion]
+    segments: Mapping[str, tuple[AgreedSegment, ...]]
+    agreements: Mapping[str, Agreement]
+    agreed_versions: Sequence[PlanVersion]
     meters: Sequence[Meter]
     price_book: PriceBook
 
@@ -38,14 +45,22 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
     plan_versions = load_plan_versions(ledger)
     meters = {meter.meter_id: meter for meter in list_meters(ledger)}
     priced = {charge.meter_id for entry in plan_versions for charge in entry.plan.charges}
+    with ledger.connect() as connection:
+        segments = load_segments(connection, contract_ids)
+        every = [segment for track in segments.values() for segment in track]
+        agreements = load_agreements(connection, {segment.agreement_key for segment in every})
+    versions = agreed_versions(plan_versions, every, agreements)
     # A database sorts text by its own rules; by code point it is the same everywhere.
     return BillingCatalogue(
         contracts=load_contracts(ledger, contract_ids).sort_by("contract_id"),
         subjects=load_contract_subjects(ledger, contract_ids),
         settled=_load_last_settled(ledger, contract_ids),
         plan_versions=plan_versions,
+        segments=segments,
+        agreements=agreements,
+        agreed_versions=versions,
         meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
-        price_book=compile_price_book(plan_versions, meters),
+        price_book=compile_price_book(versions, meters),
     )
 
 

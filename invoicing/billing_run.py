@@ -137,6 +137,8 @@ def _bill(
         periods = due_service_periods(
             contracts=catalogue.contracts,
             plan_versions=catalogue.plan_versions,
+            segments=catalogue.segments,
+            agreements=catalogue.agreements,
             settled=catalogue.settled,
             as_of=as_of,
             now=now,
@@ -257,7 +259,8 @@ def _context(
         customers=customers,
         terms=terms,
         seller="null" if seller is None else canonical_json(seller),
-        plan_versions=run.catalogue.plan_versions,
+        plan_versions=run.catalogue.agreed_versions,
+        agreements=run.catalogue.agreements,
     )
 
 

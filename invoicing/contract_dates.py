@@ -30,11 +30,11 @@ _MONTHS_IN_STEP: Final = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual
 class ContractDates:
     """One entry a contract, in the order they were given.
 
-    plan: its number in the schedule. end: _FAR when it has none. last_day: the latest billing date
-    that is due. settled: the latest settled one, _NEVER for none. phase: which of ``boundaries`` is its.
+    track: the one of the schedule that prices it. end: _FAR when it has none. last_day: the latest billing
+    date that is due. settled: the latest settled one, _NEVER for none. phase: which of ``boundaries`` is its.
     """
 
-    plan: NDArray[np.int64]
+    track: NDArray[np.int64]
     start: Days
     end: Days
     last_day: Days
@@ -52,11 +52,9 @@ def read_contract_dates(
     zones = contracts["time_zone"].combine_chunks().dictionary_encode()
     last_days = [_last_day(zone, as_of, now) for zone in zones.dictionary.to_pylist()]
     last_day = np.array(last_days, np.int64)[word_numbers(zones)]
-    plans = contracts["plan_id"].combine_chunks().dictionary_encode()
-    plan = np.array([schedule.plan_ids.get(name, -1) for name in plans.dictionary.to_pylist()], np.int64)
     phase, boundaries = _boundaries_by_phase(contracts, start, last_day)
     return ContractDates(
-        plan=plan[word_numbers(plans)],
+        track=_tracks(contracts, schedule),
         start=start,
         end=end,
         last_day=last_day,
@@ -64,6 +62,19 @@ def read_contract_dates(
         boundaries=boundaries,
         phase=phase,
     )
+
+
+def _tracks(contracts: pa.Table, schedule: PlanSchedule) -> NDArray[np.int64]:
+    plans = contracts["plan_id"].combine_chunks().dictionary_encode()
+    of_plan = [schedule.plan_tracks.get(name, -1) for name in plans.dictionary.to_pylist()]
+    tracks: NDArray[np.int64] = np.array(of_plan, np.int64)[word_numbers(plans)]
+    if schedule.contract_tracks:
+        ids = list(schedule.contract_tracks)
+        places = pc.index_in(contracts["contract_id"], value_set=pa.array(ids, pa.string()))
+        own = pc.fill_null(places.cast(pa.int64()), -1).to_numpy()
+        of_contract = np.array([schedule.contract_tracks[key] for key in ids], np.int64)
+        tracks = np.where(own >= 0, of_contract[own], tracks)
+    return tracks
 
 
 def _last_day(time_zone: str, as_of: date, now: datetime | None) -> int:

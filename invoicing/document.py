@@ -8,7 +8,7 @@ time of day. Amounts are net: no tax is computed and the page says so.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -153,7 +153,10 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
         "wide": len(quantity) + len(unit) > _QUANTITY_WIDTH,
         "price": "" if tiered else _breakable(grouped_words(line.price_text)),
         "amount": _money(line.amount_minor, digits),
-        "tiers": [_tier(tier, digits) for tier in line.tiers] if tiered else [],
+        "tiers": [
+            *(_tier(tier, digits) for tier in line.tiers if tiered),
+            *_discounts(line, digits),
+        ],
     }
 
 
@@ -174,12 +177,33 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
         )
         details.append(f"usage and licences came to {reached} of {least}")
         return details
+    if line.price_source == "contract":
+        details.append("price by contract")
     if line.rated_quantity != line.quantity:
         details.append(f"metered {_number(line.quantity)}")
     of_tiers = sum((tier.amount for tier in line.tiers), Decimal(0))
-    if line.tiers and of_tiers != line.amount:
-        details.append("raised to the minimum" if of_tiers < line.amount else "limited to the maximum")
+    listed = _list_amount(line)
+    if line.tiers and of_tiers != listed:
+        details.append("raised to the minimum" if of_tiers < listed else "limited to the maximum")
     return details
+
+
+def _list_amount(line: InvoiceLine) -> Decimal:
+    return sum((discount.amount for discount in line.discounts), line.amount)
+
+
+def _discounts(line: InvoiceLine, digits: int) -> Iterator[dict[str, str]]:
+    """The list amount and what each discount took off it, under the line."""
+    if not line.discounts:
+        return
+    yield _small_row("Before discounts", "", _list_amount(line), digits)
+    for discount in line.discounts:
+        yield _small_row(discount.name, discount.words, -discount.amount, digits)
+
+
+def _small_row(label: str, price: str, amount: Decimal, digits: int) -> dict[str, str]:
+    shown = exact_money(amount, digits=digits, grouped=True)
+    return {"label": _breakable(label), "units": "", "price": _breakable(price), "amount": shown}
 
 
 def _tier(tier: InvoiceTier, digits: int) -> dict[str, str]:

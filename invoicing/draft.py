@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ingest.errors import BrokenState
 from invoicing.invoice import DOCUMENT_SCHEMA, TAX_NOTE, invoice_id_of
 from invoicing.line_text import LineTexts, write_line_texts
+from rating.agreement import Agreement
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 
@@ -32,7 +33,8 @@ class DraftContext:
     """What drafts copy in, by key. Texts are canonical JSON.
 
     contracts: rows of ``load_contracts`` by contract_id. customers: version and text by customer_id.
-    terms: text of the contract's terms by contract_id. seller: text, or ``null``.
+    terms: text of the contract's terms by contract_id. seller: text, or ``null``. plan_versions: with
+    those that come of ``agreements``, which are by key.
     """
 
     contracts: Mapping[str, Mapping[str, Any]]
@@ -40,6 +42,7 @@ class DraftContext:
     terms: Mapping[str, str]
     seller: str
     plan_versions: Sequence[PlanVersion]
+    agreements: Mapping[str, Agreement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
     lines = lines.combine_chunks()
     starts = _invoice_starts(lines)
     zones = {key: str(row["time_zone"]) for key, row in context.contracts.items()}
-    texts = write_line_texts(lines=lines, zones=zones, plan_versions=context.plan_versions)
+    texts = write_line_texts(
+        lines=lines, zones=zones, plan_versions=context.plan_versions, agreements=context.agreements
+    )
     drafts = _write_drafts(lines, starts, texts, context)
     drafted, rated = sum(draft.total_minor for draft in drafts), sum(lines["amount_minor"].to_pylist())
     if drafted != rated or sum(len(draft.line_ids) for draft in drafts) != lines.num_rows:

@@ -13,7 +13,7 @@ Dates are int64 days since 1970 in here, see ``contract_dates.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -33,6 +33,7 @@ from invoicing.contract_dates import (
     word_numbers,
 )
 from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
+from rating.agreement import AgreedSegment, Agreement
 from rating.plan_version import PlanVersion
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.period import local_midnights_micros
@@ -41,7 +42,8 @@ from rollup.schema import CALENDAR_SCHEMA
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Service periods as arrays: whole ones first, cut at plan versions later."""
+    """Service periods as arrays: whole ones first, cut at plan versions and agreements later.
+    version: the entry of the schedule. number, first_day: of the whole billing period."""
 
     contract: NDArray[np.int64]
     billing_date: Days
@@ -50,6 +52,8 @@ class _Rows:
     end: Days
     full_days: Days
     version: NDArray[np.int64]
+    number: NDArray[np.int64]
+    first_day: Days
 
     def take(self, places: NDArray[Any]) -> _Rows:
         return _Rows(*(getattr(self, name)[places] for name in self.__slots__))
@@ -62,12 +66,16 @@ def due_service_periods(
     settled: pa.Table,
     as_of: date,
     now: datetime | None = None,
+    segments: Mapping[str, tuple[AgreedSegment, ...]] | None = None,
+    agreements: Mapping[str, Agreement] | None = None,
 ) -> pa.Table:
     """The rows due on ``as_of``, as SERVICE_PERIOD_SCHEMA, by contract, billing date and time.
 
     contracts: as ``load_contracts`` gives them. settled: (contract_id, billing_date); only the
         latest date of a contract counts. Both dates may be date32 or ISO text.
     as_of: billing dates up to and including this local date are due.
+    segments: what contracts agree beyond their plans, as ``load_segments`` gives it; None for nothing.
+    agreements: by key, all that the segments name.
     now: when given, only days that have begun in the contract's own time zone are: with it a
         billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
 
@@ -75,7 +83,8 @@ def due_service_periods(
     them), rows on which no charge of the plan version can fall, and rows without any time: a local
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
-    schedule = compile_plan_schedule(plan_versions)
+    minimums = {key for key, agreed in (agreements or {}).items() if agreed.limits.minimum_spend is not None}
+    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
@@ -120,7 +129,7 @@ def _due_rows(terms: ContractDates) -> _Rows:
     ]
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return _Rows(nothing, nothing, nothing.astype(bool), nothing, nothing, nothing, nothing)
+        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 6)
     return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
 
 
@@ -154,14 +163,16 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
         end=np.concatenate([here[arrears], after[advance]]),
         full_days=boundaries[holding + 1] - boundaries[holding],
         version=np.zeros(period_start.size, np.int64),
+        number=np.concatenate([number[arrears] - 1, number[advance]]),
+        first_day=period_start,
     )
 
 
 def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule) -> _Rows:
-    """One row a plan version: cut where a version takes effect strictly inside the period."""
-    plan = terms.plan[rows.contract]
-    first = schedule.in_force(plan, rows.start)
-    past_last = schedule.in_force(plan, rows.end - 1) + 1
+    """One row a plan version and agreement: cut where one takes effect strictly inside the period."""
+    track = terms.track[rows.contract]
+    first = schedule.in_force(track, rows.start)
+    past_last = schedule.in_force(track, rows.end - 1) + 1
     parts = past_last - first
     split = rows.take(np.repeat(np.arange(parts.size), parts))
     version = (
@@ -177,6 +188,8 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
         end=np.where(ends_here, split.end, following) if version.size else split.end,
         full_days=split.full_days,
         version=version,
+        number=split.number,
+        first_day=split.first_day,
     )
 
 
@@ -190,17 +203,15 @@ def _periods_table(
         members = np.flatnonzero(zone == number)
         start[members] = local_midnights_micros(rows.start[members].astype("datetime64[D]"), name)
         end[members] = local_midnights_micros(rows.end[members].astype("datetime64[D]"), name)
-    plans = contracts["plan_id"].combine_chunks().dictionary_encode()
     timing = pa.DictionaryArray.from_arrays(
         pa.array((~rows.arrears).astype(np.int32)), pa.array([ARREARS, ADVANCE])
     )
     columns = [
         pa.array(np.arange(zone.size, dtype=np.uint32)),
         contracts["contract_id"].combine_chunks().take(pa.array(rows.contract)),
-        pa.DictionaryArray.from_arrays(
-            pa.array(word_numbers(plans)[rows.contract].astype(np.int32)), plans.dictionary.cast(pa.string())
-        ),
+        _words(schedule.plan[rows.version], schedule.plan_ids),
         pa.array(schedule.version[rows.version].astype(np.uint32)),
+        _words(schedule.agreement[rows.version], schedule.agreements),
         timing,
         pa.array(rows.billing_date.astype(np.int32)).cast(pa.date32()),
         pa.array(start).cast(TIMESTAMP),
@@ -208,6 +219,8 @@ def _periods_table(
         pa.array((rows.end - rows.start).astype(np.int32)),
         pa.array(rows.full_days.astype(np.int32)),
         pa.array(rows.start == terms.start[rows.contract]),
+        pa.array(rows.number.astype(np.int32)),
+        pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
     ]
     periods = pa.Table.from_arrays(columns, schema=SERVICE_PERIOD_SCHEMA)
     some_time = start < end
@@ -217,3 +230,7 @@ def _periods_table(
     return kept.set_column(
         0, SERVICE_PERIOD_SCHEMA.field(0), pa.array(np.arange(kept.num_rows, dtype=np.uint32))
     )
+
+
+def _words(numbers: NDArray[np.int64], words: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), pa.array(words, pa.string()))

@@ -24,6 +24,7 @@ from ingest.errors import BrokenState, Conflict
 InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
 TAX_NOTE: Final = "excluded"
+_LISTS: Final = frozenset({"tiers", "discounts"})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "draft": frozenset({"issued"}),
@@ -46,12 +47,24 @@ class InvoiceTier:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceDiscount:
+    """What one discount took off a line: ``amount`` in major units, exact, of the line's sign."""
+
+    discount_id: str
+    name: str
+    words: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """One rated line as the invoice shows it.
 
     period_start/period_end: local dates, half-open. days, full_days: those of the line's period and of
     the whole billing period; a fee is prorated by them. amount: exact, in major units; amount_minor:
-    rounded once. price_text: the price in words, like ``0.01 per call``. line_id: leads to the
+    rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
+    price. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount`` already,
+    in the order applied. line_id: leads to the
     rated line, its derivation and the events behind it.
     """
 
@@ -76,6 +89,8 @@ class InvoiceLine:
     amount: Decimal
     amount_minor: int
     tiers: tuple[InvoiceTier, ...]
+    price_source: str = "plan"
+    discounts: tuple[InvoiceDiscount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +207,14 @@ def _document(invoice: Invoice) -> dict[str, Any]:
 
 
 def _line_document(line: InvoiceLine) -> dict[str, Any]:
-    document = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name != "tiers"}
-    document["tiers"] = [
-        {name: _json_value(getattr(tier, name)) for name in InvoiceTier.__slots__} for tier in line.tiers
-    ]
-    return document
+    plain = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name not in _LISTS}
+    return plain | {
+        name: [{field: _json_value(getattr(entry, field)) for field in kind.__slots__} for entry in entries]
+        for name, kind, entries in (
+            ("tiers", InvoiceTier, line.tiers),
+            ("discounts", InvoiceDiscount, line.discounts),
+        )
+    }
 
 
 def _json_value(value: Any) -> Any:
@@ -211,7 +229,11 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
     decimals = {name: Decimal(data[name]) for name in ("quantity", "rated_quantity", "amount")}
     dates = {name: date.fromisoformat(data[name]) for name in ("period_start", "period_end")}
     tiers = tuple(_parse_tier(tier) for tier in data["tiers"])
-    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers})
+    discounts = tuple(
+        InvoiceDiscount(**{**entry, "amount": Decimal(entry["amount"])})
+        for entry in data.get("discounts", ())  # not in documents of before there were any
+    )
+    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts})
 
 
 def _parse_tier(data: Mapping[str, Any]) -> InvoiceTier:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from ingest.clock import from_micros
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from invoicing.price_text import TierTerms, charge_terms
+from invoicing.price_text import ChargeTerms, TierTerms, charge_terms
+from rating.agreement import Agreement, is_overridden
+from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice
 from rollup.period import find_time_zone
@@ -24,6 +26,7 @@ from rollup.period import find_time_zone
 _PRICE_KEY: Final = (
     "plan_id",
     "plan_version",
+    "agreement",
     "charge_id",
     "charge_kind",
     "price_model",
@@ -47,20 +50,27 @@ class LineTexts:
 @dataclass(frozen=True, slots=True)
 class _Prices:
     """Fixed pieces of text: one row a price key (``key`` gives each line's), one row a tier
-    (``tier_offset`` gives the first of each key; its last entry is their number)."""
+    (``tier_offset`` gives the first of each key; its last entry is their number), one row a discount."""
 
     key: NDArray[np.int64]
     pieces: pl.DataFrame
     tier_offset: NDArray[np.int64]
     tier_pieces: pl.DataFrame
+    discount_offset: NDArray[np.int64]
+    discount_pieces: pl.DataFrame
 
 
 def write_line_texts(
-    *, lines: pa.Table, zones: Mapping[str, str], plan_versions: Sequence[PlanVersion]
+    *,
+    lines: pa.Table,
+    zones: Mapping[str, str],
+    plan_versions: Sequence[PlanVersion],
+    agreements: Mapping[str, Agreement],
 ) -> LineTexts:
-    """Write the text of each line. zones: time zone by contract_id."""
+    """Write the text of each line. zones: time zone by contract_id. plan_versions: with those that come
+    of agreements. agreements: by key, all that the lines name."""
     dimensions = _dimension_texts(lines["dimensions"].combine_chunks())
-    prices = _prices(lines, dimensions, plan_versions)
+    prices = _prices(lines, dimensions, plan_versions, agreements)
     zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
     start_days, end_days = (_local_days(lines[name], zone) for name in ("period_start", "period_end"))
     line_ids = pl.Series(lines["line_id"].combine_chunks().cast(pa.binary())).bin.encode("hex")
@@ -69,6 +79,7 @@ def write_line_texts(
         amount_minor=pl.Series(lines["amount_minor"]),
         days=pl.Series(lines["days"]),
         dimensions=dimensions,
+        discounts=_discount_texts(lines, prices),
         event_count=pl.Series(lines["event_count"]),
         full_days=pl.Series(lines["full_days"]),
         line_id=line_ids,
@@ -84,7 +95,8 @@ def write_line_texts(
         + pl.col("charge_piece")
         + _join('"days":', "days", ",")
         + pl.col("description_piece")
-        + _join('"dimensions":', "dimensions", ',"event_count":', "event_count", ',"full_days":', "full_days")
+        + _join('"dimensions":', "dimensions", ',"discounts":[', "discounts", "],")
+        + _join('"event_count":', "event_count", ',"full_days":', "full_days")
         + _join(',"line_id":"', "line_id", '",')
         + pl.col("meter_piece")
         + _join('"period_end":"', "period_end", '","period_start":"', "period_start", '",')
@@ -104,11 +116,22 @@ def _join(*parts: str) -> pl.Expr:
     )
 
 
-def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[PlanVersion]) -> _Prices:
-    plans = {(entry.plan.plan_id, entry.version): entry.plan for entry in plan_versions}
+def _prices(
+    lines: pa.Table,
+    dimensions: pl.Series,
+    plan_versions: Sequence[PlanVersion],
+    agreements: Mapping[str, Agreement],
+) -> _Prices:
+    plans = {(entry.plan.plan_id, entry.version, entry.agreement): entry.plan for entry in plan_versions}
     matrix = [
-        {"plan_id": plan.plan_id, "plan_version": version, "charge_id": charge.charge_id, "matrix": True}
-        for (_, version), plan in plans.items()
+        {
+            "plan_id": plan_id,
+            "plan_version": version,
+            "agreement": agreement,
+            "charge_id": charge.charge_id,
+            "matrix": True,
+        }
+        for (plan_id, version, agreement), plan in plans.items()
         for charge in plan.charges
         if isinstance(charge.price, MatrixPrice)
     ]
@@ -119,19 +142,21 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
         schema={
             "plan_id": pl.String,
             "plan_version": pl.UInt32,
+            "agreement": pl.String,
             "charge_id": pl.String,
             "matrix": pl.Boolean,
         },
     )
-    triple = ["plan_id", "plan_version", "charge_id"]
-    frame = frame.join(kinds, on=triple, how="left", maintain_order="left").with_columns(
+    charge_key = ["plan_id", "plan_version", "agreement", "charge_id"]
+    frame = frame.join(kinds, on=charge_key, how="left", maintain_order="left").with_columns(
         matrix_dimensions=pl.when(pl.col("matrix")).then(pl.col("dimensions")).otherwise(pl.lit("{}"))
     )
     keys = frame.select(_PRICE_KEY).unique(maintain_order=True).with_row_index("key")
     numbered = frame.join(keys, on=list(_PRICE_KEY), how="left", maintain_order="left")
     pieces, tiers, offsets = [], [], [0]
+    discounts, discount_offsets = [], [0]
     for row in keys.iter_rows(named=True):
-        plan = plans.get((row["plan_id"], row["plan_version"]))
+        plan = plans.get((row["plan_id"], row["plan_version"], row["agreement"]))
         if plan is None:
             raise BrokenState(
                 f"a rated line names price plan {row['plan_id']!r} version {row['plan_version']}, which the "
@@ -143,9 +168,13 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
             dimensions=orjson.loads(row["matrix_dimensions"]),
             unit=row["unit"],
         )
-        pieces.append(_pieces(row, description=terms.description, price_text=terms.price_text))
+        agreed = row["agreement"] and is_overridden(row["charge_id"], agreements[row["agreement"]])
+        source = "contract" if agreed else "plan"
+        pieces.append(_pieces(row, terms, price_source=source))
         tiers += [_tier_pieces(number, tier) for number, tier in enumerate(terms.tiers, start=1)]
         offsets.append(len(tiers))
+        discounts += [_discount_pieces(discount) for discount in terms.discounts]
+        discount_offsets.append(len(discounts))
     return _Prices(
         key=numbered["key"].cast(pl.Int64).to_numpy(),
         pieces=pl.DataFrame(pieces, orient="row"),
@@ -155,10 +184,12 @@ def _prices(lines: pa.Table, dimensions: pl.Series, plan_versions: Sequence[Plan
             orient="row",
             schema={"before_amount": pl.String, "before_units": pl.String, "after": pl.String},
         ),
+        discount_offset=np.array(discount_offsets, np.int64),
+        discount_pieces=pl.DataFrame(discounts, orient="row", schema={"after": pl.String}),
     )
 
 
-def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dict[str, str]:
+def _pieces(row: Mapping[str, Any], terms: ChargeTerms, *, price_source: str) -> dict[str, str]:
     def members(**values: Any) -> str:
         return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()[1:-1]
 
@@ -167,11 +198,12 @@ def _pieces(row: Mapping[str, Any], *, description: str, price_text: str) -> dic
         plan_id=row["plan_id"],
         plan_version=row["plan_version"],
         price_model=row["price_model"],
-        price_text=price_text,
+        price_source=price_source,
+        price_text=terms.price_text,
     )
     return {
         "charge_piece": f"{charge},",
-        "description_piece": f"{members(description=description)},",
+        "description_piece": f"{members(description=terms.description)},",
         "meter_piece": f"{members(meter_id=row['meter_id'])},",
         "plan_piece": f"{plan},",
         "unit_piece": f"{members(unit=row['unit'])}}}",
@@ -190,15 +222,42 @@ def _tier_pieces(number: int, tier: TierTerms) -> tuple[str, str, str]:
     )
 
 
+def _discount_pieces(discount: Discount) -> tuple[str]:
+    fixed = {"discount_id": discount.discount_id, "name": discount.name, "words": discount.words()}
+    return (orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS).decode()[1:],)
+
+
+def _discount_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
+    """The discounts of each line, joined by commas."""
+    counts, place = _places(lines["discount_number"], prices.key, prices.discount_offset, "a discount")
+    fixed = prices.discount_pieces[place].with_columns(
+        amount=_decimal_texts(lines["discount_amount"].combine_chunks().flatten())
+    )
+    return _joined_rows(fixed.select(_join('{"amount":"', "amount", '",', "after")).to_series(), counts)
+
+
+def _places(
+    column: pa.ChunkedArray, keys: NDArray[np.int64], offsets: NDArray[np.int64], what: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many entries each line has, and for each entry its place among those of all price keys."""
+    numbers = column.combine_chunks()
+    counts = np.diff(numbers.offsets.to_numpy())
+    key = np.repeat(keys, counts)
+    number = numbers.flatten().to_numpy().astype(np.int64)
+    place = offsets[key] + number - 1
+    if ((number < 1) | (place >= offsets[key + 1])).any():
+        raise BrokenState(f"a rated line has {what} that its plan version does not have. Rate it again.")
+    return counts, place
+
+
+def _joined_rows(rows: pl.Series, counts: NDArray[np.int64]) -> pl.Series:
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), rows.to_arrow())).list.join(",")
+
+
 def _tier_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
     """The tier rows of each line, joined by commas."""
-    numbers = lines["tier_number"].combine_chunks()
-    counts = np.diff(numbers.offsets.to_numpy())
-    key = np.repeat(prices.key, counts)
-    number = numbers.flatten().to_numpy().astype(np.int64)
-    place = prices.tier_offset[key] + number - 1
-    if ((number < 1) | (place >= prices.tier_offset[key + 1])).any():
-        raise BrokenState("a rated line has a tier that its plan version does not have. Rate it again.")
+    counts, place = _places(lines["tier_number"], prices.key, prices.tier_offset, "a tier")
     fixed = prices.tier_pieces[place].with_columns(
         amount=_decimal_texts(lines["tier_amount"].combine_chunks().flatten()),
         units=_decimal_texts(lines["tier_units"].combine_chunks().flatten()),
@@ -206,8 +265,7 @@ def _tier_texts(lines: pa.Table, prices: _Prices) -> pl.Series:
     rows = fixed.select(
         pl.concat_str("before_amount", "amount", "before_units", "units", "after")
     ).to_series()
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), rows.to_arrow())).list.join(",")
+    return _joined_rows(rows, counts)
 
 
 def _dimension_texts(maps: pa.MapArray) -> pl.Series:

@@ -79,9 +79,13 @@ def _inside(
 
 
 def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
-    """Whether a fee that is billed in advance differs, in its price or in when it is billed."""
+    """Whether a fee that is billed in advance differs: in its price, its discounts or when it is billed."""
     before, after = (_fixed(version) for version in (standing, plan))
-    return before != after and any(charge.timing == "advance" for charge in (*before, *after))
+    differs = before != after or (standing.discounts, standing.discounting) != (
+        plan.discounts,
+        plan.discounting,
+    )
+    return differs and any(charge.timing == "advance" for charge in (*before, *after))
 
 
 def _fixed(plan: PricePlan) -> list[Charge]:

@@ -1,41 +1,54 @@
-"""Which plan version prices which day, and whether it has anything to charge: as flat arrays.
+"""Which plan version and agreement price which day, and whether they have anything to charge.
 
 Versions never expire: the one with the latest ``effective_from`` that has come is in force, and of
-several saved for the same date the one saved last.
+several saved for the same date the one saved last. Contracts that take their plan as it is share the
+*track* of the plan; those that agree something share one with all that agree the same from the same
+days.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rating.agreement import NO_AGREEMENT, AgreedSegment
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 
 ARREARS: Final = "arrears"
 ADVANCE: Final = "advance"
-_PLAN_STRIDE: Final = 1 << 32
-"""Wider than any day number, so that (plan, day) sorts as one integer."""
+_TRACK_STRIDE: Final = 1 << 32
+"""Wider than any day number, so that (track, day) sorts as one integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSchedule:
-    """One entry a (plan, effective date), sorted so; ``plan_ids`` numbers the plans."""
+    """One entry a (track, day it begins on), sorted so.
 
-    plan_ids: Mapping[str, int]
+    plan_tracks: the track of each plan; contract_tracks: of each contract with segments. plan, agreement:
+    numbers of ``plan_ids`` and ``agreements``.
+    """
+
+    plan_tracks: Mapping[str, int]
+    contract_tracks: Mapping[str, int]
     key: NDArray[np.int64]
     effective: NDArray[np.int64]
+    plan: NDArray[np.int64]
+    plan_ids: Sequence[str]
     version: NDArray[np.int64]
+    agreement: NDArray[np.int64]
+    agreements: Sequence[str]
     has_arrears: NDArray[np.bool_]
     has_advance: NDArray[np.bool_]
 
-    def in_force(self, plan: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The entry in force for each plan on each day; the caller knows that there is one."""
-        found: NDArray[np.int64] = np.searchsorted(self.key, plan * _PLAN_STRIDE + day, "right") - 1
+    def in_force(self, track: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The entry in force for each track on each day; the caller knows that there is one."""
+        found: NDArray[np.int64] = np.searchsorted(self.key, track * _TRACK_STRIDE + day, "right") - 1
         return found
 
     def charges(self, entry: NDArray[np.int64], *, arrears: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -44,24 +57,78 @@ class PlanSchedule:
         return found
 
 
-def compile_plan_schedule(versions: Sequence[PlanVersion]) -> PlanSchedule:
-    """Sort the versions of all plans by the day they take effect."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    day: date
+    version: PlanVersion
+    agreement: str
+
+
+def compile_plan_schedule(
+    versions: Sequence[PlanVersion],
+    segments: Mapping[str, tuple[AgreedSegment, ...]],
+    minimums: Collection[str] = (),
+) -> PlanSchedule:
+    """Sort the versions of all plans by the day they take effect, for plans and for contracts.
+
+    segments: by contract_id, of the contracts that agree something beyond their plan. minimums: keys of
+    the agreements with a minimum spend, which is due in arrears whatever the plan charges for.
+    """
     latest = {}
-    for entry in sorted(versions, key=lambda entry: entry.version):
-        latest[entry.plan.plan_id, entry.plan.effective_from] = entry
-    entries = [latest[key] for key in sorted(latest)]
-    plan_ids = {plan_id: number for number, plan_id in enumerate(sorted({key[0] for key in latest}))}
-    days = [np.datetime64(entry.plan.effective_from, "D") for entry in entries]
-    effective = np.array(days, dtype="datetime64[D]").astype(np.int64)
-    plan = np.array([plan_ids[entry.plan.plan_id] for entry in entries], np.int64)
+    for version in sorted(versions, key=lambda version: version.version):
+        latest[version.plan.plan_id, version.plan.effective_from] = version
+    by_plan: dict[str, list[_Entry]] = {}
+    for (plan_id, day), version in sorted(latest.items()):
+        by_plan.setdefault(plan_id, []).append(_Entry(day, version, NO_AGREEMENT))
+    plan_tracks = {plan_id: number for number, plan_id in enumerate(by_plan)}
+    agreed = {whole: len(by_plan) + number for number, whole in enumerate(_distinct_tracks(segments))}
+    tracks = [*by_plan.values(), *(_merged(whole, by_plan) for whole in agreed)]
+    entries = [(number, entry) for number, track in enumerate(tracks) for entry in track]
+    plan_ids = list(by_plan)
+    agreements = sorted({entry.agreement for _, entry in entries} | {NO_AGREEMENT})
+    effective = np.array([np.datetime64(entry.day, "D") for _, entry in entries], "datetime64[D]")
+    days = effective.astype(np.int64)
     return PlanSchedule(
+        plan_tracks=plan_tracks,
+        contract_tracks={contract_id: agreed[whole] for contract_id, whole in segments.items()},
+        key=np.array([number for number, _ in entries], np.int64) * _TRACK_STRIDE + days,
+        effective=days,
+        plan=np.array([plan_tracks[entry.version.plan.plan_id] for _, entry in entries], np.int64),
         plan_ids=plan_ids,
-        key=plan * _PLAN_STRIDE + effective,
-        effective=effective,
-        version=np.array([entry.version for entry in entries], np.int64),
-        has_arrears=np.array([_has(entry.plan, ARREARS) for entry in entries], np.bool_),
-        has_advance=np.array([_has(entry.plan, ADVANCE) for entry in entries], np.bool_),
+        version=np.array([entry.version.version for _, entry in entries], np.int64),
+        agreement=np.array([agreements.index(entry.agreement) for _, entry in entries], np.int64),
+        agreements=agreements,
+        has_arrears=np.array(
+            [entry.agreement in minimums or _has(entry.version.plan, ARREARS) for _, entry in entries],
+            np.bool_,
+        ),
+        has_advance=np.array([_has(entry.version.plan, ADVANCE) for _, entry in entries], np.bool_),
     )
+
+
+def _distinct_tracks(segments: Mapping[str, tuple[AgreedSegment, ...]]) -> list[tuple[AgreedSegment, ...]]:
+    """Each distinct sequence of segments once, in an order that no dictionary decides."""
+
+    def words(track: tuple[AgreedSegment, ...]) -> list[tuple[date, str, str]]:
+        return [(part.effective_from, part.plan_id, part.agreement_key) for part in track]
+
+    return sorted(set(segments.values()), key=words)
+
+
+def _merged(track: Sequence[AgreedSegment], by_plan: Mapping[str, Sequence[_Entry]]) -> list[_Entry]:
+    """The versions in force through each segment, the first from the segment's own day on."""
+    entries: list[_Entry] = []
+    for place, segment in enumerate(track):
+        until = track[place + 1].effective_from if place + 1 < len(track) else date.max
+        versions = by_plan.get(segment.plan_id, ())
+        begun = [entry.version for entry in versions if entry.day <= segment.effective_from]
+        entries += [_Entry(segment.effective_from, version, segment.agreement_key) for version in begun[-1:]]
+        entries += [
+            _Entry(entry.day, entry.version, segment.agreement_key)
+            for entry in versions
+            if segment.effective_from < entry.day < until
+        ]
+    return entries
 
 
 def _has(plan: PricePlan, timing: str) -> bool:

@@ -79,7 +79,8 @@ def preview_contract(
         customers=customers,
         terms=terms,
         seller="null" if seller is None else canonical_json(seller),
-        plan_versions=catalogue.plan_versions,
+        plan_versions=catalogue.agreed_versions,
+        agreements=catalogue.agreements,
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
@@ -92,6 +93,8 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=today + _LOOK_AHEAD,
     )

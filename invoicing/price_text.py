@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from ingest.document import decimal_text
+from rating.discount import Discount
 from rating.money import exact_money, minor_digits
 from rating.price_plan import (
     Charge,
@@ -58,6 +59,7 @@ class ChargeTerms:
     description: str
     price_text: str
     tiers: tuple[TierTerms, ...]
+    discounts: tuple[Discount, ...] = ()
 
 
 def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str], unit: str) -> ChargeTerms:
@@ -75,8 +77,9 @@ def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, st
         return ChargeTerms("Minimum spend", f"up to {least} a period", ())
     price = used_price(charge, dimensions)
     if price is None:
-        return ChargeTerms(charge.name, "", ())
-    return ChargeTerms(charge.name, price_text(price, unit=unit, digits=digits), tier_terms(price))
+        return ChargeTerms(charge.name, "", (), plan.reductions())
+    text = price_text(price, unit=unit, digits=digits)
+    return ChargeTerms(charge.name, text, tier_terms(price), plan.reductions())
 
 
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:

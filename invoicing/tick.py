@@ -42,6 +42,8 @@ def tick(
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=as_of,
         now=now,

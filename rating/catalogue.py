@@ -30,6 +30,7 @@ from rating.contract_store import (
     save_contract,
     save_contracts,
 )
+from rating.plan_overrides import overridden_charge_issues
 from rating.plan_rules import price_plan_rules
 from rating.plan_version import PlanVersion, SavedDocument, version_in_force
 from rating.plan_warnings import price_plan_warnings
@@ -96,6 +97,7 @@ def save_price_plan(
             yield from _rules(parsed, meters=meters, currency=currency)
             if _standing(connection, history, parsed) is None:
                 yield from shared_subject_issues(connection, parsed)
+                yield from overridden_charge_issues(connection, parsed, meters=meters)
                 yield from () if further_rules is None else further_rules(connection, parsed)
 
         plan = validate_document(PricePlan, data, what=f"price plan {data.get('plan_id', '')!r}", rules=rules)

@@ -59,13 +59,13 @@ class ChargeRow:
 class PriceBook:
     """Everything a run prices by. Rows are numbered from 0 in the order of ``versions``.
 
-    plan_rows: (plan_id, version) -> plan row. minimum_rows: plan row -> price row of its minimum
-    spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
+    plan_rows: (plan_id, version, agreement key) -> plan row. minimum_rows: plan row -> price row of its
+    minimum spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
     reference; price_hash: (price rows, 2) uint64, of everything in a price row that decides amounts.
     """
 
     versions: tuple[PlanVersion, ...]
-    plan_rows: Mapping[tuple[str, int], int]
+    plan_rows: Mapping[tuple[str, int, str], int]
     charges: tuple[ChargeRow, ...]
     minimum_rows: NDArray[np.int32]
     prices: Prices
@@ -105,7 +105,9 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             terms.append(minimum_spend_terms(plan.minimum_spend, plan))
     return PriceBook(
         versions=tuple(versions),
-        plan_rows={(entry.plan.plan_id, entry.version): row for row, entry in enumerate(versions)},
+        plan_rows={
+            (entry.plan.plan_id, entry.version, entry.agreement): row for row, entry in enumerate(versions)
+        },
         charges=tuple(charges),
         minimum_rows=np.array(minimum_rows, np.int32),
         prices=price_arrays(terms),

@@ -2,7 +2,9 @@
 
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
-customer's usage arrives.
+customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
+promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
+The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from pydantic import Field
 
 from ingest.document import Document
 from ingest.meter import Key
+from rating.agreement import Commitment, DatedOverride
+from rating.discount import Discount
 from rollup.period import Cadence
 
 
@@ -48,3 +52,7 @@ class Contract(Document):
     signed_by: str = ""
     signed_on: date | None = None
     note: str = ""
+    overrides: tuple[DatedOverride, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
+    trial_days: int = Field(default=0, ge=0, le=3660)

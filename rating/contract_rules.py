@@ -6,15 +6,19 @@ hold the same subjects, so the same rules serve one contract and a hundred thous
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
 import orjson
 
 from ingest.errors import InvalidInput, Issue
+from ingest.meter import Meter
+from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
+from rating.discount_rules import discount_rules
+from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
 FIRST_DATE: Final = date(1970, 1, 1)
@@ -55,14 +59,25 @@ class SubjectHolder:
 
 @dataclass(frozen=True, slots=True)
 class ContractSurroundings:
-    """Plans by plan_id, and holders by subject."""
+    """Plans by plan_id, and holders by subject. versions, meters: of the plans whose prices a contract
+    overrides, all versions in the order saved, and all meters on record."""
 
     plans: dict[str, PlanFacts]
     holders: dict[str, list[SubjectHolder]]
+    versions: Mapping[str, Sequence[PricePlan]] = field(default_factory=dict)
+    meters: Mapping[str, Meter] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, *, plans: dict[str, PlanFacts], holders: Iterable[SubjectHolder]) -> ContractSurroundings:
-        surroundings = cls(plans, {})
+    def of(
+        cls,
+        *,
+        plans: dict[str, PlanFacts],
+        holders: Iterable[SubjectHolder],
+        versions: Mapping[str, Sequence[PricePlan]],
+        meters: Mapping[str, Meter],
+    ) -> ContractSurroundings:
+        """The surroundings, with the holders sorted into their subjects."""
+        surroundings = cls(plans, {}, versions, meters)
         for holder in holders:
             surroundings.holders.setdefault(holder.subject, []).append(holder)
         return surroundings
@@ -118,6 +133,10 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from _date_rules(contract)
     yield from _plan_rules(contract, surroundings)
     yield from _subject_rules(contract, surroundings)
+    plans = surroundings.versions.get(contract.plan_id, ())
+    yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
 def _date_rules(contract: Contract) -> Iterator[Issue]:
@@ -126,6 +145,15 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
         "end_date": contract.end_date,
         "billing.anchor_date": contract.billing.anchor_date,
     }
+    for position, override in enumerate(contract.overrides):
+        dates[f"overrides[{position}].effective_from"] = override.effective_from
+        dates[f"overrides[{position}].effective_until"] = override.effective_until
+    for position, commitment in enumerate(contract.commitments):
+        dates[f"commitments[{position}].effective_from"] = commitment.effective_from
+        dates[f"commitments[{position}].effective_until"] = commitment.effective_until
+    for position, discount in enumerate(contract.discounts):
+        dates[f"discounts[{position}].effective_from"] = discount.effective_from
+        dates[f"discounts[{position}].effective_until"] = discount.effective_until
     for pointer, day in dates.items():
         if day is not None and not FIRST_DATE <= day <= LAST_DATE:
             yield Issue(

@@ -17,10 +17,14 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select
 from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import InvalidDocument, Issue, NotFound
 from ingest.ledger import ledger_transaction
+from ingest.meter import Meter
+from ingest.meter_store import list_meters
+from rating.agreement_store import forget_agreements, write_agreements
 from rating.contract import Contract
 from rating.contract_columns import columns_table, read_columns
 from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
 from rating.plan_version import SavedDocument
+from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
 
 _KEYS_PER_QUERY: Final = 500  # far under the variable limits of both databases
@@ -87,9 +91,11 @@ def save_contracts(
     issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
+    overriding = any(_agrees(contract) for contract in contracts)
+    meters = {meter.meter_id: meter for meter in list_meters(engine)} if overriding else {}
     with ledger_transaction(engine) as connection:
-        standing = _standing_versions(connection, [contract.contract_id for contract in contracts])
-        surroundings = _surroundings(connection, contracts)
+        standing = _standing_versions(connection, contracts)
+        surroundings = _surroundings(connection, contracts, meters)
         saved, changed = _numbered(contracts, standing)
         changing = [contract for contract, _, _ in changed]
         further = {} if further_rules is None else further_rules(connection, changing)
@@ -148,11 +154,16 @@ def _parsed(document: Contract | Mapping[str, Any]) -> Contract:
     )
 
 
-def _standing_versions(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """contract_id -> (newest version, its document hash), of the contracts already on record."""
+def _standing_versions(connection: Connection, contracts: Sequence[Contract]) -> dict[str, tuple[int, str]]:
+    """contract_id -> (newest version, its document hash), of the contracts already on record.
+
+    A document kept before a field was known is hashed as it would be kept today: the same contract
+    sent again is not a new version because Ratemill was installed anew.
+    """
     table = CONTRACT_VERSIONS
     found: dict[str, tuple[int, str]] = {}
-    for part in _parts(ids):
+    new = {contract.contract_id: document_hash(contract) for contract in contracts}
+    for part in _parts(list(new)):
         query = (
             select(table.c.contract_id, table.c.version, table.c.document_hash)
             .where(table.c.contract_id.in_(part))
@@ -160,13 +171,28 @@ def _standing_versions(connection: Connection, ids: Sequence[str]) -> dict[str, 
         )
         for contract_id, version, digest in connection.execute(query):
             found[contract_id] = (version, digest)
+    differing = [key for key, (_, digest) in found.items() if digest != new[key]]
+    for part in _parts(differing):
+        query = select(table.c.contract_id, table.c.version, table.c.document)
+        for contract_id, version, text in connection.execute(query.where(table.c.contract_id.in_(part))):
+            if version == found[contract_id][0]:
+                kept = document_hash(Contract.model_validate_json(text))
+                found[contract_id] = (version, kept)
     return found
 
 
-def _surroundings(connection: Connection, contracts: Sequence[Contract]) -> ContractSurroundings:
+def _surroundings(
+    connection: Connection, contracts: Sequence[Contract], meters: Mapping[str, Meter]
+) -> ContractSurroundings:
     """What the rules compare with: the plans, and who else holds the subjects named."""
-    plans = select(PRICE_PLAN_VERSIONS.c.document).order_by(PRICE_PLAN_VERSIONS.c.plan_id)
-    documents = connection.execute(plans).scalars().all()
+    table = PRICE_PLAN_VERSIONS
+    plans = select(table.c.plan_id, table.c.document).order_by(table.c.plan_id, table.c.version)
+    documents = connection.execute(plans).all()
+    overridden = {contract.plan_id for contract in contracts if _agrees(contract)}
+    versions: dict[str, list[PricePlan]] = {}
+    for plan_id, text in documents:
+        if plan_id in overridden:
+            versions.setdefault(plan_id, []).append(PricePlan.model_validate_json(text))
     subjects = sorted({subject for contract in contracts for subject in contract.subjects})
     changing = {contract.contract_id for contract in contracts}
     holders: list[SubjectHolder] = []
@@ -186,7 +212,13 @@ def _surroundings(connection: Connection, contracts: Sequence[Contract]) -> Cont
         holders.extend(
             SubjectHolder(*row) for row in connection.execute(query) if row.contract_id not in changing
         )
-    return ContractSurroundings.of(plans=plan_facts(documents), holders=holders)
+    return ContractSurroundings.of(
+        plans=plan_facts(text for _, text in documents), holders=holders, versions=versions, meters=meters
+    )
+
+
+def _agrees(contract: Contract) -> bool:
+    return bool(contract.overrides or contract.discounts or contract.commitments)  # a trial has no rules
 
 
 def _check(
@@ -244,6 +276,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     newest = {contract.contract_id: (contract, version) for contract, version, _ in changed}
     for part in _parts(list(newest)):
         connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
+        forget_agreements(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -266,6 +299,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     ]
     if subjects:
         connection.execute(insert(CONTRACT_SUBJECTS), subjects)
+    write_agreements(connection, (contract for contract, _ in newest.values()))
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
+from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.line_discounts import discounts_of
 from rating.line_inputs import line_inputs, minimum_spend_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
@@ -39,8 +41,8 @@ class ExplanationStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The derivation of one line. ``amount`` is exact to 12 digits; the difference of ``sum_of_tiers``
-    to it is what the minimum or maximum did. inputs: all it was computed from, for ``python -m
+    """The derivation of one line. ``amount`` is exact to 12 digits; what the tiers sum to differs from it
+    by what the steps after the price model did. inputs: all it was computed from, for ``python -m
     rating.verify``."""
 
     line_id: str
@@ -77,20 +79,30 @@ class Explanation:
         return "\n".join([*lines, f"  billed           {grouped_words(self.billed)}"])
 
 
-def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo = UTC) -> Explanation:
+def explain_line(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    *,
+    agreement: Agreement | None = None,
+    time_zone: tzinfo = UTC,
+) -> Explanation:
     """The derivation of a rated line.
 
-    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. time_zone: in
-    which the period is told; the contract's, so that it begins and ends at midnight. Raises BrokenState
-    when the plan does not give the line's amount: then line and catalogue disagree and neither may be
-    shown as right.
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. agreement: the
+    one the line names, None when it names none. time_zone: in which the period is told; the contract's,
+    so that it begins and ends at midnight. Raises BrokenState when the plan under the agreement does not
+    give the line's amount: then line and catalogue disagree and neither may be shown as right.
     """
+    agreed = agreement or Agreement()
+    _check_agreement(line, agreement)
+    plan = agreed_plan(plan, agreed)
     line = {
         **line,
         **{name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")},
     }
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
-        return _explain_minimum(line, plan)
+        return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
+    own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
     price = price_of_line(line, charge)
     found = repriced(line, plan, charge, price)
@@ -103,13 +115,14 @@ def explain_line(line: Mapping[str, Any], plan: PricePlan, *, time_zone: tzinfo 
         line,
         plan,
         charge.name,
+        own_price=own_price,
         inputs=line_inputs(line, terms, currency=plan.currency),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
         tiers=tuple(tier_rows(price, priced, digits=digits)),
     )
 
 
-def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
+def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> Explanation:
     spend, reached, currency = plan.minimum_spend, line["quantity"], plan.currency
     if spend is None or minimum_required(line, plan) is None:
         raise _disagreement(line, plan)
@@ -126,7 +139,9 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan) -> Explanation:
     )
     terms = minimum_spend_terms(spend, plan)
     inputs = minimum_spend_inputs(line, terms, currency=currency)
-    return _explanation(line, plan, "Minimum spend", steps=steps, tiers=(), inputs=inputs)
+    return _explanation(
+        line, plan, "Minimum spend", own_price=own_price, steps=steps, tiers=(), inputs=inputs
+    )
 
 
 def _steps(
@@ -168,6 +183,9 @@ def _steps(
         if share != 1:
             text += f" x {share.numerator}/{share.denominator}"
         yield ExplanationStep("minimum_maximum", text, _money(cut_decimal(priced.bounded_amount), currency))
+    for entry in discounts_of(line, plan):
+        text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
+        yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
 
 
@@ -183,6 +201,7 @@ def _explanation(
     plan: PricePlan,
     name: str,
     *,
+    own_price: bool = False,
     steps: tuple[ExplanationStep, ...],
     tiers: tuple[TierRow, ...],
     inputs: Mapping[str, Any],
@@ -190,7 +209,7 @@ def _explanation(
     return Explanation(
         line_id=_hex(line["line_id"]),
         contract_id=line["contract_id"],
-        plan=f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})",
+        plan=_price_words(line, plan, own_price=own_price),
         charge=f"{name} ({line['charge_id']})",
         period=f"{line['period_start'].isoformat()} to {line['period_end'].isoformat()}",
         dimensions=_dimensions(line),
@@ -204,6 +223,20 @@ def _explanation(
         inputs=inputs,
         currency_digits=minor_digits(plan.currency),
     )
+
+
+def _price_words(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> str:
+    listed = f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})"
+    if not own_price:
+        return listed
+    return f"agreed in contract {line['contract_id']} (agreement {line['agreement']}), instead of {listed}"
+
+
+def _check_agreement(line: Mapping[str, Any], agreement: Agreement | None) -> None:
+    if (line["agreement"] == NO_AGREEMENT) != (agreement is None or agreement == Agreement()):
+        raise BrokenState(
+            f"line {_hex(line['line_id'])} names agreement {line['agreement']!r}; explain it with that one."
+        )
 
 
 def _disagreement(line: Mapping[str, Any], plan: PricePlan) -> BrokenState:

@@ -38,6 +38,9 @@ RATED_LINE_SCHEMA: Final = pa.schema(
         pa.field("amount_minor", pa.int64(), nullable=False),
         pa.field("currency", _WORD, nullable=False),
         pa.field("input_hash", pa.binary(16), nullable=False),
+        pa.field("agreement", _WORD, nullable=False),
+        pa.field("discount_number", pa.list_(pa.uint16()), nullable=False),
+        pa.field("discount_amount", pa.list_(QUANTITY_TYPE), nullable=False),
     ]
 )
 """One row a rated line; the columns of the ``rated_lines`` table, in its order.
@@ -51,9 +54,14 @@ days, full_days: local calendar days of the service period and of the whole bill
 quantity: as metered; rated_quantity: after unit conversion and free units, what the model priced.
 amount: exact, kept to 12 fraction digits: digits past the twelfth are cut, not rounded, so that
     half-up rounding of the kept amount and of the exact one always agree.
-amount_minor: the one rounding, from the full-precision amount, in minor units of ``currency``.
-tier_*: tier rows, numbered from 1; their amounts sum to ``amount`` unless a charge minimum or
-    maximum changed it, and then the difference is that step.
+amount_minor: the one rounding, from the full-precision amount (of a line with discounts: from
+    ``amount``), in minor units of ``currency``.
+tier_*: tier rows, numbered from 1; their amounts sum to the list amount (``amount`` and all of
+    ``discount_amount``) unless a charge minimum or maximum changed it, and then the difference is that step.
+discount_*: what each discount took off, in the order applied; numbered from 1 among the discounts of
+    the plan version under the line's agreement.
+agreement: the key of what the contract agreed beyond the plan when the line was priced
+    (``rating/agreement.py``), empty for nothing.
 input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
     amounts.
 """

@@ -13,6 +13,7 @@ from ingest.arrow_buffers import one_array
 from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE, TIMESTAMP
 from rating.batch import UNRATED_CODES, PricedRows
 from rating.compile import PriceBook
+from rating.discount_lines import DiscountRows
 from rating.due_charges import DueCharges
 from rating.kernels import TOO_LARGE
 from rating.line_hash import Gathered, Hashes, has_entries, hash_all, hash_columns, hash_texts
@@ -59,12 +60,14 @@ class _LineColumns:
     tier_number: NDArray[np.uint16]
     tier_units: NDArray[np.uint64]
     tier_amount: NDArray[np.uint64]
+    discounts: DiscountRows
 
 
 def build_lines(
     periods: PeriodColumns,
     due: DueCharges,
     priced: PricedRows,
+    discounts: DiscountRows,
     minimum: MinimumLines,
     price_book: PriceBook,
     *,
@@ -73,7 +76,7 @@ def build_lines(
 ) -> pa.Table:
     """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last. threads: as in
     ``rate_usage``."""
-    lines = _line_columns(periods, due, priced, minimum, price_book)
+    lines = _line_columns(periods, due, priced, discounts, minimum, price_book)
     count = len(lines.period)
     table = periods.table
     billing_date = one_array(table["billing_date"]).cast(pa.int32()).to_numpy()
@@ -84,6 +87,7 @@ def build_lines(
     plan_codes, plan_words = dictionary_codes(table["plan_id"])
     line_ids = _line_ids(lines, periods, billing_date, start, end, due, price_book, threads)
     offsets = pa.array(lines.tier_start.astype(np.int32))
+    discount_offsets = pa.array(lines.discounts.start.astype(np.int32))
     columns = [
         _bytes(line_ids),
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([run_id], pa.string())),
@@ -116,6 +120,9 @@ def build_lines(
         pa.array(lines.amount_minor),
         _words(*words.currency, lines.charge),
         _bytes(_input_hashes(lines, price_book, threads)),
+        _words(*dictionary_codes(table["agreement"]), lines.period),
+        pa.ListArray.from_arrays(discount_offsets, pa.array(lines.discounts.number)),
+        pa.ListArray.from_arrays(discount_offsets, decimal_column(lines.discounts.amount)),
     ]
     return pa.Table.from_arrays(columns, schema=RATED_LINE_SCHEMA)
 
@@ -158,7 +165,12 @@ def build_unrated(
 
 
 def _line_columns(
-    periods: PeriodColumns, due: DueCharges, priced: PricedRows, minimum: MinimumLines, book: PriceBook
+    periods: PeriodColumns,
+    due: DueCharges,
+    priced: PricedRows,
+    discounts: DiscountRows,
+    minimum: MinimumLines,
+    book: PriceBook,
 ) -> _LineColumns:
     results, rows = priced.results, due.rows
     kept = np.flatnonzero(~priced.unrated)
@@ -180,14 +192,13 @@ def _line_columns(
             tier_number=results.tier_number,
             tier_units=results.tier_units,
             tier_amount=results.tier_amount,
+            discounts=discounts,
         )
     added = len(minimum.period)
     order = np.argsort(np.concatenate([due.period[kept], minimum.period]), kind="stable")
-    counts = np.diff(results.tier_start)
-    line_counts = np.concatenate([counts[kept], np.zeros(added, np.int64)])[order]
-    tier_from = np.concatenate([results.tier_start[:-1][kept], np.zeros(added, np.int64)])[order]
-    tier_start = np.concatenate([[0], np.cumsum(line_counts)]).astype(np.int64)
-    tiers = np.arange(tier_start[-1]) + np.repeat(tier_from - tier_start[:-1], line_counts)
+    place = np.concatenate([kept, np.full(added, -1, np.int64)])[order]
+    tier_start, tiers = _lists_at(results.tier_start, place)
+    discount_start, taken = _lists_at(discounts.start, place)
 
     def both(priced_column: Any, added_column: Any) -> Any:
         return np.concatenate([priced_column[kept], added_column])[order]
@@ -208,7 +219,18 @@ def _line_columns(
         tier_number=results.tier_number[tiers],
         tier_units=results.tier_units[tiers],
         tier_amount=results.tier_amount[tiers],
+        discounts=DiscountRows(discount_start, discounts.number[taken], discounts.amount[taken]),
     )
+
+
+def _lists_at(
+    start: NDArray[np.int64], place: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lists at ``place`` (-1: an empty one): where each begins now, and the entries they hold."""
+    counts = np.append(np.diff(start), 0)[place]
+    new_start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    entries = np.arange(new_start[-1]) + np.repeat(np.append(start[:-1], 0)[place] - new_start[:-1], counts)
+    return new_start, entries
 
 
 def _line_ids(
@@ -250,7 +272,7 @@ def _line_ids(
 
 def _input_hashes(lines: _LineColumns, price_book: PriceBook, threads: int) -> Hashes:
     whole = lines.days == lines.full_days
-    return hash_columns(
+    hashes = hash_columns(
         [
             Gathered(price_book.price_hash, lines.price_row),
             lines.quantity,
@@ -260,6 +282,19 @@ def _input_hashes(lines: _LineColumns, price_book: PriceBook, threads: int) -> H
         ],
         threads=threads,
     )
+    _mix_discounts(hashes, lines.discounts)
+    return hashes
+
+
+def _mix_discounts(hashes: Hashes, discounts: DiscountRows) -> None:
+    """The share of an amount depends on the other lines of the invoice, so what was taken counts as an
+    input of the line. Lines without discounts keep their hash."""
+    rows = np.flatnonzero(np.diff(discounts.start))
+    if not len(rows):
+        return
+    spans = [(discounts.start[row], discounts.start[row + 1]) for row in rows]
+    texts = hash_all([discounts.amount[first:last].tobytes().hex() for first, last in spans])
+    hashes[rows] = hash_columns([hashes[rows], texts])
 
 
 def _gathered_maps(maps: Any, source: NDArray[np.int64]) -> Any:

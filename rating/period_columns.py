@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,16 @@ from ingest.errors import BrokenState, InvalidInput
 from rating.compile import PriceBook
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 
+_EPOCH: Final = date(1970, 1, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class PeriodColumns:
     """One entry a period row, in row order; ``table`` is the table itself for the text columns.
 
     plan_row: its row in the price book. arrears: its timing. first: the contract starts with it.
+    period_number, first_days: of the whole billing period, days since 1970. invoice: equal for the rows of
+    one contract and billing date.
     """
 
     table: pa.Table
@@ -29,6 +34,13 @@ class PeriodColumns:
     days: NDArray[np.int64]
     full_days: NDArray[np.int64]
     first: NDArray[np.bool_]
+    period_number: NDArray[np.int64]
+    first_days: NDArray[np.int64]
+    invoice: NDArray[np.int64]
+
+    def first_day(self, row: int) -> date:
+        """The first local day of the billing period of a row."""
+        return _EPOCH + timedelta(days=int(self.first_days[row]))
 
     def check_keys(self, keys: NDArray[np.int64]) -> None:
         """Keys are rows (``read_periods`` checks it). Raises BrokenState for a key that is no period."""
@@ -65,21 +77,33 @@ def read_periods(periods: pa.Table, price_book: PriceBook) -> PeriodColumns:
         days=days,
         full_days=full_days,
         first=np.asarray(one_array(periods["first"]).to_numpy(zero_copy_only=False), np.bool_),
+        period_number=_integers(periods["period_number"]),
+        first_days=_integers(one_array(periods["period_first_day"]).cast(pa.int32())),
+        invoice=_invoices(periods),
     )
+
+
+def _invoices(periods: pa.Table) -> NDArray[np.int64]:
+    contracts, _ = dictionary_codes(periods["contract_id"])
+    days = _integers(one_array(periods["billing_date"]).cast(pa.int32()))
+    return contracts * (1 << 32) + days
 
 
 def _plan_rows(periods: pa.Table, price_book: PriceBook) -> NDArray[np.int64]:
     codes, words = dictionary_codes(periods["plan_id"])
+    agreement_codes, agreements = dictionary_codes(periods["agreement"])
     versions = _integers(periods["plan_version"])
-    pairs = codes * (1 << 32) + versions
+    pairs = (codes * len(agreements) + agreement_codes) * (1 << 32) + versions
     known, inverse = np.unique(pairs, return_inverse=True)
     rows = np.empty(len(known), np.int64)
     for position, pair in enumerate(known.tolist()):
-        key = (words[pair >> 32], pair & 0xFFFFFFFF)
+        plan, agreement = divmod(pair >> 32, len(agreements))
+        key = (words[plan], pair & 0xFFFFFFFF, agreements[agreement])
         if key not in price_book.plan_rows:
+            agreed = f" under agreement {key[2]}" if key[2] else ""
             raise BrokenState(
-                f"a service period is on version {key[1]} of price plan {key[0]!r}, which the price book "
-                "does not hold; compile the book from the catalogue the periods were made with."
+                f"a service period is on version {key[1]} of price plan {key[0]!r}{agreed}, which the price "
+                "book does not hold; compile the book from the catalogue the periods were made with."
             )
         rows[position] = price_book.plan_rows[key]
     return np.asarray(rows[inverse.reshape(-1)], np.int64)

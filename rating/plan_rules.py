@@ -13,6 +13,7 @@ from typing import Final
 from ingest.errors import Issue
 from ingest.meter import Meter
 from rating.amount_rules import fixed_amount_rules
+from rating.discount_rules import discount_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
@@ -35,7 +36,9 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             "a code like EUR or USD.",
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
+    yield from _spend_rules(plan)
     yield from fixed_amount_rules(plan)
+    yield from discount_rules(plan.discounts, "discounts", plans=[plan])
     if not plan.charges or len(plan.charges) > CHARGES_MAX:
         yield Issue(
             "charge_count",
@@ -55,6 +58,18 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             )
         seen.add(charge.charge_id)
         yield from _charge_rules(charge, pointer, meters, currency=plan.currency)
+
+
+def _spend_rules(plan: PricePlan) -> Iterator[Issue]:
+    yield from not_negative(plan.maximum_spend, "maximum_spend")
+    minimum, maximum = plan.minimum_spend, plan.maximum_spend
+    if minimum is not None and maximum is not None and minimum > maximum:
+        yield Issue(
+            "minimum_above_maximum",
+            "minimum_spend",
+            f"The minimum {minimum} is above the maximum {maximum}.",
+            "a minimum_spend of at most maximum_spend.",
+        )
 
 
 def _charge_rules(

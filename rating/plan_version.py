@@ -12,10 +12,14 @@ from rating.price_plan import PricePlan
 
 @dataclass(frozen=True, slots=True)
 class PlanVersion:
-    """``version`` counts the saves of one plan from 1; a line names it, so it never changes."""
+    """``version`` counts the saves of one plan from 1; a line names it, so it never changes.
+
+    agreement: the key of the agreement laid over it (``rating/agreement.py``), empty for the plan itself.
+    """
 
     plan: PricePlan
     version: int
+    agreement: str = ""
 
 
 @dataclass(frozen=True, slots=True)

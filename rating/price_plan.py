@@ -19,6 +19,7 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
+from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -216,7 +217,8 @@ class Charge(Document):
 
 class PricePlan(Document):
     """See the module. ``minimum_spend``: when the arrears lines of a period (usage and licence
-    charges) come to less, one more line raises them to it, prorated by days in a partial period."""
+    charges) come to less, one more line raises them to it, prorated by days in a partial period.
+    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike."""
 
     plan_id: Key
     name: str = Field(min_length=1)
@@ -225,3 +227,13 @@ class PricePlan(Document):
     rounding: RoundingMode = "half_up"
     charges: tuple[Charge, ...]
     minimum_spend: ExactDecimal | None = None
+    maximum_spend: ExactDecimal | None = None
+    discounts: tuple[Discount, ...] = ()
+    discounting: Discounting = Discounting()
+
+    def reductions(self) -> tuple[Discount, ...]:
+        """All that can lower a line, as lines number it: the discounts, then the maximum spend."""
+        if self.maximum_spend is None:
+            return self.discounts
+        most = MaximumSpend(discount_id=MAXIMUM_SPEND, name="Maximum spend", amount=self.maximum_spend)
+        return (*self.discounts, most)

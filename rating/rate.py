@@ -1,8 +1,8 @@
 """Usage and service periods in, rated lines out: the entry of this room.
 
 ``rate_usage`` reads top to bottom: which charges are due on which period, which price applies,
-price them all at once, raise to the minimum spend, build the table. It is a pure function of its
-tables; the same rows in any order give the same lines.
+price them all at once, take off the discounts, raise to the minimum spend, build the table. It is a
+pure function of its tables; the same rows in any order give the same lines.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 from ingest.errors import InvalidInput
 from rating.batch import price_batch
 from rating.compile import PriceBook
+from rating.discount_lines import discount_lines
 from rating.due_charges import DueCharges, due_charges
 from rating.line_table import build_lines, build_unrated
 from rating.minimum_spend import minimum_spend_lines
@@ -52,8 +53,11 @@ def rate_usage(
     due: DueCharges = due_charges(period_columns, usage, price_book)
     slices = threads if threads is not None else os.cpu_count() or 1
     priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices)
+    priced, discounts = discount_lines(period_columns, due, priced, price_book)
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
-    lines = build_lines(period_columns, due, priced, minimum, price_book, run_id=run_id, threads=slices)
+    lines = build_lines(
+        period_columns, due, priced, discounts, minimum, price_book, run_id=run_id, threads=slices
+    )
     return RatedLines(lines, build_unrated(period_columns, due, priced, minimum, price_book))
 
 

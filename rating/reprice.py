@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ingest.errors import BrokenState
+from rating.line_discounts import discounts_follow, list_amount
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import (
@@ -50,8 +51,11 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
         now = _price(line, plan, charge, price, prorated=_PRORATED[charge.kind][0])
     except Unrateable as error:
         raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
-    exact = cut_decimal(Fraction(line["amount"]) - now.amount)
-    return exact or minor_to_decimal(line["amount_minor"] - now.amount_minor, plan.currency)
+    exact = cut_decimal(list_amount(line) - now.amount)
+    minor = now.amount_minor
+    if line["discount_amount"]:
+        minor = round_to_minor(line["amount"], digits=minor_digits(plan.currency), mode=plan.rounding)
+    return exact or minor_to_decimal(line["amount_minor"] - minor, plan.currency)
 
 
 def price_of_line(line: Mapping[str, Any], charge: Charge) -> SimplePrice:
@@ -87,8 +91,7 @@ def repriced(
     the meter, so for them both are tried.
     """
     wanted = (
-        Fraction(line["amount"]),
-        line["amount_minor"],
+        list_amount(line),
         Fraction(line["rated_quantity"]),
         [Fraction(amount) for amount in line["tier_amount"]],
     )
@@ -97,10 +100,30 @@ def repriced(
             priced = _price(line, plan, charge, price, prorated=prorated)
         except Unrateable:
             continue
-        found = (priced.amount, priced.amount_minor, priced.rated_quantity, priced.tier_amounts())
-        if found == wanted:
+        found = (priced.amount, priced.rated_quantity, priced.tier_amounts())
+        if found == wanted and _rest_follows(line, plan, charge, price, priced, prorated=prorated):
             return priced, prorated
     return None
+
+
+def _rest_follows(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    charge: Charge,
+    price: SimplePrice,
+    priced: Priced,
+    *,
+    prorated: bool,
+) -> bool:
+    """Whether the discounts and the rounding after the list amount are right too."""
+    if not line["discount_amount"]:
+        return bool(line["amount_minor"] == priced.amount_minor)
+
+    def price_with_free(units: Decimal) -> Fraction:
+        freer = charge.model_copy(update={"free_units": (charge.free_units or Decimal(0)) + units})
+        return _price(line, plan, freer, price, prorated=prorated).amount
+
+    return discounts_follow(line, plan, price_with_free=price_with_free)
 
 
 def minimum_required(line: Mapping[str, Any], plan: PricePlan) -> Fraction | None:

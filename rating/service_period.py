@@ -1,4 +1,4 @@
-"""What a run has to price: one row a contract, plan version and service period."""
+"""What a run has to price: one row a contract, plan version, agreement and service period."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SERVICE_PERIOD_SCHEMA: Final = pa.schema(
         pa.field("contract_id", pa.string(), nullable=False),
         pa.field("plan_id", _WORD, nullable=False),
         pa.field("plan_version", pa.uint32(), nullable=False),
+        pa.field("agreement", _WORD, nullable=False),
         pa.field("timing", _WORD, nullable=False),
         pa.field("billing_date", pa.date32(), nullable=False),
         pa.field("period_start", TIMESTAMP, nullable=False),
@@ -23,13 +24,17 @@ SERVICE_PERIOD_SCHEMA: Final = pa.schema(
         pa.field("days", pa.int32(), nullable=False),
         pa.field("full_days", pa.int32(), nullable=False),
         pa.field("first", pa.bool_(), nullable=False),
+        pa.field("period_number", pa.int32(), nullable=False),
+        pa.field("period_first_day", pa.date32(), nullable=False),
     ]
 )
 """``period_key`` is 0, 1, 2 ... in row order. ``timing`` is ``advance`` or ``arrears``: which charges
-of the plan this row is for; a billing date usually has one row of each. A billing period during
-which the plan's version changes has one row a version, split at local midnight of
-``effective_from``. ``billing_date`` is the contract's local date of the invoice.
+of the plan this row is for; a billing date usually has one row of each. ``agreement`` is the key of
+what the contract agreed beyond the plan, empty for nothing. A billing period during which the plan's
+version or the agreement changes has one row for each, split at local midnight.
+``billing_date`` is the contract's local date of the invoice.
 
 ``days``/``full_days``: local calendar days of the row and of its whole billing period: the share of
 a recurring fee or a minimum. ``first``: the row starts with the contract; a one-time charge is
-due on the first row of its own timing."""
+due on the first row of its own timing. ``period_number``: of the billing period in the contract, from 0;
+``period_first_day``: its first local day. Both are the same for all rows of a period that is split."""

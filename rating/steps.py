@@ -24,6 +24,13 @@ STEPS: Final = (
         "minimum_maximum",
         "Bounds hold for the charge's whole price; in a partial period they are cut to its days too.",
     ),
+    (
+        "discounts",
+        (
+            "A discount lowers what the charge comes to, so it needs that in full; units, then percentages, "
+            "then amounts, unless the plan says otherwise."
+        ),
+    ),
     ("rounding", "Money is rounded once, last, so that no error of an earlier rounding can grow."),
 )
 

@@ -1,6 +1,6 @@
-"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects.
+"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements.
 
-They match migration 0001. A plan or contract version is a row for ever; ``contracts`` and
+They match migrations 0001 and 0010. A plan or contract version is a row for ever; ``contracts`` and
 ``contract_subjects`` hold the newest version of each contract as flat columns, which is what a
 billing run reads without parsing a single document. Dates are ISO text, so that they sort.
 """
@@ -54,3 +54,22 @@ CONTRACT_SUBJECTS: Final = Table(
     Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
     Column("subject", String(512), primary_key=True, index=True),
 )
+
+AGREEMENTS: Final = Table(
+    "agreements",
+    LEDGER,
+    Column("agreement_key", String(32), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""Every agreement a contract ever had, by the hash of its content: written once, never changed."""
+
+CONTRACT_AGREEMENTS: Final = Table(
+    "contract_agreements",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("effective_from", String(10), primary_key=True),
+    Column("plan_id", String(128), nullable=False, index=True),
+    Column("agreement_key", String(32), nullable=False),
+)
+"""The segments of each contract that agrees something beyond its plan; others have no row. The key is
+empty for a segment that takes the plan as it is."""

@@ -45,6 +45,7 @@ def warm_up() -> None:
         "contract_id": "warm-up",
         "plan_id": "warm-up",
         "plan_version": 1,
+        "agreement": "",
         "timing": "arrears",
         "billing_date": date(2026, 2, 1),
         "period_start": start,
@@ -52,6 +53,8 @@ def warm_up() -> None:
         "days": 31,
         "full_days": 31,
         "first": True,
+        "period_number": 0,
+        "period_first_day": date(2026, 1, 1),
     }
     usage = {
         "period_key": 0,

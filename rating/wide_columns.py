@@ -23,6 +23,17 @@ def scaled_integer(number: Decimal) -> int:
     return int(number.scaleb(QUANTITY_SCALE, context=_EXACT))
 
 
+def integer_of(words: NDArray[np.uint64]) -> int:
+    """One pair as an integer."""
+    number = int(words[0]) | int(words[1]) << 64
+    return number - (1 << 128) if number >= 1 << 127 else number
+
+
+def words_of(number: int) -> tuple[int, int]:
+    """One integer below 2**127 as a pair."""
+    return number % (1 << 64), number % (1 << 128) >> 64
+
+
 def decimal_column(pairs: Pairs) -> Any:
     """The pairs as an Arrow decimal128(38, 12) array over the same memory."""
     return pa.Array.from_buffers(QUANTITY_TYPE, len(pairs), [None, pa.py_buffer(np.ascontiguousarray(pairs))])

@@ -55,4 +55,6 @@ def _quantity(line: Mapping[str, Any]) -> str:
 def _price(line: Mapping[str, Any]) -> str:
     from rating.money import grouped_words  # noqa: PLC0415 - pulls in the price models
 
-    return grouped_words(line["price_text"])
+    agreed = ["by contract"] if line.get("price_source") == "contract" else []
+    taken = [f"{entry['name']}: -{entry['amount']}" for entry in line.get("discounts", ())]
+    return "\n".join([grouped_words(line["price_text"]), *agreed, *taken])

@@ -73,6 +73,9 @@ def rated(contract_id: str, charge_id: str, number: int, **changes: Any) -> dict
         "amount_minor": 100,
         "currency": "EUR",
         "input_hash": bytes(16),
+        "agreement": "",
+        "discount_number": [],
+        "discount_amount": [],
     }
     return row | changes
 
@@ -90,6 +93,7 @@ CONTEXT = DraftContext(
     terms=dict.fromkeys(("c1", "c2"), '{"payment_days":30}'),
     seller='{"name":"Northwind"}',
     plan_versions=PLANS,
+    agreements={},
 )
 
 

@@ -81,6 +81,7 @@ def periods(*rows: Mapping[str, Any]) -> pa.Table:
                 "contract_id": row.get("contract_id", "c"),
                 "plan_id": row.get("plan_id", "gold"),
                 "plan_version": row.get("plan_version", 1),
+                "agreement": row.get("agreement", ""),
                 "timing": row.get("timing", "arrears"),
                 "billing_date": row.get("billing_date", end),
                 "period_start": datetime(start.year, start.month, start.day, tzinfo=UTC),
@@ -88,6 +89,8 @@ def periods(*rows: Mapping[str, Any]) -> pa.Table:
                 "days": days,
                 "full_days": row.get("full_days", days),
                 "first": row.get("first", False),
+                "period_number": row.get("period_number", 0),
+                "period_first_day": row.get("period_first_day", start),
             }
         )
     return pa.Table.from_pylist(filled, schema=SERVICE_PERIOD_SCHEMA)

@@ -75,6 +75,9 @@ def test_one_usage_row_gives_one_line() -> None:
         "amount": Decimal(30),
         "amount_minor": 3000,
         "currency": "EUR",
+        "agreement": "",
+        "discount_number": [],
+        "discount_amount": [],
     }
 
 

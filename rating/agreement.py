@@ -1,0 +1,142 @@
+"""What a contract agrees beyond its plan, and the plan that comes of it.
+
+A contract overrides single charges of its plan from a day to a day, and has discounts
+and spend limits of its own. What
+is in force on one day is an ``Agreement``; laid over a version of the plan it gives a plan again
+(``agreed_plan``), so whatever prices, explains or prints a plan does the same for what was agreed.
+Order: contract, then plan. A new plan version still reaches every charge the contract does not
+override, from its day.
+
+Equal agreements have equal keys, whoever made them: a hundred thousand contracts with the same special
+price share one compiled price, and a line names the key it was priced by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from ingest.document import Document, ExactDecimal, document_hash
+from ingest.meter import Key
+from rating.discount import Discount
+from rating.plan_version import PlanVersion
+from rating.price_plan import Charge, Price, PricePlan
+from rating.steps import MINIMUM_SPEND_CHARGE_ID
+
+NO_AGREEMENT: Final = ""
+"""The key of a contract that takes its plan as it is."""
+_KEY_LENGTH: Final = 32
+
+
+class ChargeOverride(Document):
+    """What replaces parts of one charge; what is left out stays as the plan has it."""
+
+    charge_id: Key
+    price: Price | None = None
+    free_units: ExactDecimal | None = None
+    minimum_amount: ExactDecimal | None = None
+    maximum_amount: ExactDecimal | None = None
+
+
+class DatedOverride(ChargeOverride):
+    """An override as a contract writes it: for the days of [effective_from, effective_until), local to
+    the contract. Left out: from its first day, to its last."""
+
+    effective_from: date | None = None
+    effective_until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether the override prices that day."""
+        begun = self.effective_from is None or self.effective_from <= day
+        return begun and (self.effective_until is None or day < self.effective_until)
+
+
+class SpendLimits(Document):
+    """The least and the most that usage and licences of a billing period come to, instead of the plan's."""
+
+    minimum_spend: ExactDecimal | None = None
+    maximum_spend: ExactDecimal | None = None
+
+
+class Commitment(SpendLimits):
+    """Spend limits for the days of [effective_from, effective_until), as a contract writes them."""
+
+    effective_from: date | None = None
+    effective_until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it is agreed for that day."""
+        begun = self.effective_from is None or self.effective_from <= day
+        return begun and (self.effective_until is None or day < self.effective_until)
+
+
+class Agreement(Document):
+    """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
+    each applies is its own matter."""
+
+    overrides: tuple[ChargeOverride, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    limits: SpendLimits = SpendLimits()
+
+    def key(self) -> str:
+        """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
+        return NO_AGREEMENT if self == Agreement() else document_hash(self)[:_KEY_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedSegment:
+    """From ``effective_from`` (local date) on, up to the next segment: this plan under this agreement."""
+
+    effective_from: date
+    plan_id: str
+    agreement_key: str
+
+
+def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
+    """The plan with what the agreement replaces and adds. An override of a charge that this version of the
+    plan does not have replaces nothing; a discount with the id of one of the plan takes its place."""
+    overrides = {override.charge_id: override for override in agreement.overrides}
+    charges = tuple(_overridden(charge, overrides.get(charge.charge_id)) for charge in plan.charges)
+    own = {discount.discount_id for discount in agreement.discounts}
+    kept = tuple(discount for discount in plan.discounts if discount.discount_id not in own)
+    limits = {
+        name: getattr(agreement.limits, name)
+        for name in SpendLimits.model_fields
+        if getattr(agreement.limits, name) is not None
+    }
+    return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts), **limits})
+
+
+def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
+    if override is None:
+        return charge
+    replaced = {name: getattr(override, name) for name in ChargeOverride.model_fields if name != "charge_id"}
+    return charge.model_copy(update={name: value for name, value in replaced.items() if value is not None})
+
+
+def is_overridden(charge_id: str, agreement: Agreement) -> bool:
+    """Whether the price of the charge (or the minimum spend) is the contract's own."""
+    if charge_id == MINIMUM_SPEND_CHARGE_ID:
+        return agreement.limits.minimum_spend is not None
+    return any(override.charge_id == charge_id for override in agreement.overrides)
+
+
+def agreed_versions(
+    versions: Sequence[PlanVersion],
+    segments: Iterable[AgreedSegment],
+    agreements: Mapping[str, Agreement],
+) -> tuple[PlanVersion, ...]:
+    """Every plan version, and after them each version of a plan under each agreement made on it.
+
+    agreements: by key, all that the segments name.
+    """
+    pairs = sorted({(entry.plan_id, entry.agreement_key) for entry in segments if entry.agreement_key})
+    made = [
+        PlanVersion(agreed_plan(entry.plan, agreements[key]), entry.version, key)
+        for plan_id, key in pairs
+        for entry in versions
+        if entry.plan.plan_id == plan_id
+    ]
+    return (*versions, *made)
