@@ -23,7 +23,7 @@ serve: $(VENV)/.run  ## install, then start the API server
 	@$(BIN)/ratemill serve
 
 test: $(VENV)/.dev  ## install, then run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(VENV)/.dev  ## formatting, lint, types, import layers
 	$(BIN)/ruff format --check .

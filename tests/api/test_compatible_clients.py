@@ -276,7 +276,7 @@ def test_stripe_sends_a_meter_event(served: Served) -> None:
 def test_stripe_without_identifier_counts_a_repeated_request_once(served: Served) -> None:
     client = StripeClient(served.key, base_addresses={"api": served.url})
     event: Any = {
-        "event_name": "sms",
+        "event_name": "sms-repeated",
         "timestamp": 1772323200,
         "payload": {"stripe_customer_id": "cus_1", "value": "1"},
     }
@@ -284,7 +284,7 @@ def test_stripe_without_identifier_counts_a_repeated_request_once(served: Served
     second = client.v1.billing.meter_events.create(event, {"idempotency_key": "k1"})
     third = client.v1.billing.meter_events.create(event)
     assert first.identifier == second.identifier != third.identifier
-    assert len(served.events("sms")) == 2
+    assert len(served.events("sms-repeated")) == 2
 
 
 def test_stripe_hears_what_is_wrong(served: Served) -> None:

@@ -25,7 +25,7 @@ from tests.api.conftest import Run
 from tests.api.test_serve import RATEMILL, environment, ratemill
 
 EVENTS_A_MESSAGE = 20
-KILLS = max(1, int(os.environ.get("RATEMILL_KILLS", "10")) // 5)
+KILLS = max(1, int(os.environ.get("RATEMILL_KILLS", "4")) // 4)
 """As in tests/simulation/test_kill.py; a kill costs more here, so there are fewer."""
 
 

@@ -26,7 +26,7 @@ from tests.simulation.child_correct import corrections
 from tests.simulation.child_ingest import EVENTS_A_BATCH, batch_ids
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("RATEMILL_KILLS", "10"))
+KILLS = int(os.environ.get("RATEMILL_KILLS", "4"))
 SEED = int(os.environ.get("RATEMILL_KILL_SEED", "20250401"))
 
 
