@@ -37,9 +37,15 @@ _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 
 @dataclass(frozen=True, slots=True)
 class Inserts:
-    """Inserts under way."""
+    """Inserts under way. As a context they have all ended when it is left, however it is left."""
 
     inserts: tuple[Future[None], ...]
+
+    def __enter__(self) -> Inserts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
 
     def wait(self) -> None:
         """Until all have ended; then raise the first error, if any: nothing lands later."""

@@ -53,7 +53,7 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
-from rating.store import write_rated_lines
+from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
 
@@ -215,21 +215,25 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
         delete_unsettled_lines(run.event_store, _settled_of(contracts, catalogue.settled))
-        write_rated_lines(run.event_store, lines)
+        writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
     open_dates = dates_without(dates, held)
     by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
     policy = _policy(run, by_id)
-    for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
-        with stages.stage("draft"):
-            drafts = draft_invoices(lines=chunk_lines, context=_context(run, chunk_dates, by_id, customers))
-        invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
-        nothing_due = [key for key in chunk_dates if key not in invoiced]
-        with stages.stage("issue"):
-            write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
-        stages.count("issue", len(chunk_dates), total=len(open_dates))
-        tally.add(drafts, nothing_due)
+    with writing:  # the first chunk is drafted meanwhile
+        for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
+            with stages.stage("draft"):
+                context = _context(run, chunk_dates, by_id, customers)
+                drafts = draft_invoices(lines=chunk_lines, context=context)
+            invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
+            nothing_due = [key for key in chunk_dates if key not in invoiced]
+            with stages.stage("write rated lines"):
+                writing.wait()  # an invoice is not issued before its lines are on disk
+            with stages.stage("issue"):
+                write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+            stages.count("issue", len(chunk_dates), total=len(open_dates))
+            tally.add(drafts, nothing_due)
 
 
 def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:

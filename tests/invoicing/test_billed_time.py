@@ -11,7 +11,7 @@ from ingest.errors import InvalidDocument
 from invoicing import billing_run
 from invoicing.billed_time import contract_change_issues
 from rating.catalogue import save_contract, save_contracts
-from rating.store import write_rated_lines
+from rating.store import start_writing
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import LONG_AGO, World, at, readable
 
@@ -179,12 +179,12 @@ def test_a_subject_moved_while_the_run_worked_is_billed_on_neither(
     world.contract("b", subjects=["other"], start_date=date(2025, 3, 1))
     world.events(("call", "moved", "2025-03-05", "100"))
 
-    def move(*arguments: Any) -> int:
+    def move(*arguments: Any) -> Any:
         world.contract("a", subjects=["rest"], start_date=date(2025, 2, 15))
         world.contract("b", subjects=["other", "moved"], start_date=date(2025, 3, 1))
-        return write_rated_lines(*arguments)
+        return start_writing(*arguments)
 
-    monkeypatch.setattr(billing_run, "write_rated_lines", move)
+    monkeypatch.setattr(billing_run, "start_writing", move)
     assert world.bill("2025-03-15").invoiced == 1
     monkeypatch.undo()
     report = world.bill("2025-04-01")
@@ -199,11 +199,11 @@ def test_terms_saved_while_the_run_works_are_on_the_next_invoice(
     world.plan(FEE)
     world.contract(start_date=date(2025, 1, 1), terms={"payment_days": 14})
 
-    def change(*arguments: Any) -> int:
+    def change(*arguments: Any) -> Any:
         world.contract(start_date=date(2025, 1, 1), terms={"payment_days": 60})
-        return write_rated_lines(*arguments)
+        return start_writing(*arguments)
 
-    monkeypatch.setattr(billing_run, "write_rated_lines", change)
+    monkeypatch.setattr(billing_run, "start_writing", change)
     world.bill("2025-01-01")
     monkeypatch.undo()
     world.bill("2025-02-01", now=at("2025-02-01"))
