@@ -36,7 +36,8 @@ def add_commands(app: typer.Typer) -> None:
         """Add up the usage of every open period now. A server does it by itself in the background."""
         with session.client() as client:
             answer = client.post("/v1/rollups/refresh", {})
-        session.show(answer, _words(answer))
+        nothing = "There is nothing to add up: no contract has a period that has begun and is not billed."
+        session.show(answer, _words(answer) if answer["periods"] else nothing)
 
     @command(rollup, "verify")
     def verify(session: Session) -> None:

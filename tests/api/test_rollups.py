@@ -38,6 +38,7 @@ def test_the_command_line_says_how_far_it_is_and_fails_when_a_figure_is_wrong(
     run: Run, http: httpx.Client, state: Ratemill
 ) -> None:
     assert "No usage is kept yet. `ratemill rollup refresh`" in run("rollup", "status").out
+    assert "no contract has a period that has begun" in run("rollup", "refresh").out
     put_world(http)
     send(http, 1, 2)
     assert "Usage of 1 meters in 2 periods, with events up to number 2, all there are." in (
