@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         default=60,
         ge=0,
         description="How often `ratemill serve` adds up the usage of open periods in the background, so that "
-        "billing need not read events; 0: only when asked.",
+        "billing need not read events; every tenth time it also looks for new periods. 0: only when asked.",
     )
     invoice_series: str = Field(
         default="INV", pattern=r"^[A-Z0-9-]{1,16}$", description="First part of every invoice number."
