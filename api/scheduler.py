@@ -29,6 +29,8 @@ def scheduling(state: Ratemill) -> Iterator[None]:
 
 
 def _keep(state: Ratemill) -> None:
+    if state.event_store.turn() is None:
+        return  # the process that writes to the store does it
     keep_open_usage(state.stored_usage, ledger=state.ledger, now=state.clock.now())
 
 

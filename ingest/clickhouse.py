@@ -19,12 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import clickhouse_connect
 import pyarrow as pa
+from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest.errors import BrokenState, StoreUnavailable
@@ -33,6 +34,29 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations" / "events"
 EMBEDDED_SCHEME: Final = "chdb"
 _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 """LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
+_SERVER_INSERT_SETTINGS: Final = {
+    "async_insert": "0",
+    "min_insert_block_size_rows": "10000000",
+    "min_insert_block_size_bytes": "0",
+}
+"""What keeps an insert over HTTP one block. A server would gather rows of several inserts, and cut one
+of more than 256 MB in two, of which a crash can leave the first."""
+_UNKNOWN_DATABASE: Final = 81
+
+
+class Writing(Protocol):
+    """What says whether this process may write to the store."""
+
+    def claim(self) -> int:
+        """The number of this process's turn at writing. Raises StoreUnavailable when it is another's."""
+        ...
+
+
+class OnlyWriter:
+    """Writing where nobody else can: the folder is locked, or there is no other process."""
+
+    def claim(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class EventStore:
     """Events, rated lines and all that analysts read. Every method may be called from any thread.
 
     url: ``chdb:///absolute/folder`` for the embedded engine, or ``http(s)://user:password@host:port/database``.
+    writing: asked before every write. Who shares a server with other processes puts a lease here.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,6 +86,19 @@ class EventStore:
         self._clients_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
         self._folder_lock = _lock_folder(url)
+        self.writing: Writing = OnlyWriter()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the engine is in this process."""
+        return self.url.startswith(EMBEDDED_SCHEME)
+
+    def turn(self) -> int | None:
+        """The number of this process's turn at writing; None when another process writes."""
+        try:
+            return self.writing.claim()
+        except StoreUnavailable:
+            return None
 
     def client(self) -> Any:
         """This thread's own driver client."""
@@ -93,13 +131,15 @@ class EventStore:
         """Append ``rows`` as one block: all of it or nothing, on disk when this returns.
 
         ``token`` makes a repeated insert of the same block a no-op (in tables with a deduplication
-        window). Callers keep ``rows`` under 500,000 so that it stays one block.
+        window). Callers keep ``rows`` under 500,000 so that it stays one block. Raises StoreUnavailable
+        when another process writes to this store.
         """
+        self.writing.claim()
         chosen = {**(settings or {}), **({"insert_deduplication_token": token} if token else {})}
-        if self.url.startswith(EMBEDDED_SCHEME):
+        if self.embedded:
             _insert_file(self.client(), table, rows, chosen)
         else:
-            self.client().insert_arrow(table, rows, settings=chosen or None)
+            self.client().insert_arrow(table, rows, settings={**_SERVER_INSERT_SETTINGS, **chosen})
 
     def insert_blocks(
         self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
@@ -117,13 +157,22 @@ class EventStore:
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
         return Inserts(tuple(inserts))
 
+    def delete(self, table: str, condition: str) -> None:
+        """Delete the rows that meet the condition, gone for every reader when this returns.
+
+        Raises StoreUnavailable when another process writes to this store.
+        """
+        self.writing.claim()
+        self.command(f"DELETE FROM {table} WHERE {condition}")
+
     @contextmanager
     def scratch_table(self, columns_sql: str, rows: pa.Table) -> Iterator[str]:
         """A table in memory holding ``rows`` while the block runs; yields its name."""
         name = f"scratch_{uuid4().hex}"
         self.command(f"CREATE TABLE {name} ({columns_sql}) ENGINE = Memory")
         try:
-            self.client().insert_arrow(name, rows)
+            settings = None if self.embedded else _SERVER_INSERT_SETTINGS
+            self.client().insert_arrow(name, rows, settings=settings)
             yield name
         finally:
             self.command(f"DROP TABLE {name}")
@@ -149,11 +198,15 @@ def open_event_store(url: str) -> EventStore:
     """
     store = EventStore(url)
     try:
+        _create_database(store)
         _drop_scratch_tables(store)
         migrate_event_store(store)
     except ClickHouseError as error:
         store.close()
         raise _explain(url, error) from error
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
@@ -266,15 +319,30 @@ def _explain(url: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the event store at {url} did not answer: {text[:500]}")
 
 
+def _create_database(store: EventStore) -> None:
+    """Make the database that a server's URL names when it is not there yet."""
+    database = urlsplit(store.url).path.strip("/")
+    if store.embedded or not database:
+        return
+    try:
+        store.client()
+    except StoreUnavailable as error:
+        if getattr(error.__cause__, "code", None) != _UNKNOWN_DATABASE:
+            raise
+        client = _connect(urlsplit(store.url)._replace(path="").geturl())
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(database)}")
+        client.close()
+
+
 def _drop_scratch_tables(store: EventStore) -> None:
-    """Scratch tables of a process that was killed are only names now: forget them."""
-    if not store.url.startswith(EMBEDDED_SCHEME):
-        return  # on a server they may belong to a run that is alive
+    """Forget the scratch tables of processes that were killed: those of a folder all are; on a server
+    the others may belong to a run that is alive, which none is for a day."""
     names = store.query(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'scratch_')"
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'scratch_') "
+        f"AND {'1' if store.embedded else 'metadata_modification_time < now() - INTERVAL 1 DAY'}"
     )["name"].to_pylist()
     for name in names:
-        store.command(f"DROP TABLE {name}")
+        store.command(f"DROP TABLE IF EXISTS {name}")
 
 
 def _statements(text: str) -> list[str]:

@@ -52,6 +52,7 @@ class IdentityGate:
 
     next_sequence: the sequence number the next accepted event gets.
     stale: the last insert failed with unknown outcome; ``reload`` before anything else.
+    turn: the store's turn at writing in which the table was read; None when another process wrote then.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class IdentityGate:
         self.count = 0
         self.next_sequence = 1
         self.stale = False
+        self.turn: int | None = None
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
@@ -89,6 +91,7 @@ class IdentityGate:
 
         Raises BrokenState when the store holds an identity twice: it would be billed twice.
         """
+        turn = store.turn()
         self._slots = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
         self.count = 0
         facts = store.query(_FACTS_SQL).to_pylist()[0]
@@ -103,6 +106,7 @@ class IdentityGate:
             )
         self.next_sequence = facts["last"] + 1
         self.stale = False
+        self.turn = turn
 
     def _read(self, store: EventStore, sql: str) -> int:
         """Take in what a query of _IDENTITIES_SQL gives; returns how many were known already."""
