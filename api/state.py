@@ -21,7 +21,7 @@ from api.loop_bridge import LoopBridge
 from api.metrics import Metrics
 from api.runs import RunBook
 from api.settings import Settings
-from ingest.clickhouse import EventStore, default_events_url, open_event_store, shown_url
+from ingest.clickhouse import EventStore, default_events_url, open_event_store
 from ingest.clock import Clock
 from ingest.group_commit import GroupCommit
 from ingest.ledger import default_ledger_url, open_ledger
@@ -29,6 +29,7 @@ from ingest.load import IngestContext, open_ingest
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from ingest.settings import IngestSettings
+from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
 from invoicing.document import InvoicePrinter
 from rollup.stored_usage import StoredUsage
@@ -103,7 +104,9 @@ class Ratemill:
 def open_ratemill(settings: Settings, clock: Clock) -> Ratemill:
     """Open both stores and load what is kept in memory. Raises StoreUnavailable, BrokenState."""
     with ExitStack() as opened:
-        event_store = open_event_store(settings.events_url or default_events_url(settings.data))
+        event_store = open_event_store(
+            settings.events_url or default_events_url(settings.data), settings.events_cluster
+        )
         opened.callback(event_store.close)
         ledger = open_ledger(settings.ledger_url or default_ledger_url(settings.data))
         opened.callback(ledger.dispose)

@@ -10,8 +10,8 @@ chDB allows one engine a process and one process a folder. Who comes second gets
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,10 +28,11 @@ import pyarrow as pa
 from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from ingest.errors import BrokenState, StoreUnavailable
+from ingest.cluster_schema import CLUSTER_SETTINGS, Cluster, local_table
+from ingest.errors import StoreUnavailable
+from ingest.event_migrations import migrate_event_store
+from ingest.store_url import EMBEDDED_SCHEME, lock_folder, shown_url
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations" / "events"
-EMBEDDED_SCHEME: Final = "chdb"
 _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 """LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
 _SERVER_INSERT_SETTINGS: Final = {
@@ -42,6 +43,7 @@ _SERVER_INSERT_SETTINGS: Final = {
 """What keeps an insert over HTTP one block. A server would gather rows of several inserts, and cut one
 of more than 256 MB in two, of which a crash can leave the first."""
 _UNKNOWN_DATABASE: Final = 81
+_KEYS_PER_DELETE: Final = 10_000
 
 
 class Writing(Protocol):
@@ -76,16 +78,18 @@ class EventStore:
     """Events, rated lines and all that analysts read. Every method may be called from any thread.
 
     url: ``chdb:///absolute/folder`` for the embedded engine, or ``http(s)://user:password@host:port/database``.
+    cluster: the name of the cluster whose machine the URL names; None for a server on its own.
     writing: asked before every write. Who shares a server with other processes puts a lease here.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cluster: str | None = None) -> None:
         self.url = url
+        self.cluster = _cluster(url, cluster)
         self._per_thread = threading.local()
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
-        self._folder_lock = _lock_folder(url)
+        self._folder_lock = lock_folder(url)
         self.writing: Writing = OnlyWriter()
 
     @property
@@ -104,7 +108,7 @@ class EventStore:
         """This thread's own driver client."""
         client = getattr(self._per_thread, "client", None)
         if client is None:
-            client = _connect(self.url)
+            client = _connect(self.url, CLUSTER_SETTINGS if self.cluster else None)
             self._per_thread.client = client
             with self._clients_lock:
                 self._clients.append(client)
@@ -157,13 +161,20 @@ class EventStore:
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
         return Inserts(tuple(inserts))
 
-    def delete(self, table: str, condition: str) -> None:
+    def delete(self, table: str, condition: str, *, key: str) -> None:
         """Delete the rows that meet the condition, gone for every reader when this returns.
 
-        Raises StoreUnavailable when another process writes to this store.
+        key: a String expression that names a row. A cluster's machines do not all see what the condition
+        asks, so there the keys are read first. Raises StoreUnavailable when another process writes.
         """
         self.writing.claim()
-        self.command(f"DELETE FROM {table} WHERE {condition}")
+        if self.cluster is None:
+            self.command(f"DELETE FROM {table} WHERE {condition}")
+            return
+        keys = self.query(f"SELECT DISTINCT {key} AS name FROM {table} WHERE {condition}")["name"].to_pylist()
+        for start in range(0, len(keys), _KEYS_PER_DELETE):
+            named = ", ".join(f"'{name}'" for name in keys[start : start + _KEYS_PER_DELETE])
+            self.command(f"DELETE FROM {local_table(table, self.cluster)} WHERE {key} IN ({named})")
 
     @contextmanager
     def scratch_table(self, columns_sql: str, rows: pa.Table) -> Iterator[str]:
@@ -190,13 +201,13 @@ class EventStore:
             self._folder_lock = None
 
 
-def open_event_store(url: str) -> EventStore:
+def open_event_store(url: str, cluster: str | None = None) -> EventStore:
     """Open (and on first use create) the event store and bring its tables up to date.
 
     Raises StoreUnavailable when the folder is in use by another process or the server does not
     answer, BrokenState when the store was written by a newer Ratemill.
     """
-    store = EventStore(url)
+    store = EventStore(url, cluster)
     try:
         _create_database(store)
         _drop_scratch_tables(store)
@@ -210,67 +221,27 @@ def open_event_store(url: str) -> EventStore:
     return store
 
 
-def migrate_event_store(store: EventStore) -> list[int]:
-    """Apply the numbered ``.sql`` files not yet applied; returns their numbers."""
-    store.command(
-        "CREATE TABLE IF NOT EXISTS schema_migrations "
-        "(number UInt32, name String, applied_at DateTime64(6, 'UTC') DEFAULT now64(6)) "
-        "ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1"
-    )
-    applied = set(store.query("SELECT number FROM schema_migrations")["number"].to_pylist())
-    files = {int(path.name.split("_")[0]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
-    unknown = applied - files.keys()
-    if unknown:
-        raise BrokenState(
-            f"the event store at {shown_url(store.url)} has migrations {sorted(unknown)} that this "
-            "version of Ratemill does not know. Install the newer version that wrote it."
-        )
-    done = []
-    for number in sorted(files.keys() - applied):
-        for statement in _statements(files[number].read_text(encoding="utf-8")):
-            # A kill between two statements repeats the file, so a table may be there already.
-            store.command(statement.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1))
-        store.command(
-            "INSERT INTO schema_migrations (number, name) VALUES ({number:UInt32}, {name:String})",
-            {"number": number, "name": files[number].name},
-        )
-        done.append(number)
-    return done
-
-
-def _lock_folder(url: str) -> int | None:
-    """Hold the data folder for this process; chDB's own refusal does not say who has it."""
-    parts = urlsplit(url)
-    if parts.scheme != EMBEDDED_SCHEME:
+def _cluster(url: str, name: str | None) -> Cluster | None:
+    if name is None:
         return None
-    folder = Path(parts.path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.parent / f"{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreUnavailable(f"the event store at {url} cannot be opened: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+    database = urlsplit(url).path.strip("/")
+    if url.startswith(EMBEDDED_SCHEME) or not re.fullmatch(r"\w+", database):
         raise StoreUnavailable(
-            f"the event store at {url} is in use by process {holder}, probably `ratemill serve`. "
-            "Stop it, or let the command talk to it with --server URL.",
-            reason_code="store_in_use",
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
+            f"RATEMILL_EVENTS_CLUSTER is {name!r} and RATEMILL_EVENTS_URL is {shown_url(url)}; a cluster "
+            "needs http(s)://HOST/DATABASE, the database named by letters, digits and _."
+        )
+    return Cluster(name, database)
 
 
-def _connect(url: str) -> Any:
+def _connect(url: str, settings: Mapping[str, str] | None = None) -> Any:
     parts = urlsplit(url)
     try:
         if parts.scheme == EMBEDDED_SCHEME:
             return clickhouse_connect.get_client(interface="chdb", path=parts.path)
         if parts.scheme in ("http", "https"):
-            return clickhouse_connect.get_client(dsn=url, autogenerate_session_id=False)
+            return clickhouse_connect.get_client(
+                dsn=url, autogenerate_session_id=False, settings=dict(settings or {})
+            )
     except ClickHouseError as error:
         raise _explain(url, error) from error
     except OSError as error:
@@ -297,15 +268,6 @@ def _insert_file(client: Any, table: str, rows: pa.Table, settings: Mapping[str,
         Path(path).unlink(missing_ok=True)
 
 
-def shown_url(url: str) -> str:
-    """The URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, host = parts.netloc.rsplit("@", 1)
-    return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
-
-
 def _explain(url: str, error: Exception) -> StoreUnavailable:
     text = str(error)
     password = urlsplit(url).password
@@ -330,7 +292,8 @@ def _create_database(store: EventStore) -> None:
         if getattr(error.__cause__, "code", None) != _UNKNOWN_DATABASE:
             raise
         client = _connect(urlsplit(store.url)._replace(path="").geturl())
-        client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(database)}")
+        everywhere = f" ON CLUSTER '{store.cluster.name}'" if store.cluster else ""
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(database)}{everywhere}")
         client.close()
 
 
@@ -343,11 +306,6 @@ def _drop_scratch_tables(store: EventStore) -> None:
     )["name"].to_pylist()
     for name in names:
         store.command(f"DROP TABLE IF EXISTS {name}")
-
-
-def _statements(text: str) -> list[str]:
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
 def default_events_url(data_folder: str | os.PathLike[str]) -> str:

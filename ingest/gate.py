@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.arrow_buffers import Integers, Words
-from ingest.clickhouse import EventStore, shown_url
+from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
 from ingest.in_force import ON_RECORD_SQL
+from ingest.store_url import shown_url
 
 NEW: Final = 0
 DUPLICATE: Final = 1

@@ -35,5 +35,6 @@ def delete_unsettled_lines(store: EventStore, billed: pa.Table) -> int:
             store.delete(
                 "rated_lines",
                 f"contract_id IN (SELECT contract_id FROM {scratch}) AND line_id IN ({behind})",
+                key="hex(line_id)",
             )
     return found

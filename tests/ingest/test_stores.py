@@ -12,8 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from ingest.clickhouse import MIGRATIONS, EventStore, migrate_event_store, open_event_store
+from ingest.clickhouse import EventStore, open_event_store
 from ingest.errors import BrokenState, StoreUnavailable
+from ingest.event_migrations import MIGRATIONS, migrate_event_store
 from ingest.ledger import LEDGER, ledger_transaction, open_ledger
 
 ROOT = Path(__file__).parent.parent.parent

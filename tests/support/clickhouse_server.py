@@ -1,6 +1,6 @@
 """A ClickHouse server for tests: its HTTP interface, answered by chDB, in a process of its own.
 
-``python -m tests.support.clickhouse_server FOLDER`` prints its port and serves on loopback until its
+``python -m tests.support.clickhouse_server FOLDER 0`` prints its port and serves on loopback until its
 standard input ends, which it does when the process that started it ends, however it ends. What is
 behind is the engine a server runs; what is not here are users, replication and streamed answers (each
 is made whole before it is sent).
@@ -37,17 +37,36 @@ _ANSWERS: Final = re.compile(r"\s*(SELECT|WITH|SHOW|EXISTS|DESCRIBE|EXPLAIN)\b",
 _FORMAT: Final = re.compile(r"\bFORMAT\s+(\w+)\s*$", re.IGNORECASE)
 
 
+CLUSTER: Final = "main"
+_ONE_SHARD: Final = f"""<clickhouse><tcp_port>9000</tcp_port><remote_servers><{CLUSTER}><shard><replica>
+<host>127.0.0.1</host><port>9000</port></replica></shard></{CLUSTER}></remote_servers></clickhouse>"""
+"""The shard is the engine itself, which knows it by its own port; nothing listens there."""
+
+
+def _without_replication(sql: str) -> str:
+    """What needs a keeper is left out; spreading over shards stays."""
+    sql = sql.replace(f" ON CLUSTER '{CLUSTER}'", "").replace("replicated_dedup", "non_replicated_dedup")
+    return re.sub(r"Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?", r"\1(", sql)
+
+
 class _Engine:
     """chDB handles in a folder, one for each request at work."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, as_cluster: bool) -> None:
         import chdb
 
+        self._as_cluster = as_cluster
+        if as_cluster:
+            config = Path(f"{folder}.xml")
+            config.write_text(_ONE_SHARD, encoding="utf-8")
+            folder = f"{folder}?config-file={config}"
         self._open: Callable[[], Any] = partial(chdb.connect, folder)
         self._idle: LifoQueue[Any] = LifoQueue()
 
     def run(self, sql: str, *, data: bytes, database: str, settings: Mapping[str, str], bound: Any) -> bytes:
         """The answer of one statement; ``data`` are the rows of an INSERT."""
+        if self._as_cluster:
+            sql = _without_replication(sql)
         try:
             handle = self._idle.get_nowait()
         except Empty:
@@ -151,9 +170,9 @@ def _statement(query: str, body: bytes) -> tuple[str, bytes]:
     return inserted[0].decode(), body[inserted.end() :]
 
 
-def serve(folder: str) -> None:
+def serve(folder: str, as_cluster: bool) -> None:
     """Serve the folder on a free port of loopback; never returns."""
-    handler = type("Handler", (_Handler,), {"engine": _Engine(folder)})
+    handler = type("Handler", (_Handler,), {"engine": _Engine(folder, as_cluster)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=_stop_with_parent, daemon=True).start()
@@ -168,10 +187,13 @@ def _stop_with_parent() -> None:
 
 
 @contextmanager
-def clickhouse_server(folder: Path, database: str = DATABASE) -> Iterator[str]:
-    """A running server that keeps its data in ``folder``; yields the URL of a database, not made yet."""
+def clickhouse_server(folder: Path, *, as_cluster: bool = False) -> Iterator[str]:
+    """A running server that keeps its data in ``folder``; yields the URL of a database, not made yet.
+
+    as_cluster: it is the one shard of a cluster named CLUSTER, without replication.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.clickhouse_server", str(folder)],
+        [sys.executable, "-m", "tests.support.clickhouse_server", str(folder), str(int(as_cluster))],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -182,10 +204,10 @@ def clickhouse_server(folder: Path, database: str = DATABASE) -> Iterator[str]:
             raise RuntimeError("the server's pipes are missing")
         port = process.stdout.readline().strip()
         try:
-            yield f"http://127.0.0.1:{port}/{database}"
+            yield f"http://127.0.0.1:{port}/{DATABASE}"
         finally:
             process.stdin.close()
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], as_cluster=sys.argv[2] == "1")
