@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ _SERVER_INSERT_SETTINGS: Final = {
 }
 """What keeps an insert over HTTP one block. A server would gather rows of several inserts, and cut one
 of more than 256 MB in two, of which a crash can leave the first."""
+_ONE_BLOCK: Final = {name: value for name, value in _SERVER_INSERT_SETTINGS.items() if "block" in name}
 _UNKNOWN_DATABASE: Final = 81
 _KEYS_PER_DELETE: Final = 10_000
 
@@ -160,6 +161,21 @@ class EventStore:
         """Begin to append several blocks. The caller goes on and must ``wait`` for them."""
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
         return Inserts(tuple(inserts))
+
+    def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The answer of a SELECT in the engine's own format, whole in memory."""
+        rows: bytes = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Native")
+        return rows
+
+    def insert_exported(self, table: str, columns: Sequence[str], rows: bytes) -> None:
+        """Append what ``export`` gave of a table of the same shape, as ``insert`` does.
+
+        A block like an earlier one is not dropped: it may have been deleted in between.
+        """
+        self.writing.claim()
+        one_block = _ONE_BLOCK if self.embedded else _SERVER_INSERT_SETTINGS
+        settings = {**one_block, "insert_deduplication_token": uuid4().hex}
+        self.client().raw_insert(table, list(columns), rows, settings=settings, fmt="Native")
 
     def delete(self, table: str, condition: str, *, key: str) -> None:
         """Delete the rows that meet the condition, gone for every reader when this returns.
