@@ -1,5 +1,6 @@
 # make run     install into .venv and run the demo on a year of real flights
 # make test    install into .venv and run all tests
+# make test-server  run the tests with an event store on a ClickHouse server's HTTP interface
 # make check   formatting, lint, types, import layers
 # make bench   every benchmark at small size
 # make serve   start the API server on the data folder
@@ -10,11 +11,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check bench serve requirements lock clean
+.PHONY: help run test test-server check bench serve requirements lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run  ## install, then bill a year of real flights
 	@$(BIN)/ratemill demo
@@ -24,6 +25,9 @@ serve: $(VENV)/.run  ## install, then start the API server
 
 test: $(VENV)/.dev  ## install, then run all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-server: $(VENV)/.dev  ## install, then run the tests with an event store on a ClickHouse server
+	RATEMILL_TEST_STORES=server $(BIN)/python -m pytest -q tests/ingest tests/rollup tests/rating tests/invoicing
 
 check: $(VENV)/.dev  ## formatting, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -23,8 +23,10 @@ _logger = logging.getLogger("ratemill.scheduler")
 def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | None = None) -> Run:
     """Start a run in the background. Asked for the same date again while it works: that same run.
 
-    Raises Conflict when a run for another date is at work, here or in another process.
+    Raises Conflict when a run for another date is at work, here or in another process, and
+    StoreUnavailable when another process writes to the event store.
     """
+    state.event_store.writing.claim()
     with state.billing_lock:
         at_work = state.runs.under_way()
         if at_work is not None:
@@ -60,6 +62,8 @@ def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | No
 
 def tick_once(state: Ratemill) -> None:
     """Bill what has become due by itself, unless a run is at work: then the next look does it."""
+    if state.event_store.turn() is None:
+        return  # the process that writes to the store does it
     with state.billing_lock:
         if state.runs.under_way() is not None:
             return

@@ -36,6 +36,8 @@ def _usage_work(state: Ratemill) -> Callable[[], None]:
     turns = count()
 
     def work() -> None:
+        if state.event_store.turn() is None:
+            return  # the process that writes to the store does it
         if next(turns) % TURNS_UNTIL_NEW_PERIODS == 0:
             keep_open_usage(state.stored_usage, ledger=state.ledger, now=state.clock.now())
         else:

@@ -32,6 +32,12 @@ class Settings(BaseSettings):
         description="Event store: chdb:///FOLDER or http(s)://USER:PASSWORD@HOST:PORT/DATABASE of a "
         "ClickHouse server. Left out: chDB in the data folder.",
     )
+    events_cluster: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Name of a ClickHouse cluster, of which RATEMILL_EVENTS_URL names a machine: tables are "
+        "replicated and spread over its shards. Left out: a server on its own.",
+    )
     ledger_url: str | None = Field(
         default=None,
         pattern=r"^(sqlite|postgresql(\+psycopg)?)://",

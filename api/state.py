@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
@@ -26,6 +29,8 @@ from ingest.load import IngestContext, open_ingest
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from ingest.settings import IngestSettings
+from ingest.store_url import shown_url
+from ingest.writer_lease import WriterLease
 from invoicing.document import InvoicePrinter
 from rollup.stored_usage import StoredUsage
 
@@ -63,6 +68,7 @@ class Ratemill:
     """One running Ratemill. ``billing_lock`` is held while a billing run is being started.
 
     group_commit: the way of requests into ``ingest``. bridge: the way of its reports back.
+    at_close: what has to end while the ledger is still open.
     """
 
     settings: Settings
@@ -80,6 +86,7 @@ class Ratemill:
     metrics: Metrics
     printer: InvoicePrinter
     billing_lock: Lock
+    at_close: ExitStack = field(default_factory=ExitStack)
 
     async def in_thread(self, work: Callable[..., Answer], *arguments: Any, **named: Any) -> Answer:
         """Run blocking work beside the event loop."""
@@ -89,19 +96,30 @@ class Ratemill:
         """Answer the events that wait, wait for a billing run under way, then let go of both stores."""
         self.group_commit.close()
         self.runs.wait()
+        self.at_close.close()
         self.event_store.close()
         self.ledger.dispose()
 
 
 def open_ratemill(settings: Settings, clock: Clock) -> Ratemill:
     """Open both stores and load what is kept in memory. Raises StoreUnavailable, BrokenState."""
-    event_store = open_event_store(settings.events_url or default_events_url(settings.data))
-    try:
+    with ExitStack() as opened:
+        event_store = open_event_store(
+            settings.events_url or default_events_url(settings.data), settings.events_cluster
+        )
+        opened.callback(event_store.close)
         ledger = open_ledger(settings.ledger_url or default_ledger_url(settings.data))
-    except BaseException:
-        event_store.close()
-        raise
-    return compose(settings, clock, event_store, ledger)
+        opened.callback(ledger.dispose)
+        leased = opened.enter_context(ExitStack())
+        if not event_store.embedded:
+            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            lease = WriterLease(ledger, clock, store=shown_url(event_store.url), holder=holder)
+            event_store.writing = lease
+            leased.enter_context(lease.renewing())
+        state = compose(settings, clock, event_store, ledger)
+        state.at_close.push(leased.pop_all())
+        opened.pop_all()
+    return state
 
 
 def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: Engine) -> Ratemill:

@@ -10,29 +10,56 @@ chDB allows one engine a process and one process a folder. Who comes second gets
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import clickhouse_connect
 import pyarrow as pa
+from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from ingest.errors import BrokenState, StoreUnavailable
+from ingest.cluster_schema import CLUSTER_SETTINGS, Cluster, local_table
+from ingest.errors import StoreUnavailable
+from ingest.event_migrations import migrate_event_store
+from ingest.store_url import EMBEDDED_SCHEME, lock_folder, shown_url
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations" / "events"
-EMBEDDED_SCHEME: Final = "chdb"
 _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 """LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
+_SERVER_INSERT_SETTINGS: Final = {
+    "async_insert": "0",
+    "min_insert_block_size_rows": "10000000",
+    "min_insert_block_size_bytes": "0",
+}
+"""What keeps an insert over HTTP one block. A server would gather rows of several inserts, and cut one
+of more than 256 MB in two, of which a crash can leave the first."""
+_ONE_BLOCK: Final = {name: value for name, value in _SERVER_INSERT_SETTINGS.items() if "block" in name}
+_UNKNOWN_DATABASE: Final = 81
+_KEYS_PER_DELETE: Final = 10_000
+
+
+class Writing(Protocol):
+    """What says whether this process may write to the store."""
+
+    def claim(self) -> int:
+        """The number of this process's turn at writing. Raises StoreUnavailable when it is another's."""
+        ...
+
+
+class OnlyWriter:
+    """Writing where nobody else can: the folder is locked, or there is no other process."""
+
+    def claim(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +85,37 @@ class EventStore:
     """Events, rated lines and all that analysts read. Every method may be called from any thread.
 
     url: ``chdb:///absolute/folder`` for the embedded engine, or ``http(s)://user:password@host:port/database``.
+    cluster: the name of the cluster whose machine the URL names; None for a server on its own.
+    writing: asked before every write. Who shares a server with other processes puts a lease here.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cluster: str | None = None) -> None:
         self.url = url
+        self.cluster = _cluster(url, cluster)
         self._per_thread = threading.local()
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
-        self._folder_lock = _lock_folder(url)
+        self._folder_lock = lock_folder(url)
+        self.writing: Writing = OnlyWriter()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the engine is in this process."""
+        return self.url.startswith(EMBEDDED_SCHEME)
+
+    def turn(self) -> int | None:
+        """The number of this process's turn at writing; None when another process writes."""
+        try:
+            return self.writing.claim()
+        except StoreUnavailable:
+            return None
 
     def client(self) -> Any:
         """This thread's own driver client."""
         client = getattr(self._per_thread, "client", None)
         if client is None:
-            client = _connect(self.url)
+            client = _connect(self.url, CLUSTER_SETTINGS if self.cluster else None)
             self._per_thread.client = client
             with self._clients_lock:
                 self._clients.append(client)
@@ -99,13 +142,15 @@ class EventStore:
         """Append ``rows`` as one block: all of it or nothing, on disk when this returns.
 
         ``token`` makes a repeated insert of the same block a no-op (in tables with a deduplication
-        window). Callers keep ``rows`` under 500,000 so that it stays one block.
+        window). Callers keep ``rows`` under 500,000 so that it stays one block. Raises StoreUnavailable
+        when another process writes to this store.
         """
+        self.writing.claim()
         chosen = {**(settings or {}), **({"insert_deduplication_token": token} if token else {})}
-        if self.url.startswith(EMBEDDED_SCHEME):
+        if self.embedded:
             _insert_file(self.client(), table, rows, chosen)
         else:
-            self.client().insert_arrow(table, rows, settings=chosen or None)
+            self.client().insert_arrow(table, rows, settings={**_SERVER_INSERT_SETTINGS, **chosen})
 
     def insert_blocks(
         self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
@@ -123,13 +168,44 @@ class EventStore:
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
         return Inserts(tuple(inserts))
 
+    def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The answer of a SELECT in the engine's own format, whole in memory."""
+        rows: bytes = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Native")
+        return rows
+
+    def insert_exported(self, table: str, columns: Sequence[str], rows: bytes) -> None:
+        """Append what ``export`` gave of a table of the same shape, as ``insert`` does.
+
+        A block like an earlier one is not dropped: it may have been deleted in between.
+        """
+        self.writing.claim()
+        one_block = _ONE_BLOCK if self.embedded else _SERVER_INSERT_SETTINGS
+        settings = {**one_block, "insert_deduplication_token": uuid4().hex}
+        self.client().raw_insert(table, list(columns), rows, settings=settings, fmt="Native")
+
+    def delete(self, table: str, condition: str, *, key: str) -> None:
+        """Delete the rows that meet the condition, gone for every reader when this returns.
+
+        key: a String expression that names a row. A cluster's machines do not all see what the condition
+        asks, so there the keys are read first. Raises StoreUnavailable when another process writes.
+        """
+        self.writing.claim()
+        if self.cluster is None:
+            self.command(f"DELETE FROM {table} WHERE {condition}")
+            return
+        keys = self.query(f"SELECT DISTINCT {key} AS name FROM {table} WHERE {condition}")["name"].to_pylist()
+        for start in range(0, len(keys), _KEYS_PER_DELETE):
+            named = ", ".join(f"'{name}'" for name in keys[start : start + _KEYS_PER_DELETE])
+            self.command(f"DELETE FROM {local_table(table, self.cluster)} WHERE {key} IN ({named})")
+
     @contextmanager
     def scratch_table(self, columns_sql: str, rows: pa.Table) -> Iterator[str]:
         """A table in memory holding ``rows`` while the block runs; yields its name."""
         name = f"scratch_{uuid4().hex}"
         self.command(f"CREATE TABLE {name} ({columns_sql}) ENGINE = Memory")
         try:
-            self.client().insert_arrow(name, rows)
+            settings = None if self.embedded else _SERVER_INSERT_SETTINGS
+            self.client().insert_arrow(name, rows, settings=settings)
             yield name
         finally:
             self.command(f"DROP TABLE {name}")
@@ -147,83 +223,47 @@ class EventStore:
             self._folder_lock = None
 
 
-def open_event_store(url: str) -> EventStore:
+def open_event_store(url: str, cluster: str | None = None) -> EventStore:
     """Open (and on first use create) the event store and bring its tables up to date.
 
     Raises StoreUnavailable when the folder is in use by another process or the server does not
     answer, BrokenState when the store was written by a newer Ratemill.
     """
-    store = EventStore(url)
+    store = EventStore(url, cluster)
     try:
+        _create_database(store)
         _drop_scratch_tables(store)
         migrate_event_store(store)
     except ClickHouseError as error:
         store.close()
         raise _explain(url, error) from error
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
-def migrate_event_store(store: EventStore) -> list[int]:
-    """Apply the numbered ``.sql`` files not yet applied; returns their numbers."""
-    store.command(
-        "CREATE TABLE IF NOT EXISTS schema_migrations "
-        "(number UInt32, name String, applied_at DateTime64(6, 'UTC') DEFAULT now64(6)) "
-        "ENGINE = MergeTree ORDER BY number SETTINGS fsync_after_insert = 1"
-    )
-    applied = set(store.query("SELECT number FROM schema_migrations")["number"].to_pylist())
-    files = {int(path.name.split("_")[0]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
-    unknown = applied - files.keys()
-    if unknown:
-        raise BrokenState(
-            f"the event store at {shown_url(store.url)} has migrations {sorted(unknown)} that this "
-            "version of Ratemill does not know. Install the newer version that wrote it."
-        )
-    done = []
-    for number in sorted(files.keys() - applied):
-        for statement in _statements(files[number].read_text(encoding="utf-8")):
-            # A kill between two statements repeats the file, so a table may be there already.
-            store.command(statement.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1))
-        store.command(
-            "INSERT INTO schema_migrations (number, name) VALUES ({number:UInt32}, {name:String})",
-            {"number": number, "name": files[number].name},
-        )
-        done.append(number)
-    return done
-
-
-def _lock_folder(url: str) -> int | None:
-    """Hold the data folder for this process; chDB's own refusal does not say who has it."""
-    parts = urlsplit(url)
-    if parts.scheme != EMBEDDED_SCHEME:
+def _cluster(url: str, name: str | None) -> Cluster | None:
+    if name is None:
         return None
-    folder = Path(parts.path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.parent / f"{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreUnavailable(f"the event store at {url} cannot be opened: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+    database = urlsplit(url).path.strip("/")
+    if url.startswith(EMBEDDED_SCHEME) or not re.fullmatch(r"\w+", database):
         raise StoreUnavailable(
-            f"the event store at {url} is in use by process {holder}, probably `ratemill serve`. "
-            "Stop it, or let the command talk to it with --server URL.",
-            reason_code="store_in_use",
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
+            f"RATEMILL_EVENTS_CLUSTER is {name!r} and RATEMILL_EVENTS_URL is {shown_url(url)}; a cluster "
+            "needs http(s)://HOST/DATABASE, the database named by letters, digits and _."
+        )
+    return Cluster(name, database)
 
 
-def _connect(url: str) -> Any:
+def _connect(url: str, settings: Mapping[str, str] | None = None) -> Any:
     parts = urlsplit(url)
     try:
         if parts.scheme == EMBEDDED_SCHEME:
             return clickhouse_connect.get_client(interface="chdb", path=parts.path)
         if parts.scheme in ("http", "https"):
-            return clickhouse_connect.get_client(dsn=url, autogenerate_session_id=False)
+            return clickhouse_connect.get_client(
+                dsn=url, autogenerate_session_id=False, settings=dict(settings or {})
+            )
     except ClickHouseError as error:
         raise _explain(url, error) from error
     except OSError as error:
@@ -250,15 +290,6 @@ def _insert_file(client: Any, table: str, rows: pa.Table, settings: Mapping[str,
         Path(path).unlink(missing_ok=True)
 
 
-def shown_url(url: str) -> str:
-    """The URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, host = parts.netloc.rsplit("@", 1)
-    return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
-
-
 def _explain(url: str, error: Exception) -> StoreUnavailable:
     text = str(error)
     password = urlsplit(url).password
@@ -272,20 +303,31 @@ def _explain(url: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the event store at {url} did not answer: {text[:500]}")
 
 
+def _create_database(store: EventStore) -> None:
+    """Make the database that a server's URL names when it is not there yet."""
+    database = urlsplit(store.url).path.strip("/")
+    if store.embedded or not database:
+        return
+    try:
+        store.client()
+    except StoreUnavailable as error:
+        if getattr(error.__cause__, "code", None) != _UNKNOWN_DATABASE:
+            raise
+        client = _connect(urlsplit(store.url)._replace(path="").geturl())
+        everywhere = f" ON CLUSTER '{store.cluster.name}'" if store.cluster else ""
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(database)}{everywhere}")
+        client.close()
+
+
 def _drop_scratch_tables(store: EventStore) -> None:
-    """Scratch tables of a process that was killed are only names now: forget them."""
-    if not store.url.startswith(EMBEDDED_SCHEME):
-        return  # on a server they may belong to a run that is alive
+    """Forget the scratch tables of processes that were killed: those of a folder all are; on a server
+    the others may belong to a run that is alive, which none is for a day."""
     names = store.query(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'scratch_')"
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'scratch_') "
+        f"AND {'1' if store.embedded else 'metadata_modification_time < now() - INTERVAL 1 DAY'}"
     )["name"].to_pylist()
     for name in names:
-        store.command(f"DROP TABLE {name}")
-
-
-def _statements(text: str) -> list[str]:
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+        store.command(f"DROP TABLE IF EXISTS {name}")
 
 
 def default_events_url(data_folder: str | os.PathLike[str]) -> str:

@@ -169,9 +169,7 @@ def commit_batches(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -
 
 def plan_commit(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> CommitPlan:
     """Compare with what is on record, with the ingest lock held. Changes nothing."""
-    if ingest.gate.stale:
-        ingest.gate.reload(ingest.store)
-    outcomes = ingest.gate.classify(
+    outcomes = ready_gate(ingest).classify(
         np.concatenate([batch.identities for batch in batches]),
         np.concatenate([batch.body_hashes for batch in batches]),
     )
@@ -179,6 +177,17 @@ def plan_commit(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> C
     split = tuple(np.split(outcomes, ends[:-1]))
     parts = tuple(tuple(_plan_parts(batch, own)) for batch, own in zip(batches, split, strict=True))
     return CommitPlan(tuple(batches), split, parts, uuid4().hex)
+
+
+def ready_gate(ingest: IngestContext) -> IdentityGate:
+    """The gate as the table is, read again if it may not be; with the ingest lock held.
+
+    Raises StoreUnavailable when another process writes to the store.
+    """
+    turn = ingest.store.writing.claim()
+    if ingest.gate.stale or ingest.gate.turn != turn:
+        ingest.gate.reload(ingest.store)
+    return ingest.gate
 
 
 def insert_planned(plan: CommitPlan, *, ingest: IngestContext) -> None:

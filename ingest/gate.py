@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.arrow_buffers import Integers, Words
-from ingest.clickhouse import EventStore, shown_url
+from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
 from ingest.in_force import ON_RECORD_SQL
+from ingest.store_url import shown_url
 
 NEW: Final = 0
 DUPLICATE: Final = 1
@@ -52,6 +53,7 @@ class IdentityGate:
 
     next_sequence: the sequence number the next accepted event gets.
     stale: the last insert failed with unknown outcome; ``reload`` before anything else.
+    turn: the store's turn at writing in which the table was read; None when another process wrote then.
     """
 
     def __init__(self) -> None:
@@ -59,6 +61,7 @@ class IdentityGate:
         self.count = 0
         self.next_sequence = 1
         self.stale = False
+        self.turn: int | None = None
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
@@ -89,6 +92,7 @@ class IdentityGate:
 
         Raises BrokenState when the store holds an identity twice: it would be billed twice.
         """
+        turn = store.turn()
         self._slots = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
         self.count = 0
         facts = store.query(_FACTS_SQL).to_pylist()[0]
@@ -103,6 +107,7 @@ class IdentityGate:
             )
         self.next_sequence = facts["last"] + 1
         self.stale = False
+        self.turn = turn
 
     def _read(self, store: EventStore, sql: str) -> int:
         """Take in what a query of _IDENTITIES_SQL gives; returns how many were known already."""

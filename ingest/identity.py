@@ -25,10 +25,11 @@ from ingest.arrow_buffers import (
     text_buffers,
     valid_flags,
 )
-from ingest.clickhouse import EventStore, shown_url
+from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
 from ingest.event import PROPERTIES_MAX, PROPERTY_VALUE_BYTES_MAX, TEXT_BYTES_MAX
+from ingest.store_url import shown_url
 
 IDENTITY_KEY_FACT: Final = "identity_key"
 KEY_BYTES: Final = 16

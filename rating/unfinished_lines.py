@@ -32,8 +32,9 @@ def delete_unsettled_lines(store: EventStore, billed: pa.Table) -> int:
         )
         found = int(store.command(f"SELECT count() FROM ({behind})"))
         if found:
-            store.command(
-                f"DELETE FROM rated_lines WHERE contract_id IN (SELECT contract_id FROM {scratch}) "
-                f"AND line_id IN ({behind})"
+            store.delete(
+                "rated_lines",
+                f"contract_id IN (SELECT contract_id FROM {scratch}) AND line_id IN ({behind})",
+                key="hex(line_id)",
             )
     return found

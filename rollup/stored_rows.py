@@ -221,7 +221,7 @@ def delete_unread_rows(store: EventStore) -> None:
         "    OR meter_number NOT IN (SELECT meter_number FROM rollup_meters))"
     )
     if store.query(f"SELECT 1 FROM usage_rollups WHERE {unread} LIMIT 1").num_rows:
-        store.command(f"DELETE FROM usage_rollups WHERE {unread}")
+        store.delete("usage_rollups", unread, key="concat(toString(rollup_id), '/', toString(meter_number))")
 
 
 def states_table_sql(store: EventStore) -> str:

@@ -139,8 +139,11 @@ class StoredUsage:
     def read(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> StoredAnswer:
         """Usage of the periods and meters that are kept, with every event acknowledged before.
 
-        calendar: CALENDAR_SCHEMA, checked. Rows of one period_key are counted as one.
+        calendar: CALENDAR_SCHEMA, checked. Rows of one period_key are counted as one. Where another
+        process writes to the store nothing is known here: what arrived cannot be added.
         """
+        if self.store.turn() is None:
+            return StoredAnswer((), calendar, tuple(range(len(meters))))
         with self._lock:
             self.catch_up()
             numbers = {meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self.store).items()}

@@ -1,19 +1,26 @@
 """Fixtures every room's tests share: real stores, made once and emptied between tests.
 
-chDB allows one engine a process, so the whole test session has one event store folder.
+chDB allows one engine a process, so the whole test session has one event store folder. Tests of the
+modules in ON_BOTH run a second time on a ClickHouse server (``tests/support/clickhouse_server.py``), and
+those in ON_CLUSTER on the tables of a cluster of one shard. RATEMILL_TEST_STORES=server runs every test
+with an event store on the server, and ``both`` here and there.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore, default_events_url, open_event_store
+from ingest.cluster_schema import local_table
 from ingest.ledger import default_ledger_url, open_ledger
+from tests.support.clickhouse_server import CLUSTER, clickhouse_server
 
 settings.register_profile("ratemill", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ratemill")
@@ -30,19 +37,77 @@ EMPTIED_TABLES = (
 )
 
 
+ON_BOTH = {
+    "tests.ingest.test_stores",
+    "tests.ingest.test_gate",
+    "tests.ingest.test_identity",
+    "tests.ingest.test_load",
+    "tests.ingest.test_query",
+    "tests.ingest.test_correct",
+    "tests.ingest.test_group_commit",
+    "tests.rating.test_store",
+    "tests.rollup.test_roll_up",
+    "tests.rollup.test_corrections",
+    "tests.rollup.test_stored_usage",
+    "tests.rollup.test_stored_corrections",
+    "tests.rollup.test_verify",
+}
+ON_CLUSTER = {
+    "tests.ingest.test_load",
+    "tests.ingest.test_correct",
+    "tests.ingest.test_query",
+    "tests.rating.test_store",
+    "tests.rollup.test_roll_up",
+    "tests.rollup.test_corrections",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "event_store" not in metafunc.fixturenames:
+        return
+    if metafunc.definition.get_closest_marker("embedded_store"):
+        kinds = ["embedded"]
+    else:
+        some = ["embedded", "server"] if metafunc.module.__name__ in ON_BOTH else ["embedded"]
+        some += ["cluster"] if metafunc.module.__name__ in ON_CLUSTER else []
+        kinds = {"server": ["server"], "both": ["embedded", "server"]}.get(
+            os.environ.get("RATEMILL_TEST_STORES", ""), some
+        )
+    if kinds != ["embedded"]:
+        metafunc.parametrize("event_store", kinds, indirect=True)
+
+
 @pytest.fixture(scope="session")
-def _session_event_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+def embedded_events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     store = open_event_store(default_events_url(tmp_path_factory.mktemp("store")))
     yield store
     store.close()
 
 
+@pytest.fixture(scope="session")
+def server_events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+    with clickhouse_server(tmp_path_factory.mktemp("server") / "data") as url:
+        store = open_event_store(url)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def cluster_events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+    with clickhouse_server(tmp_path_factory.mktemp("cluster") / "data", as_cluster=True) as url:
+        store = open_event_store(url, CLUSTER)
+        yield store
+        store.close()
+
+
 @pytest.fixture
-def event_store(_session_event_store: EventStore) -> EventStore:
+def event_store(request: Any) -> EventStore:
     """The event store with no events, refused events or rated lines in it."""
+    kind = getattr(request, "param", "embedded")
+    store: EventStore = request.getfixturevalue(f"{kind}_events")
     for table in EMPTIED_TABLES:
-        _session_event_store.command(f"TRUNCATE TABLE {table}")
-    return _session_event_store
+        store.command(f"TRUNCATE TABLE {local_table(table, store.cluster) if store.cluster else table}")
+    return store
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from ingest.errors import BrokenState
 ROOMS: Final = ("ingest", "rollup", "rating", "invoicing", "api")
 GROUPS: Final = (
     "serve",
+    "migrate_store",
     "keys",
     "events",
     "stream",

@@ -12,8 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from ingest.clickhouse import MIGRATIONS, EventStore, migrate_event_store, open_event_store
+from ingest.clickhouse import EventStore, open_event_store
 from ingest.errors import BrokenState, StoreUnavailable
+from ingest.event_migrations import MIGRATIONS, migrate_event_store
 from ingest.ledger import LEDGER, ledger_transaction, open_ledger
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,6 +37,7 @@ def test_a_newer_event_store_is_left_alone(event_store: EventStore) -> None:
         )
 
 
+@pytest.mark.embedded_store
 def test_a_second_process_is_told_who_has_the_folder(event_store: EventStore) -> None:
     program = f"from ingest.clickhouse import open_event_store; open_event_store({event_store.url!r})"
     result = subprocess.run(
@@ -70,8 +72,21 @@ def test_a_repeated_token_inserts_nothing(event_store: EventStore) -> None:
     event_store.command("DROP TABLE token_probe")
 
 
+def test_rows_of_one_insert_are_one_block(event_store: EventStore) -> None:
+    """Only a block is all or nothing; a table of several chunks must not become several."""
+    event_store.command(
+        "CREATE TABLE IF NOT EXISTS chunk_probe (number UInt32) ENGINE = MergeTree ORDER BY number"
+    )
+    chunks = [pa.table({"number": pa.array([number], pa.uint32())}) for number in range(3)]
+    event_store.insert("chunk_probe", pa.concat_tables(chunks))
+    parts = event_store.query("SELECT rows FROM system.parts WHERE table = 'chunk_probe'")
+    assert parts["rows"].to_pylist() == [3]
+    event_store.command("DROP TABLE chunk_probe")
+
+
 def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
     import ingest.meter_store
+    import ingest.writer_lease
     import invoicing.tables
     import rating.tables
     from api import tables
@@ -97,7 +112,7 @@ def test_a_failed_transaction_leaves_nothing(ledger: Engine) -> None:
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
     again = open_ledger(str(ledger.url))
     with again.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0010"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0050"
     again.dispose()
 
 

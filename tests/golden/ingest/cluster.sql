@@ -1,0 +1,191 @@
+-- 0001_ingest_events.sql
+
+CREATE TABLE IF NOT EXISTS events_local ON CLUSTER 'main' (
+    source      LowCardinality(String),
+    id          String CODEC(ZSTD(1)),
+    type        LowCardinality(String),
+    subject     LowCardinality(String),
+    time        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    value       Nullable(Decimal(38, 12)) CODEC(ZSTD(1)),
+    properties  Map(LowCardinality(String), LowCardinality(String)),
+    identity    FixedString(16) CODEC(NONE),
+    body_hash   UInt64 CODEC(NONE),
+    sequence    UInt64 CODEC(Delta, ZSTD(1)),
+    ingested_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    batch_id    LowCardinality(String)
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/events', '{replica}') ORDER BY (type, subject, time, sequence)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
+
+CREATE TABLE IF NOT EXISTS refused_events_local ON CLUSTER 'main' (
+    batch_id    String,
+    line        UInt64,
+    outcome     LowCardinality(String),
+    reason_code LowCardinality(String),
+    field       LowCardinality(String),
+    message     String,
+    expected    String,
+    record      String CODEC(ZSTD(1)),
+    refused_at  DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/refused_events', '{replica}') ORDER BY (refused_at, batch_id, line)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS refused_events ON CLUSTER 'main' AS refused_events_local ENGINE = Distributed('main', 'ratemill', 'refused_events_local', cityHash64(batch_id));
+
+CREATE TABLE IF NOT EXISTS store_facts_local ON CLUSTER 'main' (
+    name  String,
+    value String
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/store_facts', '{replica}') ORDER BY name
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS store_facts ON CLUSTER 'main' AS store_facts_local ENGINE = Distributed('main', 'ratemill', 'store_facts_local', toUInt64(0));
+
+-- 0002_rating_rated_lines.sql
+
+CREATE TABLE IF NOT EXISTS rated_lines_local ON CLUSTER 'main' (
+    line_id       FixedString(16),
+    run_id        LowCardinality(String),
+    contract_id   String,
+    plan_id       LowCardinality(String),
+    plan_version  UInt32,
+    charge_id     LowCardinality(String),
+    charge_kind   LowCardinality(String),
+    price_model   LowCardinality(String),
+    meter_id      LowCardinality(String),
+    unit          LowCardinality(String),
+    billing_date  Date32,
+    period_start  DateTime64(6, 'UTC'),
+    period_end    DateTime64(6, 'UTC'),
+    days          Int32,
+    full_days     Int32,
+    dimensions    Map(LowCardinality(String), LowCardinality(String)),
+    quantity      Decimal(38, 12) CODEC(ZSTD(1)),
+    rated_quantity Decimal(38, 12) CODEC(ZSTD(1)),
+    event_count   UInt64,
+    tier_number   Array(UInt16),
+    tier_units    Array(Decimal(38, 12)) CODEC(ZSTD(1)),
+    tier_amount   Array(Decimal(38, 12)) CODEC(ZSTD(1)),
+    amount        Decimal(38, 12) CODEC(ZSTD(1)),
+    amount_minor  Int64,
+    currency      LowCardinality(String),
+    input_hash    FixedString(16) CODEC(NONE)
+) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/ratemill/rated_lines', '{replica}') ORDER BY (contract_id, billing_date, charge_id, line_id)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0003_rollup_usage_rollups.sql
+
+CREATE TABLE IF NOT EXISTS usage_rollups_local ON CLUSTER 'main' (
+    rollup_id       UInt64 CODEC(Delta, LZ4),
+    meter_number    UInt32,
+    dimensions      Array(String),
+    event_count     SimpleAggregateFunction(sum, UInt64),
+    number_count    SimpleAggregateFunction(sum, UInt64),
+    total           SimpleAggregateFunction(sum, Decimal(38, 12)),
+    highest         SimpleAggregateFunction(max, Nullable(Decimal(38, 12))),
+    lowest          SimpleAggregateFunction(min, Nullable(Decimal(38, 12))),
+    latest          SimpleAggregateFunction(max, Tuple(time DateTime64(6, 'UTC'), sequence UInt64, value Decimal(38, 12))),
+    distinct_values SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
+    sequence_max    SimpleAggregateFunction(max, UInt64)
+) ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/ratemill/usage_rollups', '{replica}') ORDER BY (rollup_id, meter_number, dimensions)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS usage_rollups ON CLUSTER 'main' AS usage_rollups_local ENGINE = Distributed('main', 'ratemill', 'usage_rollups_local', toUInt64(0));
+
+CREATE TABLE IF NOT EXISTS rollup_periods_local ON CLUSTER 'main' (
+    period_start DateTime64(6, 'UTC'),
+    period_end   DateTime64(6, 'UTC'),
+    subject      LowCardinality(String),
+    rollup_id    UInt64
+) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/ratemill/rollup_periods', '{replica}', rollup_id) ORDER BY (period_start, period_end, subject)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS rollup_periods ON CLUSTER 'main' AS rollup_periods_local ENGINE = Distributed('main', 'ratemill', 'rollup_periods_local', toUInt64(0));
+
+CREATE TABLE IF NOT EXISTS rollup_meters_local ON CLUSTER 'main' (
+    meter_id     String,
+    meter_number UInt32,
+    document     String
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/rollup_meters', '{replica}') ORDER BY meter_id
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS rollup_meters ON CLUSTER 'main' AS rollup_meters_local ENGINE = Distributed('main', 'ratemill', 'rollup_meters_local', toUInt64(0));
+
+ALTER TABLE events_local ON CLUSTER 'main' ADD INDEX IF NOT EXISTS sequence_range sequence TYPE minmax GRANULARITY 1;
+
+CREATE OR REPLACE TABLE events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
+
+-- 0004_rating_rated_lines_lz4.sql
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY COLUMN quantity Decimal(38, 12) CODEC(LZ4),
+    MODIFY COLUMN rated_quantity Decimal(38, 12) CODEC(LZ4),
+    MODIFY COLUMN tier_units Array(Decimal(38, 12)) CODEC(LZ4),
+    MODIFY COLUMN tier_amount Array(Decimal(38, 12)) CODEC(LZ4),
+    MODIFY COLUMN amount Decimal(38, 12) CODEC(LZ4);
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0010_rating_agreements.sql
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS agreement LowCardinality(String) DEFAULT '';
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0011_rating_discounts.sql
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS discount_number Array(UInt16);
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS discount_amount Array(Decimal(38, 12)) CODEC(ZSTD(1));
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0020_ingest_corrections.sql
+
+ALTER TABLE events_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS replaces UInt64 DEFAULT 0 CODEC(ZSTD(1));
+
+CREATE OR REPLACE TABLE events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
+
+CREATE TABLE IF NOT EXISTS superseded_events_local ON CLUSTER 'main' (
+    type                LowCardinality(String),
+    subject             LowCardinality(String),
+    time                DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    sequence            UInt64 CODEC(Delta, ZSTD(1)),
+    source              LowCardinality(String),
+    event_id            String CODEC(ZSTD(1)),
+    event_identity      FixedString(16) CODEC(NONE),
+    kind                LowCardinality(String),
+    reason              String CODEC(ZSTD(1)),
+    correction_id       String CODEC(ZSTD(1)),
+    correction_identity FixedString(16) CODEC(NONE),
+    body_hash           UInt64 CODEC(NONE),
+    correction_sequence UInt64 CODEC(Delta, ZSTD(1)),
+    replacement_time    Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
+    corrected_at        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    batch_id            LowCardinality(String)
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/superseded_events', '{replica}') ORDER BY (type, subject, time, sequence)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS superseded_events ON CLUSTER 'main' AS superseded_events_local ENGINE = Distributed('main', 'ratemill', 'superseded_events_local', cityHash64(subject));
+
+-- 0021_ingest_settled_refusals.sql
+
+CREATE TABLE IF NOT EXISTS settled_refusals_local ON CLUSTER 'main' (
+    batch_id   String,
+    line       UInt64,
+    state      LowCardinality(String),
+    reason     String,
+    source     String,
+    id         String,
+    settled_at DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/settled_refusals', '{replica}') ORDER BY (batch_id, line, settled_at)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS settled_refusals ON CLUSTER 'main' AS settled_refusals_local ENGINE = Distributed('main', 'ratemill', 'settled_refusals_local', cityHash64(batch_id));
