@@ -26,6 +26,7 @@ GROUPS: Final = (
     "rollups",
     "billing",
     "prices",
+    "what_if",
     "operation",
 )
 """Modules of this package that have an ``add_commands(app)``, in the order `--help` shows them."""

@@ -24,6 +24,7 @@ from api.routes import (
     rollups,
     schemas,
     usage,
+    what_if,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -40,6 +41,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     usage.router,
     rollups.router,
     prices.router,
+    what_if.router,
     lines.router,
     schemas.router,
     api_keys.router,
