@@ -1,4 +1,4 @@
-"""Goal: the command and the request ask the same question, and big answers come as Arrow and CSV."""
+"""Goal: what-if and re-rating: command and request ask the same; big answers come as Arrow and CSV."""
 
 from __future__ import annotations
 
@@ -96,3 +96,22 @@ def test_who_is_held_is_named_and_a_broken_plan_is_refused(
     assert refused.status == 1
     assert "charges" in refused.err
     assert http.get("/v1/price-plans/basic/versions").json()["items"][-1]["version"] == 1
+
+
+def test_rerate_shows_what_came_late(run: Run, http: httpx.Client) -> None:
+    """5 more calls of the first 100 at 0.10, on a contract billed for 2."""
+    put_october(http)
+    assert http.post("/v1/billing-runs", json={"as_of": "2026-11-01"}).status_code == 200
+    asked = {"date_from": "2026-11-01", "date_to": "2026-11-02"}
+    calm = http.post("/v1/rerate", json=asked).json()
+    assert (calm["items"], calm["totals"][0]["unchanged"], calm["compared"]) == ([], 2, 2)
+    assert "No line differs." in run("rerate", "--from", "2026-11-01", "--to", "2026-11-02").out
+    send(http, [event(9, subject="small", value="5") | {"time": "2026-10-06T00:00:00Z"}])
+    (item,) = http.post("/v1/rerate", json=asked).json()["items"]
+    assert (item["contract_id"], item["difference_minor"], item["implies"]) == ("small", 50, "debit")
+    shown = run("rerate", "--from", "2026-11-01", "--to", "2026-11-02", "--contracts", "small")
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert "small 2026-11-01 calls region=eu changed 2 7 0.20 0.70 +0.50 EUR debit" in lines
+    csv = http.post("/v1/rerate", json=asked, headers={"Accept": "text/csv"}).text.splitlines()
+    assert len(csv) == 2
+    assert '"region=eu","changed",2.000000000000,7.000000000000,"EUR",20,70,50,"debit"' in csv[1]
