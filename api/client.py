@@ -106,6 +106,11 @@ class RatemillClient:
         """POST a body of any media type."""
         return _json(self._send("POST", path, content=body, headers={"Content-Type": content_type}))
 
+    def post_for_bytes(self, path: str, body: bytes, *, accept: str) -> bytes:
+        """POST a JSON body for an answer in another media type; the answer as it is."""
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        return self._send("POST", path, content=body, headers=headers).content
+
     def delete(self, path: str) -> Any:
         """DELETE; the JSON answer."""
         return _json(self._send("DELETE", path))

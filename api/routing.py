@@ -32,6 +32,7 @@ NULLABLE_FIELDS: Final = frozenset(
         "invoice",
         "meter_id",
         "subject",
+        "billed_quantity",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

@@ -16,7 +16,7 @@ from benchmarks.case import request_text
 from benchmarks.dataset import write_dataset
 from benchmarks.request import CaseRequest
 from benchmarks.result import CaseResult, read_results
-from benchmarks.stages import OURS, REPEATS, STAGES, Case, Contender
+from benchmarks.stages import OURS, OWN_WORKLOAD, REPEATS, STAGES, Case, Contender
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Say = Callable[[str], None]
@@ -41,8 +41,9 @@ def run_stage(stage: str, size: str, place: Place, *, systems: Sequence[str]) ->
     Raises ResultsDiffer after a case in which exact systems disagree, subprocess.CalledProcessError
     when a system fails.
     """
-    place.say(f"writing the {size} workload")
-    write_dataset(SIZES[size], place.data, ndjson=stage == "ingest")
+    if stage not in OWN_WORKLOAD:
+        place.say(f"writing the {size} workload")
+        write_dataset(SIZES[size], place.data, ndjson=stage == "ingest")
     for case in STAGES[stage]:
         results = []
         for contender in case.contenders:

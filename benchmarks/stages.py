@@ -114,11 +114,28 @@ _BILLING_RUN: Final = (
     Case("three_months", (Contender(OURS, "ours_billing:load", "ours_billing:run", "billing", 1),)),
 )
 
+_RERATE: Final = (
+    Case(
+        "twelve_months",
+        (Contender(OURS, "ours_history:load_rerate", "ours_history:run_rerate", "rerate", 1),),
+    ),
+)
+_WHAT_IF: Final = (
+    Case(
+        "one_month",
+        (Contender(OURS, "ours_history:load_what_if", "ours_history:run_what_if", "whatif", 1),),
+    ),
+)
+
 STAGES: Final = {
     "ingest": _INGEST,
     "rollup": _ROLLUP,
     "rating": _RATING,
     "job": _JOB,
     "billing_run": _BILLING_RUN,
+    "rerate": _RERATE,
+    "whatif": _WHAT_IF,
 }
-NOT_BUILT: Final = ("rerate", "whatif", "query", "matching", "reports")
+OWN_WORKLOAD: Final = frozenset({"rerate", "whatif"})
+"""Stages that make their events themselves (``history.py``) and need no dataset."""
+NOT_BUILT: Final = ("query", "matching", "reports")

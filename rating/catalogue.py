@@ -43,6 +43,7 @@ __all__ = [
     "PlanVersion",
     "PlanVersionEntry",
     "SavedDocument",
+    "check_price_plan",
     "contract_history",
     "get_contract",
     "get_plan_in_force",
@@ -118,6 +119,32 @@ def save_price_plan(
             },
         )
     return SavedDocument(plan.plan_id, version, created=True, warnings=warnings)
+
+
+def check_price_plan(
+    connection: Connection, document: Mapping[str, Any], *, meters: Mapping[str, Meter]
+) -> PricePlan:
+    """The plan in a document that is not to be saved, under the rules of ``save_price_plan``, except that a
+    day already billed does not matter.
+
+    Raises InvalidDocument with every broken rule, also when no plan of that id was ever saved.
+    """
+    plan_id = str(document.get("plan_id", ""))
+    currency = _currency(connection, plan_id)
+
+    def rules(parsed: PricePlan) -> Iterator[Issue]:
+        yield from _rules(parsed, meters=meters, currency=currency)
+        if currency is None:
+            yield Issue(
+                "plan_unknown",
+                "plan_id",
+                f"No price plan {plan_id!r} was ever saved, so no contract is on it.",
+                "the plan_id of a saved plan, as `ratemill plan list` shows them.",
+            )
+        yield from shared_subject_issues(connection, parsed)
+        yield from overridden_charge_issues(connection, parsed, meters=meters)
+
+    return validate_document(PricePlan, dict(document), what=f"price plan {plan_id!r}", rules=rules)
 
 
 def list_plan_versions(engine: Engine, plan_id: str | None = None) -> list[PlanVersionEntry]:

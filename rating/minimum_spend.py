@@ -12,12 +12,11 @@ from rating.batch import PricedRows, price_batch
 from rating.compile import NO_PRICE, PriceBook
 from rating.due_charges import DueCharges
 from rating.kernel_types import Rows
+from rating.minor_sums import sums_by_group
 from rating.period_columns import PeriodColumns
 from rating.wide_columns import pairs_of_integers, subtract_pairs
 
 _MINOR_MAX: Final = 2**63 - 1
-_HALF: Final = 32
-_LOW_HALF: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +78,9 @@ def _reached_minor(
     periods: PeriodColumns, due: DueCharges, priced: PricedRows, price_book: PriceBook
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """By period: the sum of its usage and licence lines, and whether it is past 64 bits."""
-    high, low = (np.zeros(len(periods.period_key), np.int64) for _ in range(2))
     if not np.any(price_book.minimum_rows[periods.plan_row] != NO_PRICE):
-        return low, low > 0
+        nothing = np.zeros(len(periods.period_key), np.int64)
+        return nothing, nothing > 0
     metered = ~price_book.index.is_fixed[due.charge] & ~priced.unrated
     period, amount = due.period[metered], priced.results.amount_minor[metered]
-    # In halves of 32 bits, so that the sum of a period's lines (fewer than 2**31) cannot wrap.
-    np.add.at(high, period, amount >> _HALF)
-    np.add.at(low, period, amount & _LOW_HALF)
-    high += low >> _HALF
-    wrapped = (high >= 2**31) | (high < -(2**31))
-    return (np.where(wrapped, 0, high) << _HALF) | (low & _LOW_HALF), wrapped
+    return sums_by_group(period, amount, len(periods.period_key))

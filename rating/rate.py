@@ -2,7 +2,8 @@
 
 ``rate_usage`` reads top to bottom: which charges are due on which period, which price applies,
 price them all at once, take off the discounts, raise to the minimum spend, build the table. It is a
-pure function of its tables; the same rows in any order give the same lines.
+pure function of its tables; the same rows in any order give the same lines. ``rate_amounts`` goes the
+same way and ends with what the lines come to, for those who ask for many prices and no line.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ingest.errors import InvalidInput
-from rating.batch import price_batch
+from rating.batch import PricedRows, price_batch
 from rating.compile import PriceBook
-from rating.discount_lines import discount_lines
+from rating.discount_lines import DiscountRows, discount_lines
 from rating.due_charges import DueCharges, due_charges
 from rating.line_table import build_lines, build_unrated
-from rating.minimum_spend import minimum_spend_lines
+from rating.minimum_spend import MinimumLines, minimum_spend_lines
+from rating.minor_sums import sums_by_group
 from rating.period_columns import PeriodColumns, read_periods
 from rollup.schema import USAGE_SCHEMA
 
@@ -31,6 +35,28 @@ class RatedLines:
 
     lines: pa.Table
     unrated: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodAmounts:
+    """What the lines of each period come to, without the lines.
+
+    amount_minor: one entry a period, in row order. too_large: where that is past 64 bits; the amount is 0
+    there and means nothing. unrated: as in ``RatedLines``.
+    """
+
+    amount_minor: NDArray[np.int64]
+    too_large: NDArray[np.bool_]
+    unrated: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    periods: PeriodColumns
+    due: DueCharges
+    rows: PricedRows
+    discounts: DiscountRows
+    minimum: MinimumLines
 
 
 def rate_usage(
@@ -48,17 +74,49 @@ def rate_usage(
     (default: one a processor); the result does not depend on it. Raises InvalidInput when a table
     has other columns, BrokenState when a period names a plan version the book does not hold.
     """
+    slices = threads if threads is not None else os.cpu_count() or 1
+    priced = _price(periods, usage, price_book, slices)
+    lines = build_lines(
+        priced.periods,
+        priced.due,
+        priced.rows,
+        priced.discounts,
+        priced.minimum,
+        price_book,
+        run_id=run_id,
+        threads=slices,
+    )
+    return RatedLines(lines, _unrated(priced, price_book))
+
+
+def rate_amounts(
+    *, periods: pa.Table, usage: pa.Table, price_book: PriceBook, threads: int | None = None
+) -> PeriodAmounts:
+    """What the lines that ``rate_usage`` would give come to, period by period; arguments and errors are its
+    own."""
+    slices = threads if threads is not None else os.cpu_count() or 1
+    priced = _price(periods, usage, price_book, slices)
+    kept = ~priced.rows.unrated
+    amount, too_large = sums_by_group(
+        np.concatenate([priced.due.period[kept], priced.minimum.period]),
+        np.concatenate([priced.rows.results.amount_minor[kept], priced.minimum.amount_minor]),
+        periods.num_rows,
+    )
+    return PeriodAmounts(amount, too_large, _unrated(priced, price_book))
+
+
+def _price(periods: pa.Table, usage: pa.Table, price_book: PriceBook, slices: int) -> _Priced:
     _check_columns(usage)
     period_columns: PeriodColumns = read_periods(periods, price_book)
     due: DueCharges = due_charges(period_columns, usage, price_book)
-    slices = threads if threads is not None else os.cpu_count() or 1
     priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices)
     priced, discounts = discount_lines(period_columns, due, priced, price_book)
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
-    lines = build_lines(
-        period_columns, due, priced, discounts, minimum, price_book, run_id=run_id, threads=slices
-    )
-    return RatedLines(lines, build_unrated(period_columns, due, priced, minimum, price_book))
+    return _Priced(period_columns, due, priced, discounts, minimum)
+
+
+def _unrated(priced: _Priced, price_book: PriceBook) -> pa.Table:
+    return build_unrated(priced.periods, priced.due, priced.rows, priced.minimum, price_book)
 
 
 def _check_columns(usage: pa.Table) -> None:

@@ -35,7 +35,7 @@ RESULT = CaseResult(
 )
 
 
-@pytest.mark.parametrize("stage", ["rating", "job"])
+@pytest.mark.parametrize("stage", ["rating", "job", "rerate", "whatif"])
 def test_the_tiny_size_runs_and_all_exact_systems_agree(stage: str, tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     command = [sys.executable, "-m", "benchmarks", stage, "--size", "tiny", "--json", str(report)]

@@ -27,6 +27,8 @@ GROUPS: Final = (
     "rollups",
     "billing",
     "prices",
+    "what_if",
+    "rerate",
     "operation",
 )
 """Modules of this package that have an ``add_commands(app)``, in the order `--help` shows them."""

@@ -21,9 +21,11 @@ from api.routes import (
     price_plans,
     prices,
     refusals,
+    rerate,
     rollups,
     schemas,
     usage,
+    what_if,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -40,6 +42,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     usage.router,
     rollups.router,
     prices.router,
+    what_if.router,
+    rerate.router,
     lines.router,
     schemas.router,
     api_keys.router,

@@ -1,0 +1,86 @@
+"""Answers of many rows: JSON while they are few, Arrow or CSV for any number."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from api.json import ExactJSON, rows_of
+from api.slices import ARROW_STREAM
+from ingest.errors import InvalidInput
+
+CSV: Final = "text/csv"
+ROWS_IN_JSON_MAX: Final = 100_000
+TABLE_MEDIA: Final[dict[str, Any]] = {ARROW_STREAM: "ARROW1 ...", CSV: "contract_id,...\n"}
+"""How a route describes the other forms of its answer."""
+
+
+def table_answer(
+    accept: str,
+    *,
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    row_count: int,
+    summary: Callable[[], Mapping[str, Any]],
+) -> Response:
+    """What ``accept`` asks for: the tables as an Arrow stream or as CSV, else ``summary`` with the rows as
+    ``items``. Raises InvalidInput for more rows than JSON is written for."""
+    if ARROW_STREAM in accept:
+        return StreamingResponse(_arrow_parts(tables, schema), media_type=ARROW_STREAM)
+    if CSV in accept:
+        return StreamingResponse(_csv_parts(tables, schema), media_type=CSV)
+    if row_count > ROWS_IN_JSON_MAX:
+        raise InvalidInput(
+            f"the answer has {row_count:,} rows, and JSON is written for up to {ROWS_IN_JSON_MAX:,}. Ask "
+            f"with Accept: {ARROW_STREAM} or {CSV} (`--out FILE.arrow`, `FILE.csv`), or for fewer contracts.",
+            reason_code="answer_too_large",
+        )
+    return ExactJSON({**summary(), "items": [row for table in tables for row in rows_of(table)]})
+
+
+def _arrow_parts(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+            yield _taken(sink)
+    yield _taken(sink)
+
+
+def _csv_parts(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
+    plain = pa.schema([(field.name, _csv_type(field.type)) for field in schema])
+    sink = io.BytesIO()
+    with arrow_csv.CSVWriter(sink, plain) as writer:
+        for table in tables:
+            writer.write_table(pa.table([_csv_column(column) for column in table.columns], schema=plain))
+            yield _taken(sink)
+    yield _taken(sink)
+
+
+def _taken(sink: io.BytesIO) -> bytes:
+    content = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return content
+
+
+def _csv_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_map(kind) or pa.types.is_dictionary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.string()
+    return kind
+
+
+def _csv_column(column: pa.ChunkedArray) -> Any:
+    """Dimensions as ``region=eu class=gold``, ids as hex."""
+    if pa.types.is_map(column.type):
+        rows = (" ".join(f"{key}={value}" for key, value in row) for row in column.to_pylist())
+        return pa.array(list(rows), pa.string())
+    if pa.types.is_fixed_size_binary(column.type):
+        return pa.array([key.hex() for key in column.to_pylist()], pa.string())
+    return column.cast(_csv_type(column.type))
