@@ -24,6 +24,7 @@ GROUPS: Final = (
     "documents",
     "usage",
     "rollups",
+    "reports",
     "billing",
     "prices",
     "operation",
