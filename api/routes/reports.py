@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from typing import Any, Final
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from api.json import ExactJSON
 from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
 from ingest.errors import InvalidInput
+from ingest.meter_store import get_meter
 from ingest.refused import count_refused
 from invoicing.period_classes import classed_time
 from rollup.completeness import account_for_events
+from rollup.usage import Window, window_edges
+from rollup.variance import compare_provisioned
 
 router = APIRouter()
 
@@ -37,6 +42,29 @@ _COMPLETENESS: Final[dict[str, Any]] = {
         }
     ],
     "refused": [{"outcome": "rejected", "state": "open", "record_count": 1}],
+}
+
+
+_PROVISIONED: Final[dict[str, Any]] = {
+    "provisioned_meter_id": "landings",
+    "consumed_meter_id": "landings",
+    "time_from": "2013-01-01T00:00:00Z",
+    "time_to": "2013-02-01T00:00:00Z",
+    "threshold_percent": "10",
+    "flagged": 0,
+    "items": [
+        {
+            "window_start": "2013-01-01T00:00:00Z",
+            "window_end": "2013-02-01T00:00:00Z",
+            "subject": "UA",
+            "dimensions": {},
+            "provisioned": "2",
+            "consumed": "2",
+            "difference": "0",
+            "flagged": False,
+        }
+    ],
+    "unusable": [],
 }
 
 
@@ -83,5 +111,59 @@ def report_completeness(state: State, time_from: Instant = None, time_to: Instan
             "types": [asdict(one) for one in report.types],
             "parts": [asdict(one) for one in report.parts],
             "refused": count_refused(state.event_store, refused_from=start, refused_to=end),
+        }
+    )
+
+
+@router.get(
+    "/v1/reports/provisioned",
+    **declared(
+        "report_provisioned",
+        "read",
+        summary="Provisioned beside consumed",
+        tag="usage",
+        example=_PROVISIONED,
+        problems=(404, 422),
+    ),
+)
+def report_provisioned(
+    state: State,
+    provisioned_meter_id: Annotated[str, Query(description="Counts licences, usually time_weighted.")],
+    consumed_meter_id: Annotated[str, Query(description="Counts use.")],
+    time_from: datetime,
+    time_to: datetime,
+    time_zone: Annotated[str, Query(description="IANA name, like Europe/Berlin.")],
+    window: Annotated[Window | None, Query(description="Left out: one window over the whole time.")] = None,
+    subject: Annotated[list[str] | None, Query(description="Left out: every subject.")] = None,
+    group_by: Annotated[list[str] | None, Query(description="Properties that name the product.")] = None,
+    threshold_percent: Annotated[
+        Decimal, Query(description="A difference beyond so much of what was provisioned is flagged.")
+    ] = Decimal(0),
+) -> ExactJSON:
+    """Per window, subject and product: `difference` = `provisioned` - `consumed`, below zero where more was
+    used than licensed. `unusable` names events that should count and cannot; while there are any, the
+    figures of their subject are not whole."""
+    start, end = instant(time_from, "time_from"), instant(time_to, "time_to")
+    found = compare_provisioned(
+        state.event_store,
+        provisioned=get_meter(state.ledger, provisioned_meter_id),
+        consumed=get_meter(state.ledger, consumed_meter_id),
+        edges=window_edges(
+            time_from=start or time_from, time_to=end or time_to, window=window, time_zone=time_zone
+        ),
+        subjects=subject,
+        group_by=group_by or (),
+        threshold_percent=threshold_percent,
+    )
+    return ExactJSON(
+        {
+            "provisioned_meter_id": provisioned_meter_id,
+            "consumed_meter_id": consumed_meter_id,
+            "time_from": start,
+            "time_to": end,
+            "threshold_percent": threshold_percent,
+            "flagged": sum(row.flagged for row in found.rows),
+            "items": [asdict(row) for row in found.rows],
+            "unusable": [asdict(one) for one in found.unusable],
         }
     )

@@ -56,3 +56,27 @@ def test_every_event_is_accounted_for_from_the_door_to_the_invoice(
 def test_a_report_over_no_time_is_refused(http: httpx.Client) -> None:
     window = {"time_from": "2026-11-02T00:00:00Z", "time_to": "2026-11-02T00:00:00Z"}
     assert http.get("/v1/reports/completeness", params=window).json()["reason_code"] == "empty_period"
+
+
+@pytest.mark.requirement("MET-10")
+def test_seats_beside_use_over_http_and_on_the_command_line(http: httpx.Client, run: Run) -> None:
+    put_world(http)
+    seats = {"event_type": "seat", "aggregation": "time_weighted", "reading": "peak", "unit": "seat"}
+    assert http.put("/v1/meters/seats", json={"meter_id": "seats", **seats}).status_code == 201
+    send(http, [event(1, value="12"), {**event(2, value="10"), "type": "seat"}])
+    window = ("--from", "2026-11-01T00:00:00Z", "--to", "2026-12-01T00:00:00Z")
+    arguments = ("report", "provisioned", "seats", "calls", *window, "--product", "region")
+    answer = run(*arguments, "--threshold", "19.9", "--json").json()
+    assert answer["items"] == [
+        {
+            "window_start": "2026-11-01T00:00:00Z",
+            "window_end": "2026-12-01T00:00:00Z",
+            "subject": "acme-eu",
+            "dimensions": {"region": "eu"},
+            "provisioned": "10",
+            "consumed": "12",
+            "difference": "-2",
+            "flagged": True,
+        }
+    ]
+    assert "0 of 1 differ by more than 20 percent." in run(*arguments, "--threshold", "20").out
