@@ -23,9 +23,10 @@ from ingest.meter import Meter
 from rollup.completeness import account_for_events
 from rollup.coverage import CLASSED_PERIODS_SCHEMA, PeriodClass, lay_pieces
 
-from .support import Event, add_events, at, event, meter, stored_events
+from .support import INGESTED_AT, Event, add_events, at, event, meter, stored_events
 
 DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
 START = at("2025-01-01")
 BILLED_AT = [at("2025-02-01"), at("2025-02-02")]
 WIDE = Context(prec=60)
@@ -151,11 +152,11 @@ drawn_events = st.lists(
         changes,
         st.tuples(days, values, colours, instants),
     ),
-    min_size=1,
+    min_size=10,
     max_size=30,
 )
 drawn_periods = st.lists(
-    st.tuples(st.sampled_from("abc"), days, st.integers(1, 5), st.integers(0, 4)), max_size=12
+    st.tuples(st.sampled_from("abc"), days, st.integers(1, 5), st.integers(0, 4)), min_size=5, max_size=12
 )
 
 
@@ -257,6 +258,25 @@ def test_a_month_of_calls_reads_like_a_bank_statement(event_store: EventStore) -
         time_to=at("2025-03-05"),
     )
     assert [(part.outcome, part.event_count) for part in only.parts] == [("billed", 1)]
+
+
+@pytest.mark.parametrize(
+    ("billed_at", "outcome"), [(INGESTED_AT, "billed"), (INGESTED_AT - TICK, "unbilled")]
+)
+def test_an_event_is_billed_when_it_was_there_at_the_instant(
+    event_store: EventStore, billed_at: datetime, outcome: str
+) -> None:
+    add_events(event_store, [event("call", "acme", "2025-03-05", "1")])
+    kinds = [PeriodClass("billed", "", frozenset({"calls"}), to_micros(billed_at))]
+    report = account_for_events(
+        event_store,
+        periods=classed(("acme", at("2025-03-01"), at("2025-04-01"), 0)),
+        classes=kinds,
+        meters=[meter("calls", "call", "sum")],
+        time_from=None,
+        time_to=None,
+    )
+    assert [part.outcome for part in report.parts] == [outcome]
 
 
 def test_an_event_that_was_lost_is_noticed(event_store: EventStore) -> None:
