@@ -210,8 +210,12 @@ def _over_network(url: str, key: str | None, where: str, *, needs_key: bool) -> 
         yield RatemillClient(http, where)
 
 
-def _given(params: Mapping[str, Any] | None) -> dict[str, str]:
-    return {name: str(value) for name, value in (params or {}).items() if value is not None}
+def _given(params: Mapping[str, Any] | None) -> dict[str, str | list[str]]:
+    return {
+        name: [str(one) for one in value] if isinstance(value, list) else str(value)
+        for name, value in (params or {}).items()
+        if value is not None
+    }
 
 
 def _json(response: httpx.Response) -> Any:

@@ -22,6 +22,8 @@ from fastapi.routing import APIRoute
 from api.cli import build_cli
 from api.settings import settings_table
 from ingest.refusal import REASON_CODES
+from invoicing.period_classes import PERIOD_REASONS
+from rollup.completeness import OUTCOME_REASONS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "reference.md"
@@ -46,6 +48,12 @@ UNCOUNTED: Final = {
 }
 """Codes that rollup and rating write in SQL or as numbers, where no sentence stands beside them."""
 
+_WORDED: Final = (
+    (REASON_CODES, "ingest/refusal.py"),
+    (OUTCOME_REASONS, "rollup/completeness.py"),
+    (PERIOD_REASONS, "invoicing/period_classes.py"),
+)
+"""Tables of codes with their sentences, and the files they stand in."""
 _SHARED_OPTIONS: Final = frozenset({"--server", "--key", "--data", "--json"})
 _ABOUT_COMMANDS: Final = (
     "`ratemill COMMAND --help` says more. All but `demo` also take `--server`, `--key`, `--data` and "
@@ -58,8 +66,8 @@ _ABOUT_ROUTES: Final = (
     "problem documents. `GET /openapi.json` has every body with an example."
 )
 _ABOUT_REASON_CODES: Final = (
-    "Stable words for programs, in `reason_code` of a problem, an issue or a refused event; … stands for "
-    "what is filled in."
+    "Stable words for programs, in `reason_code` of a problem, an issue, a refused event or a part of a "
+    "report; … stands for what is filled in."
 )
 
 
@@ -91,11 +99,13 @@ class CommandRow(NamedTuple):
 def reason_codes(root: Path = ROOT) -> list[ReasonCode]:
     """All reason codes of the product, sorted; one row a code and file.
 
-    A code of ``ingest.refusal.REASON_CODES`` has its one meaning there, and one row.
+    A code of ``ingest.refusal.REASON_CODES`` has its one meaning there, and one row; those of the
+    completeness report stand in tables of their own.
     """
     found: dict[tuple[str, str], ReasonCode] = {
-        (code, "ingest/refusal.py"): ReasonCode(code, "ingest/refusal.py", words)
-        for code, words in REASON_CODES.items()
+        (code, file): ReasonCode(code, file, words)
+        for table, file in _WORDED
+        for code, words in table.items()
     }
     for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):

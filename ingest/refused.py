@@ -102,6 +102,26 @@ def list_refused(
     return _read(store, where, f"ORDER BY refused_at DESC, batch_id DESC, line DESC LIMIT {limit:d}")
 
 
+def count_refused(
+    store: EventStore, *, refused_from: datetime | None, refused_to: datetime | None
+) -> list[dict[str, Any]]:
+    """(outcome, state, record_count) of the records refused in [refused_from, refused_to)."""
+    where = Where()
+    where.add(
+        f"refused_at >= {instant_sql('refused_from')}",
+        refused_from=to_micros(refused_from) if refused_from else None,
+    )
+    where.add(
+        f"refused_at < {instant_sql('refused_to')}", refused_to=to_micros(refused_to) if refused_to else None
+    )
+    counted: list[dict[str, Any]] = store.query(
+        f"SELECT outcome, state, count() AS record_count FROM ({_REFUSED_SQL}) WHERE {where.sql()} "
+        "GROUP BY outcome, state ORDER BY outcome, state",
+        where.parameters,
+    ).to_pylist()
+    return counted
+
+
 def find_refused(store: EventStore, refusal_ids: Sequence[str]) -> dict[str, RefusedEvent]:
     """Those refusals, by id; what is not on record is left out."""
     where = Where()

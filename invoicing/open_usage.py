@@ -5,7 +5,8 @@ Rolled-up usage knows no contracts; this is where somebody who does asks for the
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 import pyarrow as pa
@@ -33,19 +34,23 @@ def keep_open_usage(stored: StoredUsage, *, ledger: Engine, now: datetime) -> in
 def open_calendar(catalogue: BillingCatalogue, *, now: datetime) -> pa.Table:
     """CALENDAR_SCHEMA of the arrears periods that have begun by ``now`` and are not settled."""
     parts = [
-        _calendar_of_cadence(catalogue, cadence, last=now.date() + timedelta(days=days), now=now)
-        for cadence, days in _DAYS_AHEAD.items()
+        calendar_of(periods=periods, contract_subjects=catalogue.subjects)
+        for periods in begun_periods(catalogue, settled=catalogue.settled, now=now)
     ]
     return pa.concat_tables(parts)
 
 
-def _calendar_of_cadence(catalogue: BillingCatalogue, cadence: str, *, last: date, now: datetime) -> pa.Table:
+def begun_periods(catalogue: BillingCatalogue, *, settled: pa.Table, now: datetime) -> Iterator[pa.Table]:
+    """SERVICE_PERIOD_SCHEMA of the periods behind the last date in ``settled`` that have begun by ``now``,
+    a table for each cadence, numbered in itself."""
     contracts = catalogue.contracts
-    periods = due_service_periods(
-        contracts=contracts.filter(pc.equal(contracts["cadence"], cadence)),
-        plan_versions=catalogue.plan_versions,
-        settled=catalogue.settled,
-        as_of=last,
-    )
-    begun = pc.less_equal(periods["period_start"], pa.scalar(now, TIMESTAMP))
-    return calendar_of(periods=periods.filter(begun), contract_subjects=catalogue.subjects)
+    for cadence, days in _DAYS_AHEAD.items():
+        periods = due_service_periods(
+            contracts=contracts.filter(pc.equal(contracts["cadence"], cadence)),
+            plan_versions=catalogue.plan_versions,
+            segments=catalogue.segments,
+            agreements=catalogue.agreements,
+            settled=settled,
+            as_of=now.date() + timedelta(days=days),
+        )
+        yield periods.filter(pc.less_equal(periods["period_start"], pa.scalar(now, TIMESTAMP)))

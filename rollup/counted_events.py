@@ -62,7 +62,7 @@ def counted_events_sql(meter: Meter, cut: EventCut, parameters: Parameters) -> s
     event_type = parameters.text(meter.event_type)
     where = [f"type = {event_type}"]
     where += in_force_sql(cut, event_types=[meter.event_type], types_sql=event_type)
-    where += [_filter(one, parameters) for one in meter.filters]
+    where += [filter_sql(one, parameters) for one in meter.filters]
     number, reason = _number(meter, parameters)
     dimensions = "".join(
         f"        CAST(properties[{parameters.text(key)}] AS String) AS dimension_{place},\n"
@@ -139,7 +139,8 @@ def _scaled_factor(factor: str, parameters: Parameters) -> tuple[str, list[str]]
     ]
 
 
-def _filter(one: MeterFilter, parameters: Parameters) -> str:
+def filter_sql(one: MeterFilter, parameters: Parameters) -> str:
+    """The condition that an event passes one filter of a meter."""
     name = parameters.text(one.property)
     test = f"mapContains(properties, {name})"
     if one.present is None:

@@ -1,7 +1,7 @@
 """Live usage for callers who ask for several subjects, or for each subject apart, in one question.
 
-The same roll-up as ``rollup/usage.py``; here a period of the calendar may be a window of one
-subject, and windows may be minutes.
+The same roll-up and the same windows as ``rollup/usage.py``; here a period of the calendar may be a window
+of one subject.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.clickhouse import EventStore
-from ingest.clock import from_micros, to_micros
+from ingest.clock import from_micros
 from ingest.errors import InvalidInput
 from ingest.event import TIMESTAMP
 from ingest.in_force import IN_FORCE_SQL, read_cut
@@ -25,11 +25,8 @@ from ingest.meter import Meter
 from rollup.query import subjects_query
 from rollup.roll_up import roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA
-from rollup.usage import CALENDAR_ROWS_MAX, WINDOWS_MAX, window_edges
+from rollup.usage import CALENDAR_ROWS_MAX, MINUTE_MICROS, Window, window_edges
 
-TumblingWindow = Literal["minute", "hour", "day", "month"]
-
-MINUTE_MICROS: Final = 60_000_000
 _WIDEST: Final = {"hour": timedelta(hours=3), "day": timedelta(days=3), "month": timedelta(days=63)}
 """More than the longest window of each kind, clock changes included."""
 
@@ -54,7 +51,7 @@ class UsageBySubject:
 
 
 def tumbling_windows(
-    *, time_from: datetime, time_to: datetime, window: TumblingWindow | None, time_zone: str
+    *, time_from: datetime, time_to: datetime, window: Window | None, time_zone: str
 ) -> Windows:
     """The windows on [time_from, time_to). Without ``window`` it is one, as long as the time asked.
 
@@ -63,12 +60,11 @@ def tumbling_windows(
     if window is None:
         edges = window_edges(time_from=time_from, time_to=time_to, window=None, time_zone=time_zone)
         return Windows(edges, ((time_from, time_to),))
+    edges = window_edges(time_from=time_from, time_to=time_to, window=window, time_zone=time_zone)
     if window == "minute":
-        edges = _minute_edges(time_from, time_to, time_zone)
         first = int(edges[0]) // MINUTE_MICROS * MINUTE_MICROS
         whole = first + np.arange(len(edges), dtype=np.int64) * MINUTE_MICROS
     else:
-        edges = window_edges(time_from=time_from, time_to=time_to, window=window, time_zone=time_zone)
         wider = window_edges(
             time_from=time_from - _WIDEST[window],
             time_to=time_to + _WIDEST[window],
@@ -134,18 +130,3 @@ def time_span(store: EventStore, *, event_type: str) -> tuple[datetime, datetime
     if not found["events"]:
         return None
     return from_micros(found["first"]), from_micros(found["last"] + 1)
-
-
-def _minute_edges(time_from: datetime, time_to: datetime, time_zone: str) -> NDArray[np.int64]:
-    # Zones differ from UTC by whole minutes since 1972, so a minute begins at the same instant everywhere.
-    window_edges(time_from=time_from, time_to=time_to, window=None, time_zone=time_zone)
-    start, stop = to_micros(time_from), to_micros(time_to)
-    first = start // MINUTE_MICROS + 1
-    if stop // MINUTE_MICROS - first > WINDOWS_MAX:
-        raise InvalidInput(
-            f"the time from {time_from} to {time_to} has more than {WINDOWS_MAX} minutes; "
-            "ask for a shorter time or a larger window.",
-            reason_code="too_many_windows",
-        )
-    inner = np.arange(first, -(-stop // MINUTE_MICROS), dtype=np.int64) * MINUTE_MICROS
-    return np.concatenate([np.array([start]), inner, np.array([stop])]).astype(np.int64)

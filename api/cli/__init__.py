@@ -25,6 +25,7 @@ GROUPS: Final = (
     "documents",
     "usage",
     "rollups",
+    "reports",
     "billing",
     "prices",
     "what_if",

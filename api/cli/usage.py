@@ -8,6 +8,8 @@ import typer
 
 from api.cli.session import Column, Session, command, grouped, table
 
+Window = Literal["minute", "hour", "day", "month"]
+
 USAGE_COLUMNS: tuple[Column, ...] = (
     ("from", "window_start"),
     ("until before", "window_end"),
@@ -39,9 +41,7 @@ def add_commands(app: typer.Typer) -> None:
         subject: Annotated[str | None, typer.Option(help="Left out: all subjects together.")] = None,
         time_from: Annotated[str | None, typer.Option("--from", help="From this time on, with zone.")] = None,
         time_to: Annotated[str | None, typer.Option("--to", help="Before this time, with zone.")] = None,
-        window: Annotated[
-            Literal["hour", "day", "month"] | None, typer.Option(help="hour, day or month.")
-        ] = None,
+        window: Annotated[Window | None, typer.Option(help="minute, hour, day or month.")] = None,
         time_zone: Annotated[
             str | None, typer.Option(help="Whose days and months, like Europe/Berlin.")
         ] = None,

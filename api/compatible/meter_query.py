@@ -21,8 +21,8 @@ from ingest.document import decimal_text
 from ingest.errors import InvalidInput, Issue
 from ingest.event import TIME_MAX, TIME_MIN
 from ingest.meter import Meter, MeterFilter
+from rollup.usage import Window
 from rollup.usage_by_subject import (
-    TumblingWindow,
     UsageBySubject,
     Windows,
     query_usage_by_subject,
@@ -33,7 +33,7 @@ from rollup.usage_by_subject import (
 SUBJECTS_MAX: Final = 100
 SUBJECT: Final = "subject"
 
-_WINDOWS: Final[dict[str, TumblingWindow]] = {
+_WINDOWS: Final[dict[str, Window]] = {
     "MINUTE": "minute",
     "HOUR": "hour",
     "DAY": "day",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
 from api.contract_usage import contract_usage
 from api.json import ExactJSON, rows_of
 from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
+from api.usage_table import CSV_EXAMPLE, asked_form, usage_table
 from ingest.errors import InvalidInput
 from ingest.event import TIME_MIN
+from ingest.media_type import ARROW_STREAM, CSV
 from ingest.meter_store import get_meter
 from rollup.usage import Window, query_usage
 
@@ -54,25 +57,30 @@ _CONTRACT_USAGE: Final[dict[str, Any]] = {
         tag="usage",
         example=_USAGE,
         problems=(404, 422),
+        media={CSV: CSV_EXAMPLE, ARROW_STREAM: "(an Arrow stream)"},
     ),
 )
 def usage(
     state: State,
+    request: Request,
     meter_id: str,
     subject: Annotated[str | None, Query(description="Left out: all subjects together.")] = None,
     time_from: Annotated[datetime | None, Query(description="Left out: from the first event on.")] = None,
     time_to: Annotated[datetime | None, Query(description="Left out: until now.")] = None,
     window: Annotated[Window | None, Query(description="Left out: one window over the whole time.")] = None,
-    time_zone: Annotated[str | None, Query(description="IANA name; days and months need one.")] = None,
+    time_zone: Annotated[str | None, Query(description="IANA name; hours, days and months need one.")] = None,
     group_by: Annotated[list[str] | None, Query(description="Properties to split by.")] = None,
     known_at: Annotated[
         datetime | None, Query(description="As it was known at this instant; left out: as known now.")
     ] = None,
-) -> ExactJSON:
+) -> Response:
     """In `[time_from, time_to)`. A window without usage has no item. `unusable` names events that
-    should count and cannot, with the reason: while there are any, the quantities are not whole."""
+    should count and cannot, with the reason: while there are any, the quantities are not whole.
+
+    `Accept: text/csv` and `application/vnd.apache.arrow.stream` answer the items as a table; the header
+    `Ratemill-Unusable-Events` then says how many events are missing from it."""
     meter = get_meter(state.ledger, meter_id)
-    if window is not None and time_zone is None:
+    if window not in (None, "minute") and time_zone is None:
         raise InvalidInput(
             f"a {window} begins at another instant in every time zone. Give time_zone, like Europe/Berlin.",
             reason_code="time_zone_missing",
@@ -90,6 +98,10 @@ def usage(
         group_by=group_by,
         known_at=_past(state, instant(known_at, "known_at")),
     )
+    keys = tuple(dict.fromkeys(meter.group_by if group_by is None else group_by))
+    form = asked_form(request.headers.get("accept", ""))
+    if form is not None:
+        return usage_table(found, form=form, keys=keys)
     return ExactJSON(
         {
             "meter_id": meter_id,

@@ -25,12 +25,21 @@ STORY = (
     "send_compatible_events send_lago_events send_meter_event",
     "list_openmeter_meters get_openmeter_meter query_openmeter_meter post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
+    "report_completeness report_provisioned",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
     "query_usage": {"meter_id": "landings"},
+    "report_provisioned": {
+        "provisioned_meter_id": "landings",
+        "consumed_meter_id": "landings",
+        "time_from": "2013-01-01T00:00:00Z",
+        "time_to": "2013-02-01T00:00:00Z",
+        "time_zone": "UTC",
+    },
+    "report_completeness": {"time_from": "2013-01-01T00:00:00Z", "time_to": "2013-02-01T00:00:00Z"},
     "event_history": {"source": "tower/jfk", "id": "2013-01-01-UA1545"},
     "query_openmeter_meter": {"from": "2013-01-01T00:00:00Z", "to": "2013-02-01T00:00:00Z"},
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},

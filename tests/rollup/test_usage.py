@@ -120,7 +120,7 @@ def test_levels_of_everyone_include_those_set_before(event_store: EventStore) ->
         min_value=at("2000-01-01").replace(tzinfo=None), max_value=at("2035-01-01").replace(tzinfo=None)
     ),
     length=st.integers(1, 60 * 86_400_000_000),
-    window=st.sampled_from(("hour", "day", "month", None)),
+    window=st.sampled_from(("minute", "hour", "day", "month", None)),
     time_zone=st.sampled_from(
         ("UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "America/Sao_Paulo")
     ),
@@ -129,13 +129,14 @@ def test_windows_tile_the_time_asked(
     start: object, length: int, window: Window | None, time_zone: str
 ) -> None:
     first = to_micros(at(str(start)))
+    length = min(length, 86_400_000_000) if window == "minute" else length
     edges = window_edges(
         time_from=from_micros(first), time_to=from_micros(first + length), window=window, time_zone=time_zone
     )
     assert edges[0] == first
     assert edges[-1] == first + length
     assert (edges[1:] > edges[:-1]).all()
-    longest = {"hour": 3600, "day": 25 * 3600, "month": 32 * 86_400, None: 10**9}[window]
+    longest = {"minute": 60, "hour": 3600, "day": 25 * 3600, "month": 32 * 86_400, None: 10**9}[window]
     assert ((edges[1:] - edges[:-1]) <= longest * 1_000_000).all()
 
 
@@ -146,6 +147,7 @@ def test_windows_tile_the_time_asked(
         ({"time_zone": "Berlin"}, "unknown_time_zone"),
         ({"window": "week"}, "unknown_window"),
         ({"window": "hour", "time_to": at("2035-01-01")}, "too_many_windows"),
+        ({"window": "minute", "time_to": at("2025-06-01")}, "too_many_windows"),
     ],
 )
 def test_a_wrong_question_is_refused(

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import InvalidInput
-from rollup.usage import query_usage
+from rollup.usage import Window, query_usage
 from rollup.usage_by_subject import (
-    TumblingWindow,
     query_usage_by_subject,
     time_span,
     tumbling_windows,
@@ -72,12 +71,12 @@ def test_subjects_apart_are_what_each_is_by_itself(event_store: EventStore, zone
 @given(
     first=st.integers(0, 2_000_000),
     length=st.integers(1, 90_000),
-    window=st.sampled_from(get_args(TumblingWindow)),
+    window=st.sampled_from(get_args(Window)),
     zone=st.sampled_from(ZONES),
 )
 @settings(max_examples=60)
 def test_windows_follow_each_other_and_hold_all_that_was_asked(
-    first: int, length: int, window: TumblingWindow, zone: str
+    first: int, length: int, window: Window, zone: str
 ) -> None:
     start = at("2024-01-01") + timedelta(seconds=first * 37)
     end = start + timedelta(seconds=length * (1 if window == "minute" else 97))

@@ -1,0 +1,101 @@
+"""`ratemill report`: what became of everything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from api.cli.session import Column, Session, command, group, grouped, moment, table
+
+PART_COLUMNS: tuple[Column, ...] = (
+    ("type", "type"),
+    ("outcome", "outcome"),
+    ("reason", "reason_code"),
+    ("events>", "event_count"),
+    ("units>", grouped("value_total")),
+)
+REFUSED_COLUMNS: tuple[Column, ...] = (
+    ("outcome", "outcome"),
+    ("state", "state"),
+    ("records>", "record_count"),
+)
+
+
+VARIANCE_COLUMNS: tuple[Column, ...] = (
+    ("from", moment("window_start")),
+    ("until before", moment("window_end")),
+    ("subject", "subject"),
+    ("product", "dimensions"),
+    ("provisioned>", grouped("provisioned")),
+    ("consumed>", grouped("consumed")),
+    ("difference>", grouped("difference")),
+    ("flagged", "flagged"),
+)
+UNCOUNTED_COLUMNS: tuple[Column, ...] = (
+    ("meter", "meter_id"),
+    ("subject", "subject"),
+    ("reason", "reason_code"),
+    ("events>", "event_count"),
+    ("for example source", "example_source"),
+    ("id", "example_id"),
+)
+Window = Literal["minute", "hour", "day", "month"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    report = group(app, "report", "Reports over everything on record.")
+
+    @command(report, "completeness")
+    def completeness(
+        session: Session,
+        time_from: Annotated[str | None, typer.Option("--from", help="Events from this time on.")] = None,
+        time_to: Annotated[str | None, typer.Option("--to", help="Events before this time.")] = None,
+    ) -> None:
+        """Where every event went: billed, not billable or unbilled, with the reason, summed and checked."""
+        with session.client() as client:
+            answer = client.get("/v1/reports/completeness", {"time_from": time_from, "time_to": time_to})
+        words = (
+            f"{answer['accepted']:,} events accepted = {answer['billed']:,} billed + "
+            f"{answer['not_billable']:,} not billable + {answer['unbilled']:,} unbilled."
+        )
+        shown: list[Any] = [table(answer["parts"], PART_COLUMNS)] if answer["parts"] else []
+        if answer["refused"]:
+            shown.append(table(answer["refused"], REFUSED_COLUMNS, title="Records refused"))
+        session.show(answer, words, *shown)
+
+    @command(report, "provisioned")
+    def provisioned(
+        session: Session,
+        licences: Annotated[str, typer.Argument(help="The meter of what is provisioned.")],
+        use: Annotated[str, typer.Argument(help="The meter of what is consumed.")],
+        time_from: Annotated[str, typer.Option("--from", help="From this time on, with zone.")],
+        time_to: Annotated[str, typer.Option("--to", help="Before this time, with zone.")],
+        time_zone: Annotated[str, typer.Option(help="Whose days and months, like Europe/Berlin.")] = "UTC",
+        window: Annotated[Window, typer.Option(help="minute, hour, day or month.")] = "month",
+        subject: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+        product: Annotated[
+            list[str] | None, typer.Option(help="Property that names the product; may be repeated.")
+        ] = None,
+        threshold: Annotated[str, typer.Option(help="Flag differences beyond so many percent.")] = "0",
+    ) -> None:
+        """What was provisioned beside what was consumed, per subject and product, with the difference."""
+        params = {
+            "provisioned_meter_id": licences,
+            "consumed_meter_id": use,
+            "time_from": time_from,
+            "time_to": time_to,
+            "time_zone": time_zone,
+            "window": window,
+            "subject": subject,
+            "group_by": product,
+            "threshold_percent": threshold,
+        }
+        with session.client() as client:
+            answer = client.get("/v1/reports/provisioned", params)
+        words = f"{answer['flagged']:,} of {len(answer['items']):,} differ by more than {threshold} percent."
+        shown: list[Any] = [table(answer["items"], VARIANCE_COLUMNS)] if answer["items"] else []
+        if answer["unusable"]:
+            title = "Events that cannot be counted"
+            shown.append(table(answer["unusable"], UNCOUNTED_COLUMNS, title=title))
+        session.show(answer, words, *shown)

@@ -1,0 +1,169 @@
+"""Reports over everything on record: here, where every event went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+
+from api.json import ExactJSON
+from api.routes.event_lists import Instant, instant
+from api.routing import State, declared
+from ingest.errors import InvalidInput
+from ingest.meter_store import get_meter
+from ingest.refused import count_refused
+from invoicing.period_classes import classed_time
+from rollup.completeness import account_for_events
+from rollup.usage import Window, window_edges
+from rollup.variance import compare_provisioned
+
+router = APIRouter()
+
+_COMPLETENESS: Final[dict[str, Any]] = {
+    "time_from": "2013-01-01T00:00:00Z",
+    "time_to": "2013-02-01T00:00:00Z",
+    "as_of_sequence": 336803,
+    "accepted": 27004,
+    "billed": 26999,
+    "not_billable": 3,
+    "unbilled": 2,
+    "types": [{"type": "landing", "event_count": 27004, "value_total": "0"}],
+    "parts": [
+        {
+            "type": "landing",
+            "outcome": "not_billable",
+            "reason_code": "subject_unmatched",
+            "event_count": 3,
+            "value_total": "0",
+        }
+    ],
+    "refused": [{"outcome": "rejected", "state": "open", "record_count": 1}],
+}
+
+
+_PROVISIONED: Final[dict[str, Any]] = {
+    "provisioned_meter_id": "landings",
+    "consumed_meter_id": "landings",
+    "time_from": "2013-01-01T00:00:00Z",
+    "time_to": "2013-02-01T00:00:00Z",
+    "threshold_percent": "10",
+    "flagged": 0,
+    "items": [
+        {
+            "window_start": "2013-01-01T00:00:00Z",
+            "window_end": "2013-02-01T00:00:00Z",
+            "subject": "UA",
+            "dimensions": {},
+            "provisioned": "2",
+            "consumed": "2",
+            "difference": "0",
+            "flagged": False,
+        }
+    ],
+    "unusable": [],
+}
+
+
+@router.get(
+    "/v1/reports/completeness",
+    **declared(
+        "report_completeness",
+        "read",
+        summary="Where every event went",
+        tag="usage",
+        example=_COMPLETENESS,
+        problems=(422,),
+    ),
+)
+def report_completeness(state: State, time_from: Instant = None, time_to: Instant = None) -> ExactJSON:
+    """Every accepted event with a time in `[time_from, time_to)` is `billed`, `not_billable` or `unbilled`,
+    in exactly one part, with the reason. The parts sum to the whole, in events and in units of `value`;
+    that is checked before it is answered. `refused` counts the records refused in that time."""
+    start, end = instant(time_from, "time_from"), instant(time_to, "time_to")
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput(
+            f"the time from {start} to {end} is empty; `to` must lie after `from`.",
+            reason_code="empty_period",
+        )
+    time = classed_time(state.ledger, now=state.clock.now())
+    report = account_for_events(
+        state.event_store,
+        periods=time.periods,
+        classes=time.classes,
+        meters=time.meters,
+        time_from=start,
+        time_to=end,
+    )
+    by_outcome: Counter[str] = Counter()
+    for part in report.parts:
+        by_outcome[part.outcome] += part.event_count
+    return ExactJSON(
+        {
+            "time_from": start,
+            "time_to": end,
+            "as_of_sequence": report.as_of_sequence,
+            "accepted": sum(one.event_count for one in report.types),
+            **{outcome: by_outcome[outcome] for outcome in ("billed", "not_billable", "unbilled")},
+            "types": [asdict(one) for one in report.types],
+            "parts": [asdict(one) for one in report.parts],
+            "refused": count_refused(state.event_store, refused_from=start, refused_to=end),
+        }
+    )
+
+
+@router.get(
+    "/v1/reports/provisioned",
+    **declared(
+        "report_provisioned",
+        "read",
+        summary="Provisioned beside consumed",
+        tag="usage",
+        example=_PROVISIONED,
+        problems=(404, 422),
+    ),
+)
+def report_provisioned(
+    state: State,
+    provisioned_meter_id: Annotated[str, Query(description="Counts licences, usually time_weighted.")],
+    consumed_meter_id: Annotated[str, Query(description="Counts use.")],
+    time_from: datetime,
+    time_to: datetime,
+    time_zone: Annotated[str, Query(description="IANA name, like Europe/Berlin.")],
+    window: Annotated[Window | None, Query(description="Left out: one window over the whole time.")] = None,
+    subject: Annotated[list[str] | None, Query(description="Left out: every subject.")] = None,
+    group_by: Annotated[list[str] | None, Query(description="Properties that name the product.")] = None,
+    threshold_percent: Annotated[
+        Decimal, Query(description="A difference beyond so much of what was provisioned is flagged.")
+    ] = Decimal(0),
+) -> ExactJSON:
+    """Per window, subject and product: `difference` = `provisioned` - `consumed`, below zero where more was
+    used than licensed. `unusable` names events that should count and cannot; while there are any, the
+    figures of their subject are not whole."""
+    start, end = instant(time_from, "time_from"), instant(time_to, "time_to")
+    found = compare_provisioned(
+        state.event_store,
+        provisioned=get_meter(state.ledger, provisioned_meter_id),
+        consumed=get_meter(state.ledger, consumed_meter_id),
+        edges=window_edges(
+            time_from=start or time_from, time_to=end or time_to, window=window, time_zone=time_zone
+        ),
+        subjects=subject,
+        group_by=group_by or (),
+        threshold_percent=threshold_percent,
+    )
+    return ExactJSON(
+        {
+            "provisioned_meter_id": provisioned_meter_id,
+            "consumed_meter_id": consumed_meter_id,
+            "time_from": start,
+            "time_to": end,
+            "threshold_percent": threshold_percent,
+            "flagged": sum(row.flagged for row in found.rows),
+            "items": [asdict(row) for row in found.rows],
+            "unusable": [asdict(one) for one in found.unusable],
+        }
+    )
