@@ -44,6 +44,8 @@ def _calendar_of_cadence(catalogue: BillingCatalogue, cadence: str, *, last: dat
     periods = due_service_periods(
         contracts=contracts.filter(pc.equal(contracts["cadence"], cadence)),
         plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=last,
     )
