@@ -96,9 +96,13 @@ class Discounting(Document):
 
 
 def in_order(discounts: Iterable[Discount], discounting: Discounting) -> list[tuple[int, Discount]]:
-    """(number from 1 as written, discount) in the order they apply."""
-    numbered = list(enumerate(discounts, start=1))
-    if discounting.order == "as_written":
-        return sorted(numbered, key=lambda entry: (entry[1].kind != "units", entry[0]))
-    kinds = _ORDERS[discounting.order]
-    return sorted(numbered, key=lambda entry: (kinds.index(entry[1].kind), entry[0]))
+    """(number from 1 as written, discount) in the order they apply. A trial comes before all: what costs
+    nothing uses up no promise."""
+    kinds = _ORDERS.get(discounting.order, ("units",))
+
+    def rank(entry: tuple[int, Discount]) -> tuple[bool, int, int]:
+        number, discount = entry
+        place = kinds.index(discount.kind) if discount.kind in kinds else len(kinds)
+        return discount.discount_id != TRIAL, place, number
+
+    return sorted(enumerate(discounts, start=1), key=rank)

@@ -178,7 +178,10 @@ def _of_lines(lines: Sequence[DiscountedLine]) -> list[tuple[Discount, Discounti
         for _, discount in in_order(plan.discounts, plan.discounting):
             key = discount.discount_id if discount.kind == "amount" else discount
             found.setdefault(key, (discount, plan.discounting))
-    return list(found.values())
+    entries = list(found.values())
+    # Again over all of them: a percentage of an earlier plan still comes before an amount of the last.
+    ordered = in_order((discount for discount, _ in entries), lines[-1].plan.discounting)
+    return [entries[number - 1] for number, _ in ordered]
 
 
 def _number_in(plan: PricePlan, discount: Discount) -> int:

@@ -73,7 +73,8 @@ def read_rated_lines(
     parts = []
     for start in range(0, len(line_ids), _IDS_PER_QUERY):
         parameters["line_ids"] = [line_id.hex() for line_id in line_ids[start : start + _IDS_PER_QUERY]]
-        wanted = "line_id IN (SELECT unhex(arrayJoin({line_ids:Array(String)})))"
+        # As a String, an id that ends in a zero byte would equal no stored one.
+        wanted = "line_id IN (SELECT toFixedString(unhex(arrayJoin({line_ids:Array(String)})), 16))"
         parts.append(_query(store, [*conditions, wanted], parameters))
     return _sorted(parts)
 

@@ -227,6 +227,24 @@ def test_a_trial_costs_nothing_but_what_is_due_once() -> None:
     assert "Trial, 100 %: -7.00 EUR -> 0.00 EUR" in text
 
 
+@pytest.mark.parametrize("order", ["percentage_first", "amount_first", "as_written"])
+def test_a_trial_uses_up_no_other_promise(order: str) -> None:
+    """15 of 31 days are free; the 10.00 come off the 16.00 of the others, whatever the order."""
+    fee = MONTHLY_FEE | {"price": {"model": "flat", "amount": "31.00"}}
+    gift = {"discount_id": "gift", "name": "Gift", "amount": "10"}
+    billed = bill(
+        {
+            "plan": {"charges": [fee], "discounts": [gift], "discounting": {"order": order}},
+            "contract": {
+                "start_date": "2026-01-01",
+                "trial_days": 15,
+            },
+            "as_of": "2026-01-01",
+        }
+    )
+    assert amounts(billed) == [("2026-01-01", "fee", "0.00"), ("2026-01-01", "fee", "6.00")]
+
+
 def test_a_trial_of_billed_days_stays(world: World) -> None:
     world.plan(CALLS)
     world.contract(trial_days=20)

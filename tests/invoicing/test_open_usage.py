@@ -19,6 +19,8 @@ def due_calendar(world: World, as_of: str) -> pa.Table:
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
         settled=catalogue.settled,
         as_of=date.fromisoformat(as_of),
         now=at(as_of),
@@ -72,6 +74,24 @@ def test_a_new_plan_version_in_the_period_is_kept_too(world: World) -> None:
     world.bill("2025-02-15")
     assert readable(world.invoices()[1])[:2] == [
         "2025-02-15 calls 2025-01-15..2025-02-01 120 call 1.20",
+        "2025-02-15 calls 2025-02-01..2025-02-15 3 call 3.00",
+    ]
+
+
+def test_a_period_that_an_agreement_splits_is_kept_in_its_parts(world: World) -> None:
+    """A trial and an override cut periods as a plan version does."""
+    world.stored_usage = stored = StoredUsage(world.event_store)
+    world.plan()
+    dearer = {"charge_id": "calls", "price": {"model": "per_unit", "unit_price": "1"}}
+    world.contract(trial_days=7, overrides=[{**dearer, "effective_from": "2025-02-01"}])
+    world.events(("call", "c1-subject", "2025-01-15", "100"), ("call", "c1-subject", "2025-02-01", "3"))
+    assert keep_open_usage(stored, ledger=world.ledger, now=at("2025-02-02")) == 3
+    catalogue = load_billing_catalogue(world.ledger)
+    asked = stored.read(calendar=due_calendar(world, "2025-02-15"), meters=catalogue.meters)
+    assert (asked.missing.num_rows, asked.others) == (0, ())
+    world.bill("2025-02-15")
+    assert [line for line in readable(world.invoices()[1]) if "calls" in line] == [
+        "2025-02-15 calls 2025-01-15..2025-01-22 100 call 0.00",
         "2025-02-15 calls 2025-02-01..2025-02-15 3 call 3.00",
     ]
 

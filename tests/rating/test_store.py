@@ -69,6 +69,15 @@ def test_lines_are_found_by_what_they_are(event_store: EventStore) -> None:
     assert (line["charge_id"], line["amount"]) == ("storage", Decimal(2))
 
 
+def test_a_line_is_found_whatever_bytes_its_id_ends_in(event_store: EventStore) -> None:
+    lines = rated()
+    ids = [b"\1" * 15 + b"\0", b"\2" * 14 + b"\0\0", b"\0" * 16, b" " * 16, b"\xff" * 16]
+    place = lines.schema.get_field_index("line_id")
+    named = lines.set_column(place, lines.schema.field("line_id"), pa.array(ids, pa.binary(16)))
+    write_rated_lines(event_store, named)
+    assert [get_rated_line(event_store, key.hex())["line_id"] for key in ids] == ids
+
+
 def test_ids_that_name_no_line_are_refused(event_store: EventStore) -> None:
     with pytest.raises(NotFound, match="no rated line"):
         get_rated_line(event_store, "00" * 16)
