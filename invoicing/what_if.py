@@ -200,7 +200,8 @@ def _roll_up(
     ledger: Engine,
 ) -> _Block:
     """The block with the usage that any of the prices may ask for."""
-    periods = {prices.shape: block.periods_under(prices) for prices in every}
+    shapes = {prices.shape: prices for prices in every}
+    periods = {shape: block.periods_under(prices) for shape, prices in shapes.items()}
     spans = spans_of(periods.values())
     priced = {
         charge.meter_id for prices in every for entry in prices.versions for charge in entry.plan.charges
