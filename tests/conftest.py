@@ -40,26 +40,13 @@ EMPTIED_TABLES = (
 ON_BOTH = {
     "tests.ingest.test_stores",
     "tests.ingest.test_gate",
-    "tests.ingest.test_identity",
     "tests.ingest.test_load",
-    "tests.ingest.test_query",
-    "tests.ingest.test_correct",
-    "tests.ingest.test_group_commit",
     "tests.rating.test_store",
     "tests.rollup.test_roll_up",
-    "tests.rollup.test_corrections",
-    "tests.rollup.test_stored_usage",
-    "tests.rollup.test_stored_corrections",
     "tests.rollup.test_verify",
 }
-ON_CLUSTER = {
-    "tests.ingest.test_load",
-    "tests.ingest.test_correct",
-    "tests.ingest.test_query",
-    "tests.rating.test_store",
-    "tests.rollup.test_roll_up",
-    "tests.rollup.test_corrections",
-}
+ON_CLUSTER = {"tests.ingest.test_load", "tests.rating.test_store"}
+"""Few, so that a test run stays short; RATEMILL_TEST_STORES runs the others."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
