@@ -152,19 +152,11 @@ class EventStore:
         else:
             self.client().insert_arrow(table, rows, settings={**_SERVER_INSERT_SETTINGS, **chosen})
 
-    def insert_blocks(
-        self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
-    ) -> None:
-        """Append several blocks, two at a time; each is all or nothing. On disk when this returns.
-
-        When one fails, the others have ended too before its error is raised: nothing lands later.
-        """
-        self.start_inserts(table, blocks, settings=settings).wait()
-
     def start_inserts(
         self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
     ) -> Inserts:
-        """Begin to append several blocks. The caller goes on and must ``wait`` for them."""
+        """Begin to append several blocks, two at a time; each is all or nothing. The caller goes on and
+        must ``wait`` for them."""
         inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
         return Inserts(tuple(inserts))
 

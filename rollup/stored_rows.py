@@ -127,7 +127,7 @@ def find_periods(store: EventStore, calendar: pa.Table, facts: CalendarFacts) ->
         parameters["subjects"] = pc.unique(calendar["subject"]).to_pylist()
     kept: Any = pl.from_arrow(_kept(store, where, parameters).drop_columns("period_key"))
     asked: Any = pl.from_arrow(calendar)
-    # Measured on 300,000 rows each: 0.1 s of processor time; the engine's own join takes 0.5 s.
+    # Measured on 300,000 rows each: 0.2 s; the engine's own join takes 0.5 s of processor time.
     keys = ["subject", "period_start", "period_end"]
     found = asked.join(kept, on=keys, how="inner").select("rollup_id", "period_key")
     if len(found) == len(asked):
@@ -164,6 +164,11 @@ def periods_touched(store: EventStore, *, after: int, up_to: int) -> pa.Table:
             "WHERE t.time >= p.period_start AND t.time < p.period_end"
         )
         return _kept(store, f"WHERE rollup_id IN ({ids})", {})
+
+
+def count_periods(store: EventStore) -> int:
+    """How many periods are kept."""
+    return int(store.query("SELECT count() AS kept FROM rollup_periods FINAL")["kept"][0].as_py())
 
 
 def kept_periods(store: EventStore) -> pa.Table:

@@ -178,7 +178,7 @@ class StoredUsage:
             return Freshness(
                 sequence=watermark.events,
                 behind=newest - watermark.events,
-                periods=stored_rows.kept_periods(self.store).num_rows,
+                periods=stored_rows.count_periods(self.store),
                 meters=len(stored_rows.read_meters(self.store)),
             )
 

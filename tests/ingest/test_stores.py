@@ -130,6 +130,6 @@ def test_a_block_that_fails_leaves_no_other_running(event_store: EventStore) -> 
     good = [pa.table({"number": pa.array([number], pa.uint32())}) for number in range(5)]
     bad = pa.table({"unknown": pa.array([1], pa.uint32())})
     with pytest.raises(Exception, match="unknown"):
-        event_store.insert_blocks("block_probe", [bad, *good])
+        event_store.start_inserts("block_probe", [bad, *good]).wait()
     assert event_store.command("SELECT count() FROM block_probe") == len(good)
     event_store.command("DROP TABLE block_probe")
