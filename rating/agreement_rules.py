@@ -23,6 +23,7 @@ from rating.agreement import (
     agreed_plan,
 )
 from rating.contract import Contract
+from rating.discount import Discount
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import PricePlan
 
@@ -59,7 +60,7 @@ def agreement_rules(
                 f"a charge_id of the plan, like {plans[-1].charges[0].charge_id!r}.",
             )
         for plan in priced:
-            for issue in broken_by(override, plan, meters=meters):
+            for issue in broken_by(override, plan, meters=meters, discounts=contract.discounts):
                 place = f"{pointer}.{issue.pointer}".rstrip(".")
                 if (issue.reason_code, place) not in said:
                     said.add((issue.reason_code, place))
@@ -99,15 +100,26 @@ def commitment_rules(
             yield Issue(code, place, issue.message, issue.expected)
 
 
-def broken_by(override: ChargeOverride, plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterator[Issue]:
-    """The rules a plan version breaks under the override and keeps without it; paths below the charge."""
+def broken_by(
+    override: ChargeOverride, plan: PricePlan, *, meters: Mapping[str, Meter], discounts: Sequence[Discount]
+) -> Iterator[Issue]:
+    """The rules a plan version breaks under the override and keeps without it; paths below the charge.
+
+    discounts: of the contract. One that was for the listed price may not go with the contract's own (units
+    off a matrix); that is said of the override's price, too.
+    """
     places = [place for place, charge in enumerate(plan.charges) if charge.charge_id == override.charge_id]
-    before = {(issue.reason_code, issue.pointer) for issue in price_plan_rules(plan, meters=meters)}
-    laid_over = agreed_plan(plan, Agreement(overrides=(_undated(override),)))
+    discounted = agreed_plan(plan, Agreement(discounts=tuple(discounts)))
+    before = {(issue.reason_code, issue.pointer) for issue in price_plan_rules(discounted, meters=meters)}
+    laid_over = agreed_plan(discounted, Agreement(overrides=(_undated(override),)))
     for issue in price_plan_rules(laid_over, meters=meters):
+        if (issue.reason_code, issue.pointer) in before:
+            continue
         found = _CHARGE_POINTER.match(issue.pointer)
-        if found and int(found[1]) in places and (issue.reason_code, issue.pointer) not in before:
+        if found and int(found[1]) in places:
             yield Issue(issue.reason_code, issue.pointer[found.end() :], issue.message, issue.expected)
+        elif issue.pointer.startswith("discounts["):
+            yield Issue(issue.reason_code, "price", issue.message, issue.expected)
 
 
 def _undated(override: ChargeOverride) -> ChargeOverride:

@@ -30,7 +30,8 @@ def overridden_charge_issues(
     said: set[str] = set()
     for key, agreement in sorted(load_agreements(connection, users).items()):
         for override in agreement.overrides:
-            broken = next(broken_by(override, plan, meters=meters), None)
+            found = broken_by(override, plan, meters=meters, discounts=agreement.discounts)
+            broken = next(found, None)
             if broken is None or override.charge_id in said:
                 continue
             said.add(override.charge_id)

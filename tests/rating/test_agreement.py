@@ -178,3 +178,25 @@ def test_a_contract_kept_before_overrides_existed_is_not_new_when_sent_again(cat
 def test_the_dates_of_an_override_are_days_that_can_be_billed(catalogue: Engine) -> None:
     far = override(free_units="1", effective_until=date(9999, 1, 1))
     assert issues(catalogue, overrides=[far]) == [("date_out_of_range", "overrides[0].effective_until")]
+
+
+def test_units_off_a_charge_do_not_go_with_a_matrix_of_the_contract(catalogue: Engine) -> None:
+    """Each combination would get the units again, whether the contract or its plan gives them."""
+    matrix = {
+        "model": "matrix",
+        "dimensions": ["region"],
+        "cells": [{"match": {"region": "eu"}, "price": CHEAP}],
+        "default": PRICE,
+    }
+    units = {"discount_id": "gift", "name": "Gift", "units": "100", "charge_ids": ["by-region"]}
+    listed = plan(usage_charge("storage", PRICE, charge_id="by-region"), plan_id="regional")
+    save_price_plan(catalogue, listed, now=NOW)
+    changes = {"plan_id": "regional", "overrides": [override("by-region", price=matrix)]}
+    assert save_contract(catalogue, contract(contract_id="fits", **changes), now=NOW)
+    refused = issues(catalogue, **changes, discounts=[units])
+    assert ("discount_of_units", "overrides[0].price") in refused
+    giving = plan(usage_charge("storage", PRICE, charge_id="by-region"), plan_id="giving", discounts=[units])
+    save_price_plan(catalogue, giving, now=NOW)
+    assert ("discount_of_units", "overrides[0].price") in issues(
+        catalogue, **{**changes, "plan_id": "giving"}
+    )
