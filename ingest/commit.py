@@ -1,13 +1,17 @@
-"""From prepared batches to events on disk: classify, word the conflicts, insert, remember, report.
+"""From prepared batches to events on disk: classify, word the conflicts, remember, insert, report.
 
-One or many batches are one insert, so a crash leaves all of them or nothing. From classifying to
-remembering the ingest lock is held; what can fail in words does so before anything lands.
+One or many batches are one insert, so a crash leaves all of them or nothing. What can fail in words does
+so before anything lands. While one commit is inserted the next is classified, against a gate that
+knows the first already; inserts follow one another in the order of their sequence numbers, so whoever sees
+an event in the store sees all before it. A commit is answered after its own insert, hence after those
+before it: a duplicate of an event that is still being written is not told before that is on disk.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -47,9 +51,10 @@ class IngestContext:
     """What ingesting needs besides the batch. One a process, shared by all threads.
 
     meters: called for every batch; gives the meters on record now.
-    lock: held from classifying to remembering.
-    correction_lock: held over a batch of corrections; taken before ``lock``.
-    refusal_lock: held while refusals are settled; taken before both.
+    planning: held from classifying until the insert may begin. inserting: held while it runs; taken while
+        ``planning`` is held, so that commits are inserted in the order they were classified.
+    correction_lock: held over a batch of corrections; taken before ``planning``.
+    refusal_lock: held while refusals are settled; taken before all.
     """
 
     store: EventStore
@@ -57,9 +62,20 @@ class IngestContext:
     key: bytes
     meters: Callable[[], tuple[Meter, ...]]
     settings: IngestSettings
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    planning: threading.Lock = field(default_factory=threading.Lock)
+    inserting: threading.Lock = field(default_factory=threading.Lock)
     correction_lock: threading.Lock = field(default_factory=threading.Lock)
     refusal_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def alone(self) -> Iterator[IdentityGate]:
+        """No commit is under way while the block runs; yields the gate as the table is.
+
+        Raises StoreUnavailable when another process writes to the store.
+        """
+        with self.planning, self.inserting:
+            _renew_gate(self)
+            yield self.gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +162,22 @@ class _PlannedPart:
 
 
 @dataclass(frozen=True, slots=True)
-class CommitPlan:
-    """What a commit will do: the outcome of every record, and nothing done yet."""
+class _CommitPlan:
+    """What a commit will do, and nothing done yet but that the gate remembers.
 
-    batches: tuple[PreparedBatch, ...]
-    outcomes: tuple[Outcomes, ...]
+    events: what to insert, ``events`` without the columns that have defaults.
+    """
+
     parts: tuple[tuple[_PlannedPart, ...], ...]
+    events: pa.Table
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartedCommit:
+    """A commit whose turn it is to be inserted: nobody else is until it is finished or abandoned."""
+
+    plan: _CommitPlan
 
 
 def commit_batches(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> list[IngestReport]:
@@ -161,67 +186,117 @@ def commit_batches(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -
     batches: at most ``insert_rows_max`` records together, classified in this order. Returns one
     report a part, in order.
     """
-    with ingest.lock:
-        plan = plan_commit(batches, ingest=ingest)
-        insert_planned(plan, ingest=ingest)
-    return report_planned(plan, ingest=ingest)
+    return finish_commit(begin_commit(batches, ingest=ingest), ingest=ingest)
 
 
-def plan_commit(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> CommitPlan:
-    """Compare with what is on record, with the ingest lock held. Changes nothing."""
-    outcomes = ready_gate(ingest).classify(
-        np.concatenate([batch.identities for batch in batches]),
-        np.concatenate([batch.body_hashes for batch in batches]),
-    )
-    ends = np.cumsum([len(batch.body_hashes) for batch in batches])
-    split = tuple(np.split(outcomes, ends[:-1]))
-    parts = tuple(tuple(_plan_parts(batch, own)) for batch, own in zip(batches, split, strict=True))
-    return CommitPlan(tuple(batches), split, parts, uuid4().hex)
+def begin_commit(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> StartedCommit:
+    """Classify while the commit before is inserted; returns when that has ended. The caller must finish or
+    abandon what is begun, in any thread; until then every other commit waits.
 
-
-def ready_gate(ingest: IngestContext) -> IdentityGate:
-    """The gate as the table is, read again if it may not be; with the ingest lock held.
-
-    Raises StoreUnavailable when another process writes to the store.
+    Raises what classifying or wording raises, with nothing done, or StoreUnavailable when another process
+    writes to the store.
     """
-    turn = ingest.store.writing.claim()
-    if ingest.gate.stale or ingest.gate.turn != turn:
-        ingest.gate.reload(ingest.store)
-    return ingest.gate
+    with ingest.planning:
+        if _is_outdated(ingest):
+            with ingest.inserting:
+                _renew_gate(ingest)
+        plan = _plan(batches, ingest=ingest)
+        held = False
+        try:
+            held = ingest.inserting.acquire()
+            if _is_outdated(ingest):
+                # The insert before failed, or the turn at writing changed: what was remembered is not so.
+                _renew_gate(ingest)
+                plan = _plan(batches, ingest=ingest)
+            return StartedCommit(plan)
+        except BaseException:
+            ingest.gate.mark_stale()
+            if held:
+                ingest.inserting.release()
+            raise
 
 
-def insert_planned(plan: CommitPlan, *, ingest: IngestContext) -> None:
-    """Insert the new events and remember them, with the ingest lock still held.
+def finish_commit(started: StartedCommit, *, ingest: IngestContext) -> list[IngestReport]:
+    """Insert what is new, let the next commit begin, keep what is refused. On disk when this returns.
 
-    When the insert fails, nobody knows whether the rows landed, or how much of them an interrupt let
-    the gate remember: the gate is marked stale, and the table is asked before the next batch.
+    When the insert fails, nobody knows whether the rows landed: the gate is marked stale, and the table is
+    asked before the next batch.
     """
-    kept = [np.flatnonzero(outcomes == NEW) for outcomes in plan.outcomes]
-    count = sum(len(rows) for rows in kept)
-    if not count:
-        return
-    pairs = list(zip(plan.batches, kept, strict=True))
-    identities = np.concatenate([batch.identities[rows] for batch, rows in pairs])
-    body_hashes = np.concatenate([batch.body_hashes[rows] for batch, rows in pairs])
-    # One chunk, because the store makes a block of each and only one block is atomic.
-    events = pa.concat_tables([_taken(batch.valid.events, rows) for batch, rows in pairs]).combine_chunks()
-    first = ingest.gate.next_sequence
-    added = [
-        pa.Array.from_buffers(pa.binary(16), count, [None, pa.py_buffer(np.ascontiguousarray(identities))]),
-        pa.array(body_hashes, pa.uint64()),
-        pa.array(np.arange(first, first + count, dtype=np.uint64)),
-        *_origins(plan, kept),
-    ]
-    stored = pa.table([*events.columns, *added], schema=_INSERTED_SCHEMA)
+    plan = started.plan
     try:
-        ingest.store.insert("events", stored, token=plan.token)
-        ingest.gate.remember(identities, body_hashes)
+        if plan.events.num_rows:
+            ingest.store.insert("events", plan.events, token=plan.token)
     except BaseException:
         ingest.gate.mark_stale()
         raise
+    finally:
+        ingest.inserting.release()
+    return _report_planned(plan, ingest=ingest)
 
 
-def report_planned(plan: CommitPlan, *, ingest: IngestContext) -> list[IngestReport]:
+def abandon_commit(*, ingest: IngestContext) -> None:
+    """Give up a commit that was begun and will not be finished: nothing of it is stored."""
+    ingest.gate.mark_stale()
+    ingest.inserting.release()
+
+
+def _is_outdated(ingest: IngestContext) -> bool:
+    """Whether the gate may not be as the table is. Raises StoreUnavailable when another process writes."""
+    return ingest.store.writing.claim() != ingest.gate.turn or ingest.gate.stale
+
+
+def _renew_gate(ingest: IngestContext) -> None:
+    """Read the gate again if it may not be as the table is; while nothing is being inserted."""
+    if _is_outdated(ingest):
+        ingest.gate.reload(ingest.store)
+
+
+def _plan(batches: Sequence[PreparedBatch], *, ingest: IngestContext) -> _CommitPlan:
+    """Compare with what is on record and put together what is new; last of all, let the gate remember it."""
+    gate = ingest.gate
+    identities = np.concatenate([batch.identities for batch in batches])
+    body_hashes = np.concatenate([batch.body_hashes for batch in batches])
+    outcomes = gate.classify(identities, body_hashes)
+    split = np.split(outcomes, np.cumsum([len(batch.body_hashes) for batch in batches])[:-1])
+    parts = tuple(tuple(_plan_parts(batch, own)) for batch, own in zip(batches, split, strict=True))
+    new = outcomes == NEW
+    if not new.all():
+        identities, body_hashes = identities[new], body_hashes[new]
+    kept = [np.flatnonzero(own == NEW) for own in split]
+    events = _new_events(batches, parts, kept, identities, body_hashes, gate.next_sequence)
+    try:
+        gate.remember(identities, body_hashes)
+    except BaseException:
+        gate.mark_stale()  # an interrupt may have come in the middle
+        raise
+    return _CommitPlan(parts, events, uuid4().hex)
+
+
+def _new_events(
+    batches: Sequence[PreparedBatch],
+    parts: Sequence[Sequence[_PlannedPart]],
+    kept: Sequence[npt.NDArray[np.int64]],
+    identities: Words,
+    body_hashes: Words,
+    first_sequence: int,
+) -> pa.Table:
+    """The events of the ``kept`` rows of each batch, as they are stored."""
+    count = len(body_hashes)
+    if not count:
+        return _INSERTED_SCHEMA.empty_table()
+    pairs = [(batch, rows) for batch, rows in zip(batches, kept, strict=True) if len(rows)]
+    # One chunk, because the store makes a block of each and only one block is atomic.
+    events = pa.concat_tables([_taken(batch.valid.events, rows) for batch, rows in pairs]).combine_chunks()
+    added = [
+        pa.Array.from_buffers(pa.binary(16), count, [None, pa.py_buffer(np.ascontiguousarray(identities))]),
+        pa.array(body_hashes, pa.uint64()),
+        pa.array(np.arange(first_sequence, first_sequence + count, dtype=np.uint64)),
+        *_origins(parts, kept),
+    ]
+    return pa.table([*events.columns, *added], schema=_INSERTED_SCHEMA)
+
+
+def _report_planned(plan: _CommitPlan, *, ingest: IngestContext) -> list[IngestReport]:
     """Keep the refused records and report, one report a part, in order."""
     planned = [part for parts in plan.parts for part in parts]
     refused = [
@@ -292,11 +367,13 @@ def _taken(events: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
     return events if len(rows) == events.num_rows else events.take(pa.array(rows))
 
 
-def _origins(plan: CommitPlan, kept: Sequence[npt.NDArray[np.int64]]) -> Iterator[pa.Array]:
+def _origins(
+    parts: Sequence[Sequence[_PlannedPart]], kept: Sequence[npt.NDArray[np.int64]]
+) -> Iterator[pa.Array]:
     """The columns ingested_at and batch_id of the kept rows."""
     counts, batch_ids, micros = [], [], []
-    for parts, rows in zip(plan.parts, kept, strict=True):
-        for planned in parts:
+    for own, rows in zip(parts, kept, strict=True):
+        for planned in own:
             first, end = np.searchsorted(rows, planned.rows).tolist()
             counts.append(end - first)
             batch_ids.append(planned.part.batch_id)

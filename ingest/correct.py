@@ -20,7 +20,6 @@ import pyarrow as pa
 
 from ingest.arrow_buffers import Words
 from ingest.clock import from_micros, to_micros
-from ingest.commit import ready_gate
 from ingest.correction import (
     AMEND,
     Correction,
@@ -119,8 +118,7 @@ def correct_events(
     with ingest.correction_lock:
         hashed = _hash(sent, ingest.key)
         found = find_versions(ingest.store, {one.event_identity for one in hashed.values()})
-        with ingest.lock:
-            ready_gate(ingest)
+        with ingest.alone():
             judged = _judge(sent, hashed, found, received_at=received_at, batch_id=batch_id, ingest=ingest)
             # Before the inserts: what fails in wording a refusal must not hide that corrections landed.
             refused_rows = refusals_table(judged.refusals, batch_id=batch_id, refused_at=received_at)

@@ -4,9 +4,9 @@ An exact set in memory of every identity ever accepted, with its body hash: 24 b
 addressing, grown by doubling. It is derived data: opening it reads the events table and the cancellations,
 so gate and store cannot drift apart over a crash. Measured in feasibility A4: 10 M look-ups a second.
 
-Classifying changes nothing. Identities are remembered only after the insert that holds them is on
-disk; when an insert failed and nobody knows whether it landed, the gate is marked stale and read
-again from the table before the next batch.
+Classifying changes nothing. Identities are remembered before the insert that holds them, so that the next
+batch can be compared meanwhile, and nobody is answered by them before that insert is on disk. When an
+insert failed and nobody knows whether it landed, the gate is marked stale and read again from the table.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _IDENTITIES_SQL: Final = tuple(
 
 
 class IdentityGate:
-    """Not thread safe: the caller holds the ingest lock around every method.
+    """Not thread safe: the caller holds the planning lock around every method but ``mark_stale``.
 
     next_sequence: the sequence number the next accepted event gets.
-    stale: the last insert failed with unknown outcome; ``reload`` before anything else.
+    stale: an insert failed with unknown outcome: what is classified does not hold before a ``reload``.
     turn: the store's turn at writing in which the table was read; None when another process wrote then.
     """
 
@@ -68,8 +68,6 @@ class IdentityGate:
 
         identities: uint64 (rows, 2); body_hashes: uint64 (rows). Nothing is remembered.
         """
-        if self.stale:
-            raise BrokenState("the identity gate is stale; reload it from the store before it is asked.")
         rows = len(body_hashes)
         outcomes = np.empty(rows, np.uint8)
         places = np.full(_power_of_two(2 * rows + 2), -1, np.int64)
@@ -77,14 +75,14 @@ class IdentityGate:
         return outcomes
 
     def remember(self, identities: Words, body_hashes: Words) -> None:
-        """Take in identities that are new and on disk, and count their sequence numbers."""
+        """Take in identities that are new, and count their sequence numbers."""
         repeated = self._add(identities, body_hashes)
         if repeated:
             raise BrokenState(f"{repeated} of {len(body_hashes)} identities to remember were known already.")
         self.next_sequence += len(body_hashes)
 
     def mark_stale(self) -> None:
-        """Say that the table may hold events this gate does not know of."""
+        """Say that the table may hold events this gate does not know of, or lack some that it does."""
         self.stale = True
 
     def reload(self, store: EventStore) -> None:

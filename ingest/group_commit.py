@@ -1,8 +1,9 @@
 """Requests that come at the same time share one insert, and each is answered when it is on disk.
 
-Two threads decode, judge and hash large bodies. One thread commits all that is ready as one insert;
-what comes meanwhile is the next insert. There is no timer, so a lone request never waits for
-company. Small JSON bodies wait undecoded and are decoded as one batch when their commit begins
+Two threads decode, judge and hash large bodies. One thread commits all that is ready as one insert, which
+runs in a thread of its own; what comes meanwhile is the next insert, classified already when that one
+ends. There is no timer, so a lone request never waits for company. Small JSON bodies wait undecoded
+until no insert runs, for two small inserts cost more than one, and are then decoded as one batch
 (``ingest/join.py``). Measured (feasibility C): one insert a request makes 190 single events a second
 on 64 connections, groups make thousands.
 
@@ -16,12 +17,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from ingest.commit import IngestContext, IngestReport, insert_planned, plan_commit, report_planned
+from ingest.commit import (
+    IngestContext,
+    IngestReport,
+    StartedCommit,
+    abandon_commit,
+    begin_commit,
+    finish_commit,
+)
 from ingest.queue_room import QueueRoom, shutting_down
 from ingest.settings import IngestSettings
 from ingest.waiting import ReadyBatch, WaitingRequest, prepare_alone, prepare_together
@@ -41,7 +49,7 @@ class CommitFacts:
 @dataclass(slots=True)
 class _Line:
     """What waits, every field guarded by ``lock``. open: more may come. decoding: bodies that are
-    neither waiting nor ready.
+    neither waiting nor ready. inserting: commits begun and not answered.
 
     to_commit, to_decode: notified when there may be work for that thread; one condition for all would
     wake the decoding threads for every small request.
@@ -54,6 +62,7 @@ class _Line:
     small: deque[WaitingRequest] = field(default_factory=deque)
     ready: deque[ReadyBatch] = field(default_factory=deque)
     decoding: int = 0
+    inserting: int = 0
     open: bool = True
 
     def __post_init__(self) -> None:
@@ -68,6 +77,10 @@ class _Line:
         rows = sum(one.batch.record_count for one in self.ready)
         held = sum(one.bytes_held for one in self.ready)
         return bool(self.large) and rows < settings.queue_rows_max and held < settings.queue_bytes_max
+
+    @property
+    def may_commit(self) -> bool:
+        return bool(self.ready or (self.small and not self.inserting))
 
     @property
     def ended(self) -> bool:
@@ -87,6 +100,7 @@ class GroupCommit:
         self._watch = watch
         self._line = _Line()
         self._threads: list[threading.Thread] = []
+        self._inserting = ThreadPoolExecutor(1, thread_name_prefix="ingest-insert")
 
     def submit(
         self,
@@ -131,6 +145,7 @@ class GroupCommit:
             self._line.wake_all()
         for thread in self._threads:
             thread.join()
+        self._inserting.shutdown()
 
     def _start_threads(self) -> None:
         # On the first request: commands and tests open an application that never ingests.
@@ -162,7 +177,7 @@ class GroupCommit:
         line = self._line
         while True:
             with line.lock:
-                line.to_commit.wait_for(lambda: line.ready or line.small or line.ended)
+                line.to_commit.wait_for(lambda: line.may_commit or line.ended)
                 ready = list(line.ready)
                 line.ready.clear()
                 small = list(_first_bytes(line.small, self._ingest.settings.joined_bytes_max))
@@ -174,33 +189,42 @@ class GroupCommit:
                 self._commit(group)
 
     def _commit(self, group: Sequence[ReadyBatch]) -> None:
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         try:
-            reports = self._reports(group)
+            started = begin_commit([one.batch for one in group], ingest=self._ingest)
         except BaseException as error:  # noqa: BLE001 - handed to every caller of the group
-            for answer in _answers(group):
-                answer.set_exception(error)
+            if len(group) > 1 and isinstance(error, Exception):
+                for one in group:  # nothing has landed, and only one of them may be at fault
+                    self._commit([one])
+                return
+            _fail(group, error)
             return
-        if reports is None:
-            for one in group:
-                self._commit([one])
+        with self._line.lock:
+            self._line.inserting += 1
+        try:
+            self._inserting.submit(self._finish, started, group, started_at)
+        except BaseException as error:  # noqa: BLE001
+            abandon_commit(ingest=self._ingest)
+            self._ended()
+            _fail(group, error)
+
+    def _finish(self, started: StartedCommit, group: Sequence[ReadyBatch], started_at: float) -> None:
+        try:
+            reports = finish_commit(started, ingest=self._ingest)
+        except BaseException as error:  # noqa: BLE001 - handed to every caller of the group
+            self._ended()
+            _fail(group, error)
             return
+        self._ended()
         records = sum(one.batch.record_count for one in group)
-        self._watch(CommitFacts(len(reports), records, time.perf_counter() - started))
+        self._watch(CommitFacts(len(reports), records, time.perf_counter() - started_at))
         for answer, report in zip(_answers(group), reports, strict=True):
             answer.set_result(report)
 
-    def _reports(self, group: Sequence[ReadyBatch]) -> list[IngestReport] | None:
-        """One report an answer; None when the batches of the group have to be tried one by one."""
-        with self._ingest.lock:
-            try:
-                plan = plan_commit([one.batch for one in group], ingest=self._ingest)
-            except Exception:
-                if len(group) == 1:
-                    raise
-                return None  # nothing has landed, and only one of them may be at fault
-            insert_planned(plan, ingest=self._ingest)
-        return report_planned(plan, ingest=self._ingest)
+    def _ended(self) -> None:
+        with self._line.lock:
+            self._line.inserting -= 1
+            self._line.to_commit.notify()
 
 
 def _first_bytes(line: deque[WaitingRequest], bytes_max: int) -> Iterator[WaitingRequest]:
@@ -224,6 +248,11 @@ def _groups(ready: Sequence[ReadyBatch], rows_max: int) -> Iterator[list[ReadyBa
         rows += one.batch.record_count
     if group:
         yield group
+
+
+def _fail(group: Sequence[ReadyBatch], error: BaseException) -> None:
+    for answer in _answers(group):
+        answer.set_exception(error)
 
 
 def _answers(group: Sequence[ReadyBatch]) -> list[Future[IngestReport]]:

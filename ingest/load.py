@@ -1,16 +1,16 @@
 """The way of a batch into the store, top to bottom: decode, validate, hash, classify, insert, report.
 
-Everything up to hashing works on the batch alone and runs in as many threads as callers have. From
-classifying to remembering one commit goes at a time, under the context's lock (``ingest/commit.py``).
-Events are on disk when a report is returned (the tables' fsync settings). A kill between insert and
-remember loses nothing: the gate is read from the table when the store is opened, and the resend
-counts as duplicates. Requests of a server share commits: ``ingest/group_commit.py``.
+Everything up to hashing works on the batch alone and runs in as many threads as callers have. Then one
+commit is classified at a time, while the one before it is inserted (``ingest/commit.py``).
+Events are on disk when a report is returned (the tables' fsync settings). A kill at any point loses
+nothing: the gate is read from the table when the store is opened, and a resend of what landed counts as
+duplicates. Requests of a server share commits: ``ingest/group_commit.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,7 +19,16 @@ import pyarrow as pa
 
 from ingest.clickhouse import EventStore
 from ingest.columnar_records import decode_table
-from ingest.commit import BatchPart, IngestContext, IngestReport, PreparedBatch, commit_batches
+from ingest.commit import (
+    BatchPart,
+    IngestContext,
+    IngestReport,
+    PreparedBatch,
+    abandon_commit,
+    begin_commit,
+    commit_batches,
+    finish_commit,
+)
 from ingest.decode import decode_body
 from ingest.gate import open_gate
 from ingest.identity import hash_events, identity_key
@@ -92,20 +101,44 @@ def ingest_slices(
 ) -> Iterator[IngestReport]:
     """Take in the slices of one batch, each one insert; yields a report when a slice is on disk.
 
-    While one slice is inserted the next is decoded, judged and hashed in a thread of its own.
+    While one slice is inserted the next is classified, and the one after it decoded, judged and hashed.
     """
-
     part = BatchPart(batch_id, 0, ingest.settings.refusals_reported_max)
 
     def prepare_next() -> PreparedBatch | None:
         raw = next(slices, None)
         return None if raw is None else prepare_batch(raw, (part,), received_at=received_at, ingest=ingest)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="ingest-slices") as worker:
-        ahead = worker.submit(prepare_next)
-        while (prepared := ahead.result()) is not None:
-            ahead = worker.submit(prepare_next)
-            yield from commit_batches([prepared], ingest=ingest)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="ingest-prepare") as preparing,
+        ThreadPoolExecutor(1, thread_name_prefix="ingest-insert") as inserting,
+    ):
+        ahead = preparing.submit(prepare_next)
+        under_way: Future[list[IngestReport]] | None = None
+        while (prepared := _ready(ahead)) is not None:
+            ahead = preparing.submit(prepare_next)
+            before, under_way = under_way, _commit_in(inserting, prepared, ingest)
+            if before is not None:
+                yield from before.result()
+        if under_way is not None:
+            yield from under_way.result()
+        ahead.result()  # raises when the slice after the last good one could not be read
+
+
+def _ready(ahead: Future[PreparedBatch | None]) -> PreparedBatch | None:
+    """What is prepared, when it is; None at the end and when it cannot be read."""
+    return None if ahead.exception() else ahead.result()
+
+
+def _commit_in(
+    inserting: ThreadPoolExecutor, prepared: PreparedBatch, ingest: IngestContext
+) -> Future[list[IngestReport]]:
+    started = begin_commit([prepared], ingest=ingest)
+    try:
+        return inserting.submit(finish_commit, started, ingest=ingest)
+    except BaseException:
+        abandon_commit(ingest=ingest)
+        raise
 
 
 def ingest_raw(raw: RawBatch, *, received_at: datetime, ingest: IngestContext) -> IngestReport:

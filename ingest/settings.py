@@ -34,8 +34,8 @@ class IngestSettings:
     corrections_max: int = 20_000
     replays_max: int = 1_000
     insert_rows_max: int = 500_000
-    file_slice_records: int = 200_000
-    file_slice_bytes: int = 32 * 1024 * 1024
+    file_slice_records: int = 400_000
+    file_slice_bytes: int = 64 * 1024 * 1024
     record_bytes_max: int = 1024 * 1024
     expansion_ratio_max: int = 500
     expansion_free_bytes: int = 16 * 1024 * 1024

@@ -93,11 +93,14 @@ def test_remembering_twice_is_a_broken_state() -> None:
         gate.remember(*columns([(1, 1, 7)]))
 
 
-def test_a_stale_gate_does_not_answer() -> None:
-    gate = IdentityGate()
+def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore) -> None:
+    gate = open_gate(event_store)
+    take(gate, [(1, 1, 7)])  # remembered, and never inserted
     gate.mark_stale()
-    with pytest.raises(BrokenState, match="stale"):
-        gate.classify(*columns([(1, 1, 7)]))
+    assert gate.stale
+    gate.reload(event_store)
+    assert (gate.stale, gate.count, gate.next_sequence) == (False, 0, 1)
+    assert take(gate, [(1, 1, 7)]) == [NEW]
 
 
 def test_reopening_reads_the_table(event_store: EventStore) -> None:

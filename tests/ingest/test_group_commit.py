@@ -61,7 +61,7 @@ class Line:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nothing is committed inside the block; a first request occupies the committing thread."""
-        with self.ingest.lock:
+        with self.ingest.alone():
             first = self.submit(ndjson(event(1_000_000)))
             line = self.group._line
             self._await(lambda: not (line.small or line.large or line.decoding or line.ready))

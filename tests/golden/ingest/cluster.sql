@@ -189,3 +189,17 @@ SETTINGS replicated_deduplication_window = 1000,
          fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS settled_refusals ON CLUSTER 'main' AS settled_refusals_local ENGINE = Distributed('main', 'ratemill', 'settled_refusals_local', cityHash64(batch_id));
+
+-- 0022_fewer_merges.sql
+
+ALTER TABLE events_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
+
+CREATE OR REPLACE TABLE events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+ALTER TABLE usage_rollups_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
+
+CREATE OR REPLACE TABLE usage_rollups ON CLUSTER 'main' AS usage_rollups_local ENGINE = Distributed('main', 'ratemill', 'usage_rollups_local', toUInt64(0));
