@@ -25,6 +25,7 @@ from ingest.arrow_buffers import (
     text_buffers,
     valid_flags,
 )
+from ingest.byte_words import copy_bytes
 from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
@@ -170,10 +171,8 @@ def _put_number(scratch: Bytes, at: int, number: int | np.int64, size: int) -> i
 @compiled
 def _put_text(scratch: Bytes, at: int, data: Bytes, start: int, end: int) -> int:
     at = _put_number(scratch, at, end - start, 4)
-    for position in range(start, end):
-        scratch[at] = data[position]
-        at += 1
-    return at
+    copy_bytes(scratch, at, data, start, end - start)
+    return at + end - start
 
 
 @compiled

@@ -20,6 +20,8 @@ from ingest.json_scan import (
     RECOGNISED,
     UNRECOGNISED,
     copy_spans,
+    count_lines,
+    find_lines,
     scan_records,
     split_array,
 )
@@ -46,13 +48,21 @@ def decode_ndjson(body: bytes, *, record_bytes_max: int, lines_before: int = 0) 
 
 def ndjson_places(body: bytes, *, lines_before: int = 0) -> RecordPlaces:
     """A record a line; blank lines are among them."""
-    breaks = np.flatnonzero(np.frombuffer(body, np.uint8) == 10)
+    breaks = line_breaks(body)
     starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
     ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
     if body.startswith(BYTE_ORDER_MARK) and lines_before == 0:
         starts[0] = len(BYTE_ORDER_MARK)
     lines = np.arange(lines_before + 1, lines_before + 1 + len(starts), dtype=np.uint64)
     return RecordPlaces(starts, ends, lines)
+
+
+def line_breaks(body: bytes) -> Integers:
+    """The positions of the line ends of a body."""
+    data = np.frombuffer(body, np.uint8)
+    breaks = np.empty(count_lines(data), np.int64)
+    find_lines(data, breaks)
+    return breaks
 
 
 def decode_json(
@@ -110,7 +120,9 @@ def decode_json_records(
     allowed = _allowed(body, starts, ends, record_bytes_max, reader)
     found = scan_records(data, starts, ends, allowed, spans, counts, property_spans, kinds)
     fast = np.flatnonzero(kinds == RECOGNISED)
-    table = _table(data, spans[fast], counts[fast], property_spans[:found])
+    if len(fast) < len(kinds):
+        spans, counts = spans[fast], counts[fast]
+    table = _table(data, spans, counts, property_spans[:found])
 
     def text_of(record: int) -> str:
         return body[starts[record] : ends[record]].decode("utf-8", errors="replace").rstrip("\r")

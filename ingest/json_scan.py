@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.arrow_buffers import Bytes, Flags, Integers
+from ingest.byte_words import bytes_below, copy_bytes, first_byte, load_word, repeated, zero_bytes
 from ingest.compiled import compiled
 
 SOURCE, ID, TYPE, SUBJECT, TIME, VALUE, PROPERTIES = range(7)
@@ -43,6 +44,8 @@ _TRUE: Final = _name("true")
 _FALSE: Final = _name("false")
 _NULL: Final = _name("null")
 _QUOTE: Final = 34
+_ESCAPE: Final = 92
+_LINE_END: Final = 10
 _COLON: Final = 58
 _COMMA: Final = 44
 _OPEN: Final = 123
@@ -94,13 +97,21 @@ def _skip_space(body: Bytes, at: int, end: int) -> int:
 
 
 @compiled
-def _string_end(body: Bytes, at: int, end: int) -> int:
-    # From after the opening quote to the closing one; -1 for an escape, a control or no end.
+def scan_string(body: Bytes, at: int, end: int) -> int:
+    """From after the opening quote to the closing one; -1 for an escape, a control or no end."""
+    quotes, escapes = repeated(_QUOTE), repeated(_ESCAPE)
+    while at + 8 <= end:
+        word = load_word(body, at)
+        marks = zero_bytes(word ^ quotes) | zero_bytes(word ^ escapes) | bytes_below(word, 32)
+        if marks != 0:
+            at += first_byte(marks)
+            return at if body[at] == _QUOTE else -1
+        at += 8
     while at < end:
         byte = body[at]
         if byte == _QUOTE:
             return at
-        if byte == 92 or byte < 32:
+        if byte == _ESCAPE or byte < 32:
             return -1
         at += 1
     return -1
@@ -171,7 +182,7 @@ def _scan_name(body: Bytes, at: int, end: int) -> tuple[int, int, int]:
     # A quoted name and its colon: (start, size, where the value starts); the last is -1 if not.
     if at >= end or body[at] != _QUOTE:
         return 0, 0, -1
-    close = _string_end(body, at + 1, end)
+    close = scan_string(body, at + 1, end)
     if close < 0:
         return 0, 0, -1
     colon = _skip_space(body, close + 1, end)
@@ -186,7 +197,7 @@ def _scan_scalar(body: Bytes, at: int, end: int, words: bool) -> tuple[int, int,
     if at >= end:
         return 0, 0, -1
     if body[at] == _QUOTE:
-        close = _string_end(body, at + 1, end)
+        close = scan_string(body, at + 1, end)
         return at + 1, close - at - 1, close + 1 if close >= 0 else -1
     if words and _matches(body, at, end, _TRUE):
         return at, 4, at + 4
@@ -343,6 +354,33 @@ def copy_spans(
 ) -> None:
     """Gather body[starts:starts+sizes] into one buffer; ``offsets`` are its row boundaries."""
     for row in range(len(starts)):
-        target = offsets[row]
-        for position in range(sizes[row]):
-            data[target + position] = body[starts[row] + position]
+        copy_bytes(data, offsets[row], body, starts[row], sizes[row])
+
+
+@compiled
+def count_lines(body: Bytes) -> int:
+    """How many line ends the body has."""
+    count = 0
+    for at in range(len(body)):
+        count += body[at] == _LINE_END
+    return count
+
+
+@compiled
+def find_lines(body: Bytes, breaks: Integers) -> None:
+    """The positions of the line ends; ``breaks`` has room for exactly all of them."""
+    wanted = repeated(_LINE_END)
+    found, at = 0, 0
+    while found < len(breaks):
+        if at + 8 <= len(body):
+            marks = zero_bytes(load_word(body, at) ^ wanted)
+            if marks == 0:
+                at += 8
+                continue
+            at += first_byte(marks)
+        elif body[at] != _LINE_END:
+            at += 1
+            continue
+        breaks[found] = at
+        found += 1
+        at += 1

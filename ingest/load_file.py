@@ -22,7 +22,7 @@ from ingest.csv_records import decode_csv, text_lines
 from ingest.decode import decode_body
 from ingest.errors import UnreadableBody
 from ingest.expand import expand
-from ingest.json_records import decode_ndjson
+from ingest.json_records import decode_ndjson, line_breaks
 from ingest.load import IngestContext, IngestReport, ingest_slices, merge_reports
 from ingest.media_type import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET, file_media_type
 from ingest.raw import RawBatch
@@ -95,7 +95,7 @@ def _ndjson_slices(chunks: Iterable[bytes], settings: IngestSettings) -> Iterato
 
 def _ndjson_parts(body: bytes, lines_before: int, settings: IngestSettings) -> Iterator[RawBatch]:
     # Very short records may be more than one insert holds.
-    breaks = np.flatnonzero(np.frombuffer(body, np.uint8) == 10)
+    breaks = line_breaks(body)
     start = 0
     for position in range(settings.file_slice_records - 1, len(breaks), settings.file_slice_records):
         end = int(breaks[position])

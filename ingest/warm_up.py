@@ -14,7 +14,7 @@ import numpy as np
 
 from ingest.gate import IdentityGate
 from ingest.identity import hash_events
-from ingest.json_records import decode_json
+from ingest.json_records import decode_json, line_breaks
 from ingest.meter_needs import MeterNeeds
 from ingest.settings import IngestSettings
 from ingest.validate import validate_batch
@@ -37,6 +37,7 @@ def warm_up(key: bytes) -> None:
     """Take one event through all kernels, with a gate of its own; no store is touched."""
     body = json.dumps([_EVENT]).encode()
     raw = decode_json(body, record_bytes_max=IngestSettings().record_bytes_max)
+    line_breaks(body)
     valid = validate_batch(raw, received_at=datetime(2026, 1, 1, tzinfo=UTC), needs=_NEEDS)
     identities, body_hashes = hash_events(valid.events, time_given=valid.time_given, key=key)
     gate = IdentityGate()
