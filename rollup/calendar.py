@@ -31,6 +31,7 @@ class CalendarFacts:
     subjects: number of different subjects.
     in_turn: some subject has several rows and none of them overlap (consecutive periods): the one
         period of an event is then found by its time (ASOF) instead of trying all of them.
+    only: the period_key and subject of a calendar of a single row: it needs no table and no join.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class CalendarFacts:
     start_micros: int
     end_micros: int
     in_turn: bool
+    only: tuple[int, str] | None = None
 
 
 def check_calendar(calendar: pa.Table) -> CalendarFacts:
@@ -75,6 +77,7 @@ def check_calendar(calendar: pa.Table) -> CalendarFacts:
         start_micros=int(starts.min()),
         end_micros=int(ends.max()),
         in_turn=in_turn,
+        only=(calendar["period_key"][0].as_py(), codes.dictionary[0].as_py()) if len(codes) == 1 else None,
     )
 
 

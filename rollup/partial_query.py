@@ -15,7 +15,7 @@ from ingest.in_force import EventCut, in_force_sql
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
 from rollup.counted_events import DECIMAL_SQL, Parameters, counted_events_sql
-from rollup.query import Query, calendar_join, inside_calendar, quotient_sql
+from rollup.query import Query, calendar_join, inside_calendar, period_key_sql, quotient_sql
 
 _ZERO: Final = f"CAST(0 AS {DECIMAL_SQL})"
 _PARTIALS: Final = {
@@ -108,7 +108,8 @@ def plain_partial_query(
         *inside_calendar(calendar, facts, parameters),
     ]
     sql = (
-        f"SELECT c.period_key AS period_key, toUInt32(indexOf({types}, e.type) - 1) AS type_number,\n"
+        f"SELECT {period_key_sql(facts)} AS period_key,\n"
+        f"    toUInt32(indexOf({types}, e.type) - 1) AS type_number,\n"
         f"    {', '.join(wanted)}\n"
         f"FROM events AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {' AND '.join(where)}\n"
@@ -131,7 +132,7 @@ def meter_partial_query(*, meter: Meter, calendar: str, facts: CalendarFacts, se
     where = [sequences.arrived_sql(parameters), *inside_calendar(calendar, facts, parameters)]
     counted = counted_events_sql(meter, sequences.cut, parameters)
     sql = (
-        f"SELECT c.period_key AS period_key, {dimensions} AS dimensions,\n"
+        f"SELECT {period_key_sql(facts)} AS period_key, {dimensions} AS dimensions,\n"
         f"    {', '.join(wanted)}\n"
         f"FROM (\n{counted}\n) AS e {calendar_join(calendar, facts)}\n"
         f"WHERE {' AND '.join(where)}\n"

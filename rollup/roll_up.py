@@ -8,7 +8,8 @@ and could not, by reason. Nothing is written. The same events give the same byte
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -111,7 +112,7 @@ def _count_events(
     facts = check_calendar(calendar)
     if not facts.rows or not meters:
         return
-    with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
+    with _calendar_table(store, calendar, facts) as name:
         place = _Place(store, name, facts, cut)
         plain = {number: meter for number, meter in meters.items() if is_plain(meter)}
         suspects = _roll_up_plain(place, plain, parts)
@@ -125,6 +126,16 @@ def _count_events(
             query = unusable_query(meter=meters[number], calendar=name, facts=facts, cut=cut)
             unusable.append((number, store.query(query.sql, query.parameters)))
     unusable += _roll_up_levels(store, calendar, facts, cut, levels, parts)
+
+
+@contextmanager
+def _calendar_table(store: EventStore, calendar: pa.Table, facts: CalendarFacts) -> Iterator[str]:
+    """The name of the calendar's scratch table; a calendar of one row has none."""
+    if facts.only is not None:
+        yield ""
+        return
+    with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
+        yield name
 
 
 def _check_meters(meters: Sequence[Meter]) -> None:

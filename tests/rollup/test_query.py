@@ -33,6 +33,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "rollup"
 NO_CORRECTIONS = EventCut(correction_sequence=0, corrected_types=frozenset(), known_at_micros=None)
 CORRECTED = EventCut(correction_sequence=7, corrected_types=frozenset({"call"}), known_at_micros=3)
 ONE_EACH = CalendarFacts(rows=20_000, subjects=20_000, start_micros=1, end_micros=2, in_turn=False)
+ONE_ROW = CalendarFacts(rows=1, subjects=1, start_micros=1, end_micros=2, in_turn=False, only=(7, "it's"))
 IN_TURN = CalendarFacts(rows=24, subjects=2, start_micros=1, end_micros=2, in_turn=True)
 
 FILTERED = meter(
@@ -74,6 +75,12 @@ CASES: dict[str, Callable[[], Query]] = {
     "plain_count": lambda: plain([]),
     "plain_sum": lambda: plain(["sum"]),
     "plain_sum_corrected": lambda: plain(["sum"], CORRECTED),
+    "plain_sum_of_one": lambda: plain_usage_query(
+        event_types=["call"], aggregates=["sum"], calendar="", facts=ONE_ROW, cut=NO_CORRECTIONS
+    ),
+    "unique_count_of_one": lambda: meter_usage_query(
+        meter=UNIQUE, calendar="", facts=ONE_ROW, cut=NO_CORRECTIONS
+    ),
     "plain_all": lambda: plain(["avg", "avg_cut", "latest", "max", "min", "sum"]),
     "filters_and_group_keys": lambda: meter_usage_query(
         meter=FILTERED, calendar="calendar", facts=IN_TURN, cut=NO_CORRECTIONS

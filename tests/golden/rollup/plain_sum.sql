@@ -1,7 +1,8 @@
 -- p0 = ["call", "text"]
 -- p1 = 1
 -- p2 = 2
-SELECT c.period_key AS period_key, toUInt32(indexOf({p0:Array(String)}, e.type) - 1) AS type_number,
+SELECT c.period_key AS period_key,
+    toUInt32(indexOf({p0:Array(String)}, e.type) - 1) AS type_number,
     count() AS event_count,
     count(e.value) AS number_count,
     sum(e.value) AS `sum`
