@@ -190,7 +190,7 @@ SETTINGS replicated_deduplication_window = 1000,
 
 CREATE TABLE IF NOT EXISTS settled_refusals ON CLUSTER 'main' AS settled_refusals_local ENGINE = Distributed('main', 'ratemill', 'settled_refusals_local', cityHash64(batch_id));
 
--- 0022_fewer_merges.sql
+-- 0022_cheaper_merges.sql
 
 ALTER TABLE events_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
 
@@ -203,3 +203,7 @@ CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGIN
 ALTER TABLE usage_rollups_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
 
 CREATE OR REPLACE TABLE usage_rollups ON CLUSTER 'main' AS usage_rollups_local ENGINE = Distributed('main', 'ratemill', 'usage_rollups_local', toUInt64(0));
+
+ALTER TABLE events_local ON CLUSTER 'main' MODIFY COLUMN properties Map(String, String);
+
+CREATE OR REPLACE TABLE events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
