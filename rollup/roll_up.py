@@ -83,7 +83,7 @@ def roll_up_usage(
     if facts.rows and meters:
         wanted = dict(enumerate(meters))
         if stored is not None and known_at is None:
-            wanted, missing = _read_stored(stored, calendar, meters, parts)
+            wanted, missing = _read_stored(stored, calendar, facts, meters, parts)
             kept = {number: meter for number, meter in enumerate(meters) if number not in wanted}
             _count_events(store, missing, kept, read_cut(store, known_at=None), parts, unusable)
         _count_events(store, calendar, wanted, read_cut(store, known_at=known_at), parts, unusable)
@@ -91,11 +91,15 @@ def roll_up_usage(
 
 
 def _read_stored(
-    stored: StoredUsage, calendar: pa.Table, meters: Sequence[Meter], parts: list[MeterUsage]
+    stored: StoredUsage,
+    calendar: pa.Table,
+    facts: CalendarFacts,
+    meters: Sequence[Meter],
+    parts: list[MeterUsage],
 ) -> tuple[dict[int, Meter], pa.Table]:
     """Take what is stored; returns the meters to count from events in all periods, and the periods in
     which the others are. A meter that met unusable events is counted from them, to name them."""
-    answer = stored.read(calendar=calendar, meters=meters)
+    answer = stored.read(calendar=calendar, facts=facts, meters=meters)
     parts += answer.parts
     return {number: meters[number] for number in answer.others}, answer.missing
 
@@ -109,9 +113,9 @@ def _count_events(
     unusable: list[tuple[int, pa.Table]],
 ) -> None:
     """Count events of the meters, given by their places, into all periods of the calendar."""
-    facts = check_calendar(calendar)
-    if not facts.rows or not meters:
+    if not calendar.num_rows or not meters:
         return
+    facts = check_calendar(calendar)
     with _calendar_table(store, calendar, facts) as name:
         place = _Place(store, name, facts, cut)
         plain = {number: meter for number, meter in meters.items() if is_plain(meter)}

@@ -28,7 +28,7 @@ def read_sums(
     store: EventStore, *, rollups: pa.Table, meter_numbers: Sequence[int], summed: bool
 ) -> pa.Table:
     """Usage of these meters in the periods of ``rollups``: period_key, meter_number, event_count,
-    number_count, quantity (the total if ``summed``, else the count). In no order.
+    number_count, quantity (the total if ``summed``, else the count). By period_key and meter_number.
 
     rollups: (rollup_id, period_key), each id once; several may share a period_key.
     """
@@ -61,26 +61,27 @@ def _added_up(rows: pa.Table, period_key: NDArray[np.uint32], *, summed: bool) -
     number = one_array(rows["meter_number"]).to_numpy()
     counts = [one_array(rows[name]).to_numpy() for name in ("event_count", "number_count")]
     key = period_key.astype(np.uint64) << _HALF | number
-    ordered = np.sort(key)
-    several = bool((ordered[1:] == ordered[:-1]).any())
-    if several:
-        order = np.argsort(key, kind="stable")
-        begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        key = ordered[begins]
-        counts = [np.add.reduceat(column[order], begins) for column in counts]
-    if not summed:
-        quantity = pa.array(counts[1]).cast(pa.decimal128(20, 0)).cast(QUANTITY_TYPE)
-    elif several:
-        quantity = _sum_decimals(one_array(rows["total"]), order, begins)
+    # The store gives a few ascending runs, and a merge sort takes those as they are: 0.05 s for
+    # 1.6 M rows, 0.2 s for a sort that does not see them.
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    begins = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])[: len(key)])
+    if len(begins) == len(key):
+        counts = [column[order] for column in counts]
+        totals = one_array(rows["total"]).take(pa.array(order)) if summed else None
     else:
-        quantity = one_array(rows["total"])
+        counts = [np.add.reduceat(column[order], begins) for column in counts]
+        totals = _sum_decimals(one_array(rows["total"]), order, begins) if summed else None
+        key = key[begins]
+    if totals is None:
+        totals = pa.array(counts[1]).cast(pa.decimal128(20, 0)).cast(QUANTITY_TYPE)
     return pa.table(
         {
             "period_key": pa.array((key >> _HALF).astype(np.uint32)),
             "meter_number": pa.array((key & _LOW_HALF).astype(np.uint32)),
             "event_count": pa.array(counts[0]),
             "number_count": pa.array(counts[1]),
-            "quantity": quantity,
+            "quantity": totals,
         }
     )
 

@@ -33,7 +33,7 @@ from ingest.errors import BrokenState
 from ingest.in_force import read_cut
 from ingest.meter import Meter
 from rollup import stored_rows
-from rollup.calendar import check_calendar
+from rollup.calendar import CalendarFacts, check_calendar
 from rollup.partial_query import Sequences, stored_usage_query
 from rollup.partial_usage import partial_usage, periods_at_once
 from rollup.query import aggregate_of
@@ -136,11 +136,11 @@ class StoredUsage:
             after = through
         return newest
 
-    def read(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> StoredAnswer:
+    def read(self, *, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]) -> StoredAnswer:
         """Usage of the periods and meters that are kept, with every event acknowledged before.
 
-        calendar: CALENDAR_SCHEMA, checked. Rows of one period_key are counted as one. Where another
-        process writes to the store nothing is known here: what arrived cannot be added.
+        calendar: CALENDAR_SCHEMA. facts: what its check found. Rows of one period_key are counted as
+        one. Where another process writes to the store nothing is known here: what arrived cannot be added.
         """
         if self.store.turn() is None:
             return StoredAnswer((), calendar, tuple(range(len(meters))))
@@ -155,7 +155,7 @@ class StoredUsage:
             others = set(range(len(meters))) - set(places.values())
             if not places:
                 return StoredAnswer((), calendar, tuple(sorted(others)))
-            found, missing = stored_rows.find_periods(self.store, calendar, check_calendar(calendar))
+            found, missing = stored_rows.find_periods(self.store, calendar, facts)
             if missing.num_rows:
                 # A period_key of several subjects is one sum: it is read whole or not at all.
                 keys = missing["period_key"].combine_chunks()

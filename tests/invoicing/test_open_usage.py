@@ -12,6 +12,7 @@ from invoicing.open_usage import keep_open_usage, open_calendar
 from rollup.stored_usage import StoredUsage
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import World, at, readable
+from tests.rollup.support import stored_answer
 
 
 def due_calendar(world: World, as_of: str) -> pa.Table:
@@ -36,7 +37,7 @@ def test_a_month_kept_in_its_middle_is_billed_whole_without_reading_events(world
     assert keep_open_usage(stored, ledger=world.ledger, now=at("2025-01-20")) == 1
     world.events(("call", "c1-subject", "2025-02-14T23:59", "20"), ("call", "c1-subject", "2025-02-15", "3"))
     catalogue = load_billing_catalogue(world.ledger)
-    asked = stored.read(calendar=due_calendar(world, "2025-02-15"), meters=catalogue.meters)
+    asked = stored_answer(stored, due_calendar(world, "2025-02-15"), catalogue.meters)
     assert (asked.missing.num_rows, asked.others) == (0, ())
     world.bill("2025-02-15")
     assert readable(world.invoices()[1])[0] == "2025-02-15 calls 2025-01-15..2025-02-15 120 call 1.20"
@@ -87,7 +88,7 @@ def test_a_period_that_an_agreement_splits_is_kept_in_its_parts(world: World) ->
     world.events(("call", "c1-subject", "2025-01-15", "100"), ("call", "c1-subject", "2025-02-01", "3"))
     assert keep_open_usage(stored, ledger=world.ledger, now=at("2025-02-02")) == 3
     catalogue = load_billing_catalogue(world.ledger)
-    asked = stored.read(calendar=due_calendar(world, "2025-02-15"), meters=catalogue.meters)
+    asked = stored_answer(stored, due_calendar(world, "2025-02-15"), catalogue.meters)
     assert (asked.missing.num_rows, asked.others) == (0, ())
     world.bill("2025-02-15")
     assert [line for line in readable(world.invoices()[1]) if "calls" in line] == [

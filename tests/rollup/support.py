@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,9 +14,16 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.event import STORED_EVENT_SCHEMA
 from ingest.meter import Meter
+from rollup.calendar import check_calendar
 from rollup.schema import CALENDAR_SCHEMA
+from rollup.stored_usage import StoredAnswer, StoredUsage
 
 INGESTED_AT = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def stored_answer(stored: StoredUsage, periods: pa.Table, meters: Sequence[Meter]) -> StoredAnswer:
+    """What stored usage knows of a calendar."""
+    return stored.read(calendar=periods, facts=check_calendar(periods), meters=meters)
 
 
 @dataclass(frozen=True, slots=True)

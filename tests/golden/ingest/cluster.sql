@@ -190,7 +190,7 @@ SETTINGS replicated_deduplication_window = 1000,
 
 CREATE TABLE IF NOT EXISTS settled_refusals ON CLUSTER 'main' AS settled_refusals_local ENGINE = Distributed('main', 'ratemill', 'settled_refusals_local', cityHash64(batch_id));
 
--- 0022_cheaper_merges.sql
+-- 0022_cheaper_writes.sql
 
 ALTER TABLE events_local ON CLUSTER 'main' MODIFY SETTING merge_selector_base = 10;
 
@@ -207,3 +207,11 @@ CREATE OR REPLACE TABLE usage_rollups ON CLUSTER 'main' AS usage_rollups_local E
 ALTER TABLE events_local ON CLUSTER 'main' MODIFY COLUMN properties Map(String, String);
 
 CREATE OR REPLACE TABLE events ON CLUSTER 'main' AS events_local ENGINE = Distributed('main', 'ratemill', 'events_local', cityHash64(subject));
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY SETTING min_bytes_for_wide_part = 268435456;
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY COLUMN line_id FixedString(16) CODEC(NONE);
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
