@@ -18,6 +18,7 @@ from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
 from rating.plan_version import PlanVersion
+from rating.priced_meters import priced_meters
 from rating.tables import CONTRACT_VERSIONS
 
 
@@ -44,7 +45,6 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
     """Read the catalogue, all contracts or those named (unknown ids are left out)."""
     plan_versions = load_plan_versions(ledger)
     meters = {meter.meter_id: meter for meter in list_meters(ledger)}
-    priced = {charge.meter_id for entry in plan_versions for charge in entry.plan.charges}
     with ledger.connect() as connection:
         segments = load_segments(connection, contract_ids)
         every = [segment for track in segments.values() for segment in track]
@@ -59,7 +59,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         segments=segments,
         agreements=agreements,
         agreed_versions=versions,
-        meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
+        meters=priced_meters(versions, meters),
         price_book=compile_price_book(versions, meters),
     )
 

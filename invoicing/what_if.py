@@ -52,6 +52,7 @@ from rating.compile import PriceBook, compile_price_book
 from rating.minor_sums import sums_by_group
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
+from rating.priced_meters import priced_meters
 from rating.rate import rate_amounts
 from rollup.roll_up import RolledUp
 from rollup.stored_usage import StoredUsage
@@ -203,9 +204,7 @@ def _roll_up(
     shapes = {prices.shape: prices for prices in every}
     periods = {shape: block.periods_under(prices) for shape, prices in shapes.items()}
     spans = spans_of(periods.values())
-    priced = {
-        charge.meter_id for prices in every for entry in prices.versions for charge in entry.plan.charges
-    }
+    versions = [entry for prices in every for entry in prices.book.versions]
     ids = block.contracts["contract_id"]
     subjects = block.catalogue.subjects
     with ledger.connect() as connection:
@@ -215,7 +214,7 @@ def _roll_up(
         spans=spans,
         subjects=subjects.filter(pc.is_in(subjects["contract_id"], value_set=ids.combine_chunks())),
         late=late,
-        meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
+        meters=priced_meters(versions, meters),
         stored_usage=stored_usage,
     )
     used = {shape: (table, usage_of_periods(table, spans, rolled)) for shape, table in periods.items()}

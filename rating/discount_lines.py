@@ -226,7 +226,7 @@ def _units_amount(line: DiscountedLine, discount: Discount) -> int:
     line.units_off += discount.units or Decimal(0)
     free = (line.terms.free_units or Decimal(0)) + line.units_off
     try:
-        priced = price_quantity(
+        priced = price_quantity(  # the rules refuse units off a price that needs more than its quantity
             replace(line.terms, free_units=free),
             quantity=line.quantity,
             event_count=line.event_count,

@@ -14,10 +14,11 @@ from typing import Any, Final
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.event_bounds import BANDS
 from rating.line_discounts import discounts_of
 from rating.line_inputs import line_inputs, minimum_spend_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
-from rating.price_plan import Charge, PricePlan, SimplePrice
+from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
 from rating.steps import MINIMUM_SPEND_KIND
@@ -164,6 +165,7 @@ def _steps(
         yield ExplanationStep(
             "unit_conversion", text, f"{decimal_text(cut_decimal(priced.converted_quantity))} {unit}"
         )
+    yield from _beside_steps(line, price)
     if charge.free_units is not None:
         yield ExplanationStep(
             "free_units",
@@ -187,6 +189,15 @@ def _steps(
         text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
         yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
+
+
+def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
+    """What the price needs beside the quantity."""
+    if isinstance(price, PercentagePrice) and price.is_by_event:
+        charged = sum(int(line["inputs"].get(f"events_{word}", 0)) for word in BANDS)
+        free = line["event_count"] - charged
+        said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")
+        yield ExplanationStep("quantity", said, decimal_text(line["rated_quantity"]))
 
 
 def _rounding_step(line: Mapping[str, Any], plan: PricePlan) -> ExplanationStep:

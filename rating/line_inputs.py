@@ -25,8 +25,15 @@ def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) ->
         "prorated": terms.prorated,
         "minimum_amount": _text(terms.minimum_amount),
         "maximum_amount": _text(terms.maximum_amount),
+        **_beside(line),
         "discounts": [decimal_text(amount) for amount in line.get("discount_amount", ())],
     }
+
+
+def _beside(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What the amount was computed from beside the quantity; an ordinary line has nothing of it."""
+    found = {name: decimal_text(number) for name, number in line["inputs"].items()}
+    return {"beside": found} if found else {}
 
 
 def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ingest.errors import Issue
 from ingest.meter import Meter
 from rating.amount_rules import fixed_amount_rules
 from rating.discount_rules import discount_rules
+from rating.event_rules import event_price_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
@@ -80,6 +81,7 @@ def _charge_rules(
     else:
         yield from _fixed_rules(charge, pointer)
     yield from _step_rules(charge, pointer)
+    yield from event_price_rules(charge, pointer, meters.get(charge.meter_id or ""))
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")
         yield from matrix_rules(charge.price, f"{pointer}.price", meter, currency=currency)

@@ -6,6 +6,7 @@ It uses the reference alone, so it starts without compiled kernels and without a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
@@ -15,12 +16,16 @@ from pydantic import Field
 from ingest.document import Document, ExactDecimal, decimal_text, validate_document
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Aggregation, Meter, Reading
+from rating.event_bounds import band_inputs
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
-from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode
-from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, price_quantity, terms_of
+from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
+from rating.priced_meters import banded_meter_of
+from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, terms_of
+from rating.special_price import NO_INPUTS, Inputs, price_line
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
+from rollup.banded_meter import FREE_BAND, charged_by_band
 
 _INLINE_METER: Final = "inline"
 _FROM_EVENTS: Final = frozenset({"sum", "count"})
@@ -65,12 +70,21 @@ def price_request(obj: Mapping[str, Any]) -> dict[str, Any]:
     """
     request = validate_document(PriceRequest, dict(obj), what="price request", rules=_request_rules)
     charge, meter = _charge(request)
-    groups = _groups(request, charge)
     prorated = is_prorated(charge, meter)
-    lines = [_line(request, charge, *group, prorated=prorated) for group in groups]
+    lines = [_line(request, charge, group, meter, prorated=prorated) for group in _groups(request, charge)]
     total = sum(line["amount_minor"] for line in lines)
     answer = lines[0] if len(lines) == 1 else {"lines": lines, "currency": request.currency}
     return {**answer, "amount_minor": total, "billed": format_minor(total, request.currency)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What one line is for. values: of its events, in their order; None when only the sum was given."""
+
+    quantity: Decimal
+    event_count: int
+    dimensions: dict[str, str]
+    values: Sequence[Decimal] | None
 
 
 def _request_rules(request: PriceRequest) -> list[Issue]:
@@ -116,6 +130,7 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
     aggregation = "time_weighted" if given["kind"] == "licence" else request.meter.aggregation
     meter = Meter.model_construct(
         meter_id=str(given.get("meter_id", _INLINE_METER)),
+        event_type=_INLINE_METER,
         aggregation=aggregation,
         reading=request.meter.reading if aggregation == "time_weighted" else None,
         group_by=tuple(dimensions) if isinstance(dimensions, Sequence) else (),
@@ -137,18 +152,24 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
     return plan.charges[0], meter
 
 
-def _groups(request: PriceRequest, charge: Charge) -> list[tuple[Decimal, int, dict[str, str]]]:
-    """(quantity, event count, dimensions) of every line: events are grouped by matrix dimensions."""
+def _groups(request: PriceRequest, charge: Charge) -> list[_Group]:
+    """A line each: events are grouped by matrix dimensions."""
     if request.events is None:
-        return [(request.quantity or Decimal(0), request.event_count, dict(request.dimensions))]
+        quantity = charge.quantity or request.quantity or Decimal(0)
+        return [_Group(quantity, request.event_count, dict(request.dimensions), None)]
     names = charge.price.dimensions if isinstance(charge.price, MatrixPrice) else ()
     groups: dict[tuple[str, ...], list[PriceEvent]] = {(): []} if not names else {}
     for event in request.events:
         groups.setdefault(tuple(event.properties.get(name, "") for name in names), []).append(event)
     return [
-        (_quantity(events, request.meter), len(events), dict(zip(names, key, strict=True)))
+        _Group(
+            _quantity(events, request.meter),
+            len(events),
+            dict(zip(names, key, strict=True)),
+            [event.value or Decimal(0) for event in events],
+        )
         for key, events in sorted(groups.items())
-    ] or [(Decimal(0), 0, {})]
+    ] or [_Group(Decimal(0), 0, {}, [])]
 
 
 def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
@@ -166,17 +187,10 @@ def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
 
 
 def _line(
-    request: PriceRequest,
-    charge: Charge,
-    quantity: Decimal,
-    event_count: int,
-    dimensions: dict[str, str],
-    *,
-    prorated: bool,
+    request: PriceRequest, charge: Charge, group: _Group, meter: Meter, *, prorated: bool
 ) -> dict[str, Any]:
     share = Fraction(request.days, request.full_days)
-    if charge.quantity is not None:
-        quantity = charge.quantity
+    quantity, event_count, dimensions = group.quantity, group.event_count, group.dimensions
     try:
         price = applicable_price(charge, dimensions)
         terms = terms_of(
@@ -186,7 +200,8 @@ def _line(
             minor_digits=minor_digits(request.currency),
             rounding=request.rounding,
         )
-        priced = price_quantity(terms, quantity=quantity, event_count=event_count, share=share)
+        inputs = _inputs(charge, price, group, meter)
+        priced = price_line(terms, quantity=quantity, event_count=event_count, share=share, inputs=inputs)
     except Unrateable as error:
         raise InvalidInput(str(error), reason_code=error.reason_code) from error
     return {
@@ -204,6 +219,26 @@ def _line(
         "currency": request.currency,
         "rounding": request.rounding,
     }
+
+
+def _inputs(charge: Charge, price: SimplePrice, group: _Group, meter: Meter) -> Inputs:
+    """What the price needs beside the quantity."""
+    banded = banded_meter_of(charge, price, {meter.meter_id: meter})
+    if banded is None:
+        return NO_INPUTS
+    if group.values is None:
+        raise InvalidInput(
+            "each event is priced by itself here, so a quantity is not enough; give the events.",
+            reason_code="events_needed",
+        )
+    charged = charged_by_band(banded, [Fraction(value) for value in group.values])
+    return band_inputs(
+        {
+            int(band): (cut_decimal(sum(numbers, Fraction(0))), len(numbers))
+            for band, numbers in charged.items()
+            if band != FREE_BAND
+        }
+    )
 
 
 def _bound(priced: Priced) -> str | None:

@@ -109,12 +109,22 @@ class PackagePrice(Document):
 
 class PercentagePrice(Document):
     """``percent`` of the metered value, plus ``fixed_per_event`` for each event but the first
-    ``free_events`` of the period."""
+    ``free_events`` of the period.
+
+    With ``minimum_per_event`` or ``maximum_per_event`` each event is priced by itself: its percentage and
+    fixed amount come to at least and at most that (see ``rating/event_bounds.py``)."""
 
     model: Literal["percentage"]
     percent: ExactDecimal
     fixed_per_event: ExactDecimal | None = None
     free_events: int = Field(default=0, ge=0, lt=2**63)
+    minimum_per_event: ExactDecimal | None = None
+    maximum_per_event: ExactDecimal | None = None
+
+    @property
+    def is_by_event(self) -> bool:
+        """Whether each event is priced by itself."""
+        return self.minimum_per_event is not None or self.maximum_per_event is not None
 
 
 class GraduatedPercentagePrice(Document):
@@ -175,6 +185,14 @@ Price = Annotated[
 ]
 
 
+def simple_prices(price: Price) -> tuple[SimplePrice, ...]:
+    """The price itself, or of a matrix all of its prices, the default last."""
+    if not isinstance(price, MatrixPrice):
+        return (price,)
+    cells = tuple(cell.price for cell in price.cells)
+    return cells if price.default is None else (*cells, price.default)
+
+
 class UnitConversion(Document):
     """Metered quantity to priced quantity: ``multiply`` or ``divide`` by ``factor``, then round
     to ``fraction_digits`` (``round``: half_up, up or down)."""
@@ -213,6 +231,17 @@ class Charge(Document):
     zero_usage: ZeroUsage = "skip"
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
+
+    def meter_ids(self) -> tuple[str, ...]:
+        """The meters that give its quantity; none for a fixed one."""
+        return () if self.meter_id is None else (self.meter_id,)
+
+
+def is_special(charge: Charge) -> bool:
+    """Whether more than the quantity of the period decides what the charge comes to."""
+    return any(
+        isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)
+    )
 
 
 class PricePlan(Document):

@@ -9,6 +9,7 @@ same way and ends with what the lines come to, for those who ask for many prices
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from rating.line_table import build_lines, build_unrated
 from rating.minimum_spend import MinimumLines, minimum_spend_lines
 from rating.minor_sums import sums_by_group
 from rating.period_columns import PeriodColumns, read_periods
+from rating.special_price import Inputs
+from rating.special_rows import special_inputs
 from rollup.schema import USAGE_SCHEMA
 
 
@@ -55,6 +58,7 @@ class _Priced:
     periods: PeriodColumns
     due: DueCharges
     rows: PricedRows
+    inputs: Mapping[int, Inputs]
     discounts: DiscountRows
     minimum: MinimumLines
 
@@ -80,6 +84,7 @@ def rate_usage(
         priced.periods,
         priced.due,
         priced.rows,
+        priced.inputs,
         priced.discounts,
         priced.minimum,
         price_book,
@@ -109,10 +114,11 @@ def _price(periods: pa.Table, usage: pa.Table, price_book: PriceBook, slices: in
     _check_columns(usage)
     period_columns: PeriodColumns = read_periods(periods, price_book)
     due: DueCharges = due_charges(period_columns, usage, price_book)
-    priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices)
+    inputs = special_inputs(due, usage, price_book)
+    priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices, inputs=inputs)
     priced, discounts = discount_lines(period_columns, due, priced, price_book)
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
-    return _Priced(period_columns, due, priced, discounts, minimum)
+    return _Priced(period_columns, due, priced, inputs, discounts, minimum)
 
 
 def _unrated(priced: _Priced, price_book: PriceBook) -> pa.Table:

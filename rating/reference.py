@@ -66,6 +66,12 @@ class PriceTerms:
     rounding: RoundingMode
     zero_reaches: bool = False
 
+    @property
+    def is_special(self) -> bool:
+        """Whether more than the quantity of the period decides the amount: then ``rating/special_price.py``
+        prices it."""
+        return isinstance(self.price, PercentagePrice) and self.price.is_by_event
+
 
 def terms_of(
     charge: Charge, price: SimplePrice, *, prorated: bool, minor_digits: int, rounding: RoundingMode
@@ -162,6 +168,23 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
 
     quantity: as metered. share: days / full days of the service period, in (0, 1].
     """
+    measured = measure(terms, quantity=quantity, event_count=event_count)
+    return finish(terms, measured, share=share)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredQuantity:
+    """A quantity after unit conversion (``converted``) and free units (``rated``), and the tiers it reaches,
+    at the price of a whole period. said: the quantity as metered, for messages."""
+
+    said: Decimal
+    converted: Fraction
+    rated: Fraction
+    tiers: tuple[TierShare, ...]
+
+
+def measure(terms: PriceTerms, *, quantity: Decimal, event_count: int) -> MeasuredQuantity:
+    """The steps up to the price model. Raises Unrateable."""
     converted = convert_units(Fraction(quantity), terms.unit_conversion)
     rated = converted
     if terms.free_units is not None and converted > 0:
@@ -172,8 +195,14 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
             reason_code="negative_quantity",
         )
     tiers = model_tiers(terms.price, rated, event_count, zero_reaches=terms.zero_reaches)
+    return MeasuredQuantity(quantity, converted, rated, tuple(tiers))
+
+
+def finish(terms: PriceTerms, measured: MeasuredQuantity, *, share: Fraction) -> Priced:
+    """The steps after the price model. Raises Unrateable."""
+    quantity, converted, rated, tiers = measured.said, measured.converted, measured.rated, measured.tiers
     if terms.prorated:
-        tiers = [TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers]
+        tiers = tuple(TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers)
     model_amount = sum((tier.amount for tier in tiers), _ZERO)
     bounded = model_amount
     if terms.minimum_amount is not None:
@@ -181,7 +210,7 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
     if terms.maximum_amount is not None:
         bounded = min(bounded, Fraction(terms.maximum_amount) * share)
     amount_minor = round_to_minor(bounded, digits=terms.minor_digits, mode=terms.rounding)
-    priced = Priced(converted, rated, tuple(tiers), model_amount, bounded, cut(bounded), amount_minor)
+    priced = Priced(converted, rated, tiers, model_amount, bounded, cut(bounded), amount_minor)
     if (
         max(abs(rated), abs(bounded), abs(model_amount)) * _SCALE >= _LIMIT
         or abs(amount_minor) >= _MINOR_LIMIT

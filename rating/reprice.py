@@ -20,9 +20,9 @@ from rating.reference import (
     applicable_price,
     cut,
     cut_decimal,
-    price_quantity,
     terms_of,
 )
+from rating.special_price import price_line
 from rating.steps import MINIMUM_SPEND_KIND
 
 _PRORATED: Final = {
@@ -148,6 +148,10 @@ def _price(
     terms = terms_of(
         charge, price, prorated=prorated, minor_digits=minor_digits(plan.currency), rounding=plan.rounding
     )
-    return price_quantity(
-        terms, quantity=line["quantity"], event_count=line["event_count"], share=share_of(line)
+    return price_line(
+        terms,
+        quantity=line["quantity"],
+        event_count=line["event_count"],
+        share=share_of(line),
+        inputs=line["inputs"],
     )

@@ -65,7 +65,11 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
     if inputs["free_units"] is not None and units > 0:
         units = max(ZERO, units - Fraction(inputs["free_units"]))
     zero_reaches = inputs["zero_usage"] == "charge"
-    tiers = list(priced_tiers(inputs["price"], units, inputs["event_count"], zero_reaches=zero_reaches))
+    beside = {name: Fraction(number) for name, number in inputs.get("beside", {}).items()}
+    if is_by_event(inputs["price"]):
+        tiers = list(event_tiers(inputs, beside))
+    else:
+        tiers = list(priced_tiers(inputs["price"], units, inputs["event_count"], zero_reaches=zero_reaches))
     if inputs["prorated"]:
         tiers = [(number, part, amount * share) for number, part, amount in tiers]
     amount = sum((amount for _, _, amount in tiers), ZERO)
@@ -116,6 +120,31 @@ def priced_tiers(
         if holds_rest:
             return
     raise ValueError(f"{units} lies past the last tier")
+
+
+def is_by_event(price: Mapping[str, Any]) -> bool:
+    """Whether each event has a least or a most that it costs."""
+    return any(price.get(name) is not None for name in ("minimum_per_event", "maximum_per_event"))
+
+
+def event_tiers(
+    inputs: Mapping[str, Any], beside: Mapping[str, Fraction]
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """The events at the minimum, between both bounds, and at the maximum: their value and what they cost."""
+    price = inputs["price"]
+    each = (price["minimum_per_event"], price["fixed_per_event"], price["maximum_per_event"])
+    for number, (word, amount) in enumerate(
+        zip(("minimum", "between", "maximum"), each, strict=True), start=1
+    ):
+        events = beside.get(f"events_{word}", ZERO)
+        if not events:
+            continue
+        conversion, value = inputs["unit_conversion"], beside[f"value_{word}"]
+        if conversion is not None:
+            factor = Fraction(conversion["factor"])
+            value = value * factor if conversion["operation"] == "multiply" else value / factor
+        share = value * Fraction(price["percent"]) / 100 if word == "between" else ZERO
+        yield number, value, events * Fraction(amount or 0) + share
 
 
 def single_amount(price: Mapping[str, Any], units: Fraction, event_count: int) -> Fraction:

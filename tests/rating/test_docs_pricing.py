@@ -23,6 +23,7 @@ PEERS = (
 PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
+VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
@@ -54,14 +55,19 @@ def peer_examples() -> list[tuple[dict[str, Any], str]]:
 
 
 def check(charge: dict[str, Any], line: str) -> None:
+    events = VALUES.match(line)
+    if events:
+        sent = [{"value": value} for value in events[1].split()]
+        assert price_request({"charge": charge, "currency": "EUR", "events": sent})["billed"] == events[2]
+        return
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
-    quantity, events, days, full_days, dimensions, expected = found.groups()
+    quantity, count, days, full_days, dimensions, expected = found.groups()
     request = {
         "charge": charge,
         "currency": "EUR",
         "quantity": quantity,
-        "event_count": int(events or 1),
+        "event_count": int(count or 1),
         "days": int(days or 1),
         "full_days": int(full_days or 1),
         "dimensions": dict(pair.split("=") for pair in dimensions.split()),

@@ -1,0 +1,75 @@
+"""What lines are computed from beside their quantity, gathered from usage for the rows that need it.
+
+Most price books hold no such price, and then none of this runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.arrow_buffers import one_array
+from ingest.errors import BrokenState
+from rating.compile import PriceBook
+from rating.due_charges import DueCharges
+from rating.event_bounds import band_inputs
+from rating.period_columns import dictionary_codes
+from rating.special_price import Inputs
+from rollup.banded_meter import BAND_KEY, FREE_BAND
+
+Dimensions = tuple[tuple[str, str], ...]
+Usage = dict[tuple[int, str, Dimensions], tuple[Decimal, int]]
+"""(period, meter_id, dimensions) -> (quantity, event count)."""
+
+
+def special_inputs(due: DueCharges, usage: pa.Table, price_book: PriceBook) -> dict[int, Inputs]:
+    """The inputs of every row of ``due`` that has some, by row."""
+    if not price_book.special.any():
+        return {}
+    rows = np.flatnonzero(price_book.special[due.rows.price_row])
+    if not len(rows):
+        return {}
+    return dict(_event_inputs(rows, due, usage, price_book))
+
+
+def _event_inputs(
+    rows: NDArray[np.int64], due: DueCharges, usage: pa.Table, price_book: PriceBook
+) -> Iterator[tuple[int, Inputs]]:
+    """Events by the bounds of their amount. Raises BrokenState when they are not all there."""
+    meters = price_book.event_meters
+    bands: dict[tuple[int, str, Dimensions], dict[str, tuple[Decimal, int]]] = {}
+    for (period, banded_id, dimensions), used in usage_of(usage, set(meters.values())).items():
+        own = tuple(pair for pair in dimensions if pair[0] != BAND_KEY)
+        bands.setdefault((period, banded_id, own), {})[dict(dimensions)[BAND_KEY]] = used
+    for row in rows.tolist():
+        meter_id = meters.get(int(due.rows.price_row[row]))
+        if meter_id is None:
+            continue
+        source = int(due.source[row])
+        own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
+        found = bands.get((int(due.period[row]), meter_id, own), {})
+        counted, expected = sum(events for _, events in found.values()), int(due.rows.event_count[row])
+        if counted != expected:
+            raise BrokenState(
+                f"{expected} events are to be priced each by itself, and {counted} were counted by the size "
+                "of their value; roll up with the meters of rating.priced_meters."
+            )
+        yield row, band_inputs({int(key): value for key, value in found.items() if key != FREE_BAND})
+
+
+def usage_of(usage: pa.Table, meter_ids: set[str]) -> Usage:
+    """Rows of some meters as Python values."""
+    codes, words = dictionary_codes(usage["meter_id"])
+    wanted = np.array([word in meter_ids for word in words], np.bool_)
+    rows = np.flatnonzero(wanted[codes]) if len(codes) else codes
+    part = usage.take(pa.array(rows))
+    quantities = one_array(part["quantity"]).to_pylist()
+    counts, keys = part["event_count"].to_pylist(), part["period_key"].to_pylist()
+    maps = one_array(part["dimensions"]).to_pylist()
+    return {
+        (key, words[codes[row]], tuple(entries)): (quantity, count)
+        for row, key, entries, quantity, count in zip(rows, keys, maps, quantities, counts, strict=True)
+    }
