@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from ingest.event import QUANTITY_SCALE
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
-from rating.reference import Priced, PriceTerms, Unrateable
+from rating.reference import Priced, PriceTerms
 from rating.short_kernel import price_short_rows
 from rating.slices import in_slices
 from rating.special_price import NO_INPUTS, Inputs, price_line
+from rating.unrateable import Unrateable
 
 UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
 """Status of a row that has no price -> reason_code of its unrated row."""

@@ -91,7 +91,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
         plan = entry.plan
         digits = minor_digits(plan.currency)
         for order, charge in enumerate(plan.charges):
-            meter = _meter_of(charge, meters, plan_id=plan.plan_id)
+            own = _meters_of(charge, meters, plan_id=plan.plan_id)
             simple, default = _prices_of(charge)
             first = len(terms)
             for place, price in enumerate(simple):
@@ -102,7 +102,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
                 terms_of(
                     charge,
                     price,
-                    prorated=is_prorated(charge, meter),
+                    prorated=is_prorated(charge, own),
                     minor_digits=digits,
                     rounding=plan.rounding,
                 )
@@ -133,16 +133,14 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
     )
 
 
-def _meter_of(charge: Charge, meters: Mapping[str, Meter], *, plan_id: str) -> Meter | None:
-    if charge.meter_id is None:
-        return None
-    meter = meters.get(charge.meter_id)
-    if meter is None:
-        raise BrokenState(
-            f"price plan {plan_id!r} charges for meter {charge.meter_id!r}, which is not on record; "
-            "nothing can be rated until the meter is restored."
-        )
-    return meter
+def _meters_of(charge: Charge, meters: Mapping[str, Meter], *, plan_id: str) -> list[Meter]:
+    for meter_id in charge.meter_ids():
+        if meter_id not in meters:
+            raise BrokenState(
+                f"price plan {plan_id!r} charges for meter {meter_id!r}, which is not on record; "
+                "nothing can be rated until the meter is restored."
+            )
+    return [meters[meter_id] for meter_id in charge.meter_ids()]
 
 
 def _prices_of(charge: Charge) -> tuple[list[SimplePrice], bool]:

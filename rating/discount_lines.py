@@ -29,7 +29,8 @@ from rating.due_charges import DueCharges
 from rating.money import allocate, round_to_minor
 from rating.period_columns import PeriodColumns
 from rating.price_plan import PricePlan
-from rating.reference import PriceTerms, Unrateable, price_quantity
+from rating.reference import PriceTerms, price_quantity
+from rating.unrateable import Unrateable
 from rating.wide_columns import integer_of, scaled_integer, words_of
 
 _SCALE: Final = 10**QUANTITY_SCALE

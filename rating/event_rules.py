@@ -21,12 +21,12 @@ def event_price_rules(charge: Charge, pointer: str, meter: Meter | None) -> Iter
         yield from _price_rules(charge, price, at, pointer)
     if not prices:
         return
-    if charge.kind != "usage" or (meter is not None and meter.aggregation != "sum"):
-        counted = f"counts by {meter.aggregation}" if meter is not None else f"is of a {charge.kind} charge"
+    other = meter is not None and meter.aggregation != "sum"
+    if charge.kind != "usage" or charge.formula is not None or other:
         yield Issue(
             "meter_of_events",
             f"{pointer}.meter_id",
-            f"Each event is priced by its value, and meter {charge.meter_id!r} {counted}.",
+            "Each event is priced by its value, and here nothing adds up values of events.",
             "a usage charge with a sum meter.",
         )
     yield from _conversion_rules(charge, pointer)

@@ -117,7 +117,7 @@ def explain_line(
         plan,
         charge.name,
         own_price=own_price,
-        inputs=line_inputs(line, terms, currency=plan.currency),
+        inputs=line_inputs(line, terms, currency=plan.currency, formula=charge.formula),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
         tiers=tuple(tier_rows(price, priced, digits=digits)),
     )
@@ -154,8 +154,7 @@ def _steps(
     prorated: bool,
 ) -> Iterator[ExplanationStep]:
     unit, currency, share = line["unit"], plan.currency, share_of(line)
-    source = f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
-    yield ExplanationStep("quantity", source, decimal_text(line["quantity"]))
+    yield ExplanationStep("quantity", _source(line, charge), decimal_text(line["quantity"]))
     conversion = charge.unit_conversion
     if conversion is not None:
         text = (
@@ -189,6 +188,14 @@ def _steps(
         text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
         yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
+
+
+def _source(line: Mapping[str, Any], charge: Charge) -> str:
+    """Where the quantity comes from."""
+    if charge.formula is not None:
+        values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
+        return f"{charge.formula}, with {values}"
+    return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
 
 
 def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:

@@ -38,7 +38,8 @@ UNRATED_SCHEMA: Final = pa.schema(
 )
 """Usage without a price. reason_code: no_matching_cell (matrix without a default), negative_quantity
 (a credit under a model that has no meaning for it), amount_too_large (past 26 integer digits or
-2**63 minor units). The caller holds these periods: they are never billed as nothing."""
+2**63 minor units), formula_divides_by_zero (its quantity stands as 0). The caller holds these periods: they
+are never billed as nothing."""
 
 _MAP: Final = pa.map_(pa.string(), pa.string())
 
@@ -145,15 +146,19 @@ def build_unrated(
     rows, spends = np.flatnonzero(priced.unrated), minimum.too_large
     spend_charge = len(price_book.charges) + periods.plan_row[spends]
     spend_quantity = pairs_of_integers(np.ones(len(spends), np.int64), scale=10**QUANTITY_SCALE)
-    charge = np.concatenate([due.unmatched_charge, due.charge[rows], spend_charge])
-    source = np.concatenate([due.unmatched_source, due.source[rows], np.full(len(spends), -1, np.int64)])
-    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows], spends])
+    refused = [] if due.formulas is None else list(due.formulas.refused)
+    failed = np.array([entry[:2] for entry in refused], np.int64).reshape(-1, 2)
+    none = np.full(len(spends) + len(failed), -1, np.int64)
+    charge = np.concatenate([due.unmatched_charge, due.charge[rows], spend_charge, failed[:, 1]])
+    source = np.concatenate([due.unmatched_source, due.source[rows], none])
+    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows], spends, failed[:, 0]])
+    nothing = np.zeros((len(failed), 2), np.uint64)
     quantity = np.concatenate(
-        [due.usage_quantity[due.unmatched_source], due.rows.quantity[rows], spend_quantity]
+        [due.usage_quantity[due.unmatched_source], due.rows.quantity[rows], spend_quantity, nothing]
     )
     reasons = ["no_matching_cell"] * len(due.unmatched_source)
     reasons += [UNRATED_CODES[code] for code in priced.results.status[rows].tolist()]
-    reasons += [UNRATED_CODES[TOO_LARGE]] * len(spends)
+    reasons += [UNRATED_CODES[TOO_LARGE]] * len(spends) + [reason for *_, reason in refused]
     order = np.argsort(period, kind="stable")
     words = price_book.words
     return pa.Table.from_arrays(

@@ -17,14 +17,16 @@ from ingest.document import Document, ExactDecimal, decimal_text, validate_docum
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Aggregation, Meter, Reading
 from rating.event_bounds import band_inputs
+from rating.formula import formula_quantity
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
 from rating.priced_meters import banded_meter_of
-from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, terms_of
+from rating.reference import Priced, applicable_price, cut_decimal, terms_of
 from rating.special_price import NO_INPUTS, Inputs, price_line
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
+from rating.unrateable import Unrateable
 from rollup.banded_meter import FREE_BAND, charged_by_band
 
 _INLINE_METER: Final = "inline"
@@ -47,8 +49,9 @@ class PriceMeter(Document):
 
 
 class PriceRequest(Document):
-    """Either ``quantity`` (with ``event_count``) or ``events``. ``charge`` may leave out what only a
-    plan needs (charge_id, name, kind, meter_id). days / full_days: of a partial period."""
+    """One of ``quantity`` (with ``event_count``), ``events`` and, for a charge with a formula, ``meters``:
+    what each of them counted. ``charge`` may leave out what only a plan needs (charge_id, name, kind,
+    meter_id). days / full_days: of a partial period."""
 
     charge: dict[str, Any]
     currency: CurrencyCode
@@ -57,6 +60,7 @@ class PriceRequest(Document):
     event_count: int = Field(default=1, ge=0, lt=2**63)
     dimensions: dict[str, str] = Field(default_factory=dict)
     events: Annotated[tuple[PriceEvent, ...], Field(max_length=100_000)] | None = None
+    meters: dict[str, ExactDecimal] | None = None
     meter: PriceMeter = PriceMeter()
     days: int = Field(default=1, ge=1)
     full_days: int = Field(default=1, ge=1)
@@ -70,8 +74,12 @@ def price_request(obj: Mapping[str, Any]) -> dict[str, Any]:
     """
     request = validate_document(PriceRequest, dict(obj), what="price request", rules=_request_rules)
     charge, meter = _charge(request)
-    prorated = is_prorated(charge, meter)
-    lines = [_line(request, charge, group, meter, prorated=prorated) for group in _groups(request, charge)]
+    prorated = is_prorated(charge, [meter])
+    try:
+        groups = _groups(request, charge)
+    except Unrateable as error:
+        raise InvalidInput(str(error), reason_code=error.reason_code) from error
+    lines = [_line(request, charge, group, meter, prorated=prorated) for group in groups]
     total = sum(line["amount_minor"] for line in lines)
     answer = lines[0] if len(lines) == 1 else {"lines": lines, "currency": request.currency}
     return {**answer, "amount_minor": total, "billed": format_minor(total, request.currency)}
@@ -89,13 +97,22 @@ class _Group:
 
 def _request_rules(request: PriceRequest) -> list[Issue]:
     issues = []
-    if (request.quantity is None) == (request.events is None):
+    if [request.quantity, request.events, request.meters].count(None) != 2:
         issues.append(
             Issue(
                 "quantity_or_events",
                 "quantity",
-                "Exactly one of the two says what to price.",
-                "quantity or events.",
+                "Exactly one of the three says what to price.",
+                "quantity, events, or meters for a charge with a formula.",
+            )
+        )
+    if (request.meters is None) != (request.charge.get("formula") is None):
+        issues.append(
+            Issue(
+                "meters_of_formula",
+                "meters",
+                "A formula is worked out from what its meters counted, and nothing else is.",
+                "meters with a formula, quantity or events without.",
             )
         )
     if request.events is not None and request.meter.aggregation not in _FROM_EVENTS:
@@ -123,7 +140,7 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
     """The charge, checked by the rules of a plan that holds it alone, and its meter."""
     metered = request.charge.get("kind", "usage") in {"usage", "licence"}
     given = {"charge_id": "charge", "name": "charge", "kind": "usage", **request.charge}
-    if metered:
+    if metered and given.get("formula") is None:
         given.setdefault("meter_id", _INLINE_METER)
     price = given.get("price")
     dimensions = price.get("dimensions", []) if isinstance(price, Mapping) else []
@@ -147,13 +164,22 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
         PricePlan,
         document,
         what="price request",
-        rules=lambda parsed: price_plan_rules(parsed, meters={meter.meter_id: meter}),
+        rules=lambda parsed: price_plan_rules(parsed, meters=_meters(parsed.charges[0], meter)),
     )
     return plan.charges[0], meter
 
 
+def _meters(charge: Charge, meter: Meter) -> dict[str, Meter]:
+    """The meters that a charge may name: all of its formula, each like ``meter``."""
+    named = charge.meter_ids() or (meter.meter_id,)
+    return {meter_id: meter.model_copy(update={"meter_id": meter_id}) for meter_id in named}
+
+
 def _groups(request: PriceRequest, charge: Charge) -> list[_Group]:
     """A line each: events are grouped by matrix dimensions."""
+    if request.meters is not None:
+        quantity = formula_quantity(charge.formula or "", request.meters)
+        return [_Group(quantity, request.event_count, {}, None)]
     if request.events is None:
         quantity = charge.quantity or request.quantity or Decimal(0)
         return [_Group(quantity, request.event_count, dict(request.dimensions), None)]

@@ -20,6 +20,7 @@ from pydantic import Field
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
+from rating.formula import formula_meters
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -213,6 +214,8 @@ class Charge(Document):
     the contract's start. Recurring and one-time charges use the ``flat`` model, or ``per_unit``
     with a fixed ``quantity``.
 
+    formula: instead of one meter, a formula of several (``rating/formula.py``).
+
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
@@ -223,6 +226,7 @@ class Charge(Document):
     kind: ChargeKind
     timing: Timing = "arrears"
     meter_id: Key | None = None
+    formula: str | None = None
     quantity: ExactDecimal | None = None
     unit: str = "unit"
     unit_conversion: UnitConversion | None = None
@@ -234,7 +238,7 @@ class Charge(Document):
 
     def meter_ids(self) -> tuple[str, ...]:
         """The meters that give its quantity; none for a fixed one."""
-        return () if self.meter_id is None else (self.meter_id,)
+        return formula_meters(self.formula) if self.meter_id is None else (self.meter_id,)
 
 
 def is_special(charge: Charge) -> bool:

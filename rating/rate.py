@@ -115,7 +115,8 @@ def _price(periods: pa.Table, usage: pa.Table, price_book: PriceBook, slices: in
     period_columns: PeriodColumns = read_periods(periods, price_book)
     due: DueCharges = due_charges(period_columns, usage, price_book)
     inputs = special_inputs(due, usage, price_book)
-    priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices, inputs=inputs)
+    beside = {row: found for row, found in inputs.items() if price_book.special[due.rows.price_row[row]]}
+    priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices, inputs=beside)
     priced, discounts = discount_lines(period_columns, due, priced, price_book)
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
     return _Priced(period_columns, due, priced, inputs, discounts, minimum)

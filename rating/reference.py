@@ -13,7 +13,6 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
-from ingest.errors import RatemillError
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.money import minor_digits, round_to_minor
 from rating.price_plan import (
@@ -34,18 +33,13 @@ from rating.price_plan import (
     Tier,
     UnitConversion,
 )
+from rating.unrateable import Unrateable
 
 _SCALE: Final = 10**QUANTITY_SCALE
 _LIMIT: Final = 10**QUANTITY_DIGITS
 _MINOR_LIMIT: Final = 2**63
 _WIDE: Final = Context(prec=60)
 _ZERO: Final = Fraction(0)
-
-
-class Unrateable(RatemillError):
-    """This quantity has no price in this plan; ``reason_code`` goes on the unrated row."""
-
-    reason_code = "unrateable"
 
 
 @dataclass(frozen=True, slots=True)

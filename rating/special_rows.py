@@ -11,28 +11,29 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingest.arrow_buffers import one_array
 from ingest.errors import BrokenState
 from rating.compile import PriceBook
 from rating.due_charges import DueCharges
 from rating.event_bounds import band_inputs
-from rating.period_columns import dictionary_codes
 from rating.special_price import Inputs
+from rating.usage_rows import Dimensions, usage_of
 from rollup.banded_meter import BAND_KEY, FREE_BAND
-
-Dimensions = tuple[tuple[str, str], ...]
-Usage = dict[tuple[int, str, Dimensions], tuple[Decimal, int]]
-"""(period, meter_id, dimensions) -> (quantity, event count)."""
 
 
 def special_inputs(due: DueCharges, usage: pa.Table, price_book: PriceBook) -> dict[int, Inputs]:
     """The inputs of every row of ``due`` that has some, by row."""
-    if not price_book.special.any():
-        return {}
-    rows = np.flatnonzero(price_book.special[due.rows.price_row])
-    if not len(rows):
-        return {}
-    return dict(_event_inputs(rows, due, usage, price_book))
+    found: dict[int, Inputs] = dict(_formula_inputs(due, price_book))
+    if price_book.special.any():
+        rows = np.flatnonzero(price_book.special[due.rows.price_row])
+        found.update(_event_inputs(rows, due, usage, price_book))
+    return found
+
+
+def _formula_inputs(due: DueCharges, price_book: PriceBook) -> Iterator[tuple[int, Inputs]]:
+    """What the meters of formulas counted."""
+    if due.formulas is not None and len(due.formulas.period):
+        for row in np.flatnonzero(price_book.index.is_formula[due.charge]).tolist():
+            yield row, due.formulas.inputs[int(due.period[row]), int(due.charge[row])]
 
 
 def _event_inputs(
@@ -58,18 +59,3 @@ def _event_inputs(
                 "of their value; roll up with the meters of rating.priced_meters."
             )
         yield row, band_inputs({int(key): value for key, value in found.items() if key != FREE_BAND})
-
-
-def usage_of(usage: pa.Table, meter_ids: set[str]) -> Usage:
-    """Rows of some meters as Python values."""
-    codes, words = dictionary_codes(usage["meter_id"])
-    wanted = np.array([word in meter_ids for word in words], np.bool_)
-    rows = np.flatnonzero(wanted[codes]) if len(codes) else codes
-    part = usage.take(pa.array(rows))
-    quantities = one_array(part["quantity"]).to_pylist()
-    counts, keys = part["event_count"].to_pylist(), part["period_key"].to_pylist()
-    maps = one_array(part["dimensions"]).to_pylist()
-    return {
-        (key, words[codes[row]], tuple(entries)): (quantity, count)
-        for row, key, entries, quantity, count in zip(rows, keys, maps, quantities, counts, strict=True)
-    }

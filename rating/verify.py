@@ -40,6 +40,11 @@ def differences(line: Mapping[str, Any]) -> list[str]:
     found = recompute(inputs)
     said = [(tier["number"], Fraction(tier["units"]), Fraction(tier["amount"])) for tier in line["tiers"]]
     wrong = []
+    if "formula" in inputs:
+        counted = {name: Fraction(number) for name, number in inputs["beside"].items()}
+        quantity = rounded_to(formula_value(inputs["formula"], counted), 12, "half_up")
+        if quantity != Fraction(inputs["quantity"]):
+            wrong.append(f"quantity says {inputs['quantity']}, the formula gives {decimal_words(quantity)}")
     if said != list(found.tiers):
         wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
     if Fraction(line["amount"]) != found.amount:
@@ -83,17 +88,42 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
     return Recomputed(tuple(cut_tiers(tiers)), cut(amount), rounded(amount, inputs))
 
 
+def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:
+    """What a formula of meters comes to: a number as text, a meter, or an operation with its arguments."""
+    if isinstance(tree, str):
+        return Fraction(tree)
+    if isinstance(tree, dict):
+        return counted.get(tree["meter"], ZERO)
+    name, *arguments = tree
+    if name in {"round", "divide"}:
+        *arguments, digits, rounding = arguments
+    values = [formula_value(argument, counted) for argument in arguments]
+    if name in {"min", "max"}:
+        return min(values) if name == "min" else max(values)
+    if name == "round":
+        return rounded_to(values[0], digits, rounding)
+    left, right = values
+    if name == "divide":
+        return rounded_to(left / right, digits, rounding)
+    found: Fraction = left + right if name == "+" else left - right if name == "-" else left * right
+    return found
+
+
+def rounded_to(number: Fraction, digits: int, rounding: str) -> Fraction:
+    """To so many digits: away from zero from the half on, always or never."""
+    steps, rest = divmod(abs(number) * 10**digits, 1)
+    if (rounding == "up" and rest) or (rounding == "half_up" and 2 * rest >= 1):
+        steps += 1
+    return Fraction(steps if number >= 0 else -steps, 10**digits)
+
+
 def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
     """Metered to priced units; a credit is rounded like the debit it cancels."""
     if conversion is None:
         return quantity
     factor = Fraction(conversion["factor"])
     exact = quantity * factor if conversion["operation"] == "multiply" else quantity / factor
-    digits: int = conversion["fraction_digits"]
-    steps, rest = divmod(abs(exact) * 10**digits, 1)
-    if (conversion["round"] == "up" and rest) or (conversion["round"] == "half_up" and 2 * rest >= 1):
-        steps += 1
-    return Fraction(steps if exact >= 0 else -steps, 10**digits)
+    return rounded_to(exact, conversion["fraction_digits"], conversion["round"])
 
 
 def priced_tiers(

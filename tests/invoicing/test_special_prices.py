@@ -128,3 +128,23 @@ def test_events_with_a_least_and_a_most(world: World, stored: bool) -> None:
     assert "each of 1 events priced by itself, 2 free" in spared.to_text()
     dearer = {**CARDS, "price": {**CARDS["price"], "minimum_per_event": "4"}}
     assert tried(world, dearer, end="2025-03-01") == [1800]
+
+
+def test_a_formula_of_meters(world: World) -> None:
+    """Calls beyond 10 a seat of the average: 120 - 10 x 3."""
+    formula = charge("over", {"model": "per_unit", "unit_price": "0.5"}, formula="max(0, calls - 10 * seats)")
+    del formula["meter_id"]
+    world.plan(formula)
+    world.contract()
+    world.events(
+        ("seat", "c1-subject", "2025-01-15", "3"),
+        ("call", "c1-subject", "2025-01-20", "100"),
+        ("call", "c1-subject", "2025-02-01", "20"),
+    )
+    seen = previewed(world, "2025-02-14")
+    world.bill("2025-02-15")
+    assert lines(world) == ["2025-02-15 over 2025-01-15..2025-02-15 90 call 45.00"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (over,) = check_lines(world)
+    assert "max(0, calls - 10 * seats), with calls 120, seats 3" in over.to_text()
+    assert tried(world, {**formula, "formula": "calls"}, end="2025-03-01") == [6000]

@@ -24,6 +24,7 @@ PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
 VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
+METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
@@ -59,6 +60,11 @@ def check(charge: dict[str, Any], line: str) -> None:
     if events:
         sent = [{"value": value} for value in events[1].split()]
         assert price_request({"charge": charge, "currency": "EUR", "events": sent})["billed"] == events[2]
+        return
+    meters = METERS.match(line)
+    if meters:
+        used = dict(pair.split("=") for pair in meters[1].split())
+        assert price_request({"charge": charge, "currency": "EUR", "meters": used})["billed"] == meters[2]
         return
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
