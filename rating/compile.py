@@ -156,6 +156,8 @@ def _terms_text(terms: PriceTerms) -> str:
     numbers = ["" if bound is None else f"{bound:.{QUANTITY_SCALE}f}" for bound in bounds]
     parts = [_price_text(terms.price), conversion, *numbers, str(terms.prorated)]
     parts += ["zero reaches"] if terms.zero_reaches else []
+    parts += [f"tiers count {terms.tiers_count}"] if terms.tiers_count != "period" else []
+    parts += ["pooled"] if terms.pooled else []
     return "\x1f".join([*parts, str(terms.minor_digits), terms.rounding])
 
 

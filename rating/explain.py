@@ -21,6 +21,13 @@ from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
+from rating.special_price import (
+    BEFORE_QUANTITY,
+    POOL_CONTRACTS,
+    POOL_PART,
+    POOL_QUANTITY,
+    added_exactly,
+)
 from rating.steps import MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
 
@@ -155,6 +162,7 @@ def _steps(
 ) -> Iterator[ExplanationStep]:
     unit, currency, share = line["unit"], plan.currency, share_of(line)
     yield ExplanationStep("quantity", _source(line, charge), decimal_text(line["quantity"]))
+    yield from _wider_steps(line, charge, currency)
     conversion = charge.unit_conversion
     if conversion is not None:
         text = (
@@ -205,6 +213,20 @@ def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[Expla
         free = line["event_count"] - charged
         said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")
         yield ExplanationStep("quantity", said, decimal_text(line["rated_quantity"]))
+
+
+def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iterator[ExplanationStep]:
+    """What was counted beyond the period and the contract."""
+    inputs, unit = line["inputs"], line["unit"]
+    if BEFORE_QUANTITY in inputs:
+        before = inputs[BEFORE_QUANTITY]
+        through = decimal_text(added_exactly(line["quantity"], before))
+        said = f"tiers count over the {charge.tiers_count}: {decimal_text(before)} {unit} came before"
+        yield ExplanationStep("quantity", said, f"up to {through} {unit}")
+    if POOL_QUANTITY in inputs:
+        total, count = decimal_text(inputs[POOL_QUANTITY]), decimal_text(inputs[POOL_CONTRACTS])
+        said = f"{decimal_text(line['quantity'])} of the {total} {unit} of {count} contracts, priced as one"
+        yield ExplanationStep("quantity", said, f"a part of {_money(inputs[POOL_PART], currency)}")
 
 
 def _rounding_step(line: Mapping[str, Any], plan: PricePlan) -> ExplanationStep:

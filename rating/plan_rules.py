@@ -22,6 +22,7 @@ from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 from rating.tier_rules import not_negative
+from rating.wider_rules import wider_rules
 
 CHARGES_MAX: Final = 1000
 METERED_KINDS: Final = frozenset({"usage", "licence"})
@@ -83,6 +84,7 @@ def _charge_rules(
         yield from _fixed_rules(charge, pointer)
     yield from _step_rules(charge, pointer)
     yield from formula_rules(charge, pointer, meters)
+    yield from wider_rules(charge, pointer, meters)
     yield from event_price_rules(charge, pointer, meters.get(charge.meter_id or ""))
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")

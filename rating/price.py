@@ -22,12 +22,19 @@ from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
 from rating.priced_meters import banded_meter_of
-from rating.reference import Priced, applicable_price, cut_decimal, terms_of
-from rating.special_price import NO_INPUTS, Inputs, price_line
+from rating.reference import Priced, PriceTerms, applicable_price, cut_decimal, terms_of
+from rating.special_price import (
+    BEFORE_EVENTS,
+    BEFORE_QUANTITY,
+    NO_INPUTS,
+    Inputs,
+    pool_inputs,
+    price_line,
+)
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
 from rating.unrateable import Unrateable
-from rollup.banded_meter import FREE_BAND, charged_by_band
+from rollup.banded_meter import FREE_BAND, BandedMeter, charged_by_band
 
 _INLINE_METER: Final = "inline"
 _FROM_EVENTS: Final = frozenset({"sum", "count"})
@@ -48,10 +55,18 @@ class PriceMeter(Document):
     reading: Reading = "average"
 
 
+class PriceBefore(Document):
+    """What was counted before the period, in its year or contract: for a charge with ``tiers_count``."""
+
+    quantity: ExactDecimal
+    event_count: int = Field(default=0, ge=0, lt=2**63)
+
+
 class PriceRequest(Document):
     """One of ``quantity`` (with ``event_count``), ``events`` and, for a charge with a formula, ``meters``:
     what each of them counted. ``charge`` may leave out what only a plan needs (charge_id, name, kind,
-    meter_id). days / full_days: of a partial period."""
+    meter_id). before: what came before in the year or contract. pool: quantities of the other contracts of
+    the customer, for a charge pooled over them. days / full_days: of a partial period."""
 
     charge: dict[str, Any]
     currency: CurrencyCode
@@ -61,6 +76,8 @@ class PriceRequest(Document):
     dimensions: dict[str, str] = Field(default_factory=dict)
     events: Annotated[tuple[PriceEvent, ...], Field(max_length=100_000)] | None = None
     meters: dict[str, ExactDecimal] | None = None
+    before: PriceBefore | None = None
+    pool: Annotated[tuple[ExactDecimal, ...], Field(max_length=10_000)] = ()
     meter: PriceMeter = PriceMeter()
     days: int = Field(default=1, ge=1)
     full_days: int = Field(default=1, ge=1)
@@ -124,6 +141,7 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
                 "quantity instead of events, or aggregation sum or count.",
             )
         )
+    issues += _wider_issues(request)
     if request.days > request.full_days:
         issues.append(
             Issue(
@@ -131,6 +149,38 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
                 "days",
                 "A part cannot be longer than the whole.",
                 "days <= full_days.",
+            )
+        )
+    return issues
+
+
+def _wider_issues(request: PriceRequest) -> list[Issue]:
+    issues = []
+    if request.before is not None and request.charge.get("tiers_count", "period") == "period":
+        issues.append(
+            Issue(
+                "before_unused",
+                "before",
+                "The charge counts its own period only.",
+                "no before, or tiers_count: year or contract on the charge.",
+            )
+        )
+    if request.pool and request.charge.get("pooled_over", "contract") == "contract":
+        issues.append(
+            Issue(
+                "pool_unused",
+                "pool",
+                "The charge counts its own contract only.",
+                "no pool, or pooled_over: customer on the charge.",
+            )
+        )
+    if request.pool and min(request.pool) < 0:
+        issues.append(
+            Issue(
+                "negative_number",
+                "pool",
+                "Less than nothing takes no part in a pool.",
+                "numbers of at least 0.",
             )
         )
     return issues
@@ -226,7 +276,7 @@ def _line(
             minor_digits=minor_digits(request.currency),
             rounding=request.rounding,
         )
-        inputs = _inputs(charge, price, group, meter)
+        inputs = _inputs(request, charge, price, group, meter, terms)
         priced = price_line(terms, quantity=quantity, event_count=event_count, share=share, inputs=inputs)
     except Unrateable as error:
         raise InvalidInput(str(error), reason_code=error.reason_code) from error
@@ -247,11 +297,26 @@ def _line(
     }
 
 
-def _inputs(charge: Charge, price: SimplePrice, group: _Group, meter: Meter) -> Inputs:
+def _inputs(
+    request: PriceRequest, charge: Charge, price: SimplePrice, group: _Group, meter: Meter, terms: PriceTerms
+) -> Inputs:
     """What the price needs beside the quantity."""
     banded = banded_meter_of(charge, price, {meter.meter_id: meter})
-    if banded is None:
-        return NO_INPUTS
+    if banded is not None:
+        return _band_inputs(banded, group)
+    if request.before is not None:
+        return {
+            BEFORE_QUANTITY: request.before.quantity,
+            BEFORE_EVENTS: Decimal(request.before.event_count),
+        }
+    if request.pool:
+        members = [group.quantity, *request.pool]
+        share = Fraction(request.days, request.full_days)
+        return pool_inputs(terms, members, event_count=group.event_count, share=share)[0]
+    return NO_INPUTS
+
+
+def _band_inputs(banded: BandedMeter, group: _Group) -> Inputs:
     if group.values is None:
         raise InvalidInput(
             "each event is priced by itself here, so a quantity is not enough; give the events.",

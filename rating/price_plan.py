@@ -27,6 +27,8 @@ Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
+TiersCount = Literal["period", "year", "contract"]
+PooledOver = Literal["contract", "customer"]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
@@ -216,6 +218,10 @@ class Charge(Document):
 
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 
+    tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
+    ``contract``. The line is for what the period adds. pooled_over: ``customer`` counts the usage of all
+    contracts of one customer together and shares the amount out (``rating/special_price.py``).
+
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
@@ -233,6 +239,8 @@ class Charge(Document):
     free_units: ExactDecimal | None = None
     price: Price
     zero_usage: ZeroUsage = "skip"
+    tiers_count: TiersCount = "period"
+    pooled_over: PooledOver = "contract"
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
 
@@ -243,6 +251,8 @@ class Charge(Document):
 
 def is_special(charge: Charge) -> bool:
     """Whether more than the quantity of the period decides what the charge comes to."""
+    if charge.tiers_count != "period" or charge.pooled_over != "contract":
+        return True
     return any(
         isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)
     )

@@ -31,6 +31,7 @@ from rating.price_plan import (
     RoundingMode,
     SimplePrice,
     Tier,
+    TiersCount,
     UnitConversion,
 )
 from rating.unrateable import Unrateable
@@ -47,7 +48,8 @@ class PriceTerms:
     """One price with everything around it that decides the amount; nothing else does.
 
     prorated: whether the price is multiplied by the share of the period (see ``rating/steps.py``);
-    the minimum and the maximum always are. zero_reaches: nothing used reaches the first tier.
+    the minimum and the maximum always are. zero_reaches: nothing used reaches the first tier. tiers_count,
+    pooled: as the charge has them; ``price_quantity`` does not look at them.
     """
 
     price: SimplePrice
@@ -59,12 +61,15 @@ class PriceTerms:
     minor_digits: int
     rounding: RoundingMode
     zero_reaches: bool = False
+    tiers_count: TiersCount = "period"
+    pooled: bool = False
 
     @property
     def is_special(self) -> bool:
         """Whether more than the quantity of the period decides the amount: then ``rating/special_price.py``
         prices it."""
-        return isinstance(self.price, PercentagePrice) and self.price.is_by_event
+        by_event = isinstance(self.price, PercentagePrice) and self.price.is_by_event
+        return by_event or self.pooled or self.tiers_count != "period"
 
 
 def terms_of(
@@ -81,6 +86,8 @@ def terms_of(
         minor_digits=minor_digits,
         rounding=rounding,
         zero_reaches=charge.zero_usage == "charge",
+        tiers_count=charge.tiers_count,
+        pooled=charge.pooled_over == "customer",
     )
 
 
@@ -149,12 +156,7 @@ class Priced:
 
     def tier_amounts(self) -> list[Fraction]:
         """Amounts of the tiers cut to 12 digits so that they sum to the cut model amount."""
-        amounts, running, before = [], _ZERO, _ZERO
-        for tier in self.tiers:
-            running += tier.amount
-            amounts.append(cut(running) - before)
-            before = cut(running)
-        return amounts
+        return cut_tiers(self.tiers)
 
 
 def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, share: Fraction) -> Priced:
@@ -214,6 +216,16 @@ def finish(terms: PriceTerms, measured: MeasuredQuantity, *, share: Fraction) ->
             reason_code="amount_too_large",
         )
     return priced
+
+
+def cut_tiers(tiers: Sequence[TierShare]) -> list[Fraction]:
+    """Amounts of the tiers cut to 12 digits so that they sum to the cut sum."""
+    amounts, running, before = [], _ZERO, _ZERO
+    for tier in tiers:
+        running += tier.amount
+        amounts.append(cut(running) - before)
+        before = cut(running)
+    return amounts
 
 
 def cut(number: Fraction) -> Fraction:

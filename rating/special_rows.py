@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +16,58 @@ from ingest.errors import BrokenState
 from rating.compile import PriceBook
 from rating.due_charges import DueCharges
 from rating.event_bounds import band_inputs
-from rating.special_price import Inputs
-from rating.usage_rows import Dimensions, usage_of
+from rating.period_columns import PeriodColumns
+from rating.pool_rows import pooled_rows
+from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
+from rating.usage_rows import Dimensions, Usage, usage_of
+from rating.wider_usage import WiderUsage
 from rollup.banded_meter import BAND_KEY, FREE_BAND
 
 
-def special_inputs(due: DueCharges, usage: pa.Table, price_book: PriceBook) -> dict[int, Inputs]:
-    """The inputs of every row of ``due`` that has some, by row."""
+def special_inputs(
+    periods: PeriodColumns,
+    due: DueCharges,
+    usage: pa.Table,
+    price_book: PriceBook,
+    wider: WiderUsage | None,
+) -> dict[int, Inputs]:
+    """The inputs of every row of ``due`` that has some, by row. Raises BrokenState when a charge counts more
+    than its period and ``wider`` was not given."""
     found: dict[int, Inputs] = dict(_formula_inputs(due, price_book))
     if price_book.special.any():
         rows = np.flatnonzero(price_book.special[due.rows.price_row])
         found.update(_event_inputs(rows, due, usage, price_book))
+        for row, more in chain(
+            _earlier_inputs(rows, due, price_book, wider), pooled_rows(rows, periods, due, price_book, wider)
+        ):
+            found[row] = {**found.get(row, {}), **more}
     return found
+
+
+def _earlier_inputs(
+    rows: NDArray[np.int64], due: DueCharges, price_book: PriceBook, wider: WiderUsage | None
+) -> Iterator[tuple[int, Inputs]]:
+    """What was counted before the period, of the rows before which anything could be."""
+    known: dict[str, Usage] = {}
+    for row in rows.tolist():
+        counts = price_book.terms[int(due.rows.price_row[row])].tiers_count
+        if counts == "period":
+            continue
+        if wider is None:
+            raise BrokenState(
+                f"a charge counts its tiers over the {counts}, and what came before its period was not "
+                "given; gather it with invoicing.wider_periods."
+            )
+        earlier, period = wider.earlier[counts], int(due.period[row])
+        if period >= len(earlier.begun) or not earlier.begun[period]:
+            continue
+        if counts not in known:
+            known[counts] = usage_of(earlier.usage, price_book.index.meter_codes)
+        charge = price_book.charges[int(due.charge[row])].charge
+        source = int(due.source[row])
+        own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
+        quantity, events = known[counts].get((period, charge.meter_id or "", own), (Decimal(0), 0))
+        yield row, {BEFORE_QUANTITY: quantity, BEFORE_EVENTS: Decimal(events)}
 
 
 def _formula_inputs(due: DueCharges, price_book: PriceBook) -> Iterator[tuple[int, Inputs]]:

@@ -66,15 +66,15 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(inputs["minimum_spend"]) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
-    units = converted(quantity, inputs["unit_conversion"])
-    if inputs["free_units"] is not None and units > 0:
-        units = max(ZERO, units - Fraction(inputs["free_units"]))
-    zero_reaches = inputs["zero_usage"] == "charge"
     beside = {name: Fraction(number) for name, number in inputs.get("beside", {}).items()}
+    if "pool_quantity" in beside:
+        return part_of_pool(inputs, beside)
     if is_by_event(inputs["price"]):
         tiers = list(event_tiers(inputs, beside))
+    elif "before_quantity" in beside:
+        tiers = added_tiers(inputs, quantity, beside)
     else:
-        tiers = list(priced_tiers(inputs["price"], units, inputs["event_count"], zero_reaches=zero_reaches))
+        tiers = list(reached_tiers(inputs, quantity, inputs["event_count"]))
     if inputs["prorated"]:
         tiers = [(number, part, amount * share) for number, part, amount in tiers]
     amount = sum((amount for _, _, amount in tiers), ZERO)
@@ -82,10 +82,59 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         amount = max(amount, Fraction(inputs["minimum_amount"]) * share)
     if inputs["maximum_amount"] is not None:
         amount = min(amount, Fraction(inputs["maximum_amount"]) * share)
+    return discounted(tuple(cut_tiers(tiers)), amount, inputs)
+
+
+def discounted(
+    tiers: tuple[tuple[int, Fraction, Fraction], ...], amount: Fraction, inputs: Mapping[str, Any]
+) -> Recomputed:
+    """The last two steps: discounts are taken off the kept amount, and what is left is rounded."""
     taken = [Fraction(discount) for discount in inputs["discounts"]]
-    if taken:  # they are taken off the kept amount, and what is left is what is rounded
+    if taken:
         amount = cut(amount) - sum(taken)
-    return Recomputed(tuple(cut_tiers(tiers)), cut(amount), rounded(amount, inputs))
+    return Recomputed(tiers, cut(amount), rounded(amount, inputs))
+
+
+def reached_tiers(
+    inputs: Mapping[str, Any], quantity: Fraction, event_count: int
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """The tiers that a metered quantity reaches, after unit conversion and free units."""
+    units = converted(quantity, inputs["unit_conversion"])
+    if inputs["free_units"] is not None and units > 0:
+        units = max(ZERO, units - Fraction(inputs["free_units"]))
+    zero_reaches = inputs["zero_usage"] == "charge"
+    yield from priced_tiers(inputs["price"], units, event_count, zero_reaches=zero_reaches)
+
+
+def added_tiers(
+    inputs: Mapping[str, Any], quantity: Fraction, beside: Mapping[str, Fraction]
+) -> list[tuple[int, Fraction, Fraction]]:
+    """What the period adds to each tier: the price up to its end minus the price before it, both cut."""
+    before, events = beside["before_quantity"], int(beside["before_events"])
+    found: dict[int, tuple[Fraction, Fraction]] = {}
+    sides = ((before + quantity, events + inputs["event_count"], 1), (before, events, -1))
+    for counted, count, sign in sides:
+        for number, units, amount in cut_tiers(list(reached_tiers(inputs, counted, count))):
+            known = found.get(number, (ZERO, ZERO))
+            found[number] = (known[0] + sign * units, known[1] + sign * amount)
+    return [(number, *change) for number, change in sorted(found.items()) if any(change)]
+
+
+def part_of_pool(inputs: Mapping[str, Any], beside: Mapping[str, Fraction]) -> Recomputed:
+    """The line's part of what all contracts of the pool come to: within a minor unit of its share."""
+    whole = {**inputs, "quantity": beside["pool_quantity"], "event_count": int(beside["pool_events"])}
+    pool = recompute({**whole, "beside": {}, "discounts": []})
+    total, minor = beside["pool_quantity"], 10 ** inputs["minor_digits"]
+    weight = Fraction(inputs["quantity"]) / total if total else 1 / beside["pool_contracts"]
+    part, share = beside["pool_part"], pool.amount_minor * weight / minor
+    if abs(part - share) * minor >= 1 or (part * minor) % 1:
+        part = share  # the line's own figures will not agree with this
+    factor = part / pool.amount if pool.amount else ZERO
+    scaled = [(number, units * weight, amount * factor) for number, units, amount in pool.tiers]
+    kept = zip(cut_tiers(scaled), cut_tiers([(0, ZERO, units) for _, units, _ in scaled]), strict=True)
+    return discounted(
+        tuple((number, units, amount) for (number, _, amount), (*_, units) in kept), part, inputs
+    )
 
 
 def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:

@@ -18,13 +18,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="u
 EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
 PEERS = (
     "Lago", "OpenMeter", "Kill Bill", "CGRateS", "CloudKitty", "Stripe", "Orb", "Metronome", "Zuora", "m3ter",
-    "Chargebee",
+    "Chargebee", "AWS", "OpenAI",
 )  # fmt: skip
 PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
 VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
 METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
+WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+)) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
@@ -66,10 +67,16 @@ def check(charge: dict[str, Any], line: str) -> None:
         used = dict(pair.split("=") for pair in meters[1].split())
         assert price_request({"charge": charge, "currency": "EUR", "meters": used})["billed"] == meters[2]
         return
+    wider = WIDER.match(line)
+    if wider:
+        more = {"before": {"quantity": wider[2]}} if wider[2] else {"pool": wider[3].split()}
+        request = {"charge": charge, "currency": "EUR", "quantity": wider[1], **more}
+        assert price_request(request)["billed"] == wider[4]
+        return
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
     quantity, count, days, full_days, dimensions, expected = found.groups()
-    request = {
+    asked = {
         "charge": charge,
         "currency": "EUR",
         "quantity": quantity,
@@ -79,8 +86,8 @@ def check(charge: dict[str, Any], line: str) -> None:
         "dimensions": dict(pair.split("=") for pair in dimensions.split()),
     }
     if charge["price"]["model"] == "capacity":
-        request["meter"] = {"aggregation": "max"}
-    assert price_request(request)["billed"] == expected
+        asked["meter"] = {"aggregation": "max"}
+    assert price_request(asked)["billed"] == expected
 
 
 @pytest.mark.requirement("RAT-01")
