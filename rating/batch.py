@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
+from rating.added_rows import price_added_rows
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
 from rating.reference import Priced, PriceTerms
@@ -59,8 +60,12 @@ def price_batch(
         threads,
     )
     exact: dict[int, Priced] = {}
+    added = price_added_rows(rows, prices, inputs, threads=threads) if inputs else None
     if inputs:
         status[list(inputs)] = TOO_LARGE
+    if added is not None:
+        status[added.rows] = PRICED
+        tier_count[added.rows] = np.diff(added.results.tier_start)
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         _by_reference(row, rows, terms, status, exact, inputs.get(row, NO_INPUTS))
         tier_count[row] = len(exact[row].tiers) if row in exact else 0
@@ -84,6 +89,9 @@ def price_batch(
         if np.any(status[first:last] == OK):
             price_rows(rows, prices, results, first, last)
 
+    if added is not None:
+        added.put(results)
+        status[added.rows] = PRICED
     in_slices(price, count, threads)
     status[status == PRICED] = OK
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
