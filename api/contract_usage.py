@@ -57,7 +57,7 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
         from_micros(int(mark)) for mark in local_midnights_micros([first, last], contract.time_zone)
     )
     plan = get_plan_in_force(state.ledger, contract.plan_id, on=today).plan
-    priced = {charge.meter_id for charge in plan.charges}
+    priced = {meter_id for charge in plan.charges for meter_id in charge.meter_ids()}
     subjects = list(contract.subjects)
     calendar = pa.table(
         [[0] * len(subjects), subjects, [start] * len(subjects), [end] * len(subjects)],

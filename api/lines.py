@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -24,19 +24,22 @@ from rating.store import get_rated_line
 from rollup.period import find_time_zone
 from rollup.source import SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
 
+_INSTANT: Final = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class LineEvents:
     """One page of the events behind a line (SOURCE_SCHEMA), and what the line says of all of them.
 
-    after: (time in microseconds, sequence) the next page starts behind, None on the last.
+    after: (place of the meter, time in microseconds, sequence) the next page starts behind, None on the
+    last. The events of a formula are those of its meters, one meter after the other.
     """
 
     meter_id: str | None
     event_count: int
     quantity: Decimal
     events: pa.Table
-    after: tuple[int, int] | None
+    after: tuple[int, int, int] | None
 
 
 def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] | None]:
@@ -64,27 +67,43 @@ def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence
     not what was billed. While the run is at work, as they are known now.
     """
     line = get_rated_line(state.event_store, line_id)
-    if not line["meter_id"]:
-        return LineEvents(None, line["event_count"], line["quantity"], SOURCE_SCHEMA.empty_table(), None)
-    contract_id = line["contract_id"]
-    finished_at = get_run(state.ledger, line["run_id"]).finished_at
-    events = events_behind(
-        state.event_store,
-        meter=get_meter(state.ledger, line["meter_id"]),
-        subjects=load_contract_subjects(state.ledger, [contract_id])["subject"].to_pylist(),
-        period_start=line["period_start"],
-        period_end=line["period_end"],
-        dimensions=line["dimensions"],
-        limit=limit + 1,
-        after=None if after is None else SourceCursor(from_micros(int(after[0])), int(after[1])),
-        known_at=None if finished_at is None else datetime.fromisoformat(finished_at),
-    )
-    page = events.slice(0, limit)
-    last = next_cursor(page) if events.num_rows > limit else None
+    meter_ids = _meters_of(state, line)
+    finished_at = None if not meter_ids else get_run(state.ledger, line["run_id"]).finished_at
+    first, *rest = after if after is not None else (0,)
+    pages: list[pa.Table] = []
+    following, room = None, limit
+    for place in range(int(first), len(meter_ids)):
+        cursor = SourceCursor(from_micros(int(rest[0])), int(rest[1])) if rest else None
+        rest = []
+        events = events_behind(
+            state.event_store,
+            meter=get_meter(state.ledger, meter_ids[place]),
+            subjects=load_contract_subjects(state.ledger, [line["contract_id"]])["subject"].to_pylist(),
+            period_start=line["period_start"],
+            period_end=line["period_end"],
+            dimensions=line["dimensions"],
+            limit=room + 1,
+            after=cursor,
+            known_at=None if finished_at is None else datetime.fromisoformat(finished_at),
+        )
+        pages.append(events.slice(0, room))
+        if events.num_rows > room:
+            last = next_cursor(pages[-1]) or SourceCursor(line["period_start"] - _INSTANT, 0)
+            following = (place, to_micros(last.time), last.sequence)
+            break
+        room -= events.num_rows
     return LineEvents(
-        meter_id=line["meter_id"],
+        meter_id=line["meter_id"] or None,
         event_count=line["event_count"],
         quantity=line["quantity"],
-        events=page,
-        after=None if last is None else (to_micros(last.time), last.sequence),
+        events=pa.concat_tables(pages) if pages else SOURCE_SCHEMA.empty_table(),
+        after=following,
     )
+
+
+def _meters_of(state: Ratemill, line: Mapping[str, Any]) -> Sequence[str]:
+    """The meters the line's quantity comes from: one, those of a formula in its order, none of a fee."""
+    if line["meter_id"]:
+        return [line["meter_id"]]
+    plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
+    return next((charge.meter_ids() for charge in plan.charges if charge.charge_id == line["charge_id"]), ())

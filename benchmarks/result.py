@@ -33,7 +33,7 @@ TEXT_COLUMNS: Final = (
 )
 INTEGER_COLUMNS: Final = ("plan_version", "days", "full_days", "event_count", "amount_minor", "dimensions")
 DATE_COLUMNS: Final = ("billing_date", "period_start", "period_end")
-NOT_COMPARED: Final = ("dimensions", "agreement", "discount_number", "discount_amount")
+NOT_COMPARED: Final = ("dimensions", "agreement", "discount_number", "discount_amount", "inputs")
 """Dimensions are compared by their number; the canonical contracts have no agreements and no discounts."""
 KEPT_DIGITS: Final = 12
 

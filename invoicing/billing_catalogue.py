@@ -18,7 +18,8 @@ from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
 from rating.plan_version import PlanVersion
-from rating.tables import CONTRACT_VERSIONS
+from rating.priced_meters import priced_meters
+from rating.tables import CONTRACT_VERSIONS, CONTRACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class BillingCatalogue:
     prices. segments: what contracts agree beyond their plans, by contract_id; agreements: by key.
     agreed_versions: the plan versions and, after them, those that come of the agreements. settled:
     (contract_id, billing_date, contract_version) the last settled date of each
-    contract and the version of the contract it was billed by."""
+    contract and the version of the contract it was billed by. companions: when only some contracts were
+    asked for and a plan pools the contracts of a customer, the other contracts of theirs, with subjects and
+    segments among those of the rest."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -38,30 +41,48 @@ class BillingCatalogue:
     agreed_versions: Sequence[PlanVersion]
     meters: Sequence[Meter]
     price_book: PriceBook
+    companions: pa.Table
 
 
 def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
     """Read the catalogue, all contracts or those named (unknown ids are left out)."""
     plan_versions = load_plan_versions(ledger)
     meters = {meter.meter_id: meter for meter in list_meters(ledger)}
-    priced = {charge.meter_id for entry in plan_versions for charge in entry.plan.charges}
+    others = _companion_ids(ledger, contract_ids, plan_versions)
+    every_id = None if contract_ids is None else [*contract_ids, *others]
     with ledger.connect() as connection:
-        segments = load_segments(connection, contract_ids)
+        segments = load_segments(connection, every_id)
         every = [segment for track in segments.values() for segment in track]
         agreements = load_agreements(connection, {segment.agreement_key for segment in every})
     versions = agreed_versions(plan_versions, every, agreements)
     # A database sorts text by its own rules; by code point it is the same everywhere.
     return BillingCatalogue(
         contracts=load_contracts(ledger, contract_ids).sort_by("contract_id"),
-        subjects=load_contract_subjects(ledger, contract_ids),
+        subjects=load_contract_subjects(ledger, every_id),
         settled=_load_last_settled(ledger, contract_ids),
         plan_versions=plan_versions,
         segments=segments,
         agreements=agreements,
         agreed_versions=versions,
-        meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
+        meters=priced_meters(versions, meters),
         price_book=compile_price_book(versions, meters),
+        companions=load_contracts(ledger, others).sort_by("contract_id"),
     )
+
+
+def _companion_ids(
+    ledger: Engine, contract_ids: Sequence[str] | None, plan_versions: Sequence[PlanVersion]
+) -> list[str]:
+    """The other contracts of the customers of some contracts, if any plan counts them together."""
+    pooled = any(charge.pooled_over == "customer" for entry in plan_versions for charge in entry.plan.charges)
+    if contract_ids is None or not pooled:
+        return []
+    table = CONTRACTS
+    with ledger.connect() as connection:
+        customers = select_by_ids(connection, select(table.c.customer_id), table.c.contract_id, contract_ids)
+        wanted = sorted({row[0] for row in customers})
+        found = select_by_ids(connection, select(table.c.contract_id), table.c.customer_id, wanted)
+        return sorted({row[0] for row in found} - set(contract_ids))
 
 
 def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str, str]:

@@ -53,6 +53,7 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
+from invoicing.wider_periods import wider_periods
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -196,6 +197,13 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
+        wider=wider_periods(
+            ledger=run.ledger,
+            catalogue=catalogue,
+            versions=catalogue.plan_versions,
+            periods=periods,
+            meters=catalogue.meters,
+        ),
         stages=stages,
     )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)

@@ -30,6 +30,7 @@ _LONGEST_WORD: Final = 20
 _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
+_METERED_KINDS: Final = frozenset({"usage", "licence"})
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -140,7 +141,7 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
     minimum_spend = line.charge_kind == MINIMUM_SPEND_KIND
     quantity = "" if minimum_spend or not _has_quantity(line) else _number(line.rated_quantity)
-    unit = line.unit if line.meter_id else ""
+    unit = line.unit if line.charge_kind in _METERED_KINDS else ""
     tiered = line.price_model in _TIERED_MODELS or any(
         tier.up_to is not None or tier.above for tier in line.tiers
     )
@@ -161,7 +162,7 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
 
 
 def _has_quantity(line: InvoiceLine) -> bool:
-    return bool(line.meter_id) or line.quantity != 1
+    return line.charge_kind in _METERED_KINDS or line.quantity != 1
 
 
 def _details(line: InvoiceLine, digits: int) -> list[str]:

@@ -34,7 +34,7 @@ from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
 CONTRACTS_AT_ONCE: Final = 12_500
-_NOTHING_SETTLED: Final = pa.schema(
+NOTHING_SETTLED: Final = pa.schema(
     [("contract_id", pa.string()), ("billing_date", pa.date32())]
 ).empty_table()
 _SPAN: Final = ["contract_id", "billing_date", "period_start", "period_end"]
@@ -90,7 +90,7 @@ def periods_of_dates(
         plan_versions=plan_versions,
         segments={key: catalogue.segments[key] for key in ids if key in catalogue.segments},
         agreements=catalogue.agreements,
-        settled=_NOTHING_SETTLED,
+        settled=NOTHING_SETTLED,
         as_of=dates.end - timedelta(days=1),
         now=now,
     )

@@ -102,9 +102,10 @@ def hold_unusable(
 ) -> list[Held]:
     """Events of meters that the period's own plan version prices; others cannot change the bill."""
     priced = {
-        (entry.plan.plan_id, entry.version, charge.meter_id)
+        (entry.plan.plan_id, entry.version, meter_id)
         for entry in plan_versions
         for charge in entry.plan.charges
+        for meter_id in charge.meter_ids()
     }
     held = []
     for row in unusable.to_pylist():

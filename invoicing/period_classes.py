@@ -123,7 +123,7 @@ def _meters_of_plans(catalogue: BillingCatalogue) -> Mapping[tuple[str, int], fr
     """The meters each version of a plan charges by, and under _ANY_VERSION those of all its versions."""
     found: defaultdict[tuple[str, int], frozenset[str]] = defaultdict(frozenset)
     for entry in catalogue.plan_versions:
-        meter_ids = {charge.meter_id for charge in entry.plan.charges if charge.meter_id is not None}
+        meter_ids = {meter_id for charge in entry.plan.charges for meter_id in charge.meter_ids()}
         found[entry.plan.plan_id, entry.version] |= meter_ids
         found[entry.plan.plan_id, _ANY_VERSION] |= meter_ids
     return found

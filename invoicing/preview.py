@@ -31,6 +31,7 @@ from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates
 from invoicing.settings import Seller
+from invoicing.wider_periods import wider_periods
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
@@ -69,6 +70,13 @@ def preview_contract(
         price_book=catalogue.price_book,
         run_id="preview",
         usage_until=at,
+        wider=wider_periods(
+            ledger=ledger,
+            catalogue=catalogue,
+            versions=catalogue.plan_versions,
+            periods=periods,
+            meters=catalogue.meters,
+        ),
     )
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])

@@ -13,6 +13,7 @@ from typing import Final
 
 from ingest.document import decimal_text
 from rating.discount import Discount
+from rating.event_bounds import BANDS
 from rating.money import exact_money, minor_digits
 from rating.price_plan import (
     Charge,
@@ -108,7 +109,7 @@ def price_text(price: SimplePrice, *, unit: str, digits: int) -> str:
     if isinstance(price, PackagePrice):
         return _package_text(money(price.package_price), price.package_size, price.round, unit)
     if isinstance(price, PercentagePrice):
-        return f"{decimal_text(price.percent)} %{_fixed_text(price, digits)}"
+        return f"{decimal_text(price.percent)} %{_fixed_text(price, digits)}{_bounds_text(price, digits)}"
     # The columns of an invoice's tiers hold prices by the unit; what is sold otherwise is said here.
     other = [
         f"tier {number}: {text}"
@@ -130,6 +131,12 @@ def _fixed_text(price: PercentagePrice, digits: int) -> str:
     return f" + {exact_money(price.fixed_per_event, digits=digits)} per event{free}"
 
 
+def _bounds_text(price: PercentagePrice, digits: int) -> str:
+    bounds = (("at least", price.minimum_per_event), ("at most", price.maximum_per_event))
+    said = [f"{word} {exact_money(bound, digits=digits)}" for word, bound in bounds if bound is not None]
+    return f", {' and '.join(said)} per event" if said else ""
+
+
 def _tier_text(tier: Tier | PercentTier, unit: str, digits: int) -> str:
     if isinstance(tier, PercentTier):
         return "" if tier.percent is None else f"{decimal_text(tier.percent)} %"
@@ -148,6 +155,8 @@ def tier_terms(price: SimplePrice) -> tuple[TierTerms, ...]:
             tiers.append(TierTerms(above, tier.up_to, by_unit, tier.flat_amount))
             above = above if tier.up_to is None else tier.up_to
         return tuple(tiers)
+    if isinstance(price, PercentagePrice) and price.is_by_event:
+        return (TierTerms(_ZERO, None, None, None),) * len(BANDS)
     unit_price = price.unit_price if isinstance(price, PerUnitPrice) else None
     flat_amount = price.amount if isinstance(price, FlatPrice) else None
     return (TierTerms(_ZERO, None, unit_price, flat_amount),)

@@ -17,6 +17,7 @@ from ingest.event import TIMESTAMP
 from ingest.meter import Meter
 from invoicing.due import calendar_of
 from invoicing.run_blocks import blocks_of_contracts
+from invoicing.wider_periods import WiderPeriods
 from rating.compile import PriceBook
 from rating.rate import RatedLines, rate_usage
 from rollup.roll_up import RolledUp, roll_up_usage
@@ -68,6 +69,7 @@ def price_periods(
     run_id: str,
     stored_usage: StoredUsage | None = None,
     usage_until: datetime | None = None,
+    wider: WiderPeriods | None = None,
     stages: Stages | None = None,
 ) -> PricedPeriods:
     """Count what was used in ``periods`` and price it, with whatever else is due on them.
@@ -76,18 +78,23 @@ def price_periods(
     subject). meters: those the plans price. stored_usage: read where it has the period, with the same
     result; None counts events. usage_until: count only events before that instant (a
     preview); levels such as seats are taken to stay as they are to the end of their period. None
-    counts whole periods. Nothing is written.
+    counts whole periods. wider: what charges count beyond the periods. Nothing is written.
     """
     timer = stages or Stages()
     with timer.stage("roll up"):
-        calendar = calendar_of(periods=periods, contract_subjects=subjects)
-        if usage_until is None:
-            rolled = roll_up_usage(event_store, calendar=calendar, meters=meters, stored=stored_usage)
-        else:
-            rolled = _roll_up_until(event_store, calendar, meters, usage_until)
+
+        def roll_up(calendar: pa.Table, counted: Sequence[Meter]) -> RolledUp:
+            if usage_until is None:
+                return roll_up_usage(event_store, calendar=calendar, meters=counted, stored=stored_usage)
+            return _roll_up_until(event_store, calendar, counted, usage_until)
+
+        rolled = roll_up(calendar_of(periods=periods, contract_subjects=subjects), meters)
+        beyond, unusable = (None, rolled.unusable) if wider is None else wider.count(roll_up, rolled.unusable)
     with timer.stage("rate"):
-        rated = rate_usage(periods=periods, usage=rolled.usage, price_book=price_book, run_id=run_id)
-    return PricedPeriods(rated.lines, rated.unrated, rolled.unusable)
+        rated = rate_usage(
+            periods=periods, usage=rolled.usage, price_book=price_book, run_id=run_id, wider=beyond
+        )
+    return PricedPeriods(rated.lines, rated.unrated, unusable)
 
 
 def rate_blocks(

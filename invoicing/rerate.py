@@ -39,6 +39,7 @@ from invoicing.pricing import Progress
 from invoicing.rerate_answer import CREDIT, DEBIT, RERATED_SCHEMA, Rerated, RerateTotal
 from invoicing.run_blocks import billing_dates, lines_without
 from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
+from invoicing.wider_periods import count_wider, wider_periods
 from rating.rate import rate_usage
 from rating.store import line_to_python, read_rated_lines
 from rollup.stored_usage import StoredUsage
@@ -147,12 +148,24 @@ def _rate_again(inputs: _Inputs, contracts: pa.Table, periods: pa.Table) -> tupl
         stored_usage=inputs.stored_usage,
     )
     used = usage_of_periods(periods, spans, rolled)
-    rated = rate_usage(periods=periods, usage=used.usage, price_book=catalogue.price_book, run_id=_RUN_ID)
+    wider = wider_periods(
+        ledger=inputs.ledger,
+        catalogue=catalogue,
+        versions=catalogue.plan_versions,
+        periods=periods,
+        meters=catalogue.meters,
+    )
+    beyond, unusable = count_wider(
+        wider, used, event_store=inputs.event_store, stored_usage=inputs.stored_usage
+    )
+    rated = rate_usage(
+        periods=periods, usage=used.usage, price_book=catalogue.price_book, run_id=_RUN_ID, wider=beyond
+    )
     dates = billing_dates(periods)
     changed = {entry.contract_id: entry for entry in hold_changed_contracts(dates, changed=inputs.changed)}
     held = [
         *(replace(changed[key], billing_date=day) for key, day in dates if key in changed),
-        *hold_unusable(used.unusable, periods=periods, plan_versions=catalogue.plan_versions),
+        *hold_unusable(unusable, periods=periods, plan_versions=catalogue.plan_versions),
         *hold_unrated(rated.unrated, periods=periods),
     ]
     return lines_without(rated.lines, held), held

@@ -47,12 +47,15 @@ from invoicing.what_if_answer import (
     WhatIf,
 )
 from invoicing.what_if_variant import PriceVariant
+from invoicing.wider_periods import count_wider, counts_beyond, wider_periods
 from rating.agreement import agreed_versions
 from rating.compile import PriceBook, compile_price_book
 from rating.minor_sums import sums_by_group
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
+from rating.priced_meters import priced_meters
 from rating.rate import rate_amounts
+from rating.wider_usage import WiderUsage
 from rollup.roll_up import RolledUp
 from rollup.stored_usage import StoredUsage
 
@@ -65,6 +68,10 @@ class _Prices:
     book: PriceBook
     plan_ids: frozenset[str]
     shape: tuple[Any, ...]
+
+    def counts(self) -> tuple[Any, ...]:
+        """Equal for those that have equal periods and count the same beyond them."""
+        return (self.shape, counts_beyond(self.versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +86,15 @@ class _Amounts:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some of the contracts. used: by shape of the prices, their periods and the usage of these."""
+    """Some of the contracts. used: by shape of the prices, their periods and the usage of these. wider: by
+    what prices count beyond periods (``_Prices.counts``), that, and all events that cannot be counted."""
 
     catalogue: BillingCatalogue
     contracts: pa.Table
     dates: BillingDates
     now: datetime
     used: Mapping[tuple[Any, ...], tuple[pa.Table, RolledUp]] = field(default_factory=dict)
+    wider: Mapping[tuple[Any, ...], tuple[WiderUsage | None, pa.Table]] = field(default_factory=dict)
 
     def on_plans(self, prices: _Prices) -> pa.Table:
         """The contracts that have one of the plans."""
@@ -101,7 +110,8 @@ class _Block:
     def amounts(self, prices: _Prices) -> _Amounts:
         """What each contract comes to, and who is held."""
         periods, rolled = self.used[prices.shape]
-        priced = rate_amounts(periods=periods, usage=rolled.usage, price_book=prices.book)
+        wider, unusable = self.wider[prices.counts()]
+        priced = rate_amounts(periods=periods, usage=rolled.usage, price_book=prices.book, wider=wider)
         owners = periods["contract_id"].combine_chunks()
         places = pc.index_in(owners, value_set=self.contracts["contract_id"].combine_chunks())
         place = np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
@@ -111,7 +121,7 @@ class _Block:
         unplanned = without_plan(self.on_plans(prices), prices.versions)
         held = [
             *hold_without_plan(unplanned, as_of=self.dates.end - timedelta(days=1)),
-            *hold_unusable(rolled.unusable, periods=periods, plan_versions=prices.versions),
+            *hold_unusable(unusable, periods=periods, plan_versions=prices.versions),
             *hold_unrated(priced.unrated, periods=periods),
             *(self._too_large(number) for number in np.flatnonzero(wrapped).tolist()),
         ]
@@ -203,9 +213,7 @@ def _roll_up(
     shapes = {prices.shape: prices for prices in every}
     periods = {shape: block.periods_under(prices) for shape, prices in shapes.items()}
     spans = spans_of(periods.values())
-    priced = {
-        charge.meter_id for prices in every for entry in prices.versions for charge in entry.plan.charges
-    }
+    versions = [entry for prices in every for entry in prices.book.versions]
     ids = block.contracts["contract_id"]
     subjects = block.catalogue.subjects
     with ledger.connect() as connection:
@@ -215,11 +223,22 @@ def _roll_up(
         spans=spans,
         subjects=subjects.filter(pc.is_in(subjects["contract_id"], value_set=ids.combine_chunks())),
         late=late,
-        meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
+        meters=priced_meters(versions, meters),
         stored_usage=stored_usage,
     )
     used = {shape: (table, usage_of_periods(table, spans, rolled)) for shape, table in periods.items()}
-    return replace(block, used=used)
+    wider = {}
+    for counts, prices in {prices.counts(): prices for prices in every}.items():
+        table, counted = used[prices.shape]
+        found = wider_periods(
+            ledger=ledger,
+            catalogue=block.catalogue,
+            versions=prices.versions,
+            periods=table,
+            meters=priced_meters(prices.book.versions, meters),
+        )
+        wider[counts] = count_wider(found, counted, event_store=event_store, stored_usage=stored_usage)
+    return replace(block, used=used, wider=wider)
 
 
 def _prices_now(catalogue: BillingCatalogue) -> _Prices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
+from rating.added_rows import price_added_rows
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
-from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
+from rating.reference import Priced, PriceTerms
 from rating.short_kernel import price_short_rows
 from rating.slices import in_slices
+from rating.special_price import NO_INPUTS, Inputs, price_line
+from rating.unrateable import Unrateable
 
 UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
 """Status of a row that has no price -> reason_code of its unrated row."""
+NOTHING_SPECIAL: Final[Mapping[int, Inputs]] = {}
 _SCALE: Final = 10**QUANTITY_SCALE
 _WIDE: Final = Context(prec=60)
 
@@ -32,8 +36,16 @@ class PricedRows:
     unrated: NDArray[np.bool_]
 
 
-def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, threads: int) -> PricedRows:
-    """Price every row. ``terms`` are the same prices for the reference, one a price row.
+def price_batch(
+    rows: Rows,
+    prices: Prices,
+    terms: Sequence[PriceTerms],
+    *,
+    threads: int,
+    inputs: Mapping[int, Inputs] = NOTHING_SPECIAL,
+) -> PricedRows:
+    """Price every row. ``terms`` are the same prices for the reference, one a price row. inputs: by row, of
+    those that need more than their quantity; they go to ``rating/special_price.py``.
 
     A row is never lost: its status is OK, or says why it has no price.
     """
@@ -48,8 +60,14 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
         threads,
     )
     exact: dict[int, Priced] = {}
+    added = price_added_rows(rows, prices, inputs, threads=threads) if inputs else None
+    if inputs:
+        status[list(inputs)] = TOO_LARGE
+    if added is not None:
+        status[added.rows] = PRICED
+        tier_count[added.rows] = np.diff(added.results.tier_start)
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
-        _by_reference(row, rows, terms, status, exact)
+        _by_reference(row, rows, terms, status, exact, inputs.get(row, NO_INPUTS))
         tier_count[row] = len(exact[row].tiers) if row in exact else 0
     np.cumsum(tier_count, out=tier_count)
     tier_total = int(tier_start[-1])
@@ -71,11 +89,14 @@ def price_batch(rows: Rows, prices: Prices, terms: Sequence[PriceTerms], *, thre
         if np.any(status[first:last] == OK):
             price_rows(rows, prices, results, first, last)
 
+    if added is not None:
+        added.put(results)
+        status[added.rows] = PRICED
     in_slices(price, count, threads)
     status[status == PRICED] = OK
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         if row not in exact:
-            _by_reference(row, rows, terms, status, exact)
+            _by_reference(row, rows, terms, status, exact, inputs.get(row, NO_INPUTS))
     for row, priced in exact.items():
         _put(row, priced, results)
     return PricedRows(results, status != OK)
@@ -87,13 +108,15 @@ def _by_reference(
     terms: Sequence[PriceTerms],
     status: NDArray[np.int8],
     exact: dict[int, Priced],
+    inputs: Inputs,
 ) -> None:
     try:
-        exact[row] = price_quantity(
+        exact[row] = price_line(
             terms[int(rows.price_row[row])],
             quantity=_decimal(rows.quantity[row]),
             event_count=int(rows.event_count[row]),
             share=Fraction(int(rows.days[row]), int(rows.full_days[row])),
+            inputs=inputs,
         )
     except Unrateable as error:
         codes = {code: number for number, code in UNRATED_CODES.items()}

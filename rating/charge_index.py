@@ -27,6 +27,7 @@ class ChargeIndex:
     usage_charge[usage_start[k] : usage_start[k + 1]] with k = p x meters + m, in plan order.
     fixed_start, fixed_charge: the same with k = p x FIXED_SLOTS + slot. zero_start, zero_charge: the
     same with k = p, of the charges that are due without usage too (``zero_usage: charge``).
+    formula_charges: plan row -> its charges whose quantity is a formula; they are in none of the others.
     """
 
     meter_codes: Mapping[str, int]
@@ -42,6 +43,8 @@ class ChargeIndex:
     is_matrix: NDArray[np.bool_]
     is_fixed: NDArray[np.bool_]
     is_one_time: NDArray[np.bool_]
+    is_formula: NDArray[np.bool_]
+    formula_charges: Mapping[int, Sequence[int]]
     quantity: NDArray[np.uint64]
 
 
@@ -51,9 +54,16 @@ def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count
     meter_codes = {meter_id: code for code, meter_id in enumerate(meter_ids)}
     usage_keys: list[tuple[int, int]] = []
     fixed_keys: list[tuple[int, int]] = []
-    zero_keys = [(entry[0], row) for row, entry in enumerate(charges) if entry[2].zero_usage == "charge"]
+    zero_keys = [
+        (entry[0], row)
+        for row, entry in enumerate(charges)
+        if entry[2].zero_usage == "charge" and entry[2].formula is None
+    ]
+    formula_charges: dict[int, list[int]] = {}
     for row, (plan_row, _, charge, _) in enumerate(charges):
-        if charge.meter_id is not None:
+        if charge.formula is not None:
+            formula_charges.setdefault(plan_row, []).append(row)
+        elif charge.meter_id is not None:
             usage_keys.append((plan_row * len(meter_ids) + meter_codes[charge.meter_id], row))
         else:
             slot = 2 * (charge.kind == "one_time") + (charge.timing == "arrears")
@@ -73,8 +83,10 @@ def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count
         order=np.array([entry[1] for entry in charges], np.int64),
         price_row=np.array([entry[3] for entry in charges], np.int32),
         is_matrix=np.array([isinstance(entry[2].price, MatrixPrice) for entry in charges], np.bool_),
-        is_fixed=np.array([entry[2].meter_id is None for entry in charges], np.bool_),
+        is_fixed=np.array([not entry[2].meter_ids() for entry in charges], np.bool_),
         is_one_time=np.array([entry[2].kind == "one_time" for entry in charges], np.bool_),
+        is_formula=np.array([entry[2].formula is not None for entry in charges], np.bool_),
+        formula_charges=formula_charges,
         quantity=np.array([_words(entry[2].quantity) for entry in charges], np.uint64).reshape(-1, 2),
     )
 

@@ -25,7 +25,8 @@ from rating.line_words import LineWords, line_words
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
-from rating.price_plan import Charge, MatrixPrice, SimplePrice
+from rating.price_plan import Charge, MatrixPrice, SimplePrice, simple_prices
+from rating.priced_meters import banded_meter_of
 from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
 from rating.steps import is_prorated
 
@@ -62,6 +63,8 @@ class PriceBook:
     plan_rows: (plan_id, version, agreement key) -> plan row. minimum_rows: plan row -> price row of its
     minimum spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
     reference; price_hash: (price rows, 2) uint64, of everything in a price row that decides amounts.
+    special: by price row, whether more than the quantity does (``rating/special_rows.py``). event_meters:
+    price row -> what counts its events by their bounds.
     """
 
     versions: tuple[PlanVersion, ...]
@@ -73,6 +76,8 @@ class PriceBook:
     price_hash: NDArray[np.uint64]
     index: ChargeIndex
     words: LineWords
+    special: NDArray[np.bool_]
+    event_meters: Mapping[int, str]
 
 
 def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Meter]) -> PriceBook:
@@ -81,18 +86,23 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
     terms: list[PriceTerms] = []
     charges: list[ChargeRow] = []
     minimum_rows: list[int] = []
+    event_meters: dict[int, str] = {}
     for plan_row, entry in enumerate(versions):
         plan = entry.plan
         digits = minor_digits(plan.currency)
         for order, charge in enumerate(plan.charges):
-            meter = _meter_of(charge, meters, plan_id=plan.plan_id)
+            own = _meters_of(charge, meters, plan_id=plan.plan_id)
             simple, default = _prices_of(charge)
             first = len(terms)
+            for place, price in enumerate(simple):
+                banded = banded_meter_of(charge, price, meters)
+                if banded is not None:
+                    event_meters[first + place] = banded.meter_id
             terms.extend(
                 terms_of(
                     charge,
                     price,
-                    prorated=is_prorated(charge, meter),
+                    prorated=is_prorated(charge, own),
                     minor_digits=digits,
                     rounding=plan.rounding,
                 )
@@ -118,30 +128,26 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             plan_count=len(versions),
         ),
         words=line_words([(row.plan_row, row.charge) for row in charges], versions, meters),
+        special=np.array([entry.is_special for entry in terms], np.bool_),
+        event_meters=event_meters,
     )
 
 
-def _meter_of(charge: Charge, meters: Mapping[str, Meter], *, plan_id: str) -> Meter | None:
-    if charge.meter_id is None:
-        return None
-    meter = meters.get(charge.meter_id)
-    if meter is None:
-        raise BrokenState(
-            f"price plan {plan_id!r} charges for meter {charge.meter_id!r}, which is not on record; "
-            "nothing can be rated until the meter is restored."
-        )
-    return meter
+def _meters_of(charge: Charge, meters: Mapping[str, Meter], *, plan_id: str) -> list[Meter]:
+    for meter_id in charge.meter_ids():
+        if meter_id not in meters:
+            raise BrokenState(
+                f"price plan {plan_id!r} charges for meter {meter_id!r}, which is not on record; "
+                "nothing can be rated until the meter is restored."
+            )
+    return [meters[meter_id] for meter_id in charge.meter_ids()]
 
 
 def _prices_of(charge: Charge) -> tuple[list[SimplePrice], bool]:
     """The charge's simple prices, and whether the last one is a matrix default."""
     price = charge.price
-    if not isinstance(price, MatrixPrice):
-        return [price], False
-    cells = [cell.price for cell in price.cells]
-    if price.default is None:
-        return cells, False
-    return [*cells, price.default], True
+    default = isinstance(price, MatrixPrice) and price.default is not None
+    return list(simple_prices(price)), default
 
 
 def _terms_text(terms: PriceTerms) -> str:
@@ -150,6 +156,8 @@ def _terms_text(terms: PriceTerms) -> str:
     numbers = ["" if bound is None else f"{bound:.{QUANTITY_SCALE}f}" for bound in bounds]
     parts = [_price_text(terms.price), conversion, *numbers, str(terms.prorated)]
     parts += ["zero reaches"] if terms.zero_reaches else []
+    parts += [f"tiers count {terms.tiers_count}"] if terms.tiers_count != "period" else []
+    parts += ["pooled"] if terms.pooled else []
     return "\x1f".join([*parts, str(terms.minor_digits), terms.rounding])
 
 

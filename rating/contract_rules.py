@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,7 @@ from ingest.meter import Meter
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
+from rating.formula import formula_meters
 from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
@@ -104,7 +105,7 @@ def plan_facts(documents: Iterable[str]) -> dict[str, PlanFacts]:
     facts: dict[str, PlanFacts] = {}
     for text in documents:
         plan = orjson.loads(text)
-        meter_ids = frozenset(charge["meter_id"] for charge in plan["charges"] if charge["meter_id"])
+        meter_ids = frozenset(meter_id for charge in plan["charges"] for meter_id in _meters_of(charge))
         effective_from = date.fromisoformat(plan["effective_from"])
         known = facts.get(plan["plan_id"])
         if known is not None:
@@ -112,6 +113,11 @@ def plan_facts(documents: Iterable[str]) -> dict[str, PlanFacts]:
             meter_ids |= known.meter_ids
         facts[plan["plan_id"]] = PlanFacts(effective_from, meter_ids)
     return facts
+
+
+def _meters_of(charge: Mapping[str, Any]) -> tuple[str, ...]:
+    """The meters of a charge as it is stored."""
+    return (charge["meter_id"],) if charge["meter_id"] else formula_meters(charge.get("formula"))
 
 
 def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) -> Iterator[Issue]:

@@ -29,7 +29,8 @@ from rating.due_charges import DueCharges
 from rating.money import allocate, round_to_minor
 from rating.period_columns import PeriodColumns
 from rating.price_plan import PricePlan
-from rating.reference import PriceTerms, Unrateable, price_quantity
+from rating.reference import PriceTerms, price_quantity
+from rating.unrateable import Unrateable
 from rating.wide_columns import integer_of, scaled_integer, words_of
 
 _SCALE: Final = 10**QUANTITY_SCALE
@@ -226,7 +227,7 @@ def _units_amount(line: DiscountedLine, discount: Discount) -> int:
     line.units_off += discount.units or Decimal(0)
     free = (line.terms.free_units or Decimal(0)) + line.units_off
     try:
-        priced = price_quantity(
+        priced = price_quantity(  # the rules refuse units off a price that needs more than its quantity
             replace(line.terms, free_units=free),
             quantity=line.quantity,
             event_count=line.event_count,

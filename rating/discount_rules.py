@@ -10,7 +10,7 @@ from ingest.document import decimal_text
 from ingest.errors import Issue
 from rating.discount import RESERVED_IDS, Discount
 from rating.money import MINOR_DIGITS
-from rating.price_plan import Charge, MatrixPrice, PricePlan
+from rating.price_plan import Charge, MatrixPrice, PricePlan, is_special
 
 DISCOUNTS_MAX: Final = 100
 _HUNDRED: Final = Decimal(100)
@@ -88,16 +88,21 @@ def _scope_rules(discount: Discount, at: str, plans: Sequence[PricePlan]) -> Ite
     unfit = [
         charge_id
         for charge_id in discount.charge_ids
-        if charge_id in charges
-        and (charges[charge_id].meter_id is None or isinstance(charges[charge_id].price, MatrixPrice))
+        if charge_id in charges and not _takes_units(charges[charge_id])
     ]
     if unfit or not discount.charge_ids:
         yield Issue(
             "discount_of_units",
             f"{at}.charge_ids",
             f"Units cannot be taken off {unfit[0]!r}." if unfit else "Units of what is not said.",
-            "usage or licence charges by id; of a matrix each combination would get the units again.",
+            "usage or licence charges by id; of a matrix each combination would get the units again, and a "
+            "price by more than the quantity of the period takes none off.",
         )
+
+
+def _takes_units(charge: Charge) -> bool:
+    metered = bool(charge.meter_ids()) and not isinstance(charge.price, MatrixPrice)
+    return metered and not is_special(charge)
 
 
 def _window_rules(discount: Discount, at: str) -> Iterator[Issue]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ingest.arrow_buffers import decimal_words, one_array
 from rating.charge_index import FIXED_SLOTS, ChargeIndex
 from rating.compile import NO_PRICE, PriceBook
+from rating.formula_rows import FormulaRows, formula_rows
 from rating.kernel_types import Rows
 from rating.line_hash import Hashes, hash_maps
 from rating.period_columns import PeriodColumns, dictionary_codes
@@ -28,10 +29,10 @@ class DueCharges:
     """One entry a line to be, sorted by (period, charge order, usage row).
 
     period, charge: rows of the periods and of the book's charges. source: the usage row behind it,
-    -1 for a fixed charge or one without usage. rows: the same for the kernels.
+    -1 for a fixed charge, a formula or one without usage. rows: the same for the kernels.
     unmatched_*: usage rows of a matrix charge that no cell matches: they will be unrated.
     dimensions: the usage table's map column; dimension_hash: (usage rows, 2), or (1, 2) for all when
-    no usage has any.
+    no usage has any. formulas: what the rows of formulas are made of; None when the book has none.
     """
 
     period: NDArray[np.int64]
@@ -44,6 +45,7 @@ class DueCharges:
     usage_quantity: NDArray[np.uint64]
     dimensions: Any
     dimension_hash: Hashes
+    formulas: FormulaRows | None
 
 
 def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) -> DueCharges:
@@ -68,13 +70,20 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
         source, charge, price_row = source[matched], charge[matched], price_row[matched]
 
     fixed_period, fixed_charge, fixed_quantity = _without_usage(periods, usage_period[source], charge, index)
+    fixed_events = np.zeros(len(fixed_period), np.uint64)
+    formulas = formula_rows(periods, usage, price_book) if index.formula_charges else None
+    if formulas is not None:
+        fixed_period = np.concatenate([fixed_period, formulas.period])
+        fixed_charge = np.concatenate([fixed_charge, formulas.charge])
+        fixed_quantity = np.concatenate([fixed_quantity, formulas.quantity])
+        fixed_events = np.concatenate([fixed_events, formulas.event_count])
     every_row = len(source) == usage.num_rows and np.array_equal(source, np.arange(len(source)))
     rows = slice(None) if every_row else source  # a slice copies nothing
     period = _joined(usage_period[rows], fixed_period)
     charge = _joined(charge, fixed_charge)
     price_row = _joined(price_row, index.price_row[fixed_charge])
     quantity = _joined(usage_quantity[rows], fixed_quantity)
-    events = _joined(event_count[rows], np.zeros(len(fixed_period), np.uint64))
+    events = _joined(event_count[rows], fixed_events)
     source = _joined(source, np.full(len(fixed_period), -1, np.int64))
 
     order = _line_order(period, index.order[charge])
@@ -102,6 +111,7 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
         usage_quantity=usage_quantity,
         dimensions=dimensions,
         dimension_hash=dimension_hash,
+        formulas=formulas,
     )
 
 

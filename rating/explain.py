@@ -14,12 +14,20 @@ from typing import Any, Final
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.event_bounds import BANDS
 from rating.line_discounts import discounts_of
 from rating.line_inputs import line_inputs, minimum_spend_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
-from rating.price_plan import Charge, PricePlan, SimplePrice
+from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
+from rating.special_price import (
+    BEFORE_QUANTITY,
+    POOL_CONTRACTS,
+    POOL_PART,
+    POOL_QUANTITY,
+    added_exactly,
+)
 from rating.steps import MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
 
@@ -116,7 +124,7 @@ def explain_line(
         plan,
         charge.name,
         own_price=own_price,
-        inputs=line_inputs(line, terms, currency=plan.currency),
+        inputs=line_inputs(line, terms, currency=plan.currency, formula=charge.formula),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
         tiers=tuple(tier_rows(price, priced, digits=digits)),
     )
@@ -153,8 +161,8 @@ def _steps(
     prorated: bool,
 ) -> Iterator[ExplanationStep]:
     unit, currency, share = line["unit"], plan.currency, share_of(line)
-    source = f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
-    yield ExplanationStep("quantity", source, decimal_text(line["quantity"]))
+    yield ExplanationStep("quantity", _source(line, charge), decimal_text(line["quantity"]))
+    yield from _wider_steps(line, charge, currency)
     conversion = charge.unit_conversion
     if conversion is not None:
         text = (
@@ -164,6 +172,7 @@ def _steps(
         yield ExplanationStep(
             "unit_conversion", text, f"{decimal_text(cut_decimal(priced.converted_quantity))} {unit}"
         )
+    yield from _beside_steps(line, price)
     if charge.free_units is not None:
         yield ExplanationStep(
             "free_units",
@@ -187,6 +196,37 @@ def _steps(
         text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
         yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
+
+
+def _source(line: Mapping[str, Any], charge: Charge) -> str:
+    """Where the quantity comes from."""
+    if charge.formula is not None:
+        values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
+        return f"{charge.formula}, with {values}"
+    return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
+
+
+def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
+    """What the price needs beside the quantity."""
+    if isinstance(price, PercentagePrice) and price.is_by_event:
+        charged = sum(int(line["inputs"].get(f"events_{word}", 0)) for word in BANDS)
+        free = line["event_count"] - charged
+        said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")
+        yield ExplanationStep("quantity", said, decimal_text(line["rated_quantity"]))
+
+
+def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iterator[ExplanationStep]:
+    """What was counted beyond the period and the contract."""
+    inputs, unit = line["inputs"], line["unit"]
+    if BEFORE_QUANTITY in inputs:
+        before = inputs[BEFORE_QUANTITY]
+        through = decimal_text(added_exactly(line["quantity"], before))
+        said = f"tiers count over the {charge.tiers_count}: {decimal_text(before)} {unit} came before"
+        yield ExplanationStep("quantity", said, f"up to {through} {unit}")
+    if POOL_QUANTITY in inputs:
+        total, count = decimal_text(inputs[POOL_QUANTITY]), decimal_text(inputs[POOL_CONTRACTS])
+        said = f"{decimal_text(line['quantity'])} of the {total} {unit} of {count} contracts, priced as one"
+        yield ExplanationStep("quantity", said, f"a part of {_money(inputs[POOL_PART], currency)}")
 
 
 def _rounding_step(line: Mapping[str, Any], plan: PricePlan) -> ExplanationStep:

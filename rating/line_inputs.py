@@ -7,13 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.document import decimal_text
+from rating.formula import parse_formula, tree_to_json
 from rating.reference import PriceTerms
 
 
-def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:
+def line_inputs(
+    line: Mapping[str, Any], terms: PriceTerms, *, currency: str, formula: str | None
+) -> dict[str, Any]:
     """The quantity, the days and the terms of a priced line; decimals as text, None for a step the
     charge does not have. line: one row of RATED_LINE_SCHEMA as Python values; discounts: what each took
-    off it (a share of a larger amount cannot be told from one line, so it is an input)."""
+    off it (a share of a larger amount cannot be told from one line, so it is an input). formula: what made
+    the quantity, None for one meter."""
     conversion = terms.unit_conversion
     return {
         **_of_every_line(line, currency=currency, terms=terms),
@@ -25,8 +29,16 @@ def line_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) ->
         "prorated": terms.prorated,
         "minimum_amount": _text(terms.minimum_amount),
         "maximum_amount": _text(terms.maximum_amount),
+        **_beside(line),
+        **({} if formula is None else {"formula": tree_to_json(parse_formula(formula))}),
         "discounts": [decimal_text(amount) for amount in line.get("discount_amount", ())],
     }
+
+
+def _beside(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What the amount was computed from beside the quantity; an ordinary line has nothing of it."""
+    found = {name: decimal_text(number) for name, number in line["inputs"].items()}
+    return {"beside": found} if found else {}
 
 
 def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ RATED_LINE_SCHEMA: Final = pa.schema(
         pa.field("agreement", _WORD, nullable=False),
         pa.field("discount_number", pa.list_(pa.uint16()), nullable=False),
         pa.field("discount_amount", pa.list_(QUANTITY_TYPE), nullable=False),
+        pa.field("inputs", pa.map_(pa.string(), QUANTITY_TYPE), nullable=False),
     ]
 )
 """One row a rated line; the columns of the ``rated_lines`` table, in its order.
@@ -62,6 +63,8 @@ discount_*: what each discount took off, in the order applied; numbered from 1 a
     the plan version under the line's agreement.
 agreement: the key of what the contract agreed beyond the plan when the line was priced
     (``rating/agreement.py``), empty for nothing.
+inputs: what else the amount was computed from, by name (``rating/special_price.py``): the meters of a
+    formula, what came before in the year, the total of a pool, events by the bounds of their amount.
 input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
     amounts.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.arrow_buffers import one_array
+from ingest.document import decimal_text
 from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE, TIMESTAMP
 from rating.batch import UNRATED_CODES, PricedRows
 from rating.compile import PriceBook
@@ -20,6 +22,7 @@ from rating.line_hash import Gathered, Hashes, has_entries, hash_all, hash_colum
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.minimum_spend import MinimumLines
 from rating.period_columns import PeriodColumns, dictionary_codes
+from rating.special_price import Inputs
 from rating.wide_columns import decimal_column, pairs_of_integers
 
 UNRATED_SCHEMA: Final = pa.schema(
@@ -35,7 +38,8 @@ UNRATED_SCHEMA: Final = pa.schema(
 )
 """Usage without a price. reason_code: no_matching_cell (matrix without a default), negative_quantity
 (a credit under a model that has no meaning for it), amount_too_large (past 26 integer digits or
-2**63 minor units). The caller holds these periods: they are never billed as nothing."""
+2**63 minor units), formula_divides_by_zero (its quantity stands as 0). The caller holds these periods: they
+are never billed as nothing."""
 
 _MAP: Final = pa.map_(pa.string(), pa.string())
 
@@ -43,7 +47,7 @@ _MAP: Final = pa.map_(pa.string(), pa.string())
 @dataclass(frozen=True, slots=True)
 class _LineColumns:
     """Every number of the lines, in line order; ``charge`` is the charge row, or past the last one
-    by the plan row for a minimum spend."""
+    by the plan row for a minimum spend. inputs: by line, of those that have some."""
 
     period: NDArray[np.int64]
     charge: NDArray[np.int64]
@@ -61,12 +65,14 @@ class _LineColumns:
     tier_units: NDArray[np.uint64]
     tier_amount: NDArray[np.uint64]
     discounts: DiscountRows
+    inputs: Mapping[int, Inputs]
 
 
 def build_lines(
     periods: PeriodColumns,
     due: DueCharges,
     priced: PricedRows,
+    inputs: Mapping[int, Inputs],
     discounts: DiscountRows,
     minimum: MinimumLines,
     price_book: PriceBook,
@@ -76,7 +82,7 @@ def build_lines(
 ) -> pa.Table:
     """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last. threads: as in
     ``rate_usage``."""
-    lines = _line_columns(periods, due, priced, discounts, minimum, price_book)
+    lines = _line_columns(periods, due, priced, inputs, discounts, minimum, price_book)
     count = len(lines.period)
     table = periods.table
     billing_date = one_array(table["billing_date"]).cast(pa.int32()).to_numpy()
@@ -123,6 +129,7 @@ def build_lines(
         _words(*dictionary_codes(table["agreement"]), lines.period),
         pa.ListArray.from_arrays(discount_offsets, pa.array(lines.discounts.number)),
         pa.ListArray.from_arrays(discount_offsets, decimal_column(lines.discounts.amount)),
+        _input_maps(lines.inputs, count),
     ]
     return pa.Table.from_arrays(columns, schema=RATED_LINE_SCHEMA)
 
@@ -139,15 +146,19 @@ def build_unrated(
     rows, spends = np.flatnonzero(priced.unrated), minimum.too_large
     spend_charge = len(price_book.charges) + periods.plan_row[spends]
     spend_quantity = pairs_of_integers(np.ones(len(spends), np.int64), scale=10**QUANTITY_SCALE)
-    charge = np.concatenate([due.unmatched_charge, due.charge[rows], spend_charge])
-    source = np.concatenate([due.unmatched_source, due.source[rows], np.full(len(spends), -1, np.int64)])
-    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows], spends])
+    refused = [] if due.formulas is None else list(due.formulas.refused)
+    failed = np.array([entry[:2] for entry in refused], np.int64).reshape(-1, 2)
+    none = np.full(len(spends) + len(failed), -1, np.int64)
+    charge = np.concatenate([due.unmatched_charge, due.charge[rows], spend_charge, failed[:, 1]])
+    source = np.concatenate([due.unmatched_source, due.source[rows], none])
+    period = np.concatenate([due.usage_period[due.unmatched_source], due.period[rows], spends, failed[:, 0]])
+    nothing = np.zeros((len(failed), 2), np.uint64)
     quantity = np.concatenate(
-        [due.usage_quantity[due.unmatched_source], due.rows.quantity[rows], spend_quantity]
+        [due.usage_quantity[due.unmatched_source], due.rows.quantity[rows], spend_quantity, nothing]
     )
     reasons = ["no_matching_cell"] * len(due.unmatched_source)
     reasons += [UNRATED_CODES[code] for code in priced.results.status[rows].tolist()]
-    reasons += [UNRATED_CODES[TOO_LARGE]] * len(spends)
+    reasons += [UNRATED_CODES[TOO_LARGE]] * len(spends) + [reason for *_, reason in refused]
     order = np.argsort(period, kind="stable")
     words = price_book.words
     return pa.Table.from_arrays(
@@ -168,6 +179,7 @@ def _line_columns(
     periods: PeriodColumns,
     due: DueCharges,
     priced: PricedRows,
+    inputs: Mapping[int, Inputs],
     discounts: DiscountRows,
     minimum: MinimumLines,
     book: PriceBook,
@@ -193,6 +205,7 @@ def _line_columns(
             tier_units=results.tier_units,
             tier_amount=results.tier_amount,
             discounts=discounts,
+            inputs=inputs,
         )
     added = len(minimum.period)
     order = np.argsort(np.concatenate([due.period[kept], minimum.period]), kind="stable")
@@ -220,6 +233,9 @@ def _line_columns(
         tier_units=results.tier_units[tiers],
         tier_amount=results.tier_amount[tiers],
         discounts=DiscountRows(discount_start, discounts.number[taken], discounts.amount[taken]),
+        inputs={line: inputs[row] for line, row in enumerate(place.tolist()) if row in inputs}
+        if inputs
+        else {},
     )
 
 
@@ -283,6 +299,7 @@ def _input_hashes(lines: _LineColumns, price_book: PriceBook, threads: int) -> H
         threads=threads,
     )
     _mix_discounts(hashes, lines.discounts)
+    _mix_inputs(hashes, lines.inputs)
     return hashes
 
 
@@ -297,11 +314,32 @@ def _mix_discounts(hashes: Hashes, discounts: DiscountRows) -> None:
     hashes[rows] = hash_columns([hashes[rows], texts])
 
 
+def _mix_inputs(hashes: Hashes, inputs: Mapping[int, Inputs]) -> None:
+    """Lines without inputs keep their hash."""
+    rows = np.array(list(inputs), np.int64)
+    if len(rows):
+        texts = [
+            " ".join(f"{name} {decimal_text(number)}" for name, number in found.items())
+            for found in inputs.values()
+        ]
+        hashes[rows] = hash_columns([hashes[rows], hash_all(texts)])
+
+
+def _input_maps(inputs: Mapping[int, Inputs], count: int) -> Any:
+    kind = RATED_LINE_SCHEMA.field("inputs").type
+    if not inputs:
+        return _no_maps(count, pa.array([], kind.item_type))
+    return pa.array([list(inputs.get(row, {}).items()) for row in range(count)], kind)
+
+
+def _no_maps(count: int, items: Any) -> Any:
+    return pa.MapArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), pa.array([], pa.string()), items)
+
+
 def _gathered_maps(maps: Any, source: NDArray[np.int64]) -> Any:
     """The map rows ``source`` names, -1 standing for an empty map."""
     if not has_entries(maps):
-        none = pa.array([], pa.string())
-        return pa.MapArray.from_arrays(pa.array(np.zeros(len(source) + 1, np.int32)), none, none)
+        return _no_maps(len(source), pa.array([], pa.string()))
     offsets = maps.offsets.to_numpy().astype(np.int64)
     sizes = np.append(np.diff(offsets), 0)[source]
     starts = np.append(offsets[:-1], 0)[source]

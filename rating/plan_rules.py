@@ -14,12 +14,15 @@ from ingest.errors import Issue
 from ingest.meter import Meter
 from rating.amount_rules import fixed_amount_rules
 from rating.discount_rules import discount_rules
+from rating.event_rules import event_price_rules
+from rating.formula_rules import formula_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 from rating.tier_rules import not_negative
+from rating.wider_rules import wider_rules
 
 CHARGES_MAX: Final = 1000
 METERED_KINDS: Final = frozenset({"usage", "licence"})
@@ -80,6 +83,9 @@ def _charge_rules(
     else:
         yield from _fixed_rules(charge, pointer)
     yield from _step_rules(charge, pointer)
+    yield from formula_rules(charge, pointer, meters)
+    yield from wider_rules(charge, pointer, meters)
+    yield from event_price_rules(charge, pointer, meters.get(charge.meter_id or ""))
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")
         yield from matrix_rules(charge.price, f"{pointer}.price", meter, currency=currency)
@@ -89,32 +95,34 @@ def _charge_rules(
 
 def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
     meter = meters.get(charge.meter_id or "")
-    if charge.meter_id is None:
+    if charge.meter_id is None and charge.formula is None:
         yield Issue(
             "meter_missing",
             f"{pointer}.meter_id",
             f"A {charge.kind} charge has no meter.",
             "the meter_id of the meter that counts its quantity.",
         )
-    elif meter is None:
+    elif meter is None and charge.meter_id is not None:
         yield Issue(
             "unknown_meter",
             f"{pointer}.meter_id",
             f"{charge.meter_id!r} is not a meter on record.",
             "a meter saved before the plan; `ratemill meter list` shows them.",
         )
-    elif charge.kind == "licence" and meter.aggregation != "time_weighted":
+    elif meter is not None and charge.kind == "licence" and meter.aggregation != "time_weighted":
         yield Issue(
             "licence_meter",
             f"{pointer}.meter_id",
             f"Meter {charge.meter_id!r} counts by {meter.aggregation}; it must read a level.",
             "a time_weighted meter, or kind: usage.",
         )
-    if meter is not None and "capacity" in _models(charge.price) and not _reads_peak(meter):
+    known = [meters[meter_id] for meter_id in charge.meter_ids() if meter_id in meters]
+    unread = [one.meter_id for one in known if not _reads_peak(one)]
+    if unread and "capacity" in _models(charge.price):
         yield Issue(
             "capacity_meter",
             f"{pointer}.meter_id",
-            f"A capacity price needs the highest level, and meter {charge.meter_id!r} does not read it.",
+            f"A capacity price needs the highest level, and meter {unread[0]!r} does not read it.",
             "a max meter, a time_weighted one with reading: peak, or model: volume.",
         )
     if charge.timing == "advance":

@@ -6,6 +6,7 @@ It uses the reference alone, so it starts without compiled kernels and without a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
@@ -15,12 +16,25 @@ from pydantic import Field
 from ingest.document import Document, ExactDecimal, decimal_text, validate_document
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Aggregation, Meter, Reading
+from rating.event_bounds import band_inputs
+from rating.formula import formula_quantity
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
-from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode
-from rating.reference import Priced, Unrateable, applicable_price, cut_decimal, price_quantity, terms_of
+from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
+from rating.priced_meters import banded_meter_of
+from rating.reference import Priced, PriceTerms, applicable_price, cut_decimal, terms_of
+from rating.special_price import (
+    BEFORE_EVENTS,
+    BEFORE_QUANTITY,
+    NO_INPUTS,
+    Inputs,
+    pool_inputs,
+    price_line,
+)
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
+from rating.unrateable import Unrateable
+from rollup.banded_meter import FREE_BAND, BandedMeter, charged_by_band
 
 _INLINE_METER: Final = "inline"
 _FROM_EVENTS: Final = frozenset({"sum", "count"})
@@ -41,9 +55,18 @@ class PriceMeter(Document):
     reading: Reading = "average"
 
 
+class PriceBefore(Document):
+    """What was counted before the period, in its year or contract: for a charge with ``tiers_count``."""
+
+    quantity: ExactDecimal
+    event_count: int = Field(default=0, ge=0, lt=2**63)
+
+
 class PriceRequest(Document):
-    """Either ``quantity`` (with ``event_count``) or ``events``. ``charge`` may leave out what only a
-    plan needs (charge_id, name, kind, meter_id). days / full_days: of a partial period."""
+    """One of ``quantity`` (with ``event_count``), ``events`` and, for a charge with a formula, ``meters``:
+    what each of them counted. ``charge`` may leave out what only a plan needs (charge_id, name, kind,
+    meter_id). before: what came before in the year or contract. pool: quantities of the other contracts of
+    the customer, for a charge pooled over them. days / full_days: of a partial period."""
 
     charge: dict[str, Any]
     currency: CurrencyCode
@@ -52,6 +75,9 @@ class PriceRequest(Document):
     event_count: int = Field(default=1, ge=0, lt=2**63)
     dimensions: dict[str, str] = Field(default_factory=dict)
     events: Annotated[tuple[PriceEvent, ...], Field(max_length=100_000)] | None = None
+    meters: dict[str, ExactDecimal] | None = None
+    before: PriceBefore | None = None
+    pool: Annotated[tuple[ExactDecimal, ...], Field(max_length=10_000)] = ()
     meter: PriceMeter = PriceMeter()
     days: int = Field(default=1, ge=1)
     full_days: int = Field(default=1, ge=1)
@@ -65,23 +91,45 @@ def price_request(obj: Mapping[str, Any]) -> dict[str, Any]:
     """
     request = validate_document(PriceRequest, dict(obj), what="price request", rules=_request_rules)
     charge, meter = _charge(request)
-    groups = _groups(request, charge)
-    prorated = is_prorated(charge, meter)
-    lines = [_line(request, charge, *group, prorated=prorated) for group in groups]
+    prorated = is_prorated(charge, [meter])
+    try:
+        groups = _groups(request, charge)
+    except Unrateable as error:
+        raise InvalidInput(str(error), reason_code=error.reason_code) from error
+    lines = [_line(request, charge, group, meter, prorated=prorated) for group in groups]
     total = sum(line["amount_minor"] for line in lines)
     answer = lines[0] if len(lines) == 1 else {"lines": lines, "currency": request.currency}
     return {**answer, "amount_minor": total, "billed": format_minor(total, request.currency)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What one line is for. values: of its events, in their order; None when only the sum was given."""
+
+    quantity: Decimal
+    event_count: int
+    dimensions: dict[str, str]
+    values: Sequence[Decimal] | None
+
+
 def _request_rules(request: PriceRequest) -> list[Issue]:
     issues = []
-    if (request.quantity is None) == (request.events is None):
+    if [request.quantity, request.events, request.meters].count(None) != 2:
         issues.append(
             Issue(
                 "quantity_or_events",
                 "quantity",
-                "Exactly one of the two says what to price.",
-                "quantity or events.",
+                "Exactly one of the three says what to price.",
+                "quantity, events, or meters for a charge with a formula.",
+            )
+        )
+    if (request.meters is None) != (request.charge.get("formula") is None):
+        issues.append(
+            Issue(
+                "meters_of_formula",
+                "meters",
+                "A formula is worked out from what its meters counted, and nothing else is.",
+                "meters with a formula, quantity or events without.",
             )
         )
     if request.events is not None and request.meter.aggregation not in _FROM_EVENTS:
@@ -93,6 +141,7 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
                 "quantity instead of events, or aggregation sum or count.",
             )
         )
+    issues += _wider_issues(request)
     if request.days > request.full_days:
         issues.append(
             Issue(
@@ -105,17 +154,50 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
     return issues
 
 
+def _wider_issues(request: PriceRequest) -> list[Issue]:
+    issues = []
+    if request.before is not None and request.charge.get("tiers_count", "period") == "period":
+        issues.append(
+            Issue(
+                "before_unused",
+                "before",
+                "The charge counts its own period only.",
+                "no before, or tiers_count: year or contract on the charge.",
+            )
+        )
+    if request.pool and request.charge.get("pooled_over", "contract") == "contract":
+        issues.append(
+            Issue(
+                "pool_unused",
+                "pool",
+                "The charge counts its own contract only.",
+                "no pool, or pooled_over: customer on the charge.",
+            )
+        )
+    if request.pool and min(request.pool) < 0:
+        issues.append(
+            Issue(
+                "negative_number",
+                "pool",
+                "Less than nothing takes no part in a pool.",
+                "numbers of at least 0.",
+            )
+        )
+    return issues
+
+
 def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
     """The charge, checked by the rules of a plan that holds it alone, and its meter."""
     metered = request.charge.get("kind", "usage") in {"usage", "licence"}
     given = {"charge_id": "charge", "name": "charge", "kind": "usage", **request.charge}
-    if metered:
+    if metered and given.get("formula") is None:
         given.setdefault("meter_id", _INLINE_METER)
     price = given.get("price")
     dimensions = price.get("dimensions", []) if isinstance(price, Mapping) else []
     aggregation = "time_weighted" if given["kind"] == "licence" else request.meter.aggregation
     meter = Meter.model_construct(
         meter_id=str(given.get("meter_id", _INLINE_METER)),
+        event_type=_INLINE_METER,
         aggregation=aggregation,
         reading=request.meter.reading if aggregation == "time_weighted" else None,
         group_by=tuple(dimensions) if isinstance(dimensions, Sequence) else (),
@@ -132,23 +214,38 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
         PricePlan,
         document,
         what="price request",
-        rules=lambda parsed: price_plan_rules(parsed, meters={meter.meter_id: meter}),
+        rules=lambda parsed: price_plan_rules(parsed, meters=_meters(parsed.charges[0], meter)),
     )
     return plan.charges[0], meter
 
 
-def _groups(request: PriceRequest, charge: Charge) -> list[tuple[Decimal, int, dict[str, str]]]:
-    """(quantity, event count, dimensions) of every line: events are grouped by matrix dimensions."""
+def _meters(charge: Charge, meter: Meter) -> dict[str, Meter]:
+    """The meters that a charge may name: all of its formula, each like ``meter``."""
+    named = charge.meter_ids() or (meter.meter_id,)
+    return {meter_id: meter.model_copy(update={"meter_id": meter_id}) for meter_id in named}
+
+
+def _groups(request: PriceRequest, charge: Charge) -> list[_Group]:
+    """A line each: events are grouped by matrix dimensions."""
+    if request.meters is not None:
+        quantity = formula_quantity(charge.formula or "", request.meters)
+        return [_Group(quantity, request.event_count, {}, None)]
     if request.events is None:
-        return [(request.quantity or Decimal(0), request.event_count, dict(request.dimensions))]
+        quantity = charge.quantity or request.quantity or Decimal(0)
+        return [_Group(quantity, request.event_count, dict(request.dimensions), None)]
     names = charge.price.dimensions if isinstance(charge.price, MatrixPrice) else ()
     groups: dict[tuple[str, ...], list[PriceEvent]] = {(): []} if not names else {}
     for event in request.events:
         groups.setdefault(tuple(event.properties.get(name, "") for name in names), []).append(event)
     return [
-        (_quantity(events, request.meter), len(events), dict(zip(names, key, strict=True)))
+        _Group(
+            _quantity(events, request.meter),
+            len(events),
+            dict(zip(names, key, strict=True)),
+            [event.value or Decimal(0) for event in events],
+        )
         for key, events in sorted(groups.items())
-    ] or [(Decimal(0), 0, {})]
+    ] or [_Group(Decimal(0), 0, {}, [])]
 
 
 def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
@@ -166,17 +263,10 @@ def _quantity(events: Sequence[PriceEvent], meter: PriceMeter) -> Decimal:
 
 
 def _line(
-    request: PriceRequest,
-    charge: Charge,
-    quantity: Decimal,
-    event_count: int,
-    dimensions: dict[str, str],
-    *,
-    prorated: bool,
+    request: PriceRequest, charge: Charge, group: _Group, meter: Meter, *, prorated: bool
 ) -> dict[str, Any]:
     share = Fraction(request.days, request.full_days)
-    if charge.quantity is not None:
-        quantity = charge.quantity
+    quantity, event_count, dimensions = group.quantity, group.event_count, group.dimensions
     try:
         price = applicable_price(charge, dimensions)
         terms = terms_of(
@@ -186,7 +276,8 @@ def _line(
             minor_digits=minor_digits(request.currency),
             rounding=request.rounding,
         )
-        priced = price_quantity(terms, quantity=quantity, event_count=event_count, share=share)
+        inputs = _inputs(request, charge, price, group, meter, terms)
+        priced = price_line(terms, quantity=quantity, event_count=event_count, share=share, inputs=inputs)
     except Unrateable as error:
         raise InvalidInput(str(error), reason_code=error.reason_code) from error
     return {
@@ -204,6 +295,41 @@ def _line(
         "currency": request.currency,
         "rounding": request.rounding,
     }
+
+
+def _inputs(
+    request: PriceRequest, charge: Charge, price: SimplePrice, group: _Group, meter: Meter, terms: PriceTerms
+) -> Inputs:
+    """What the price needs beside the quantity."""
+    banded = banded_meter_of(charge, price, {meter.meter_id: meter})
+    if banded is not None:
+        return _band_inputs(banded, group)
+    if request.before is not None:
+        return {
+            BEFORE_QUANTITY: request.before.quantity,
+            BEFORE_EVENTS: Decimal(request.before.event_count),
+        }
+    if request.pool:
+        members = [group.quantity, *request.pool]
+        share = Fraction(request.days, request.full_days)
+        return pool_inputs(terms, members, event_count=group.event_count, share=share)[0]
+    return NO_INPUTS
+
+
+def _band_inputs(banded: BandedMeter, group: _Group) -> Inputs:
+    if group.values is None:
+        raise InvalidInput(
+            "each event is priced by itself here, so a quantity is not enough; give the events.",
+            reason_code="events_needed",
+        )
+    charged = charged_by_band(banded, [Fraction(value) for value in group.values])
+    return band_inputs(
+        {
+            int(band): (cut_decimal(sum(numbers, Fraction(0))), len(numbers))
+            for band, numbers in charged.items()
+            if band != FREE_BAND
+        }
+    )
 
 
 def _bound(priced: Priced) -> str | None:

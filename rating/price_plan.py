@@ -20,12 +20,15 @@ from pydantic import Field
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
+from rating.formula import formula_meters
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
+TiersCount = Literal["period", "year", "contract"]
+PooledOver = Literal["contract", "customer"]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
@@ -109,12 +112,22 @@ class PackagePrice(Document):
 
 class PercentagePrice(Document):
     """``percent`` of the metered value, plus ``fixed_per_event`` for each event but the first
-    ``free_events`` of the period."""
+    ``free_events`` of the period.
+
+    With ``minimum_per_event`` or ``maximum_per_event`` each event is priced by itself: its percentage and
+    fixed amount come to at least and at most that (see ``rating/event_bounds.py``)."""
 
     model: Literal["percentage"]
     percent: ExactDecimal
     fixed_per_event: ExactDecimal | None = None
     free_events: int = Field(default=0, ge=0, lt=2**63)
+    minimum_per_event: ExactDecimal | None = None
+    maximum_per_event: ExactDecimal | None = None
+
+    @property
+    def is_by_event(self) -> bool:
+        """Whether each event is priced by itself."""
+        return self.minimum_per_event is not None or self.maximum_per_event is not None
 
 
 class GraduatedPercentagePrice(Document):
@@ -175,6 +188,14 @@ Price = Annotated[
 ]
 
 
+def simple_prices(price: Price) -> tuple[SimplePrice, ...]:
+    """The price itself, or of a matrix all of its prices, the default last."""
+    if not isinstance(price, MatrixPrice):
+        return (price,)
+    cells = tuple(cell.price for cell in price.cells)
+    return cells if price.default is None else (*cells, price.default)
+
+
 class UnitConversion(Document):
     """Metered quantity to priced quantity: ``multiply`` or ``divide`` by ``factor``, then round
     to ``fraction_digits`` (``round``: half_up, up or down)."""
@@ -195,6 +216,12 @@ class Charge(Document):
     the contract's start. Recurring and one-time charges use the ``flat`` model, or ``per_unit``
     with a fixed ``quantity``.
 
+    formula: instead of one meter, a formula of several (``rating/formula.py``).
+
+    tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
+    ``contract``. The line is for what the period adds. pooled_over: ``customer`` counts the usage of all
+    contracts of one customer together and shares the amount out (``rating/special_price.py``).
+
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
@@ -205,14 +232,30 @@ class Charge(Document):
     kind: ChargeKind
     timing: Timing = "arrears"
     meter_id: Key | None = None
+    formula: str | None = None
     quantity: ExactDecimal | None = None
     unit: str = "unit"
     unit_conversion: UnitConversion | None = None
     free_units: ExactDecimal | None = None
     price: Price
     zero_usage: ZeroUsage = "skip"
+    tiers_count: TiersCount = "period"
+    pooled_over: PooledOver = "contract"
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
+
+    def meter_ids(self) -> tuple[str, ...]:
+        """The meters that give its quantity; none for a fixed one."""
+        return formula_meters(self.formula) if self.meter_id is None else (self.meter_id,)
+
+
+def is_special(charge: Charge) -> bool:
+    """Whether more than the quantity of the period decides what the charge comes to."""
+    if charge.tiers_count != "period" or charge.pooled_over != "contract":
+        return True
+    return any(
+        isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)
+    )
 
 
 class PricePlan(Document):

@@ -35,7 +35,12 @@ def simple_price_rules(price: SimplePrice, pointer: str, *, currency: str) -> It
             f"The events carry {price.currency}, the plan bills {currency}; nothing converts between them.",
             f"{currency}, or events that carry it.",
         )
-    if isinstance(price, PercentagePrice) and price.free_events and price.fixed_per_event is None:
+    if isinstance(price, PercentagePrice) and not price.is_by_event:
+        yield from _free_event_rules(price, pointer)
+
+
+def _free_event_rules(price: PercentagePrice, pointer: str) -> Iterator[Issue]:
+    if price.free_events and price.fixed_per_event is None:
         yield Issue(
             "free_events_unused",
             f"{pointer}.free_events",
@@ -53,4 +58,5 @@ def _numbers(
         return [("unit_price", price.unit_price)]
     if isinstance(price, DynamicPrice):
         return [("multiplier", price.multiplier)]
-    return [("percent", price.percent), ("fixed_per_event", price.fixed_per_event)]
+    names = ("percent", "fixed_per_event", "minimum_per_event", "maximum_per_event")
+    return [(name, getattr(price, name)) for name in names]

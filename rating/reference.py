@@ -13,7 +13,6 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
-from ingest.errors import RatemillError
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.money import minor_digits, round_to_minor
 from rating.price_plan import (
@@ -32,8 +31,10 @@ from rating.price_plan import (
     RoundingMode,
     SimplePrice,
     Tier,
+    TiersCount,
     UnitConversion,
 )
+from rating.unrateable import Unrateable
 
 _SCALE: Final = 10**QUANTITY_SCALE
 _LIMIT: Final = 10**QUANTITY_DIGITS
@@ -42,18 +43,13 @@ _WIDE: Final = Context(prec=60)
 _ZERO: Final = Fraction(0)
 
 
-class Unrateable(RatemillError):
-    """This quantity has no price in this plan; ``reason_code`` goes on the unrated row."""
-
-    reason_code = "unrateable"
-
-
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
     """One price with everything around it that decides the amount; nothing else does.
 
     prorated: whether the price is multiplied by the share of the period (see ``rating/steps.py``);
-    the minimum and the maximum always are. zero_reaches: nothing used reaches the first tier.
+    the minimum and the maximum always are. zero_reaches: nothing used reaches the first tier. tiers_count,
+    pooled: as the charge has them; ``price_quantity`` does not look at them.
     """
 
     price: SimplePrice
@@ -65,6 +61,15 @@ class PriceTerms:
     minor_digits: int
     rounding: RoundingMode
     zero_reaches: bool = False
+    tiers_count: TiersCount = "period"
+    pooled: bool = False
+
+    @property
+    def is_special(self) -> bool:
+        """Whether more than the quantity of the period decides the amount: then ``rating/special_price.py``
+        prices it."""
+        by_event = isinstance(self.price, PercentagePrice) and self.price.is_by_event
+        return by_event or self.pooled or self.tiers_count != "period"
 
 
 def terms_of(
@@ -81,6 +86,8 @@ def terms_of(
         minor_digits=minor_digits,
         rounding=rounding,
         zero_reaches=charge.zero_usage == "charge",
+        tiers_count=charge.tiers_count,
+        pooled=charge.pooled_over == "customer",
     )
 
 
@@ -149,12 +156,7 @@ class Priced:
 
     def tier_amounts(self) -> list[Fraction]:
         """Amounts of the tiers cut to 12 digits so that they sum to the cut model amount."""
-        amounts, running, before = [], _ZERO, _ZERO
-        for tier in self.tiers:
-            running += tier.amount
-            amounts.append(cut(running) - before)
-            before = cut(running)
-        return amounts
+        return cut_tiers(self.tiers)
 
 
 def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, share: Fraction) -> Priced:
@@ -162,6 +164,23 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
 
     quantity: as metered. share: days / full days of the service period, in (0, 1].
     """
+    measured = measure(terms, quantity=quantity, event_count=event_count)
+    return finish(terms, measured, share=share)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredQuantity:
+    """A quantity after unit conversion (``converted``) and free units (``rated``), and the tiers it reaches,
+    at the price of a whole period. said: the quantity as metered, for messages."""
+
+    said: Decimal
+    converted: Fraction
+    rated: Fraction
+    tiers: tuple[TierShare, ...]
+
+
+def measure(terms: PriceTerms, *, quantity: Decimal, event_count: int) -> MeasuredQuantity:
+    """The steps up to the price model. Raises Unrateable."""
     converted = convert_units(Fraction(quantity), terms.unit_conversion)
     rated = converted
     if terms.free_units is not None and converted > 0:
@@ -172,8 +191,14 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
             reason_code="negative_quantity",
         )
     tiers = model_tiers(terms.price, rated, event_count, zero_reaches=terms.zero_reaches)
+    return MeasuredQuantity(quantity, converted, rated, tuple(tiers))
+
+
+def finish(terms: PriceTerms, measured: MeasuredQuantity, *, share: Fraction) -> Priced:
+    """The steps after the price model. Raises Unrateable."""
+    quantity, converted, rated, tiers = measured.said, measured.converted, measured.rated, measured.tiers
     if terms.prorated:
-        tiers = [TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers]
+        tiers = tuple(TierShare(tier.number, tier.units, tier.amount * share) for tier in tiers)
     model_amount = sum((tier.amount for tier in tiers), _ZERO)
     bounded = model_amount
     if terms.minimum_amount is not None:
@@ -181,7 +206,7 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
     if terms.maximum_amount is not None:
         bounded = min(bounded, Fraction(terms.maximum_amount) * share)
     amount_minor = round_to_minor(bounded, digits=terms.minor_digits, mode=terms.rounding)
-    priced = Priced(converted, rated, tuple(tiers), model_amount, bounded, cut(bounded), amount_minor)
+    priced = Priced(converted, rated, tiers, model_amount, bounded, cut(bounded), amount_minor)
     if (
         max(abs(rated), abs(bounded), abs(model_amount)) * _SCALE >= _LIMIT
         or abs(amount_minor) >= _MINOR_LIMIT
@@ -191,6 +216,16 @@ def price_quantity(terms: PriceTerms, *, quantity: Decimal, event_count: int, sh
             reason_code="amount_too_large",
         )
     return priced
+
+
+def cut_tiers(tiers: Sequence[TierShare]) -> list[Fraction]:
+    """Amounts of the tiers cut to 12 digits so that they sum to the cut sum."""
+    amounts, running, before = [], _ZERO, _ZERO
+    for tier in tiers:
+        running += tier.amount
+        amounts.append(cut(running) - before)
+        before = cut(running)
+    return amounts
 
 
 def cut(number: Fraction) -> Fraction:

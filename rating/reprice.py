@@ -11,19 +11,20 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ingest.errors import BrokenState
+from rating.formula import formula_quantity
 from rating.line_discounts import discounts_follow, list_amount
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import (
     Priced,
-    Unrateable,
     applicable_price,
     cut,
     cut_decimal,
-    price_quantity,
     terms_of,
 )
+from rating.special_price import price_line
 from rating.steps import MINIMUM_SPEND_KIND
+from rating.unrateable import Unrateable
 
 _PRORATED: Final = {
     "recurring": (True,),
@@ -48,6 +49,8 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
     if repriced(line, plan, charge, price) is not None:
         return Decimal(0)
     try:
+        if charge.formula is not None:
+            line = {**line, "quantity": formula_quantity(charge.formula, line["inputs"])}
         now = _price(line, plan, charge, price, prorated=_PRORATED[charge.kind][0])
     except Unrateable as error:
         raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
@@ -90,6 +93,8 @@ def repriced(
     A fee is always prorated. Of usage and licences the meter decides it, and the line does not carry
     the meter, so for them both are tried.
     """
+    if charge.formula is not None and not _follows_formula(line, charge.formula):
+        return None
     wanted = (
         list_amount(line),
         Fraction(line["rated_quantity"]),
@@ -104,6 +109,13 @@ def repriced(
         if found == wanted and _rest_follows(line, plan, charge, price, priced, prorated=prorated):
             return priced, prorated
     return None
+
+
+def _follows_formula(line: Mapping[str, Any], formula: str) -> bool:
+    try:
+        return bool(formula_quantity(formula, line["inputs"]) == line["quantity"])
+    except Unrateable:
+        return False
 
 
 def _rest_follows(
@@ -148,6 +160,10 @@ def _price(
     terms = terms_of(
         charge, price, prorated=prorated, minor_digits=minor_digits(plan.currency), rounding=plan.rounding
     )
-    return price_quantity(
-        terms, quantity=line["quantity"], event_count=line["event_count"], share=share_of(line)
+    return price_line(
+        terms,
+        quantity=line["quantity"],
+        event_count=line["event_count"],
+        share=share_of(line),
+        inputs=line["inputs"],
     )

@@ -21,7 +21,7 @@ def shared_subject_issues(connection: Connection, plan: PricePlan) -> Iterator[I
     documents = select(PRICE_PLAN_VERSIONS.c.document).order_by(PRICE_PLAN_VERSIONS.c.plan_id)
     facts = plan_facts(connection.execute(documents).scalars())
     known = facts[plan.plan_id].meter_ids if plan.plan_id in facts else frozenset[str]()
-    added = {charge.meter_id: place for place, charge in enumerate(plan.charges) if charge.meter_id}
+    added = {meter_id: place for place, charge in enumerate(plan.charges) for meter_id in charge.meter_ids()}
     added = {meter_id: place for meter_id, place in added.items() if meter_id not in known}
     if not added:
         return

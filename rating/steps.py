@@ -6,6 +6,7 @@ reference carry it out; this file is where it is said.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ingest.meter import Aggregation, Meter
@@ -37,16 +38,19 @@ STEPS: Final = (
 _LEVELS: Final[frozenset[Aggregation]] = frozenset({"max", "min", "avg", "latest", "time_weighted"})
 
 
-def is_prorated(charge: Charge, meter: Meter | None) -> bool:
+def is_prorated(charge: Charge, meters: Sequence[Meter]) -> bool:
     """Whether the price itself is multiplied by days / full days of a partial period.
 
     Recurring fees are prices for a whole period. So is the price of a level, whatever the kind of
     its charge: ten seats, or ten gigabytes at the peak, for half a month cost half. Otherwise a
-    period that a new plan version splits would pay for one level twice.
+    period that a new plan version splits would pay for one level twice. A formula is a level when
+    all of its meters are.
+
+    meters: those of the charge.
     """
-    if charge.meter_id is None:
+    if not charge.meter_ids():
         return charge.kind == "recurring"
-    return meter is not None and reads_level(meter)
+    return bool(meters) and all(reads_level(meter) for meter in meters)
 
 
 def reads_level(meter: Meter) -> bool:

@@ -98,9 +98,10 @@ def get_rated_line(store: EventStore, line_id: str | bytes) -> dict[str, Any]:
 
 
 def line_to_python(lines: pa.Table, row: int = 0) -> dict[str, Any]:
-    """One row of RATED_LINE_SCHEMA as Python values; dimensions as a dict."""
+    """One row of RATED_LINE_SCHEMA as Python values; dimensions and inputs as dicts."""
     line: dict[str, Any] = lines.slice(row, 1).to_pylist()[0]
     line["dimensions"] = dict(line["dimensions"])
+    line["inputs"] = dict(line["inputs"])
     return line
 
 
@@ -126,7 +127,7 @@ def _as_type(column: Any, kind: pa.DataType) -> Any:
         return column
     if pa.types.is_map(kind):
         return pa.MapArray.from_arrays(
-            column.offsets, column.keys.cast(pa.string()), column.items.cast(pa.string())
+            column.offsets, column.keys.cast(kind.key_type), column.items.cast(kind.item_type)
         ).cast(kind)
     if pa.types.is_dictionary(kind):
         plain = column.cast(pa.string()) if not pa.types.is_string(column.type) else column

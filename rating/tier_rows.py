@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.document import decimal_text
+from rating.event_bounds import BETWEEN
 from rating.money import exact_money, grouped_words
 from rating.price_plan import (
     DynamicPrice,
@@ -80,6 +81,9 @@ def _price_text(price: SimplePrice, number: int, digits: int) -> str:
     if isinstance(price, PackagePrice):
         return _package_text(price.package_size, money(price.package_price), up=price.round == "up")
     if isinstance(price, PercentagePrice):
+        if price.is_by_event and number != BETWEEN:
+            bound = price.minimum_per_event if number < BETWEEN else price.maximum_per_event
+            return f"{'least' if number < BETWEEN else 'most'} {money(bound or Decimal(0))} for each event"
         return f"{decimal_text(price.percent)} %" + _fixed_text(price, digits)
     return _tier_text(price.tiers[number - 1], digits)
 

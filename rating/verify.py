@@ -40,6 +40,11 @@ def differences(line: Mapping[str, Any]) -> list[str]:
     found = recompute(inputs)
     said = [(tier["number"], Fraction(tier["units"]), Fraction(tier["amount"])) for tier in line["tiers"]]
     wrong = []
+    if "formula" in inputs:
+        counted = {name: Fraction(number) for name, number in inputs["beside"].items()}
+        quantity = rounded_to(formula_value(inputs["formula"], counted), 12, "half_up")
+        if quantity != Fraction(inputs["quantity"]):
+            wrong.append(f"quantity says {inputs['quantity']}, the formula gives {decimal_words(quantity)}")
     if said != list(found.tiers):
         wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
     if Fraction(line["amount"]) != found.amount:
@@ -61,11 +66,15 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(inputs["minimum_spend"]) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
-    units = converted(quantity, inputs["unit_conversion"])
-    if inputs["free_units"] is not None and units > 0:
-        units = max(ZERO, units - Fraction(inputs["free_units"]))
-    zero_reaches = inputs["zero_usage"] == "charge"
-    tiers = list(priced_tiers(inputs["price"], units, inputs["event_count"], zero_reaches=zero_reaches))
+    beside = {name: Fraction(number) for name, number in inputs.get("beside", {}).items()}
+    if "pool_quantity" in beside:
+        return part_of_pool(inputs, beside)
+    if is_by_event(inputs["price"]):
+        tiers = list(event_tiers(inputs, beside))
+    elif "before_quantity" in beside:
+        tiers = added_tiers(inputs, quantity, beside)
+    else:
+        tiers = list(reached_tiers(inputs, quantity, inputs["event_count"]))
     if inputs["prorated"]:
         tiers = [(number, part, amount * share) for number, part, amount in tiers]
     amount = sum((amount for _, _, amount in tiers), ZERO)
@@ -73,10 +82,88 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         amount = max(amount, Fraction(inputs["minimum_amount"]) * share)
     if inputs["maximum_amount"] is not None:
         amount = min(amount, Fraction(inputs["maximum_amount"]) * share)
+    return discounted(tuple(cut_tiers(tiers)), amount, inputs)
+
+
+def discounted(
+    tiers: tuple[tuple[int, Fraction, Fraction], ...], amount: Fraction, inputs: Mapping[str, Any]
+) -> Recomputed:
+    """The last two steps: discounts are taken off the kept amount, and what is left is rounded."""
     taken = [Fraction(discount) for discount in inputs["discounts"]]
-    if taken:  # they are taken off the kept amount, and what is left is what is rounded
+    if taken:
         amount = cut(amount) - sum(taken)
-    return Recomputed(tuple(cut_tiers(tiers)), cut(amount), rounded(amount, inputs))
+    return Recomputed(tiers, cut(amount), rounded(amount, inputs))
+
+
+def reached_tiers(
+    inputs: Mapping[str, Any], quantity: Fraction, event_count: int
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """The tiers that a metered quantity reaches, after unit conversion and free units."""
+    units = converted(quantity, inputs["unit_conversion"])
+    if inputs["free_units"] is not None and units > 0:
+        units = max(ZERO, units - Fraction(inputs["free_units"]))
+    zero_reaches = inputs["zero_usage"] == "charge"
+    yield from priced_tiers(inputs["price"], units, event_count, zero_reaches=zero_reaches)
+
+
+def added_tiers(
+    inputs: Mapping[str, Any], quantity: Fraction, beside: Mapping[str, Fraction]
+) -> list[tuple[int, Fraction, Fraction]]:
+    """What the period adds to each tier: the price up to its end minus the price before it, both cut."""
+    before, events = beside["before_quantity"], int(beside["before_events"])
+    found: dict[int, tuple[Fraction, Fraction]] = {}
+    sides = ((before + quantity, events + inputs["event_count"], 1), (before, events, -1))
+    for counted, count, sign in sides:
+        for number, units, amount in cut_tiers(list(reached_tiers(inputs, counted, count))):
+            known = found.get(number, (ZERO, ZERO))
+            found[number] = (known[0] + sign * units, known[1] + sign * amount)
+    return [(number, *change) for number, change in sorted(found.items()) if any(change)]
+
+
+def part_of_pool(inputs: Mapping[str, Any], beside: Mapping[str, Fraction]) -> Recomputed:
+    """The line's part of what all contracts of the pool come to: within a minor unit of its share."""
+    whole = {**inputs, "quantity": beside["pool_quantity"], "event_count": int(beside["pool_events"])}
+    pool = recompute({**whole, "beside": {}, "discounts": []})
+    total, minor = beside["pool_quantity"], 10 ** inputs["minor_digits"]
+    weight = Fraction(inputs["quantity"]) / total if total else 1 / beside["pool_contracts"]
+    part, share = beside["pool_part"], pool.amount_minor * weight / minor
+    if abs(part - share) * minor >= 1 or (part * minor) % 1:
+        part = share  # the line's own figures will not agree with this
+    factor = part / pool.amount if pool.amount else ZERO
+    scaled = [(number, units * weight, amount * factor) for number, units, amount in pool.tiers]
+    kept = zip(cut_tiers(scaled), cut_tiers([(0, ZERO, units) for _, units, _ in scaled]), strict=True)
+    return discounted(
+        tuple((number, units, amount) for (number, _, amount), (*_, units) in kept), part, inputs
+    )
+
+
+def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:
+    """What a formula of meters comes to: a number as text, a meter, or an operation with its arguments."""
+    if isinstance(tree, str):
+        return Fraction(tree)
+    if isinstance(tree, dict):
+        return counted.get(tree["meter"], ZERO)
+    name, *arguments = tree
+    if name in {"round", "divide"}:
+        *arguments, digits, rounding = arguments
+    values = [formula_value(argument, counted) for argument in arguments]
+    if name in {"min", "max"}:
+        return min(values) if name == "min" else max(values)
+    if name == "round":
+        return rounded_to(values[0], digits, rounding)
+    left, right = values
+    if name == "divide":
+        return rounded_to(left / right, digits, rounding)
+    found: Fraction = left + right if name == "+" else left - right if name == "-" else left * right
+    return found
+
+
+def rounded_to(number: Fraction, digits: int, rounding: str) -> Fraction:
+    """To so many digits: away from zero from the half on, always or never."""
+    steps, rest = divmod(abs(number) * 10**digits, 1)
+    if (rounding == "up" and rest) or (rounding == "half_up" and 2 * rest >= 1):
+        steps += 1
+    return Fraction(steps if number >= 0 else -steps, 10**digits)
 
 
 def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
@@ -85,11 +172,7 @@ def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fract
         return quantity
     factor = Fraction(conversion["factor"])
     exact = quantity * factor if conversion["operation"] == "multiply" else quantity / factor
-    digits: int = conversion["fraction_digits"]
-    steps, rest = divmod(abs(exact) * 10**digits, 1)
-    if (conversion["round"] == "up" and rest) or (conversion["round"] == "half_up" and 2 * rest >= 1):
-        steps += 1
-    return Fraction(steps if exact >= 0 else -steps, 10**digits)
+    return rounded_to(exact, conversion["fraction_digits"], conversion["round"])
 
 
 def priced_tiers(
@@ -116,6 +199,31 @@ def priced_tiers(
         if holds_rest:
             return
     raise ValueError(f"{units} lies past the last tier")
+
+
+def is_by_event(price: Mapping[str, Any]) -> bool:
+    """Whether each event has a least or a most that it costs."""
+    return any(price.get(name) is not None for name in ("minimum_per_event", "maximum_per_event"))
+
+
+def event_tiers(
+    inputs: Mapping[str, Any], beside: Mapping[str, Fraction]
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """The events at the minimum, between both bounds, and at the maximum: their value and what they cost."""
+    price = inputs["price"]
+    each = (price["minimum_per_event"], price["fixed_per_event"], price["maximum_per_event"])
+    for number, (word, amount) in enumerate(
+        zip(("minimum", "between", "maximum"), each, strict=True), start=1
+    ):
+        events = beside.get(f"events_{word}", ZERO)
+        if not events:
+            continue
+        conversion, value = inputs["unit_conversion"], beside[f"value_{word}"]
+        if conversion is not None:
+            factor = Fraction(conversion["factor"])
+            value = value * factor if conversion["operation"] == "multiply" else value / factor
+        share = value * Fraction(price["percent"]) / 100 if word == "between" else ZERO
+        yield number, value, events * Fraction(amount or 0) + share
 
 
 def single_amount(price: Mapping[str, Any], units: Fraction, event_count: int) -> Fraction:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from ingest.meter import Meter
@@ -14,9 +15,11 @@ from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.rate import rate_usage
 from rating.service_period import SERVICE_PERIOD_SCHEMA
+from rating.wider_usage import EarlierUsage, WiderUsage
 from rollup.schema import USAGE_SCHEMA
 
 _METER: Final = Meter(meter_id="warm-up", event_type="warm-up", aggregation="sum", group_by=("kind",))
+_PRICE: Final = {"model": "graduated", "tiers": [{"up_to": 1, "unit_price": 1}, {"unit_price": 1}]}
 _PLAN: Final = PricePlan.model_validate(
     {
         "plan_id": "warm-up",
@@ -30,8 +33,16 @@ _PLAN: Final = PricePlan.model_validate(
                 "name": "Warm-up",
                 "kind": "usage",
                 "meter_id": "warm-up",
-                "price": {"model": "graduated", "tiers": [{"up_to": 1, "unit_price": 1}, {"unit_price": 1}]},
-            }
+                "price": _PRICE,
+            },
+            {
+                "charge_id": "goes-on",
+                "name": "Goes on",
+                "kind": "usage",
+                "meter_id": "warm-up",
+                "tiers_count": "contract",
+                "price": _PRICE,
+            },
         ],
     }
 )
@@ -63,9 +74,16 @@ def warm_up() -> None:
         "quantity": Decimal(10**8),  # goes the long way, the minimum spend the short one
         "event_count": 1,
     }
+    used = pa.Table.from_pylist([usage], schema=USAGE_SCHEMA)
     rate_usage(
         periods=pa.Table.from_pylist([period], schema=SERVICE_PERIOD_SCHEMA),
-        usage=pa.Table.from_pylist([usage], schema=USAGE_SCHEMA),
+        usage=used,
         price_book=compile_price_book([PlanVersion(_PLAN, 1)], {"warm-up": _METER}),
         run_id="warm-up",
+        wider=WiderUsage(
+            {"contract": EarlierUsage(used, np.ones(1, np.bool_))},
+            SERVICE_PERIOD_SCHEMA.empty_table(),
+            USAGE_SCHEMA.empty_table(),
+            np.full(1, -1, np.int64),
+        ),
     )

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ingest.document import decimal_text
 from ingest.event import OPERATION_PROPERTY, OPERATIONS, QUANTITY_SCALE, VALUE_INTEGER_DIGITS_MAX
 from ingest.in_force import EventCut, in_force_sql
 from ingest.meter import Meter, MeterFilter
+from rollup.banded_meter import BAND_KEY, BandedMeter
 
 DECIMAL_SQL: Final = f"Decimal(38, {QUANTITY_SCALE})"
 """The type of every quantity in the store."""
@@ -65,7 +67,7 @@ def counted_events_sql(meter: Meter, cut: EventCut, parameters: Parameters) -> s
     where += [filter_sql(one, parameters) for one in meter.filters]
     number, reason = _number(meter, parameters)
     dimensions = "".join(
-        f"        CAST(properties[{parameters.text(key)}] AS String) AS dimension_{place},\n"
+        f"        {_dimension(meter, key, number, parameters)} AS dimension_{place},\n"
         for place, key in enumerate(meter.group_by)
     )
     return (
@@ -76,6 +78,18 @@ def counted_events_sql(meter: Meter, cut: EventCut, parameters: Parameters) -> s
         "    FROM events\n"
         f"    WHERE {' AND '.join(where)}"
     )
+
+
+def _dimension(meter: Meter, key: str, number: str, parameters: Parameters) -> str:
+    if isinstance(meter, BandedMeter) and key == BAND_KEY:
+        return band_sql(meter, f"({number})")
+    return f"CAST(properties[{parameters.text(key)}] AS String)"
+
+
+def band_sql(meter: BandedMeter, number: str) -> str:
+    """The band of a number as text; empty when there is none."""
+    first, second = (f"toDecimal128('{decimal_text(bound)}', {QUANTITY_SCALE})" for bound in meter.thresholds)
+    return f"multiIf(isNull({number}), '', {number} < {first}, '0', {number} < {second}, '1', '2')"
 
 
 def _number(meter: Meter, parameters: Parameters) -> tuple[str, str]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ingest.event import OPERATION_PROPERTY, OPERATIONS, QUANTITY_SCALE, VALUE_INTEGER_DIGITS_MAX
 from ingest.meter import Meter, MeterFilter
+from rollup.banded_meter import BAND_KEY, BandedMeter, charged_by_band
 from rollup.roll_up import RolledUp
 from rollup.schema import UNUSABLE_SCHEMA, USAGE_SCHEMA
 
@@ -156,9 +157,20 @@ def _plain_usage(
         number, reason = _contribution(meter, one)
         if not reason:
             groups.setdefault(_dimensions(meter, one), []).append(number)
+    if isinstance(meter, BandedMeter):
+        groups = _bands(meter, groups)
     return [
         _usage_row(meter, key, _aggregate(meter, groups[key]), len(groups[key])) for key in _in_order(groups)
     ], spoiled
+
+
+def _bands(meter: BandedMeter, groups: dict[tuple[str, ...], list[Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """What is charged of the events of each group, by band; ``groups`` in order of time and arrival."""
+    return {
+        (*key[:-1], band): charged
+        for key, numbers in groups.items()
+        for band, charged in charged_by_band(meter, numbers).items()
+    }
 
 
 def _contribution(meter: Meter, one: _Event) -> tuple[Any, str]:
@@ -302,7 +314,9 @@ def _reaches(meter: Meter, row: _Row, bad: _Event, events: list[_Event], unusabl
 
 
 def _dimensions(meter: Meter, one: _Event) -> tuple[str, ...]:
-    return tuple(one.properties.get(key, "") for key in meter.group_by)
+    """By the group keys; the band is put in later (``_bands``)."""
+    banded = isinstance(meter, BandedMeter)
+    return tuple("" if banded and key == BAND_KEY else one.properties.get(key, "") for key in meter.group_by)
 
 
 def _in_order(keys: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:

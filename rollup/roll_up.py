@@ -21,6 +21,8 @@ from ingest.errors import BrokenState
 from ingest.event import QUANTITY_TYPE
 from ingest.in_force import EventCut, read_cut
 from ingest.meter import Meter
+from rollup.banded_meter import BandedMeter
+from rollup.bands_query import free_bands_query
 from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
 from rollup.levels import read_levels
 from rollup.query import (
@@ -180,7 +182,10 @@ def _roll_up_plain(place: _Place, plain: dict[int, Meter], parts: list[MeterUsag
 
 def _roll_up_one(place: _Place, number: int, meter: Meter, parts: list[MeterUsage]) -> bool:
     """Answer a meter that needs a query of its own; returns whether it met unusable events."""
-    query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
+    if isinstance(meter, BandedMeter) and not meter.adds_up:
+        query = free_bands_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
+    else:
+        query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
     return _take_usable(number, meter, place.store.query(query.sql, query.parameters), parts)
 
 

@@ -16,6 +16,7 @@ from ingest.document import canonical_json
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
 from ingest.in_force import touched_by_corrections
 from ingest.meter import Meter
+from rollup.banded_meter import read_meter
 from rollup.calendar import CalendarFacts
 from rollup.query import SUBJECTS_NAMED_MAX
 from rollup.schema import CALENDAR_SCHEMA
@@ -197,7 +198,7 @@ def _numbered(periods: pa.Table) -> pa.Table:
 def read_meters(store: EventStore) -> dict[int, Meter]:
     """The kept meters by their numbers."""
     found = store.query("SELECT meter_number, document FROM rollup_meters ORDER BY meter_number").to_pylist()
-    return {row["meter_number"]: Meter.model_validate_json(row["document"]) for row in found}
+    return {row["meter_number"]: read_meter(row["document"]) for row in found}
 
 
 def next_meter_number(store: EventStore) -> int:

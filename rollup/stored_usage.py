@@ -33,6 +33,7 @@ from ingest.errors import BrokenState
 from ingest.in_force import read_cut
 from ingest.meter import Meter
 from rollup import stored_rows
+from rollup.banded_meter import is_stored
 from rollup.calendar import CalendarFacts, check_calendar
 from rollup.partial_query import Sequences, stored_usage_query
 from rollup.partial_usage import partial_usage, periods_at_once
@@ -82,8 +83,7 @@ class StoredUsage:
     def refresh(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> None:
         """Add what arrived, then keep the periods of ``calendar`` and the meters that are not kept yet.
 
-        calendar: CALENDAR_SCHEMA; its period keys do not matter. time_weighted meters are not kept: their
-        levels are read from licence events, of which there are few.
+        calendar: CALENDAR_SCHEMA; its period keys do not matter. Meters that are not kept: ``is_stored``.
         """
         with self._lock:
             if not self._tidy:
@@ -93,7 +93,7 @@ class StoredUsage:
             kept = stored_rows.read_meters(self.store)
             known = {meter.meter_id for meter in kept.values()}
             first = stored_rows.next_meter_number(self.store)
-            new = [m for m in meters if m.aggregation != "time_weighted" and m.meter_id not in known]
+            new = [m for m in meters if is_stored(m) and m.meter_id not in known]
             if new:
                 numbered = dict(enumerate(new, start=first))
                 self._count(stored_rows.kept_periods(self.store), numbered, watermark)

@@ -109,8 +109,8 @@ def explain_one(
 def list_line_events(state: State, line_id: str, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
     """Oldest first, as they were known when the line was billed: what came in or was corrected since is not
     among them. Over all pages their number is the line's `event_count`, and what they add up to is its
-    `quantity`."""
-    found: LineEvents = events_of_line(state, line_id, limit=limit, after=read_cursor(cursor, fields=2))
+    `quantity`; behind a formula are the events of its meters, one meter after the other."""
+    found: LineEvents = events_of_line(state, line_id, limit=limit, after=read_cursor(cursor, fields=3))
     return ExactJSON(
         {
             "line_id": line_id,

@@ -12,6 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import rating.added_kernel
 import rating.kernels
 import rating.line_hash
 import rating.short_kernel
@@ -21,10 +24,12 @@ import rollup.level_kernels
 from api.warm_up import warm_up
 from rating.compile import compile_price_book
 from rating.rate import rate_usage
+from rating.wider_usage import EarlierUsage, WiderUsage
 from tests.rating.plans import METERS, periods, plan, usage, usage_charge, versions
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = (
+    rating.added_kernel,
     rating.kernels,
     rating.line_hash,
     rating.short_kernel,
@@ -77,10 +82,27 @@ def rate_every_model() -> None:
             )
 
 
+def rate_what_goes_on() -> None:
+    """Months of a year, in one batch with other rows."""
+    price = {"model": "volume", "tiers": TIERS}
+    yearly = usage_charge("hours", price, tiers_count="year", charge_id="yearly")
+    used = usage((0, "hours", "12.5", 4), (1, "hours", "3", 4))
+    nobody, nothing = periods({}).slice(0, 0), used.slice(0, 0)
+    wider = WiderUsage({"year": EarlierUsage(used, np.array([False, True]))}, nobody, nothing, np.full(2, -1))
+    rate_usage(
+        periods=periods({}, {}),
+        usage=used,
+        price_book=compile_price_book(versions(plan(usage_charge("hours", price), yearly)), METERS),
+        run_id="run",
+        wider=wider,
+    )
+
+
 def main() -> int:
     warm_up()
     before = compiled_variants()
     rate_every_model()
+    rate_what_goes_on()
     late = {name: count for name, count in compiled_variants().items() if count != before[name]}
     sys.stdout.write(f"{sum(before.values())} compiled, late: {late}")
     return 1 if late or not sum(before.values()) else 0

@@ -76,6 +76,7 @@ def rated(contract_id: str, charge_id: str, number: int, **changes: Any) -> dict
         "agreement": "",
         "discount_number": [],
         "discount_amount": [],
+        "inputs": [],
     }
     return row | changes
 

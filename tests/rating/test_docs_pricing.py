@@ -18,11 +18,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="u
 EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
 PEERS = (
     "Lago", "OpenMeter", "Kill Bill", "CGRateS", "CloudKitty", "Stripe", "Orb", "Metronome", "Zuora", "m3ter",
-    "Chargebee",
+    "Chargebee", "AWS", "OpenAI",
 )  # fmt: skip
 PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
+VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
+METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
+WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+)) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
@@ -54,21 +57,37 @@ def peer_examples() -> list[tuple[dict[str, Any], str]]:
 
 
 def check(charge: dict[str, Any], line: str) -> None:
+    events = VALUES.match(line)
+    if events:
+        sent = [{"value": value} for value in events[1].split()]
+        assert price_request({"charge": charge, "currency": "EUR", "events": sent})["billed"] == events[2]
+        return
+    meters = METERS.match(line)
+    if meters:
+        used = dict(pair.split("=") for pair in meters[1].split())
+        assert price_request({"charge": charge, "currency": "EUR", "meters": used})["billed"] == meters[2]
+        return
+    wider = WIDER.match(line)
+    if wider:
+        more = {"before": {"quantity": wider[2]}} if wider[2] else {"pool": wider[3].split()}
+        request = {"charge": charge, "currency": "EUR", "quantity": wider[1], **more}
+        assert price_request(request)["billed"] == wider[4]
+        return
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
-    quantity, events, days, full_days, dimensions, expected = found.groups()
-    request = {
+    quantity, count, days, full_days, dimensions, expected = found.groups()
+    asked = {
         "charge": charge,
         "currency": "EUR",
         "quantity": quantity,
-        "event_count": int(events or 1),
+        "event_count": int(count or 1),
         "days": int(days or 1),
         "full_days": int(full_days or 1),
         "dimensions": dict(pair.split("=") for pair in dimensions.split()),
     }
     if charge["price"]["model"] == "capacity":
-        request["meter"] = {"aggregation": "max"}
-    assert price_request(request)["billed"] == expected
+        asked["meter"] = {"aggregation": "max"}
+    assert price_request(asked)["billed"] == expected
 
 
 @pytest.mark.requirement("RAT-01")

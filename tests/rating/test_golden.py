@@ -21,7 +21,8 @@ from rating.money import format_minor
 from rating.price import price_request
 from rating.price_plan import PricePlan
 from rating.rate import RatedLines, rate_usage
-from rating.reference import Unrateable, price_quantity
+from rating.reference import price_quantity
+from rating.unrateable import Unrateable
 from tests.rating.plans import METERS, periods, plan, usage, versions
 from tests.rating.random_prices import MODELS
 

@@ -32,8 +32,9 @@ from rating.price_plan import (
     Tier,
     VolumePrice,
 )
-from rating.reference import Priced, PriceTerms, Unrateable, price_quantity
+from rating.reference import Priced, PriceTerms, price_quantity
 from rating.short_kernel import price_short_rows
+from rating.unrateable import Unrateable
 from tests.rating.random_prices import SCALE, random_price, random_terms, scaled
 
 CODES = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}

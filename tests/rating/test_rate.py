@@ -78,6 +78,7 @@ def test_one_usage_row_gives_one_line() -> None:
         "agreement": "",
         "discount_number": [],
         "discount_amount": [],
+        "inputs": [],
     }
 
 

@@ -215,3 +215,9 @@ CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGIN
 ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY COLUMN line_id FixedString(16) CODEC(NONE);
 
 CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0040_rating_line_inputs.sql
+
+ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS inputs Map(LowCardinality(String), Decimal(38, 12));
+
+CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));

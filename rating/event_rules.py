@@ -1,0 +1,89 @@
+"""The rules of prices with a least and a most for each event (``rating/event_bounds.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from ingest.document import decimal_text
+from ingest.errors import Issue
+from ingest.event import QUANTITY_SCALE
+from ingest.meter import Meter
+from rating.event_bounds import unit_factor
+from rating.price_plan import Charge, MatrixPrice, PercentagePrice
+
+
+def event_price_rules(charge: Charge, pointer: str, meter: Meter | None) -> Iterator[Issue]:
+    """Every rule the charge breaks if one of its prices is by the event. meter: the charge's, None when it
+    is unknown (said elsewhere)."""
+    prices = list(_by_event(charge, f"{pointer}.price"))
+    for at, price in prices:
+        yield from _price_rules(charge, price, at, pointer)
+    if not prices:
+        return
+    other = meter is not None and meter.aggregation != "sum"
+    if charge.kind != "usage" or charge.formula is not None or other:
+        yield Issue(
+            "meter_of_events",
+            f"{pointer}.meter_id",
+            "Each event is priced by its value, and here nothing adds up values of events.",
+            "a usage charge with a sum meter.",
+        )
+    yield from _conversion_rules(charge, pointer)
+
+
+def _by_event(charge: Charge, pointer: str) -> Iterator[tuple[str, PercentagePrice]]:
+    named = [(pointer, charge.price)]
+    if isinstance(charge.price, MatrixPrice):
+        named = [(f"{pointer}.cells[{n}].price", cell.price) for n, cell in enumerate(charge.price.cells)]
+        named += [] if charge.price.default is None else [(f"{pointer}.default", charge.price.default)]
+    for at, price in named:
+        if isinstance(price, PercentagePrice) and price.is_by_event:
+            yield at, price
+
+
+def _price_rules(charge: Charge, price: PercentagePrice, at: str, pointer: str) -> Iterator[Issue]:
+    least, most = price.minimum_per_event, price.maximum_per_event
+    if least is not None and most is not None and least > most:
+        yield Issue(
+            "minimum_above_maximum",
+            f"{at}.minimum_per_event",
+            f"The minimum {decimal_text(least)} is above the maximum {decimal_text(most)}.",
+            "a minimum_per_event of at most maximum_per_event.",
+        )
+    if price.percent <= 0:
+        yield Issue(
+            "percent_not_positive",
+            f"{at}.percent",
+            "Without a percentage every event costs the same, so it needs no bounds.",
+            "a percent above 0, or a count meter with a per_unit price.",
+        )
+    if price.free_events and charge.free_units:
+        yield Issue(
+            "free_events_and_units",
+            f"{pointer}.free_units",
+            "Free events and free value would be taken from the same first events.",
+            "free_events or free_units.",
+        )
+
+
+def _conversion_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
+    conversion = charge.unit_conversion
+    if conversion is None or conversion.factor <= 0:
+        return
+    if conversion.fraction_digits != QUANTITY_SCALE or conversion.round != "half_up":
+        yield Issue(
+            "conversion_rounds",
+            f"{pointer}.unit_conversion",
+            "Each event is priced by its exact value; a conversion that rounds would round the sum only.",
+            "a unit_conversion without fraction_digits and round.",
+        )
+    if charge.free_units:
+        metered = Fraction(charge.free_units) / unit_factor(conversion) * 10**QUANTITY_SCALE
+        if metered.denominator != 1:
+            yield Issue(
+                "free_units_inexact",
+                f"{pointer}.free_units",
+                f"{decimal_text(charge.free_units)} are no exact number of what the meter counts.",
+                f"free units that are, before conversion, a number of at most {QUANTITY_SCALE} digits.",
+            )

@@ -1,0 +1,328 @@
+"""Goal: prices that need more than the quantity of a period go the whole way: billed from events and from
+stored usage alike, previewed, tried out, rated again, explained and verified."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from api.json import to_json
+from invoicing.customer_store import save_customer
+from invoicing.history import BillingDates
+from invoicing.open_usage import keep_open_usage
+from invoicing.preview import preview_contract
+from invoicing.rerate import rerate
+from invoicing.rerate_answer import Rerated
+from invoicing.what_if import what_if
+from invoicing.what_if_variant import VariantDocument, read_variants
+from rating import verify
+from rating.catalogue import get_plan_version
+from rating.explain import Explanation, explain_line
+from rating.store import get_rated_line
+from rollup.stored_usage import StoredUsage
+from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
+
+
+def charge(charge_id: str, price: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "charge_id": charge_id,
+        "name": charge_id.title(),
+        "kind": "usage",
+        "meter_id": "calls",
+        "unit": "call",
+        "price": price,
+        **more,
+    }
+
+
+CARDS = charge(
+    "cards",
+    {"model": "percentage", "percent": "2.9", "fixed_per_event": "0.30", "minimum_per_event": "0.88",
+     "maximum_per_event": "10"},
+)  # fmt: skip
+
+
+def previewed(world: World, when: str, contract_id: str = "c1") -> Any:
+    return preview_contract(
+        contract_id=contract_id, at=at(when), event_store=world.event_store, ledger=world.ledger
+    )
+
+
+def again(world: World, end: str = "2027-01-01") -> Rerated:
+    return rerate(
+        dates=BillingDates(date(2025, 1, 1), date.fromisoformat(end)),
+        contract_ids=None,
+        event_store=world.event_store,
+        stored_usage=world.stored_usage,
+        ledger=world.ledger,
+        now=at("2027-01-01"),
+        progress=unseen,
+    )
+
+
+def explained(world: World, line_id: str) -> Explanation:
+    line = get_rated_line(world.event_store, line_id)
+    plan = get_plan_version(world.ledger, line["plan_id"], line["plan_version"]).plan
+    return explain_line(line, plan)
+
+
+def check_lines(world: World) -> list[Explanation]:
+    """Every billed line explains itself, verifies, and is the same when it is rated again."""
+    found = [explained(world, line.line_id) for stored in world.invoices() for line in stored.invoice.lines]
+    for one in found:
+        assert verify.differences(json.loads(to_json(one.to_dict()))) == []
+    assert [table.to_pylist() for table in again(world).tables()] == []
+    return found
+
+
+def lines(world: World) -> list[str]:
+    return [row for stored in world.invoices() for row in readable(stored)]
+
+
+def tried(world: World, *charges: dict[str, Any], end: str = "2026-01-01") -> list[int]:
+    """What the contracts would have paid under these charges of plan gold, minor units."""
+    plan = {"plan_id": "gold", "name": "G", "currency": "EUR", "effective_from": "2025-01-01"}
+    document = VariantDocument(name="v", plans=({**plan, "charges": list(charges)},))
+    found = what_if(
+        variants=read_variants(world.ledger, [document]),
+        dates=BillingDates(date(2025, 1, 1), date.fromisoformat(end)),
+        contract_ids=None,
+        event_store=world.event_store,
+        stored_usage=world.stored_usage,
+        ledger=world.ledger,
+        now=at("2026-01-01"),
+        progress=unseen,
+    )
+    return [int(amount) for amount in found.minor[0]]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_events_with_a_least_and_a_most(world: World, stored: bool) -> None:
+    """0.88 + 3.20 + 10, and after two free events 10 only: with those the events are read."""
+    free = {**CARDS, "charge_id": "spared", "price": {**CARDS["price"], "free_events": 2}}
+    world.plan(CARDS, free)
+    world.contract()
+    if stored:
+        world.stored_usage = StoredUsage(world.event_store)
+        keep_open_usage(world.stored_usage, ledger=world.ledger, now=at("2025-01-16"))
+    world.events(
+        ("call", "c1-subject", "2025-01-20", "5"),
+        ("call", "c1-subject", "2025-01-20", "100"),
+        ("call", "c1-subject", "2025-01-21", "9000"),
+    )
+    seen = previewed(world, "2025-02-14")
+    world.bill("2025-02-15")
+    assert lines(world) == [
+        "2025-02-15 cards 2025-01-15..2025-02-15 9105 call 14.08",
+        "2025-02-15 spared 2025-01-15..2025-02-15 9105 call 10.00",
+    ]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    cards, spared = check_lines(world)
+    assert [tier.to_text(2) for tier in cards.tiers] == [
+        "tier 1 (above 0): 5 units, least 0.88 for each event = 0.88",
+        "tier 2 (above 0): 100 units, 2.9 % and 0.30 for each event = 3.20",
+        "tier 3 (above 0): 9,000 units, most 10.00 for each event = 10.00",
+    ]
+    assert "each of 1 events priced by itself, 2 free" in spared.to_text()
+    dearer = {**CARDS, "price": {**CARDS["price"], "minimum_per_event": "4"}}
+    assert tried(world, dearer, end="2025-03-01") == [1800]
+
+
+def test_a_formula_of_meters(world: World) -> None:
+    """Calls beyond 10 a seat of the average: 120 - 10 x 3."""
+    formula = charge("over", {"model": "per_unit", "unit_price": "0.5"}, formula="max(0, calls - 10 * seats)")
+    del formula["meter_id"]
+    world.plan(formula)
+    world.contract()
+    world.events(
+        ("seat", "c1-subject", "2025-01-15", "3"),
+        ("call", "c1-subject", "2025-01-20", "100"),
+        ("call", "c1-subject", "2025-02-01", "20"),
+    )
+    seen = previewed(world, "2025-02-14")
+    world.bill("2025-02-15")
+    assert lines(world) == ["2025-02-15 over 2025-01-15..2025-02-15 90 call 45.00"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (over,) = check_lines(world)
+    assert "max(0, calls - 10 * seats), with calls 120, seats 3" in over.to_text()
+    assert tried(world, {**formula, "formula": "calls"}, end="2025-03-01") == [6000]
+
+
+YEARLY = charge(
+    "calls",
+    {
+        "model": "graduated",
+        "tiers": [{"up_to": "100", "unit_price": "1", "flat_amount": "5"}, {"unit_price": "0.5"}],
+    },
+    tiers_count="year",
+)
+
+
+def used(world: World, contract_id: str, **by_day: str) -> None:
+    """``_2025_01_20="60"``: so many calls that day."""
+    world.events(
+        *(
+            ("call", f"{contract_id}-subject", day.removeprefix("_").replace("_", "-"), count)
+            for day, count in by_day.items()
+        )
+    )
+
+
+@pytest.mark.requirement("RAT-10")
+@pytest.mark.parametrize("stored", [False, True])
+def test_tiers_of_a_year_go_on_from_month_to_month(world: World, stored: bool) -> None:
+    """60, 60 and 10 of a year are 5 + 60, 40 + 20 x 0.5 and 5, in all what 130 cost at once: 5 + 100 + 15. In
+    the next year the tiers begin again."""
+    world.plan(YEARLY)
+    world.contract(billing={"cadence": "quarterly"}, start_date=date(2025, 1, 15))
+    if stored:
+        world.stored_usage = StoredUsage(world.event_store)
+        keep_open_usage(world.stored_usage, ledger=world.ledger, now=at("2025-01-16"))
+    used(world, "c1", _2025_01_20="60", _2025_05_01="60", _2025_08_01="10", _2026_02_01="60")
+    seen = previewed(world, "2025-06-01")
+    assert [line.amount_minor for line in seen.lines] == [6500, 5000]
+    world.bill("2026-04-15", now=at("2026-05-01"))
+    assert lines(world) == [
+        "2025-04-15 calls 2025-01-15..2025-04-15 60 call 65.00",
+        "2025-07-15 calls 2025-04-15..2025-07-15 60 call 50.00",
+        "2025-10-15 calls 2025-07-15..2025-10-15 10 call 5.00",
+        "2026-04-15 calls 2026-01-15..2026-04-15 60 call 65.00",
+    ]
+    _, second, third, _ = check_lines(world)
+    assert "tiers count over the year: 60 call came before -> up to 120 call" in second.to_text()
+    assert [(tier.number, tier.units, tier.amount) for tier in second.tiers] == [
+        (1, "40", "40"),
+        (2, "20", "10"),
+    ]
+    assert [(tier.number, tier.units, tier.amount) for tier in third.tiers] == [(2, "10", "5")]
+    assert tried(world, {**YEARLY, "tiers_count": "period"}) == [6500 + 6500 + 1500]
+    assert tried(world, {**YEARLY, "tiers_count": "contract"}, end="2026-05-01") == [12_000]
+
+
+def test_tiers_over_the_contract_go_on_through_a_new_price(world: World) -> None:
+    """From 1 March units beyond 100 cost 0.25. The 90 before it stay reached: of 30 more 10 fill the tier."""
+    world.plan({**YEARLY, "tiers_count": "contract"})
+    cheaper = {**YEARLY["price"], "tiers": [YEARLY["price"]["tiers"][0], {"unit_price": "0.25"}]}
+    world.plan({**YEARLY, "price": cheaper, "tiers_count": "contract"}, start="2025-03-01")
+    world.contract()
+    used(world, "c1", _2025_01_20="60", _2025_02_20="30", _2025_03_05="30")
+    world.bill("2025-03-15")
+    assert lines(world) == [
+        "2025-02-15 calls 2025-01-15..2025-02-15 60 call 65.00",
+        "2025-03-15 calls 2025-02-15..2025-03-01 30 call 30.00",
+        "2025-03-15 calls 2025-03-01..2025-03-15 30 call 15.00",
+    ]
+    check_lines(world)
+
+
+@pytest.mark.requirement("RAT-07")
+def test_late_usage_of_a_billed_month_is_its_own_difference_and_the_year_adds_up(world: World) -> None:
+    """January was billed for 60. 50 more of it come in late: February, billed then, begins at 110. What
+    January itself comes to now is the difference that rating it again shows: 40 + 10 x 0.5. With it the
+    lines sum to the price of 130 at once."""
+    world.plan(YEARLY)
+    world.contract()
+    used(world, "c1", _2025_01_20="60")
+    world.bill("2025-02-15")
+    used(world, "c1", _2025_01_25="50", _2025_02_20="20")
+    world.bill("2025-03-15")
+    assert lines(world) == [
+        "2025-02-15 calls 2025-01-15..2025-02-15 60 call 65.00",
+        "2025-03-15 calls 2025-02-15..2025-03-15 20 call 10.00",
+    ]
+    (changed,) = [row for table in again(world).tables() for row in table.to_pylist()]
+    assert (changed["billing_date"], changed["difference_minor"]) == (date(2025, 2, 15), 4500)
+    assert 6500 + 1000 + changed["difference_minor"] == 500 + 10_000 + 1500
+
+
+def test_the_contract_year_begins_with_the_first_period_after_the_anniversary(world: World) -> None:
+    """Started on 20 January, billed by the 1st: the period from 1 January 2026 is still of the first year."""
+    world.plan(YEARLY)
+    world.contract(start_date=date(2025, 1, 20), billing={"anchor_date": date(2025, 2, 1)})
+    used(world, "c1", _2025_12_05="100", _2026_01_25="10", _2026_02_05="10")
+    world.bill("2026-03-01", now=at("2026-03-02"))
+    assert lines(world) == [
+        "2026-01-01 calls 2025-12-01..2026-01-01 100 call 105.00",
+        "2026-02-01 calls 2026-01-01..2026-02-01 10 call 5.00",
+        "2026-03-01 calls 2026-02-01..2026-03-01 10 call 15.00",
+    ]
+
+
+def test_an_earlier_event_that_cannot_be_counted_holds_the_later_period(world: World) -> None:
+    world.plan(YEARLY)
+    world.contract()
+    used(world, "c1", _2025_02_20="20")
+    world.bill("2025-02-15")
+    world.events(("call", "c1-subject", "2025-01-20", ""))
+    report = world.bill("2025-03-15")
+    assert [(entry.billing_date, entry.reason_code) for entry in report.held] == [
+        (date(2025, 3, 15), "unusable_events")
+    ]
+
+
+POOLED = charge(
+    "calls",
+    {"model": "graduated", "tiers": [{"up_to": "100", "unit_price": "1"}, {"unit_price": "0.5"}]},
+    pooled_over="customer",
+)
+
+
+def test_contracts_of_a_customer_share_the_tiers(world: World) -> None:
+    """70 + 50 + 30 are 100 + 25 = 125.00: 58.33, 41.67 (the largest remainder) and 25.00. Apart they were
+    70, 50 and 30. A contract of other dates, and one of another customer, stay by themselves."""
+    save_customer(world.ledger, {"customer_id": "other", "name": "Other"}, now=LONG_AGO)
+    world.plan(POOLED)
+    world.contracts(["a", "b", "c"])
+    world.contract("later", start_date=date(2025, 1, 20))
+    world.contract("other", customer_id="other")
+    for contract_id, count in {"a": "70", "b": "50", "c": "30", "later": "60", "other": "60"}.items():
+        used(world, contract_id, _2025_01_25=count)
+    seen = previewed(world, "2025-02-14", "b")
+    world.bill("2025-02-20")
+    found = {stored.summary.contract_id: stored.invoice for stored in world.invoices()}
+    assert {key: invoice.total_minor for key, invoice in found.items()} == {
+        "a": 5833, "b": 4167, "c": 2500, "later": 6000, "other": 6000,
+    }  # fmt: skip
+    assert seen.lines == found["b"].lines
+    explanations = check_lines(world)
+    assert (
+        "70 of the 150 call of 3 contracts, priced as one -> a part of 58.33 EUR" in explanations[0].to_text()
+    )
+    assert tried(world, {**POOLED, "pooled_over": "contract"}, end="2025-02-16") == [
+        7000,
+        5000,
+        3000,
+        0,
+        6000,
+    ]
+
+
+def test_a_pool_counts_a_contract_that_is_held_and_its_part_is_billed_later(world: World) -> None:
+    """a is held for something else; b is billed its part of 150.00, and later a is billed the rest."""
+    other = charge("gb", {"model": "flat", "amount": "1"}, meter_id="transfer")
+    world.plan(POOLED, other)
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_25="80")
+    used(world, "b", _2025_01_25="120")
+    world.events(("transfer", "a-subject", "2025-01-26", "-5"))
+    assert [entry.contract_id for entry in world.bill("2025-02-15").held] == ["a"]
+    assert [stored.invoice.total_minor for stored in world.invoices()] == [9000]
+    world.events(("transfer", "a-subject", "2025-01-27", "6"))
+    assert world.bill("2025-02-15").held == ()
+    assert [stored.invoice.total_minor for stored in world.invoices()] == [6000 + 100, 9000]
+    check_lines(world)
+
+
+def test_an_event_that_cannot_be_counted_holds_all_contracts_of_the_pool(world: World) -> None:
+    world.plan(POOLED)
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_25="50")
+    world.events(("call", "b-subject", "2025-01-26", ""))
+    report = world.bill("2025-02-15")
+    assert {entry.contract_id: entry.reason_code for entry in report.held} == {
+        "a": "unusable_events",
+        "b": "unusable_events",
+    }
