@@ -83,8 +83,7 @@ def due_service_periods(
     them), rows on which no charge of the plan version can fall, and rows without any time: a local
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
-    minimums = {key for key, agreed in (agreements or {}).items() if agreed.limits.minimum_spend is not None}
-    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
+    schedule = compile_plan_schedule(plan_versions, segments or {}, agreements or {})
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
@@ -169,7 +168,8 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
 
 
 def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule) -> _Rows:
-    """One row a plan version and agreement: cut where one takes effect strictly inside the period."""
+    """One row a plan version and agreement: cut where one takes effect strictly inside the period and changes
+    what a row of that timing charges."""
     track = terms.track[rows.contract]
     first = schedule.in_force(track, rows.start)
     past_last = schedule.in_force(track, rows.end - 1) + 1
@@ -178,14 +178,18 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
     version = (
         np.repeat(first, parts) + np.arange(split.start.size) - np.repeat(np.cumsum(parts) - parts, parts)
     )
-    ends_here = version + 1 == np.repeat(past_last, parts)
-    following = schedule.effective[np.minimum(version + 1, schedule.effective.size - 1)]
+    continues = np.where(split.arrears, schedule.same_arrears[version], schedule.same_advance[version])
+    begins = (version == np.repeat(first, parts)) | ~continues
+    start = np.maximum(split.start, schedule.effective[version])[begins]
+    split, version = split.take(begins), version[begins]
+    row = np.repeat(np.arange(parts.size), parts)[begins]
+    is_last = np.append(row[1:] != row[:-1], np.ones(min(row.size, 1), np.bool_))
     return _Rows(
         contract=split.contract,
         billing_date=split.billing_date,
         arrears=split.arrears,
-        start=np.maximum(split.start, schedule.effective[version]) if version.size else split.start,
-        end=np.where(ends_here, split.end, following) if version.size else split.end,
+        start=start,
+        end=np.where(is_last, split.end, np.append(start[1:], 0)[: start.size]),
         full_days=split.full_days,
         version=version,
         number=split.number,
@@ -218,7 +222,7 @@ def _periods_table(
         pa.array(end).cast(TIMESTAMP),
         pa.array((rows.end - rows.start).astype(np.int32)),
         pa.array(rows.full_days.astype(np.int32)),
-        pa.array(rows.start == terms.start[rows.contract]),
+        pa.array(rows.start == np.maximum(terms.start[rows.contract], schedule.plan_begins[rows.version])),
         pa.array(rows.number.astype(np.int32)),
         pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
     ]

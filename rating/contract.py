@@ -5,6 +5,8 @@ day no longer covered (half-open, like everything here). ``subjects`` are the ke
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
 promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
+``phases``, ``additions`` and ``quantities`` change it on its way, see ``rating/contract_life.py``; ``unused``
+says whether days paid in advance and not had are given back.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
+from rating.contract_life import Addition, DatedQuantity, Phase, Unused
 from rating.discount import Discount
 from rollup.period import Cadence
 
@@ -56,3 +59,7 @@ class Contract(Document):
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)
+    phases: tuple[Phase, ...] = ()
+    additions: tuple[Addition, ...] = ()
+    quantities: tuple[DatedQuantity, ...] = ()
+    unused: Unused = "credit"

@@ -7,7 +7,7 @@ newest document again changes nothing; a changed one becomes the next version.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,10 +19,16 @@ from ingest.errors import InvalidDocument, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
-from rating.agreement_store import forget_agreements, write_agreements
+from rating.agreement_store import forget_agreements, load_segments, write_agreements
 from rating.contract import Contract
 from rating.contract_columns import columns_table, read_columns
-from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
+from rating.contract_rules import (
+    ContractSurroundings,
+    SubjectHolder,
+    contract_rules,
+    plan_facts,
+    plan_ids_of,
+)
 from rating.plan_version import SavedDocument
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
@@ -188,7 +194,7 @@ def _surroundings(
     table = PRICE_PLAN_VERSIONS
     plans = select(table.c.plan_id, table.c.document).order_by(table.c.plan_id, table.c.version)
     documents = connection.execute(plans).all()
-    overridden = {contract.plan_id for contract in contracts if _agrees(contract)}
+    overridden = {plan_id for contract in contracts if _agrees(contract) for plan_id in plan_ids_of(contract)}
     versions: dict[str, list[PricePlan]] = {}
     for plan_id, text in documents:
         if plan_id in overridden:
@@ -213,12 +219,32 @@ def _surroundings(
             SubjectHolder(*row) for row in connection.execute(query) if row.contract_id not in changing
         )
     return ContractSurroundings.of(
-        plans=plan_facts(text for _, text in documents), holders=holders, versions=versions, meters=meters
+        plans=plan_facts(text for _, text in documents),
+        holders=_by_phase(connection, holders),
+        versions=versions,
+        meters=meters,
     )
 
 
+def _by_phase(connection: Connection, holders: Sequence[SubjectHolder]) -> Iterator[SubjectHolder]:
+    """Each holder once a plan it is on, for the days it is."""
+    segments = load_segments(connection, [holder.contract_id for holder in holders])
+    for holder in holders:
+        track = segments.get(holder.contract_id, ())
+        starts = [holder.start_date, *(segment.effective_from.isoformat() for segment in track[1:])]
+        plans = [segment.plan_id for segment in track] or [holder.plan_id]
+        ends = [*starts[1:], holder.end_date]
+        for plan_id, start, end in zip(plans, starts, ends, strict=True):
+            if holder.end_date is None or start < holder.end_date:
+                last = end if holder.end_date is None or end is None else min(end, holder.end_date)
+                yield replace(holder, plan_id=plan_id, start_date=start, end_date=last)
+
+
 def _agrees(contract: Contract) -> bool:
-    return bool(contract.overrides or contract.discounts or contract.commitments)  # a trial has no rules
+    life = contract.phases or contract.additions or contract.quantities
+    return bool(
+        contract.overrides or contract.discounts or contract.commitments or life
+    )  # trials have no rules
 
 
 def _check(

@@ -61,6 +61,9 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(inputs["minimum_spend"]) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
+    if "credited_units" in inputs:
+        given_back = quantity * share * Fraction(inputs["credited_units"]) / Fraction(inputs["units"])
+        return Recomputed((), -cut(given_back), -rounded(given_back, inputs))
     units = converted(quantity, inputs["unit_conversion"])
     if inputs["free_units"] is not None and units > 0:
         units = max(ZERO, units - Fraction(inputs["free_units"]))
