@@ -95,6 +95,13 @@ class AmendmentRows:
         plan = agreed_plan(entry.plan, agreements[key]) if key else entry.plan
         self.versions[entry.plan.plan_id, entry.version, key] = PlanVersion(plan, entry.version, key)
 
+    def join(self, other: AmendmentRows) -> None:
+        """Add what other amendments add."""
+        self.agreements |= other.agreements
+        self.versions |= other.versions
+        self.rows += other.rows
+        self.credits += other.credits
+
     def add_credits(self, found: Amendment, entry: ChangedContract, *, run_id: str) -> None:
         left: dict[bytes, int] = {}
         for given_back in found.credits:

@@ -76,7 +76,7 @@ def with_amendments(
         }
         if not changed:
             return nothing
-        lines = _billed_lines(connection, event_store, changed)
+        lines = billed_fees(connection, event_store, changed)
         keys = {line["agreement"] for entry in lines.values() for line in entry}
         before = load_agreements(connection, keys - catalogue.agreements.keys())
     agreements = {**catalogue.agreements, **before}
@@ -137,10 +137,10 @@ def _changed(connection: Connection, catalogue: BillingCatalogue) -> Iterator[Ch
             yield ChangedContract(contract, billed, next_date(contract, billed.settled))
 
 
-def _billed_lines(
+def billed_fees(
     connection: Connection, store: EventStore, changed: Mapping[str, ChangedContract]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The recurring fees in advance of each contract's last bill, by contract_id."""
+    """The recurring fees in advance of each contract's last bill, as Python values, by contract_id."""
     statement = select(INVOICES.c.contract_id, INVOICES.c.billing_date, INVOICE_LINES.c.line_id).join(
         INVOICE_LINES, INVOICE_LINES.c.invoice_id == INVOICES.c.invoice_id
     )

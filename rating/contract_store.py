@@ -140,6 +140,12 @@ def load_contract_subjects(engine: Engine, ids: Iterable[str] | None = None) -> 
     return _load(engine, CONTRACT_SUBJECTS, CONTRACT_SUBJECT_SCHEMA, ids)
 
 
+def contracts_table(contracts: Sequence[tuple[Contract, int]]) -> pa.Table:
+    """Contracts with their version numbers as CONTRACT_SCHEMA, in the order given."""
+    rows = [_flat(contract, version) for contract, version in contracts]
+    return columns_table([[row[name] for row in rows] for name in CONTRACT_SCHEMA.names], CONTRACT_SCHEMA)
+
+
 def _load(engine: Engine, table: Table, schema: pa.Schema, ids: Iterable[str] | None) -> pa.Table:
     with engine.connect() as connection:
         if ids is None:
