@@ -22,6 +22,7 @@ from typing import Any, Final
 from rating.contract_life import ChargeQuantity, Unused
 from rating.credit_line import units_billed
 from rating.price_plan import Charge, PricePlan
+from rating.proration import is_unprorated
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _compare(
     due: list[_Due] = []
     coming = {charge.charge_id: charge for charge in _recurring(now)}
     plan_changed = now is not None and any(fee.plan.plan_id != now.plan.plan_id for fee in fees)
-    for fee in fees:
+    for fee in (fee for fee in fees if not is_unprorated(fee.charge, fee.plan)):
         charge = coming.pop(fee.charge.charge_id, None)
         more = _more_units(fee, charge, now)
         if more is not None and unused == "none":
@@ -144,9 +145,13 @@ def _compare(
 
 def _recurring(now: DueTerms | None) -> Iterator[Charge]:
     if now is not None:
-        yield from (
-            charge for charge in now.plan.charges if charge.kind == "recurring" and charge.timing == "advance"
-        )
+        yield from (charge for charge in now.plan.charges if _is_comparable(charge, now.plan))
+
+
+def _is_comparable(charge: Charge, plan: PricePlan) -> bool:
+    """A fee in advance whose price for a part of the period is a part of its price: others are due whole
+    where a period begins, and neither given back nor charged within it."""
+    return charge.kind == "recurring" and charge.timing == "advance" and not is_unprorated(charge, plan)
 
 
 def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> Decimal | None:

@@ -23,6 +23,8 @@ from rating.agreement import AgreedSegment, Agreement, agreed_plan
 from rating.contract import Contract
 from rating.credit_line import UnusedTime, credit_line
 from rating.plan_version import PlanVersion
+from rating.price_plan import PricePlan
+from rating.proration import method_of, units_between
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.period import find_time_zone, local_midnight
 
@@ -107,7 +109,7 @@ class AmendmentRows:
         for given_back in found.credits:
             fee = given_back.fee
             rest = left.get(fee.line["line_id"], fee.line["amount_minor"])
-            days = _local_days(given_back.start, given_back.end, entry.contract)
+            days = _part(given_back.start, given_back.end, entry.contract, fee.plan, fee.line["days"])
             unused = UnusedTime(given_back.start, given_back.end, given_back.units, days)
             line = credit_line(
                 fee.line,
@@ -141,7 +143,7 @@ class AmendmentRows:
                     "billing_date": entry.billing_date,
                     "period_start": due.start,
                     "period_end": due.end,
-                    "days": _local_days(due.start, due.end, entry.contract),
+                    "days": _part(due.start, due.end, entry.contract, due.terms.plan, row["full_days"]),
                     "first": due.terms.begins and due.start == due.terms.start,
                 }
             )
@@ -261,6 +263,9 @@ def _fee(
     return BilledFee(line, plan, charge)
 
 
-def _local_days(start: datetime, end: datetime, contract: Contract) -> int:
+def _part(start: datetime, end: datetime, contract: Contract, plan: PricePlan, whole: int) -> int:
+    """How much of a whole the local days are, counted as the plan prorates."""
     zone = find_time_zone(contract.time_zone)
-    return (end.astimezone(zone).date() - start.astimezone(zone).date()).days
+    first, past = (instant.astimezone(zone).date() for instant in (start, end))
+    seconds = int((end - start).total_seconds())
+    return units_between(method_of(plan), first, past, seconds=seconds, at_most=whole)

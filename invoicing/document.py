@@ -21,6 +21,7 @@ from babel import Locale
 from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
+from rating.proration import part_words
 from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
@@ -168,7 +169,7 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     """What stands under the description: for which days, of what, and what else made the amount."""
     details = [_period(line.period_start, line.period_end)]
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
-        details.append(f"{line.days} of {line.full_days} days")
+        details.append(part_words(line.days, line.full_days))
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
     if line.charge_kind == MINIMUM_SPEND_KIND:
         reached, least = (

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -35,22 +35,28 @@ from invoicing.contract_dates import (
 from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
 from rating.agreement import AgreedSegment, Agreement
 from rating.plan_version import PlanVersion
+from rating.proration import METHODS, shares
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.period import local_midnights_micros
 from rollup.schema import CALENDAR_SCHEMA
+
+MICROS: Final = 1_000_000
+"""In a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """Service periods as arrays: whole ones first, cut at plan versions and agreements later.
-    version: the entry of the schedule. number, first_day: of the whole billing period."""
+    whole_start, whole_end: the period of the cadence, which a contract may have only part of. version: the
+    entry of the schedule. number, first_day: of the billing period."""
 
     contract: NDArray[np.int64]
     billing_date: Days
     arrears: NDArray[np.bool_]
     start: Days
     end: Days
-    full_days: Days
+    whole_start: Days
+    whole_end: Days
     version: NDArray[np.int64]
     number: NDArray[np.int64]
     first_day: Days
@@ -128,7 +134,7 @@ def _due_rows(terms: ContractDates) -> _Rows:
     ]
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 6)
+        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 7)
     return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
 
 
@@ -160,7 +166,8 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
         arrears=np.repeat([True, False], [int(arrears.sum()), int(advance.sum())]),
         start=period_start,
         end=np.concatenate([here[arrears], after[advance]]),
-        full_days=boundaries[holding + 1] - boundaries[holding],
+        whole_start=boundaries[holding],
+        whole_end=boundaries[holding + 1],
         version=np.zeros(period_start.size, np.int64),
         number=np.concatenate([number[arrears] - 1, number[advance]]),
         first_day=period_start,
@@ -190,7 +197,8 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
         arrears=split.arrears,
         start=start,
         end=np.where(is_last, split.end, np.append(start[1:], 0)[: start.size]),
-        full_days=split.full_days,
+        whole_start=split.whole_start,
+        whole_end=split.whole_end,
         version=version,
         number=split.number,
         first_day=split.first_day,
@@ -207,6 +215,7 @@ def _periods_table(
         members = np.flatnonzero(zone == number)
         start[members] = local_midnights_micros(rows.start[members].astype("datetime64[D]"), name)
         end[members] = local_midnights_micros(rows.end[members].astype("datetime64[D]"), name)
+    days, full_days = _shares(rows, schedule, zone, zones.dictionary.to_pylist(), end - start)
     timing = pa.DictionaryArray.from_arrays(
         pa.array((~rows.arrears).astype(np.int32)), pa.array([ARREARS, ADVANCE])
     )
@@ -220,8 +229,8 @@ def _periods_table(
         pa.array(rows.billing_date.astype(np.int32)).cast(pa.date32()),
         pa.array(start).cast(TIMESTAMP),
         pa.array(end).cast(TIMESTAMP),
-        pa.array((rows.end - rows.start).astype(np.int32)),
-        pa.array(rows.full_days.astype(np.int32)),
+        pa.array(days.astype(np.int32)),
+        pa.array(full_days.astype(np.int32)),
         pa.array(rows.start == np.maximum(terms.start[rows.contract], schedule.plan_begins[rows.version])),
         pa.array(rows.number.astype(np.int32)),
         pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
@@ -234,6 +243,31 @@ def _periods_table(
     return kept.set_column(
         0, SERVICE_PERIOD_SCHEMA.field(0), pa.array(np.arange(kept.num_rows, dtype=np.uint32))
     )
+
+
+def _shares(
+    rows: _Rows, schedule: PlanSchedule, zone: NDArray[np.int64], zones: Sequence[str], micros: Days
+) -> tuple[Days, Days]:
+    """How much of its whole period each row is, counted as its plan prorates. micros: how long it is."""
+    days, full_days = rows.end - rows.start, rows.whole_end - rows.whole_start
+    method = schedule.proration[rows.version]
+    for number in np.flatnonzero(np.bincount(method, minlength=len(METHODS))[1:]) + 1:
+        chosen = np.flatnonzero(method == number)
+        if METHODS[number] == "by_second":
+            for place, name in enumerate(zones):
+                here = chosen[zone[chosen] == place]
+                edges = (rows.whole_start[here], rows.whole_end[here])
+                first, past = (local_midnights_micros(each.astype("datetime64[D]"), name) for each in edges)
+                days[here], full_days[here] = micros[here] // MICROS, (past - first) // MICROS
+            continue
+        days[chosen], full_days[chosen] = shares(
+            METHODS[number],
+            start=rows.start[chosen],
+            end=rows.end[chosen],
+            whole_start=rows.whole_start[chosen],
+            whole_end=rows.whole_end[chosen],
+        )
+    return days, full_days
 
 
 def _words(numbers: NDArray[np.int64], words: Sequence[str]) -> pa.DictionaryArray:

@@ -81,12 +81,13 @@ def _inside(
 
 
 def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
-    """Whether a fee that is billed in advance differs: in its price, its discounts or when it is billed."""
+    """Whether a fee that is billed in advance differs: in price, discounts, proration or when it is billed."""
     before, after = (_fixed(version) for version in (standing, plan))
-    differs = before != after or (standing.discounts, standing.discounting) != (
-        plan.discounts,
-        plan.discounting,
+    around, new_around = (
+        (each.discounts, each.discounting, each.proration, each.proration_divisor)
+        for each in (standing, plan)
     )
+    differs = before != after or around != new_around
     return differs and any(charge.timing == "advance" for charge in (*before, *after))
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rating.agreement import NO_AGREEMENT, AgreedSegment, Agreement, agreed_plan
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge
+from rating.proration import METHODS, method_of
 
 ARREARS: Final = "arrears"
 ADVANCE: Final = "advance"
@@ -36,7 +37,8 @@ class PlanSchedule:
     plan_tracks: the track of each plan; contract_tracks: of each contract with segments. plan, agreement:
     numbers of ``plan_ids`` and ``agreements``. plan_begins: the day from which the track has been on that
     plan without a break when another came before, else the first of all days. same_arrears, same_advance:
-    what the entry charges in arrears (in advance) is what the entry before does.
+    what the entry charges in arrears (in advance) is what the entry before does. proration: its place in
+    ``METHODS``.
     """
 
     plan_tracks: Mapping[str, int]
@@ -53,6 +55,7 @@ class PlanSchedule:
     plan_begins: NDArray[np.int64]
     same_arrears: NDArray[np.bool_]
     same_advance: NDArray[np.bool_]
+    proration: NDArray[np.int64]
 
     def in_force(self, track: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """The entry in force for each track on each day; the caller knows that there is one."""
@@ -110,6 +113,7 @@ def compile_plan_schedule(
         has_advance=np.array([_has(entry, ADVANCE, agreements_by_key) for _, entry in entries], np.bool_),
         plan_begins=np.array([day for track in tracks for day in _plan_begins(track)], np.int64),
         same_arrears=np.array(list(_same(tracks, ARREARS, agreements_by_key)), np.bool_),
+        proration=np.array([METHODS.index(method_of(entry.version.plan)) for _, entry in entries], np.int64),
         same_advance=np.array(list(_same(tracks, ADVANCE, agreements_by_key)), np.bool_),
     )
 

@@ -26,6 +26,8 @@ Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
+Proration = Literal["by_day", "by_second", "thirty_360", "none"]
+ProrationDivisor = Literal["billing_period", "thirty_days"]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
@@ -198,6 +200,7 @@ class Charge(Document):
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
+    prorated: of a recurring charge; false: a part of a period costs as much as all of it.
     """
 
     charge_id: Key
@@ -211,6 +214,7 @@ class Charge(Document):
     free_units: ExactDecimal | None = None
     price: Price
     zero_usage: ZeroUsage = "skip"
+    prorated: bool = True
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
 
@@ -218,13 +222,16 @@ class Charge(Document):
 class PricePlan(Document):
     """See the module. ``minimum_spend``: when the arrears lines of a period (usage and licence
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
-    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike."""
+    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
+    ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``)."""
 
     plan_id: Key
     name: str = Field(min_length=1)
     currency: CurrencyCode
     effective_from: date
     rounding: RoundingMode = "half_up"
+    proration: Proration = "by_day"
+    proration_divisor: ProrationDivisor = "billing_period"
     charges: tuple[Charge, ...]
     minimum_spend: ExactDecimal | None = None
     maximum_spend: ExactDecimal | None = None

@@ -20,7 +20,10 @@ STEPS: Final = (
     ("unit_conversion", "The price speaks of priced units, so conversion comes before anything priced."),
     ("free_units", "An allowance is granted in priced units and must not use up the first tier."),
     ("price_model", "What is left is priced; nothing before this step is money."),
-    ("proration", "A fee for a whole period is cut to the days covered, once its full price is known."),
+    (
+        "proration",
+        "A fee for a whole period is cut to the part covered, once its full price is known.",
+    ),
     (
         "minimum_maximum",
         "Bounds hold for the charge's whole price; in a partial period they are cut to its days too.",
