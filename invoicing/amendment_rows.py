@@ -43,7 +43,7 @@ class ChangedContract:
 def next_date(contract: Contract, settled: date) -> date:
     """The billing date after ``settled``, which lies before the contract's end."""
     following = next_billing_date(
-        cadence=contract.billing.cadence,
+        cadence=contract.billing.interval,
         anchor_date=contract.billing.anchor_date or contract.start_date,
         after=settled,
     )

@@ -5,7 +5,7 @@ A run prices the next billing date of such a contract with what puts its paid fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -27,6 +27,8 @@ from invoicing.amendment_rows import (
 from invoicing.billed_time import load_billed, load_contract_versions
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.hold import Key
+from invoicing.run_blocks import billing_dates
 from invoicing.tables import INVOICE_LINES, INVOICES
 from rating.agreement import Agreement
 from rating.agreement_dates import terms_by_day
@@ -67,12 +69,13 @@ def with_amendments(
 ) -> AmendedCatalogue:
     """The periods due on ``as_of`` and the catalogue, with the amendments of contracts whose next billing
     date is due. as_of, now: as in ``due_service_periods``, which gave the periods."""
+    dates = set(billing_dates(periods))
     nothing = AmendedCatalogue(catalogue, periods, RATED_LINE_SCHEMA.empty_table(), {})
     with ledger.connect() as connection:
         changed = {
             entry.contract.contract_id: entry
             for entry in _changed(connection, catalogue)
-            if entry.billing_date <= _last_day(entry.contract, as_of, now)
+            if _is_due(entry, catalogue, dates, _last_day(entry.contract, as_of, now))
         }
         if not changed:
             return nothing
@@ -160,6 +163,18 @@ def billed_fees(
         if line["charge_kind"] == "recurring" and line["period_start"] >= begins:
             found.setdefault(line["contract_id"], []).append(line)
     return found
+
+
+def _is_due(
+    entry: ChangedContract, catalogue: BillingCatalogue, dates: Collection[Key], last_day: date
+) -> bool:
+    """Whether the next billing date is billed now: with what else is due on it, or on its invoice day."""
+    if (entry.contract.contract_id, entry.billing_date) in dates:
+        return True
+    rule = catalogue.invoice_days.get(entry.contract.contract_id)
+    if rule is None:
+        return entry.billing_date <= last_day
+    return rule.invoice_day(entry.billing_date, bills_past=True) <= last_day
 
 
 def _last_day(contract: Contract, as_of: date, now: datetime | None) -> date:

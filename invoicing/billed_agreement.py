@@ -101,6 +101,6 @@ def _periods_begun(contract: Contract, reach: date) -> int:
     """How many billing periods of the contract begin before a day."""
     anchor = contract.billing.anchor_date or contract.start_date
     edges = billing_boundaries(
-        cadence=contract.billing.cadence, anchor_date=anchor, first=contract.start_date, last=reach
+        cadence=contract.billing.interval, anchor_date=anchor, first=contract.start_date, last=reach
     )
     return 1 + sum(contract.start_date < edge < reach for edge in edges)

@@ -127,7 +127,7 @@ def change_issues(
         "plan_id": (before.plan_id, contract.plan_id),
         "start_date": (before.start_date, contract.start_date),
         "time_zone": (before.time_zone, contract.time_zone),
-        "billing.cadence": (before.billing.cadence, contract.billing.cadence),
+        "billing.cadence": (before.billing.interval, contract.billing.interval),
         "billing.anchor_date": (anchor, new_anchor),
     }
     for pointer, (old, new) in compared.items():
@@ -146,7 +146,7 @@ def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
     if contract.end_date is not None and settled >= contract.end_date:
         return settled
     following = next_billing_date(
-        cadence=contract.billing.cadence, anchor_date=_anchor(contract), after=settled
+        cadence=contract.billing.interval, anchor_date=_anchor(contract), after=settled
     )
     until = following if contract.end_date is None else min(following, contract.end_date)
     for plan_id in {plan_on(contract, settled), plan_on(contract, until - timedelta(days=1))}:

@@ -17,6 +17,8 @@ from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
+from rating.holiday_calendar_store import load_invoice_days
+from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import PlanVersion
 from rating.tables import CONTRACT_VERSIONS
 
@@ -27,7 +29,8 @@ class BillingCatalogue:
     prices. segments: what contracts agree beyond their plans, by contract_id; agreements: by key.
     agreed_versions: the plan versions and, after them, those that come of the agreements. settled:
     (contract_id, billing_date, contract_version) the last settled date of each
-    contract and the version of the contract it was billed by."""
+    contract and the version of the contract it was billed by. invoice_days: the rules of contracts that are
+    invoiced on business days, by contract_id."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -38,6 +41,7 @@ class BillingCatalogue:
     agreed_versions: Sequence[PlanVersion]
     meters: Sequence[Meter]
     price_book: PriceBook
+    invoice_days: Mapping[str, InvoiceDayRule]
 
 
 def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
@@ -49,6 +53,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         segments = load_segments(connection, contract_ids)
         every = [segment for track in segments.values() for segment in track]
         agreements = load_agreements(connection, {segment.agreement_key for segment in every})
+        invoice_days = load_invoice_days(connection)
     versions = agreed_versions(plan_versions, every, agreements)
     # A database sorts text by its own rules; by code point it is the same everywhere.
     return BillingCatalogue(
@@ -61,6 +66,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         agreed_versions=versions,
         meters=[meter for meter_id, meter in sorted(meters.items()) if meter_id in priced],
         price_book=compile_price_book(versions, meters),
+        invoice_days=invoice_days,
     )
 
 

@@ -145,6 +145,7 @@ def _bill(
             settled=catalogue.settled,
             as_of=as_of,
             now=now,
+            invoice_days=catalogue.invoice_days,
         )
         amended = with_amendments(
             catalogue,

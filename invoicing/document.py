@@ -113,6 +113,7 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
         ("Contract", str(invoice.contract["contract_id"])),
         ("Customer", str(invoice.customer["customer_id"])),
         ("Purchase order", str(invoice.terms.get("purchase_order", ""))),
+        ("Your contact", str(invoice.terms.get("owner", ""))),
     ]
 
 

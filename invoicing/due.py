@@ -32,8 +32,10 @@ from invoicing.contract_dates import (
     read_contract_dates,
     word_numbers,
 )
+from invoicing.invoice_days import is_invoiced, rules_of, with_later_days
 from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
 from rating.agreement import AgreedSegment, Agreement
+from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import PlanVersion
 from rating.proration import METHODS, shares
 from rating.service_period import SERVICE_PERIOD_SCHEMA
@@ -74,6 +76,7 @@ def due_service_periods(
     now: datetime | None = None,
     segments: Mapping[str, tuple[AgreedSegment, ...]] | None = None,
     agreements: Mapping[str, Agreement] | None = None,
+    invoice_days: Mapping[str, InvoiceDayRule] | None = None,
 ) -> pa.Table:
     """The rows due on ``as_of``, as SERVICE_PERIOD_SCHEMA, by contract, billing date and time.
 
@@ -82,6 +85,7 @@ def due_service_periods(
     as_of: billing dates up to and including this local date are due.
     segments: what contracts agree beyond their plans, as ``load_segments`` gives it; None for nothing.
     agreements: by key, all that the segments name.
+    invoice_days: by contract_id, of contracts whose dates are due on business days; None for none.
     now: when given, only days that have begun in the contract's own time zone are: with it a
         billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
 
@@ -93,10 +97,17 @@ def due_service_periods(
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
-    rows = _split_at_versions(_due_rows(terms), terms, schedule)
+    rules = rules_of(contracts["contract_id"].to_pylist(), invoice_days) if invoice_days else {}
+    wide = with_later_days(terms, rules) if rules else terms
+    rows = _split_at_versions(_due_rows(wide), wide, schedule)
     rows = rows.take(np.flatnonzero(schedule.charges(rows.version, arrears=rows.arrears)))
     order = np.lexsort((rows.start, ~rows.arrears, rows.billing_date, rows.contract))
-    return _periods_table(rows.take(order), terms, contracts, schedule)
+    rows = rows.take(order)
+    if rules:
+        rows = rows.take(
+            np.flatnonzero(is_invoiced(rows.contract, rows.billing_date, rows.arrears, terms, rules))
+        )
+    return _periods_table(rows, terms, contracts, schedule)
 
 
 def without_plan(contracts: pa.Table, plan_versions: Sequence[PlanVersion]) -> pa.Table:

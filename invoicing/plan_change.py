@@ -81,7 +81,7 @@ def _inside(
 
 
 def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
-    """Whether a fee that is billed in advance differs: in price, discounts, proration or when it is billed."""
+    """Whether a fee billed in advance differs: in price, discounts, proration or when it is billed."""
     before, after = (_fixed(version) for version in (standing, plan))
     around, new_around = (
         (each.discounts, each.discounting, each.proration, each.proration_divisor)

@@ -56,7 +56,7 @@ def phase_starts(contract: Contract) -> list[tuple[date, str]]:
         if phase.change == "at_period_end":
             anchor = contract.billing.anchor_date or contract.start_date
             before, after = billing_boundaries(
-                cadence=contract.billing.cadence, anchor_date=anchor, first=day, last=day
+                cadence=contract.billing.interval, anchor_date=anchor, first=day, last=day
             )[:2]
             day = day if before == day else after
         found.append((day, phase.plan_id))

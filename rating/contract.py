@@ -20,24 +20,38 @@ from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
 from rating.contract_life import Addition, DatedQuantity, Phase, Unused
 from rating.discount import Discount
-from rollup.period import Cadence
+from rating.invoice_day import BusinessDayRule
+from rollup.period import Cadence, interval_words
 
 
 class Billing(Document):
     """``anchor_date``: a day on which a billing period starts; its day of month (or weekday) sets
-    all others. The 31st falls on the last day of shorter months. Left out: the contract's start."""
+    all others. The 31st falls on the last day of shorter months. Left out: the contract's start.
+    ``every``: how many weeks or months make a period. ``business_day``: on which day a billing date is
+    invoiced (``rating/invoice_day.py``), by the holidays of ``calendar_id``; without one only weekends are
+    free."""
 
     cadence: Cadence = "monthly"
+    every: int = Field(default=1, ge=1, le=104)
     anchor_date: date | None = None
+    business_day: BusinessDayRule = "none"
+    calendar_id: Key | None = None
+
+    @property
+    def interval(self) -> str:
+        """The cadence as ``billing_boundaries`` takes it."""
+        return interval_words(self.cadence, self.every)
 
 
 class Terms(Document):
-    """Words and dates the invoice carries."""
+    """Words and dates the invoice carries. ``owner``: whose sale the contract is, a person or a team: who is
+    asked about its invoices. Contracts of one customer may have different ones."""
 
     payment_days: int = Field(default=30, ge=0, le=365)
     payment_methods: tuple[str, ...] = ("bank transfer",)
     late_payment: str = ""
     purchase_order: str = ""
+    owner: str = Field(default="", max_length=256)
 
 
 class Contract(Document):

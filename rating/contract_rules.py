@@ -19,7 +19,7 @@ from rating.agreement_dates import plan_windows
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
-from rating.life_rules import addition_rules, phase_rules, quantity_rules
+from rating.life_rules import addition_rules, billing_rules, phase_rules, quantity_rules
 from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
@@ -62,12 +62,14 @@ class SubjectHolder:
 @dataclass(frozen=True, slots=True)
 class ContractSurroundings:
     """Plans by plan_id, and holders by subject. versions, meters: of the plans whose prices a contract
-    overrides, all versions in the order saved, and all meters on record."""
+    overrides, all versions in the order saved, and all meters on record. calendars: ids of all holiday
+    calendars."""
 
     plans: dict[str, PlanFacts]
     holders: dict[str, list[SubjectHolder]]
     versions: Mapping[str, Sequence[PricePlan]] = field(default_factory=dict)
     meters: Mapping[str, Meter] = field(default_factory=dict)
+    calendars: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -77,9 +79,10 @@ class ContractSurroundings:
         holders: Iterable[SubjectHolder],
         versions: Mapping[str, Sequence[PricePlan]],
         meters: Mapping[str, Meter],
+        calendars: frozenset[str] = frozenset(),
     ) -> ContractSurroundings:
         """The surroundings, with the holders sorted into their subjects."""
-        surroundings = cls(plans, {}, versions, meters)
+        surroundings = cls(plans, {}, versions, meters, calendars)
         for holder in holders:
             surroundings.holders.setdefault(holder.subject, []).append(holder)
         return surroundings
@@ -136,6 +139,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
             "a name of the IANA time zone database, like Europe/Berlin or UTC.",
         )
     yield from _date_rules(contract)
+    yield from billing_rules(contract, calendars=surroundings.calendars)
     yield from _plan_rules(contract, surroundings)
     yield from _subject_rules(contract, surroundings)
     plans = [

@@ -29,6 +29,7 @@ from rating.contract_rules import (
     plan_facts,
     plan_ids_of,
 )
+from rating.holiday_calendar_store import calendar_ids, forget_invoice_days, write_invoice_days
 from rating.plan_version import SavedDocument
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
@@ -229,6 +230,7 @@ def _surroundings(
         holders=_by_phase(connection, holders),
         versions=versions,
         meters=meters,
+        calendars=calendar_ids(connection),
     )
 
 
@@ -309,6 +311,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     for part in _parts(list(newest)):
         connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
         forget_agreements(connection, part)
+        forget_invoice_days(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -331,7 +334,9 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     ]
     if subjects:
         connection.execute(insert(CONTRACT_SUBJECTS), subjects)
-    write_agreements(connection, (contract for contract, _ in newest.values()))
+    standing = [contract for contract, _ in newest.values()]
+    write_agreements(connection, standing)
+    write_invoice_days(connection, standing)
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:
@@ -343,7 +348,7 @@ def _flat(contract: Contract, version: int) -> dict[str, Any]:
         "start_date": contract.start_date.isoformat(),
         "end_date": contract.end_date.isoformat() if contract.end_date else None,
         "time_zone": contract.time_zone,
-        "cadence": contract.billing.cadence,
+        "cadence": contract.billing.interval,
         "anchor_date": (contract.billing.anchor_date or contract.start_date).isoformat(),
     }
 

@@ -6,7 +6,7 @@ The rules of a fee stand in ``plan_rules.py``; an added fee is put through them 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -18,8 +18,43 @@ from rating.contract import Contract
 from rating.contract_life import Addition
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, PricePlan
+from rollup.period import EVERY, MONTHS_MAX, cadence_step
 
 _CHARGE_POINTER: Final = re.compile(r"charges\[\d+\]\.?")
+
+
+def billing_rules(contract: Contract, *, calendars: Collection[str]) -> Iterator[Issue]:
+    """Every rule that the interval and the invoice day break. calendars: ids of those on record."""
+    billing = contract.billing
+    unit, count = cadence_step(billing.interval) if billing.cadence in EVERY else ("", 0)
+    if billing.every > 1 and billing.cadence not in EVERY:
+        yield Issue(
+            "interval_unit",
+            "billing.every",
+            f"Every {billing.every} periods of a {billing.cadence} contract.",
+            "cadence weekly or monthly with every: 6 months are cadence monthly, every 6.",
+        )
+    elif unit == "months" and count > MONTHS_MAX:
+        yield Issue(
+            "interval_too_long",
+            "billing.every",
+            f"A period of {count} months.",
+            f"at most {MONTHS_MAX} months (or 104 weeks).",
+        )
+    if billing.calendar_id is not None and billing.calendar_id not in calendars:
+        yield Issue(
+            "unknown_calendar",
+            "billing.calendar_id",
+            f"{billing.calendar_id!r} is not a holiday calendar on record.",
+            "the calendar_id of a calendar saved before the contract; `ratemill calendar list` shows them.",
+        )
+    if billing.calendar_id is not None and billing.business_day == "none":
+        yield Issue(
+            "calendar_unused",
+            "billing.calendar_id",
+            "The contract is invoiced on its billing dates, whatever day that is.",
+            "business_day next, previous or last, or no calendar_id.",
+        )
 
 
 def phase_rules(

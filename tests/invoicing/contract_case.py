@@ -156,7 +156,7 @@ def _row_of(contract: Contract) -> dict[str, Any]:
         plan_id=contract.plan_id,
         start_date=contract.start_date,
         end_date=contract.end_date,
-        cadence=contract.billing.cadence,
+        cadence=contract.billing.interval,
         anchor_date=contract.billing.anchor_date,
     )
 
