@@ -11,15 +11,17 @@ tier is refused here: the last tier has no ``up_to``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
+from rating.profile import ProfileName, with_profile
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -223,13 +225,15 @@ class PricePlan(Document):
     """See the module. ``minimum_spend``: when the arrears lines of a period (usage and licence
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
     ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
-    ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``)."""
+    ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
+    in settings that are left out, as another product has them (``rating/profile.py``)."""
 
     plan_id: Key
     name: str = Field(min_length=1)
     currency: CurrencyCode
     effective_from: date
     rounding: RoundingMode = "half_up"
+    profile: ProfileName | None = None
     proration: Proration = "by_day"
     proration_divisor: ProrationDivisor = "billing_period"
     charges: tuple[Charge, ...]
@@ -237,6 +241,11 @@ class PricePlan(Document):
     maximum_spend: ExactDecimal | None = None
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_profile(cls, document: Any) -> Any:
+        return with_profile(document) if isinstance(document, Mapping) else document
 
     def reductions(self) -> tuple[Discount, ...]:
         """All that can lower a line, as lines number it: the discounts, then the maximum spend."""
