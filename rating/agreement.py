@@ -27,7 +27,7 @@ from ingest.meter import Key
 from rating.contract_life import ChargeQuantity
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, Price, PricePlan
+from rating.price_plan import Charge, PerUnitPrice, Price, PricePlan
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 
 NO_AGREEMENT: Final = ""
@@ -149,7 +149,7 @@ def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
 
 def _with_quantity(charge: Charge, quantities: Mapping[str, Decimal]) -> Charge:
     quantity = quantities.get(charge.charge_id)
-    if quantity is None or charge.kind != "recurring":
+    if quantity is None or charge.kind != "recurring" or not isinstance(charge.price, PerUnitPrice):
         return charge
     return charge.model_copy(update={"quantity": quantity})
 

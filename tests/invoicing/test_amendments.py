@@ -6,18 +6,23 @@ Billed on 1 April 2025, fees in advance for all of April (30 days); the change i
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from ingest.errors import InvalidDocument
 from invoicing.billed_time import contract_change_issues
+from invoicing.plan_change import plan_change_issues
 from invoicing.preview import preview_contract
 from rating.agreement_store import get_agreement
-from rating.catalogue import load_plan_versions, save_contract
+from rating.catalogue import load_plan_versions, save_contract, save_price_plan
 from rating.explain import explain_line
 from rating.store import line_to_python, read_rated_lines
 from rating.verify import differences
+from tests.invoicing.contract_case import Billed, bill
 from tests.invoicing.support import CALLS
 from tests.invoicing.world import LONG_AGO, World, at, readable
 
@@ -312,3 +317,113 @@ def test_days_before_the_last_bill_stay_as_they_were(
     (issue,) = caught.value.issues
     assert (issue.reason_code, issue.pointer) == ("contract_already_billed", pointer)
     assert "up to 2025-05-01 as they were" in issue.expected
+
+
+@pytest.mark.parametrize(
+    ("start", "possible"),
+    [
+        (
+            "2025-04-10",
+            None,
+        ),  # the contract is on the plan from the 16th on, and the version of 1 May replaces it
+        ("2025-04-20", "2025-05-01"),
+    ],
+)
+def test_a_plan_that_a_phase_brought_keeps_its_prices_of_billed_days(
+    world: World, start: str, possible: str | None
+) -> None:
+    """Billed on 1 May, with the phase: the plan is billed from 16 April on, and was not before."""
+    usage_only = CALLS | {"price": {"model": "per_unit", "unit_price": "0.005"}}
+    world.plan(CALLS)
+    world.plan(usage_only, plan_id="plus")
+    world.plan(usage_only, plan_id="plus", start="2025-04-15", minimum_spend="1")
+    save(world, phases=[{"plan_id": "plus", "effective_from": "2025-04-16"}])
+    world.bill("2025-05-01")
+    document = {
+        "plan_id": "plus",
+        "name": "Plus",
+        "currency": "EUR",
+        "effective_from": start,
+        "charges": [CALLS],
+    }
+    if possible is None:
+        assert save_price_plan(world.ledger, document, now=LONG_AGO, further_rules=plan_change_issues).created
+        return
+    with pytest.raises(InvalidDocument) as caught:
+        save_price_plan(world.ledger, document, now=LONG_AGO, further_rules=plan_change_issues)
+    (issue,) = caught.value.issues
+    assert issue.reason_code == "effective_in_billed_time"
+    assert issue.expected.startswith(possible)
+
+
+def test_a_plan_does_not_take_the_name_of_a_fee_that_a_contract_added(world: World) -> None:
+    world.plan(CALLS)
+    save(world, additions=[{"charge": fee("15", "support")}])
+    with pytest.raises(InvalidDocument) as caught:
+        world.plan(CALLS, fee("9", "support"), start="2026-01-01")
+    assert [(issue.reason_code, issue.pointer) for issue in caught.value.issues] == [
+        ("charge_id_taken", "charges[1].charge_id")
+    ]
+
+
+DAYS_OF_APRIL = st.integers(2, 29).map(lambda day: f"2026-04-{day:02}")
+SEATS_FROM = st.lists(
+    st.tuples(DAYS_OF_APRIL, st.integers(0, 20)), max_size=3, unique_by=lambda change: change[0]
+)
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.generate])
+@given(
+    seats=SEATS_FROM,
+    phase=st.none() | DAYS_OF_APRIL,
+    support=st.none() | DAYS_OF_APRIL,
+    end=st.none() | DAYS_OF_APRIL,
+    percent=st.sampled_from([None, "10"]),
+    proration=st.sampled_from(["by_day", "by_second", "thirty_360"]),
+)
+def test_what_is_put_right_comes_to_what_was_known_before(
+    seats: list[tuple[str, int]],
+    phase: str | None,
+    support: str | None,
+    end: str | None,
+    percent: str | None,
+    proration: str,
+) -> None:
+    """A bill of April and its amendments come to the bill that knew all of it, to the last kept digit."""
+    change: dict[str, Any] = {
+        "quantities": [
+            {"charge_id": "seats", "quantity": str(number), "effective_from": day} for day, number in seats
+        ],
+        "phases": [] if phase is None else [{"plan_id": "plus", "effective_from": phase}],
+        "additions": [] if support is None else [{"charge": fee("15", "support"), "effective_from": support}],
+    }
+    if phase is not None and end is not None and end <= phase:
+        end = None
+    charges = [SEATS, fee("31.07")]
+    part = {"discount_id": "part", "name": "Part", "percent": percent}
+    discounts = [] if percent is None else [part]
+    plans = [
+        {"charges": charges, "proration": proration, "discounts": discounts},
+        {"charges": [SEATS, fee("77")], "plan_id": "plus", "proration": proration, "discounts": discounts},
+    ]
+    contract: dict[str, Any] = {"start_date": "2026-04-01"}
+    known = {**contract, **change, "end_date": end or "2026-05-01"}
+    before = bill({"plans": plans, "contract": known, "as_of": "2026-05-01"})
+    amended = bill(
+        {
+            "plans": plans,
+            "contract": {**contract, "end_date": "2026-05-01"},
+            "billed": "2026-04-01",
+            "amended": {**change, "end_date": end or "2026-05-01"},
+            "as_of": "2026-05-01",
+        }
+    )
+    differs = exact_total(before) - exact_total(amended)
+    assert abs(differs) < Decimal("1e-9")
+    for line in amended.lines():
+        if line["charge_kind"] == "credit":
+            assert line["amount_minor"] <= 0
+
+
+def exact_total(billed: Billed) -> Decimal:
+    return sum((line["amount"] for line in billed.lines()), Decimal(0))
