@@ -69,7 +69,8 @@ class FeeCredit:
 
 @dataclass(frozen=True, slots=True)
 class FeeCharge:
-    """Fees of ``terms`` that are due for [start, end). quantities: where only a difference is."""
+    """Fees that are due for [start, end), beginning under ``terms``. quantities: of those of which only a
+    difference is due."""
 
     terms: DueTerms
     start: datetime
@@ -186,34 +187,55 @@ def _joined(found: Sequence[FeeCredit]) -> Iterator[FeeCredit]:
     )
 
 
-_Span = tuple[datetime, datetime]
+@dataclass(slots=True)
+class _Stretch:
+    """Days next to each other on which one fee is due alike; ``due``: of the first of them."""
+
+    due: _Due
+    start: datetime
+    end: datetime
+
+    def goes_on(self, other: _Due, start: datetime) -> bool:
+        mine, row = self.due.terms, other.terms.row
+        return (
+            self.end == start
+            and (mine.row["plan_id"], mine.row["plan_version"]) == (row["plan_id"], row["plan_version"])
+            and self.due.quantity == other.quantity
+            and _priced(self.due) == _priced(other)
+            and _reductions(mine.plan, other.charge) == _reductions(other.terms.plan, other.charge)
+        )
+
+
+def _priced(due: _Due) -> Charge:
+    """The fee as far as it decides the amount: of a difference, not the units it is the difference to."""
+    return due.charge if due.quantity is None else due.charge.model_copy(update={"quantity": due.quantity})
 
 
 def _charges(found: Sequence[tuple[datetime, datetime, Sequence[_Due]]]) -> Iterator[FeeCharge]:
-    """Fees due for the same days under the same terms together, with what is due once."""
-    spans: dict[tuple[int, str, Decimal | None], list[_Span]] = {}
-    terms = {id(entry.terms): entry.terms for _, _, due in found for entry in due}
+    """One entry for all fees due for the same days under the same terms. Cut only where a fee changes."""
+    stretches: dict[str, list[_Stretch]] = {}
     for start, end, due in found:
         for entry in due:
-            standing = spans.setdefault((id(entry.terms), entry.charge.charge_id, entry.quantity), [])
-            if standing and standing[-1][1] == start:
-                standing[-1] = (standing[-1][0], end)
+            standing = stretches.setdefault(entry.charge.charge_id, [])
+            if standing and standing[-1].goes_on(entry, start):
+                standing[-1].end = end
             else:
-                standing.append((start, end))
-    together: dict[tuple[int, _Span], list[tuple[str, Decimal | None]]] = {}
-    for (key, charge_id, quantity), parts in spans.items():
-        for span in parts:
-            together.setdefault((key, span), []).append((charge_id, quantity))
-    for (key, (start, end)), entries in sorted(together.items(), key=lambda item: item[0][1]):
+                standing.append(_Stretch(entry, start, end))
+    together: dict[tuple[datetime, datetime, int], list[_Due]] = {}
+    for parts in stretches.values():
+        for part in parts:
+            together.setdefault((part.start, part.end, id(part.due.terms)), []).append(part.due)
+    for (start, end, _), entries in sorted(together.items(), key=lambda item: item[0][:2]):
+        entries.sort(key=lambda entry: entry.charge.charge_id)
         yield FeeCharge(
-            terms=terms[key],
+            terms=entries[0].terms,
             start=start,
             end=end,
-            charge_ids=tuple(sorted(charge_id for charge_id, _ in entries)),
+            charge_ids=tuple(entry.charge.charge_id for entry in entries),
             quantities=tuple(
-                ChargeQuantity(charge_id=charge_id, quantity=quantity)
-                for charge_id, quantity in sorted(entries, key=lambda entry: entry[0])
-                if quantity is not None
+                ChargeQuantity(charge_id=entry.charge.charge_id, quantity=entry.quantity)
+                for entry in entries
+                if entry.quantity is not None
             ),
         )
 

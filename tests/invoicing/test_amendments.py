@@ -75,8 +75,9 @@ def check_every_line(world: World) -> None:
 
 
 @pytest.mark.requirement("CON-13")
-def test_an_upgrade_is_a_charge_and_a_credit(world: World) -> None:
+def test_an_upgrade_is_a_charge_and_a_credit(any_world: World) -> None:
     """Preview and invoice say the same; billing again changes nothing."""
+    world = any_world
     world.events(("call", "c1-subject", "2025-04-05", "1000"), ("call", "c1-subject", "2025-04-25", "1000"))
     phase = {"plan_id": "plus", "effective_from": "2025-04-11"}
     world.plan(fee("30"), CALLS)
@@ -166,8 +167,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[str]]] = {
         [SEATS],
         {"quantities": TWICE, "unused": "none"},
         [
-            "2025-05-01 seats 2025-04-11..2025-04-21 2 unit 6.67",
-            "2025-05-01 seats 2025-04-21..2025-05-01 2 unit 6.67",
+            "2025-05-01 seats 2025-04-11..2025-05-01 2 unit 13.33",
             f"{NEXT_SEATS} 6 unit 60.00",
         ],
     ),
@@ -354,6 +354,22 @@ def test_a_plan_that_a_phase_brought_keeps_its_prices_of_billed_days(
     (issue,) = caught.value.issues
     assert issue.reason_code == "effective_in_billed_time"
     assert issue.expected.startswith(possible)
+
+
+def test_a_plan_of_a_phase_does_not_count_what_another_contract_is_billed_for(any_world: World) -> None:
+    """The contract comes to the plan by a phase, and shares its subject with one that is billed for seats."""
+    licence = {"charge_id": "licence", "name": "Seats", "kind": "licence", "meter_id": "seats"}
+    seats = licence | {"price": {"model": "per_unit", "unit_price": "1"}}
+    any_world.plan(CALLS)
+    any_world.plan(fee("60"), plan_id="plus")
+    any_world.plan(seats, plan_id="other")
+    save(any_world, phases=[{"plan_id": "plus", "effective_from": "2025-04-16"}])
+    save(any_world, contract_id="c2", plan_id="other")
+    with pytest.raises(InvalidDocument) as caught:
+        any_world.plan(fee("60"), seats, plan_id="plus", start="2025-05-01")
+    assert [(issue.reason_code, issue.pointer) for issue in caught.value.issues] == [
+        ("subject_billed_twice", "charges[1].meter_id")
+    ]
 
 
 def test_a_plan_does_not_take_the_name_of_a_fee_that_a_contract_added(world: World) -> None:
