@@ -44,7 +44,7 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
             reason_code="contract_not_running",
         )
     edges = billing_boundaries(
-        cadence=contract.billing.cadence,
+        cadence=contract.billing.interval,
         anchor_date=contract.billing.anchor_date or contract.start_date,
         first=today - _LOOK,
         last=today + _LOOK,

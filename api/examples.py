@@ -11,6 +11,7 @@ from ingest.document import Document
 from ingest.meter import Meter
 from invoicing.customer import Customer
 from rating.contract import Contract
+from rating.holiday_calendar import HolidayCalendar
 from rating.price_plan import PricePlan
 
 METER: Final[dict[str, Any]] = {
@@ -79,12 +80,19 @@ CONTRACT: Final[dict[str, Any]] = {
     "end_date": "2014-01-01",
     "time_zone": "America/New_York",
 }
+CALENDAR: Final[dict[str, Any]] = {
+    "calendar_id": "us-banks",
+    "name": "Federal Reserve Bank holidays",
+    "weekend": ["saturday", "sunday"],
+    "holidays": [{"date": "2013-05-27", "name": "Memorial Day"}, {"date": "2013-07-04"}],
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (METER, Meter),
     (PRICE_PLAN, PricePlan),
     (CUSTOMER, Customer),
+    (CALENDAR, HolidayCalendar),
     (CONTRACT, Contract),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""

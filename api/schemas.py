@@ -7,12 +7,14 @@ from typing import Any, Final
 from ingest.document import Document
 from ingest.errors import NotFound
 from invoicing.customer import Customer
+from rating.holiday_calendar import HolidayCalendar
 from rating.schemas import DOCUMENT_MODELS
 
 KINDS: Final[dict[str, type[Document]]] = {
     "meter": DOCUMENT_MODELS["meter"],
     "plan": DOCUMENT_MODELS["price-plan"],
     "customer": Customer,
+    "calendar": HolidayCalendar,
     "contract": DOCUMENT_MODELS["contract"],
 }
 """By the names commands use."""

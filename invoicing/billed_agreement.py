@@ -1,7 +1,8 @@
-"""What of a contract's own prices and discounts may still change once time of it is billed. Pure.
+"""What of a contract's plans, prices and discounts may still change once time of it is billed. Pure.
 
-Usage is billed up to the settled date, fees in advance up to the date after it. A price is fixed for the
-days that are billed, a discount for the billing periods that begin on them.
+Usage is billed up to the settled date, fees in advance up to the date after it. What is agreed for the days
+before the settled date is fixed; from there on it may change, and fees that are paid for get a credit and a
+charge (``invoicing/amendment.py``). A discount is fixed for the billing periods that begin on billed days.
 """
 
 from __future__ import annotations
@@ -9,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
-from rating.agreement_dates import agreement_changes, agreement_on, trial_end
+from rating.agreement_dates import (
+    agreement_changes,
+    agreement_on,
+    phase_starts,
+    plan_on,
+    trial_end,
+)
 from rating.contract import Contract
 from rating.discount import Discount
 from rating.price_plan import Charge
 from rollup.period import billing_boundaries
+
+_FIXED: Final = {"overrides": "A price", "additions": "A fee", "quantities": "A quantity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +39,23 @@ class BilledChange:
 def agreement_changes_behind(
     before: Contract, now: Contract, *, settled: date, until: date, charges: Collection[Charge]
 ) -> Iterator[BilledChange]:
-    """The first price and the first discount that change for billed time, if any.
+    """The first plan, price or fee and the first discount that change for billed time, if any.
 
-    settled, until: usage and fees in advance are billed up to them. charges: of all versions of the plan.
+    settled, until: usage and fees in advance are billed up to them. charges: of all versions of the plans.
     """
-    fees = {charge.charge_id for charge in charges if charge.timing == "advance"}
-    days = {before.start_date, settled, *agreement_changes(before), *agreement_changes(now)}
-    for day in sorted(day for day in days if before.start_date <= day < until):
-        old, new = (
-            [
-                override
-                for override in agreement_on(contract, day).overrides
-                if day < settled or override.charge_id in fees
-            ]
-            for contract in (before, now)
-        )
-        if old != new:
-            possible = until if fees else settled
-            yield BilledChange("overrides", f"A price agreed for {day} changes", possible)
+    starts = (day for contract in (before, now) for day, _ in phase_starts(contract))
+    days = {before.start_date, *starts, *agreement_changes(before), *agreement_changes(now)}
+    for day in sorted(day for day in days if before.start_date <= day < settled):
+        if before.plan_id == now.plan_id and plan_on(before, day) != plan_on(now, day):
+            yield BilledChange("phases", f"The plan of {day} changes", settled)
+            break
+        old, new = (agreement_on(contract, day) for contract in (before, now))
+        changed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+        if changed:
+            yield BilledChange(changed[0], f"{_FIXED[changed[0]]} agreed for {day} changes", settled)
             break
         limits = {agreement_on(contract, day).limits for contract in (before, now)}
-        if day < settled and len(limits) > 1 and trial_end(before) == trial_end(now):
+        if len(limits) > 1 and trial_end(before) == trial_end(now):
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
     ends = {trial_end(before), trial_end(now)}
@@ -95,6 +101,6 @@ def _periods_begun(contract: Contract, reach: date) -> int:
     """How many billing periods of the contract begin before a day."""
     anchor = contract.billing.anchor_date or contract.start_date
     edges = billing_boundaries(
-        cadence=contract.billing.cadence, anchor_date=anchor, first=contract.start_date, last=reach
+        cadence=contract.billing.interval, anchor_date=anchor, first=contract.start_date, last=reach
     )
     return 1 + sum(contract.start_date < edge < reach for edge in edges)

@@ -5,15 +5,16 @@ behind its last bill would bill some time twice or never. Such a change is refus
 and, should it have come in another way, held by the run. The way out is always the same: end the
 contract where its bills end and make a new one from there.
 
-Free to change: terms, customer, notes, more subjects, an end on or after what is billed, and prices
-agreed from there on.
+Free to change: terms, customer, notes, more subjects; and from the last billing date on the plan (by a
+phase), prices, fees and their quantities, and the end. Of fees paid for already the next invoice has the
+credit and the charge (``invoicing/amendment.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -23,7 +24,9 @@ from ingest.errors import Issue
 from invoicing.billed_agreement import agreement_changes_behind
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
+from rating.agreement_dates import plan_on
 from rating.contract import Contract
+from rating.contract_rules import plan_ids_of
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, PRICE_PLAN_VERSIONS
@@ -56,7 +59,8 @@ def contract_change_issues(
     }
     billed = load_billed(connection, settled)
     plan_versions = load_versions_of(
-        connection, sorted({entry.contract.plan_id for entry in billed.values()})
+        connection,
+        sorted({plan_id for entry in billed.values() for plan_id in plan_ids_of(entry.contract)}),
     )
     found: dict[str, list[Issue]] = {}
     for contract in contracts:
@@ -123,7 +127,7 @@ def change_issues(
         "plan_id": (before.plan_id, contract.plan_id),
         "start_date": (before.start_date, contract.start_date),
         "time_zone": (before.time_zone, contract.time_zone),
-        "billing.cadence": (before.billing.cadence, contract.billing.cadence),
+        "billing.cadence": (before.billing.interval, contract.billing.interval),
         "billing.anchor_date": (anchor, new_anchor),
     }
     for pointer, (old, new) in compared.items():
@@ -142,12 +146,15 @@ def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
     if contract.end_date is not None and settled >= contract.end_date:
         return settled
     following = next_billing_date(
-        cadence=contract.billing.cadence, anchor_date=_anchor(contract), after=settled
+        cadence=contract.billing.interval, anchor_date=_anchor(contract), after=settled
     )
-    ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == contract.plan_id]
-    if not any(bills_in_advance(plan) for plan in in_force_between(ours, settled, following)):
-        return settled
-    return following if contract.end_date is None else min(following, contract.end_date)
+    until = following if contract.end_date is None else min(following, contract.end_date)
+    for plan_id in {plan_on(contract, settled), plan_on(contract, until - timedelta(days=1))}:
+        ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == plan_id]
+        if any(bills_in_advance(plan) for plan in in_force_between(ours, settled, until)):
+            return until
+    added = any(addition.charge.timing == "advance" for addition in contract.additions)
+    return until if added else settled
 
 
 def next_billing_date(*, cadence: str, anchor_date: date, after: date) -> date:
@@ -209,11 +216,14 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
     old, new = billed.contract.end_date, contract.end_date
     if old == new:
         return
-    if old is not None and (billed.settled >= old or _cut_short(billed, until)):
+    if old is not None and billed.settled >= old:
         expected = f"{old}; go on with a new contract from {old}."
         yield _issue("end_date", f"It is {new} here and the contract is billed to its end", until, expected)
-    elif new is not None and new < until:
-        yield _issue("end_date", f"The contract would end on {new}", until, f"{until} or a later day.")
+        return
+    # What is given back for days paid in advance stands on the last invoice, so one must be to come.
+    first = billed.settled if until == billed.settled else billed.settled + timedelta(days=1)
+    if new is not None and new < first:
+        yield _issue("end_date", f"The contract would end on {new}", until, f"{first} or a later day.")
 
 
 def _agreement_issues(
@@ -223,7 +233,7 @@ def _agreement_issues(
     charges = [
         charge
         for entry in plan_versions
-        if entry.plan.plan_id == before.plan_id
+        if entry.plan.plan_id in plan_ids_of(before)
         for charge in entry.plan.charges
     ]
     for change in agreement_changes_behind(
@@ -231,16 +241,6 @@ def _agreement_issues(
     ):
         expected = f"{change.pointer} up to {change.possible} as they were, new ones from then on."
         yield _issue(change.pointer, change.what, change.possible, expected)
-
-
-def _cut_short(billed: Billed, until: date) -> bool:
-    """Whether the advance period billed last was cut by the end: its rest would never be billed."""
-    following = next_billing_date(
-        cadence=billed.contract.billing.cadence,
-        anchor_date=_anchor(billed.contract),
-        after=billed.settled,
-    )
-    return billed.settled < until < following
 
 
 def _issue(pointer: str, what: str, until: date, expected: str) -> Issue:

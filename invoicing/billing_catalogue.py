@@ -17,6 +17,8 @@ from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.compile import PriceBook, compile_price_book
+from rating.holiday_calendar_store import load_invoice_days
+from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import PlanVersion
 from rating.priced_meters import priced_meters
 from rating.tables import CONTRACT_VERSIONS, CONTRACTS
@@ -30,7 +32,8 @@ class BillingCatalogue:
     (contract_id, billing_date, contract_version) the last settled date of each
     contract and the version of the contract it was billed by. companions: when only some contracts were
     asked for and a plan pools the contracts of a customer, the other contracts of theirs, with subjects and
-    segments among those of the rest."""
+    segments among those of the rest. invoice_days: the rules of contracts that are invoiced on business days,
+    by contract_id."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -42,6 +45,7 @@ class BillingCatalogue:
     meters: Sequence[Meter]
     price_book: PriceBook
     companions: pa.Table
+    invoice_days: Mapping[str, InvoiceDayRule]
 
 
 def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
@@ -54,6 +58,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         segments = load_segments(connection, every_id)
         every = [segment for track in segments.values() for segment in track]
         agreements = load_agreements(connection, {segment.agreement_key for segment in every})
+        invoice_days = load_invoice_days(connection)
     versions = agreed_versions(plan_versions, every, agreements)
     # A database sorts text by its own rules; by code point it is the same everywhere.
     return BillingCatalogue(
@@ -67,6 +72,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         meters=priced_meters(versions, meters),
         price_book=compile_price_book(versions, meters),
         companions=load_contracts(ledger, others).sort_by("contract_id"),
+        invoice_days=invoice_days,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,8 @@ from sqlalchemy import Engine
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.errors import InvalidInput, Issue
+from invoicing.amendment_rows import with_credits
+from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.customer_store import load_customer_texts
@@ -66,8 +68,8 @@ _EARTH_AHEAD = timedelta(hours=14)
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """changed: what ``changed_behind_bill`` found. totals_before: what the run billed before it was
-    taken up, minor units by currency."""
+    """changed: what ``changed_behind_bill`` found. credits: of amendments, RATED_LINE_SCHEMA. totals_before:
+    what the run billed before it was taken up, minor units by currency."""
 
     run_id: str
     as_of: date
@@ -77,6 +79,7 @@ class _Run:
     settings: BillingSettings
     catalogue: BillingCatalogue
     changed: Mapping[str, Sequence[Issue]]
+    credits: pa.Table
     totals_before: Mapping[str, int]
     stages: Stages
 
@@ -143,7 +146,19 @@ def _bill(
             settled=catalogue.settled,
             as_of=as_of,
             now=now,
+            invoice_days=catalogue.invoice_days,
         )
+        amended = with_amendments(
+            catalogue,
+            periods,
+            event_store=event_store,
+            ledger=ledger,
+            as_of=as_of,
+            now=now,
+            run_id=run_id,
+        )
+        amended.keep_agreements(ledger)
+        catalogue, periods = amended.catalogue, amended.periods
         with ledger.connect() as connection:
             settled_before = count_settled(connection, as_of=as_of)
             totals_before = invoiced_totals(connection, run_id)
@@ -155,7 +170,17 @@ def _bill(
             )
     stages.count("find due", periods.num_rows, total=periods.num_rows)
     run = _Run(
-        run_id, as_of, event_store, stored_usage, ledger, settings, catalogue, changed, totals_before, stages
+        run_id=run_id,
+        as_of=as_of,
+        event_store=event_store,
+        stored_usage=stored_usage,
+        ledger=ledger,
+        settings=settings,
+        catalogue=catalogue,
+        changed=changed,
+        credits=amended.credits,
+        totals_before=totals_before,
+        stages=stages,
     )
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
@@ -206,6 +231,8 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         ),
         stages=stages,
     )
+    own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
+    priced = replace(priced, lines=with_credits(priced.lines, own))
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):
         dates = billing_dates(periods)

@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from invoicing.plan_schedule import PlanSchedule
-from rollup.period import billing_boundaries, find_time_zone
+from rollup.period import billing_boundaries, cadence_step, find_time_zone
 
 Days = NDArray[np.int64]
 _FAR: Final = np.iinfo(np.int64).max
 _NEVER: Final = np.iinfo(np.int64).min
 _EPOCH: Final = date(1970, 1, 1)
-_MONTHS_IN_STEP: Final = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
+_PERIOD_MAX: Final = timedelta(days=740)
+"""More than the longest billing period has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _boundaries_by_phase(
             anchor_date=_date_of(int(anchors[place])),
             first=_date_of(first),
             # One period past the last one, so that the period after the last due date is known.
-            last=_date_of(last) + timedelta(days=367),
+            last=_date_of(last) + _PERIOD_MAX,
         )
         boundaries.append(np.array(found, dtype="datetime64[D]").astype(np.int64))
     return phase.astype(np.int64), boundaries
@@ -120,10 +121,10 @@ def _phases(cadence: NDArray[np.int64], names: Sequence[str], anchors: Days) -> 
     day_of_month = anchors - months.astype("datetime64[D]").astype(np.int64)
     phases = np.zeros(anchors.size, np.int64)
     for code, name in enumerate(names):
-        if name in _MONTHS_IN_STEP:
-            inside = (months.astype(np.int64) % _MONTHS_IN_STEP[name]) * 31 + day_of_month
-        else:
-            inside = anchors % 7
+        unit, count = cadence_step(name)
+        inside = anchors % (7 * count)
+        if unit == "months":
+            inside = (months.astype(np.int64) % count) * 31 + day_of_month
         phases = np.where(cadence == code, code * 1_000 + inside, phases)
     return phases
 

@@ -21,7 +21,8 @@ from babel import Locale
 from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
-from rating.steps import MINIMUM_SPEND_KIND
+from rating.proration import part_words
+from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
@@ -31,7 +32,7 @@ _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND, CREDIT_KIND})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
 _MONTHS_IN_FULL: Final = [
@@ -113,6 +114,7 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
         ("Contract", str(invoice.contract["contract_id"])),
         ("Customer", str(invoice.customer["customer_id"])),
         ("Purchase order", str(invoice.terms.get("purchase_order", ""))),
+        ("Your contact", str(invoice.terms.get("owner", ""))),
     ]
 
 
@@ -139,8 +141,8 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
-    minimum_spend = line.charge_kind == MINIMUM_SPEND_KIND
-    quantity = "" if minimum_spend or not _has_quantity(line) else _number(line.rated_quantity)
+    of_money = line.charge_kind in {MINIMUM_SPEND_KIND, CREDIT_KIND}
+    quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.charge_kind in _METERED_KINDS else ""
     tiered = line.price_model in _TIERED_MODELS or any(
         tier.up_to is not None or tier.above for tier in line.tiers
@@ -169,7 +171,7 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     """What stands under the description: for which days, of what, and what else made the amount."""
     details = [_period(line.period_start, line.period_end)]
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
-        details.append(f"{line.days} of {line.full_days} days")
+        details.append(part_words(line.days, line.full_days))
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
     if line.charge_kind == MINIMUM_SPEND_KIND:
         reached, least = (
@@ -177,6 +179,11 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
             for number in (line.quantity, line.rated_quantity)
         )
         details.append(f"usage and licences came to {reached} of {least}")
+        return details
+    if line.charge_kind == CREDIT_KIND:
+        billed = exact_money(line.quantity, digits=digits, grouped=True)
+        given_back = "" if line.rated_quantity == 1 else f"{_number(line.rated_quantity)} units given back, "
+        details.append(f"{given_back}billed at {billed}")
         return details
     if line.price_source == "contract":
         details.append("price by contract")

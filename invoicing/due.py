@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -32,25 +32,33 @@ from invoicing.contract_dates import (
     read_contract_dates,
     word_numbers,
 )
+from invoicing.invoice_days import is_invoiced, rules_of, with_later_days
 from invoicing.plan_schedule import ADVANCE, ARREARS, PlanSchedule, compile_plan_schedule
 from rating.agreement import AgreedSegment, Agreement
+from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import PlanVersion
+from rating.proration import METHODS, shares
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.period import local_midnights_micros
 from rollup.schema import CALENDAR_SCHEMA
+
+MICROS: Final = 1_000_000
+"""In a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """Service periods as arrays: whole ones first, cut at plan versions and agreements later.
-    version: the entry of the schedule. number, first_day: of the whole billing period."""
+    whole_start, whole_end: the period of the cadence, which a contract may have only part of. version: the
+    entry of the schedule. number, first_day: of the billing period."""
 
     contract: NDArray[np.int64]
     billing_date: Days
     arrears: NDArray[np.bool_]
     start: Days
     end: Days
-    full_days: Days
+    whole_start: Days
+    whole_end: Days
     version: NDArray[np.int64]
     number: NDArray[np.int64]
     first_day: Days
@@ -68,6 +76,7 @@ def due_service_periods(
     now: datetime | None = None,
     segments: Mapping[str, tuple[AgreedSegment, ...]] | None = None,
     agreements: Mapping[str, Agreement] | None = None,
+    invoice_days: Mapping[str, InvoiceDayRule] | None = None,
 ) -> pa.Table:
     """The rows due on ``as_of``, as SERVICE_PERIOD_SCHEMA, by contract, billing date and time.
 
@@ -76,6 +85,7 @@ def due_service_periods(
     as_of: billing dates up to and including this local date are due.
     segments: what contracts agree beyond their plans, as ``load_segments`` gives it; None for nothing.
     agreements: by key, all that the segments name.
+    invoice_days: by contract_id, of contracts whose dates are due on business days; None for none.
     now: when given, only days that have begun in the contract's own time zone are: with it a
         billing date is due from its local midnight on. None for plans ahead (previews, forecasts).
 
@@ -83,15 +93,21 @@ def due_service_periods(
     them), rows on which no charge of the plan version can fall, and rows without any time: a local
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
-    minimums = {key for key, agreed in (agreements or {}).items() if agreed.limits.minimum_spend is not None}
-    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
+    schedule = compile_plan_schedule(plan_versions, segments or {}, agreements or {})
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
-    rows = _split_at_versions(_due_rows(terms), terms, schedule)
+    rules = rules_of(contracts["contract_id"].to_pylist(), invoice_days) if invoice_days else {}
+    wide = with_later_days(terms, rules) if rules else terms
+    rows = _split_at_versions(_due_rows(wide), wide, schedule)
     rows = rows.take(np.flatnonzero(schedule.charges(rows.version, arrears=rows.arrears)))
     order = np.lexsort((rows.start, ~rows.arrears, rows.billing_date, rows.contract))
-    return _periods_table(rows.take(order), terms, contracts, schedule)
+    rows = rows.take(order)
+    if rules:
+        rows = rows.take(
+            np.flatnonzero(is_invoiced(rows.contract, rows.billing_date, rows.arrears, terms, rules))
+        )
+    return _periods_table(rows, terms, contracts, schedule)
 
 
 def without_plan(contracts: pa.Table, plan_versions: Sequence[PlanVersion]) -> pa.Table:
@@ -129,7 +145,7 @@ def _due_rows(terms: ContractDates) -> _Rows:
     ]
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 6)
+        return _Rows(nothing, nothing, nothing.astype(bool), *[nothing] * 7)
     return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
 
 
@@ -161,7 +177,8 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
         arrears=np.repeat([True, False], [int(arrears.sum()), int(advance.sum())]),
         start=period_start,
         end=np.concatenate([here[arrears], after[advance]]),
-        full_days=boundaries[holding + 1] - boundaries[holding],
+        whole_start=boundaries[holding],
+        whole_end=boundaries[holding + 1],
         version=np.zeros(period_start.size, np.int64),
         number=np.concatenate([number[arrears] - 1, number[advance]]),
         first_day=period_start,
@@ -169,7 +186,8 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
 
 
 def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule) -> _Rows:
-    """One row a plan version and agreement: cut where one takes effect strictly inside the period."""
+    """One row a plan version and agreement: cut where one takes effect strictly inside the period and changes
+    what a row of that timing charges."""
     track = terms.track[rows.contract]
     first = schedule.in_force(track, rows.start)
     past_last = schedule.in_force(track, rows.end - 1) + 1
@@ -178,15 +196,20 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
     version = (
         np.repeat(first, parts) + np.arange(split.start.size) - np.repeat(np.cumsum(parts) - parts, parts)
     )
-    ends_here = version + 1 == np.repeat(past_last, parts)
-    following = schedule.effective[np.minimum(version + 1, schedule.effective.size - 1)]
+    continues = np.where(split.arrears, schedule.same_arrears[version], schedule.same_advance[version])
+    begins = (version == np.repeat(first, parts)) | ~continues
+    start = np.maximum(split.start, schedule.effective[version])[begins]
+    split, version = split.take(begins), version[begins]
+    row = np.repeat(np.arange(parts.size), parts)[begins]
+    is_last = np.append(row[1:] != row[:-1], np.ones(min(row.size, 1), np.bool_))
     return _Rows(
         contract=split.contract,
         billing_date=split.billing_date,
         arrears=split.arrears,
-        start=np.maximum(split.start, schedule.effective[version]) if version.size else split.start,
-        end=np.where(ends_here, split.end, following) if version.size else split.end,
-        full_days=split.full_days,
+        start=start,
+        end=np.where(is_last, split.end, np.append(start[1:], 0)[: start.size]),
+        whole_start=split.whole_start,
+        whole_end=split.whole_end,
         version=version,
         number=split.number,
         first_day=split.first_day,
@@ -203,6 +226,7 @@ def _periods_table(
         members = np.flatnonzero(zone == number)
         start[members] = local_midnights_micros(rows.start[members].astype("datetime64[D]"), name)
         end[members] = local_midnights_micros(rows.end[members].astype("datetime64[D]"), name)
+    days, full_days = _shares(rows, schedule, zone, zones.dictionary.to_pylist(), end - start)
     timing = pa.DictionaryArray.from_arrays(
         pa.array((~rows.arrears).astype(np.int32)), pa.array([ARREARS, ADVANCE])
     )
@@ -216,9 +240,9 @@ def _periods_table(
         pa.array(rows.billing_date.astype(np.int32)).cast(pa.date32()),
         pa.array(start).cast(TIMESTAMP),
         pa.array(end).cast(TIMESTAMP),
-        pa.array((rows.end - rows.start).astype(np.int32)),
-        pa.array(rows.full_days.astype(np.int32)),
-        pa.array(rows.start == terms.start[rows.contract]),
+        pa.array(days.astype(np.int32)),
+        pa.array(full_days.astype(np.int32)),
+        pa.array(rows.start == np.maximum(terms.start[rows.contract], schedule.plan_begins[rows.version])),
         pa.array(rows.number.astype(np.int32)),
         pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
     ]
@@ -230,6 +254,31 @@ def _periods_table(
     return kept.set_column(
         0, SERVICE_PERIOD_SCHEMA.field(0), pa.array(np.arange(kept.num_rows, dtype=np.uint32))
     )
+
+
+def _shares(
+    rows: _Rows, schedule: PlanSchedule, zone: NDArray[np.int64], zones: Sequence[str], micros: Days
+) -> tuple[Days, Days]:
+    """How much of its whole period each row is, counted as its plan prorates. micros: how long it is."""
+    days, full_days = rows.end - rows.start, rows.whole_end - rows.whole_start
+    method = schedule.proration[rows.version]
+    for number in np.flatnonzero(np.bincount(method, minlength=len(METHODS))[1:]) + 1:
+        chosen = np.flatnonzero(method == number)
+        if METHODS[number] == "by_second":
+            for place, name in enumerate(zones):
+                here = chosen[zone[chosen] == place]
+                edges = (rows.whole_start[here], rows.whole_end[here])
+                first, past = (local_midnights_micros(each.astype("datetime64[D]"), name) for each in edges)
+                days[here], full_days[here] = micros[here] // MICROS, (past - first) // MICROS
+            continue
+        days[chosen], full_days[chosen] = shares(
+            METHODS[number],
+            start=rows.start[chosen],
+            end=rows.end[chosen],
+            whole_start=rows.whole_start[chosen],
+            whole_end=rows.whole_end[chosen],
+        )
+    return days, full_days
 
 
 def _words(numbers: NDArray[np.int64], words: Sequence[str]) -> pa.DictionaryArray:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from ingest.clock import from_micros
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from invoicing.price_text import ChargeTerms, TierTerms, charge_terms
+from invoicing.price_text import ChargeTerms, TierTerms, charge_terms, credit_terms
 from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
-from rating.price_plan import MatrixPrice
+from rating.price_plan import MatrixPrice, PricePlan
+from rating.steps import CREDIT_KIND
 from rollup.period import find_time_zone
 
 _PRICE_KEY: Final = (
@@ -162,12 +163,7 @@ def _prices(
                 f"a rated line names price plan {row['plan_id']!r} version {row['plan_version']}, which the "
                 "catalogue does not have. Restore the catalogue the lines were rated with."
             )
-        terms = charge_terms(
-            plan,
-            charge_id=row["charge_id"],
-            dimensions=orjson.loads(row["matrix_dimensions"]),
-            unit=row["unit"],
-        )
+        terms = _terms(row, plan)
         agreed = row["agreement"] and is_overridden(row["charge_id"], agreements[row["agreement"]])
         source = "contract" if agreed else "plan"
         pieces.append(_pieces(row, terms, price_source=source))
@@ -187,6 +183,13 @@ def _prices(
         discount_offset=np.array(discount_offsets, np.int64),
         discount_pieces=pl.DataFrame(discounts, orient="row", schema={"after": pl.String}),
     )
+
+
+def _terms(row: Mapping[str, Any], plan: PricePlan) -> ChargeTerms:
+    if row["charge_kind"] == CREDIT_KIND:
+        return credit_terms(plan, charge_id=row["charge_id"])
+    dimensions = orjson.loads(row["matrix_dimensions"])
+    return charge_terms(plan, charge_id=row["charge_id"], dimensions=dimensions, unit=row["unit"])
 
 
 def _pieces(row: Mapping[str, Any], terms: ChargeTerms, *, price_source: str) -> dict[str, str]:

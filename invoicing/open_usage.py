@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 from ingest.event import TIMESTAMP
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.due import calendar_of, due_service_periods
+from rollup.period import cadence_step
 from rollup.stored_usage import StoredUsage
 
-_DAYS_AHEAD: Final = {"weekly": 8, "monthly": 32, "quarterly": 93, "semiannual": 185, "annual": 367}
-"""Longer than the longest period of each cadence: the open period ends within it."""
+_DAYS: Final = {"weeks": 7, "months": 31}
 
 
 def keep_open_usage(stored: StoredUsage, *, ledger: Engine, now: datetime) -> int:
@@ -44,7 +44,9 @@ def begun_periods(catalogue: BillingCatalogue, *, settled: pa.Table, now: dateti
     """SERVICE_PERIOD_SCHEMA of the periods behind the last date in ``settled`` that have begun by ``now``,
     a table for each cadence, numbered in itself."""
     contracts = catalogue.contracts
-    for cadence, days in _DAYS_AHEAD.items():
+    for cadence in pc.unique(contracts["cadence"]).to_pylist() or ["monthly"]:
+        unit, count = cadence_step(cadence)
+        days = _DAYS[unit] * count + 1  # longer than the longest such period: the open one ends within it
         periods = due_service_periods(
             contracts=contracts.filter(pc.equal(contracts["cadence"], cadence)),
             plan_versions=catalogue.plan_versions,

@@ -16,9 +16,9 @@ Beneath lies the whole time of the contract, in which nothing is charged.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
@@ -36,6 +36,7 @@ from invoicing.open_usage import begun_periods
 from invoicing.plan_schedule import ARREARS
 from invoicing.run_record import FINISHED
 from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
+from rating.agreement import AgreedSegment
 from rating.contract import Contract
 from rating.tables import CONTRACT_VERSIONS
 from rollup.completeness import NO_CHARGE
@@ -141,10 +142,10 @@ def _periods(
         for table in begun_periods(catalogue, settled=nothing, now=now)
     ]
     rows: Any = pl.from_arrow(pa.concat_tables(tables).unify_dictionaries())
-    date = ["contract_id", "billing_date"]
+    billing_key = ["contract_id", "billing_date"]
     last = settled.group_by("contract_id").agg(last_settled=pl.col("billing_date").max())
     late = pl.col("billing_date") <= pl.col("last_settled")
-    over = pl.col("end").max().over(date) <= to_micros(now)
+    over = pl.col("end").max().over(billing_key) <= to_micros(now)
     periods: pl.DataFrame = (
         rows.filter(pl.col("timing").cast(pl.String) == ARREARS)
         .with_columns(
@@ -153,9 +154,9 @@ def _periods(
             start=pl.col("period_start").dt.epoch("us"),
             end=pl.col("period_end").dt.epoch("us"),
         )
-        .join(settled, on=date, how="left")
+        .join(settled, on=billing_key, how="left")
         .join(last, on="contract_id", how="left")
-        .join(held, on=date, how="left")
+        .join(held, on=billing_key, how="left")
         .with_columns(
             reason=pl.when(pl.col("billed_at").is_not_null())
             .then(pl.lit(""))
@@ -175,6 +176,7 @@ def _lives(catalogue: BillingCatalogue) -> pl.DataFrame:
     rows: Any = pl.from_arrow(
         catalogue.contracts.select(["contract_id", "plan_id", "time_zone", "start_date", "end_date"])
     )
+    rows = _by_phase(rows, catalogue.segments)
     parts: list[pl.DataFrame] = [
         zone.with_columns(
             start=_midnights(zone["start_date"], name[0]),
@@ -185,6 +187,25 @@ def _lives(catalogue: BillingCatalogue) -> pl.DataFrame:
     empty = {"contract_id": pl.String, "plan_id": pl.String, "start": pl.Int64, "end": pl.Int64}
     nothing = pl.DataFrame(schema=empty)
     return pl.concat([nothing, *(part.select(list(empty)) for part in parts)])
+
+
+def _by_phase(lives: pl.DataFrame, segments: Mapping[str, Sequence[AgreedSegment]]) -> pl.DataFrame:
+    """The contracts that move to another plan once for each segment, on its plan and days."""
+    moving = {key: track for key, track in segments.items() if len({part.plan_id for part in track}) > 1}
+    if not moving:
+        return lives
+    kept = lives.filter(~pl.col("contract_id").is_in(list(moving)))
+    rows = []
+    for life in lives.filter(pl.col("contract_id").is_in(list(moving))).iter_rows(named=True):
+        track = moving[life["contract_id"]]
+        last = life["end_date"] or date.max
+        ends = [*(part.effective_from for part in track[1:]), last]
+        for part, end in zip(track, ends, strict=True):
+            until = min(end, last)
+            if part.effective_from < until:
+                days = {"start_date": part.effective_from, "end_date": None if until == date.max else until}
+                rows.append({**life, "plan_id": part.plan_id, **days})
+    return pl.concat([kept, pl.DataFrame(rows, schema=lives.schema)])
 
 
 def _midnights(dates: pl.Series, time_zone: str) -> pl.Series:

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from ingest.errors import Issue
 from invoicing.billed_time import load_versions_of, next_billing_date
 from invoicing.tables import SETTLED_BILLING_DATES
+from rating.agreement import AgreedSegment
+from rating.agreement_store import load_segments
 from rating.plan_version import PlanVersion, version_in_force
 from rating.price_plan import Charge, MatrixPrice, PricePlan
-from rating.tables import CONTRACTS
+from rating.tables import CONTRACT_AGREEMENTS, CONTRACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ def _inside(
 
 
 def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
-    """Whether a fee that is billed in advance differs: in its price, its discounts or when it is billed."""
+    """Whether a fee billed in advance differs: in price, discounts, proration or when it is billed."""
     before, after = (_fixed(version) for version in (standing, plan))
-    differs = before != after or (standing.discounts, standing.discounting) != (
-        plan.discounts,
-        plan.discounting,
+    around, new_around = (
+        (each.discounts, each.discounting, each.proration, each.proration_divisor)
+        for each in (standing, plan)
     )
+    differs = before != after or around != new_around
     return differs and any(charge.timing == "advance" for charge in (*before, *after))
 
 
@@ -117,7 +120,9 @@ def _rest(plan: PricePlan) -> dict[str, Any]:
 
 
 def _reaches(connection: Connection, plan_id: str) -> list[_Reach]:
+    """One a billed contract and stretch of time it is on the plan, as far as that is billed."""
     dates = SETTLED_BILLING_DATES
+    through_phases = select(CONTRACT_AGREEMENTS.c.contract_id).where(CONTRACT_AGREEMENTS.c.plan_id == plan_id)
     columns = (
         CONTRACTS.c.contract_id,
         CONTRACTS.c.start_date,
@@ -128,12 +133,14 @@ def _reaches(connection: Connection, plan_id: str) -> list[_Reach]:
     query = (
         select(*columns, func.max(dates.c.billing_date))
         .join(dates, dates.c.contract_id == CONTRACTS.c.contract_id)
-        .where(CONTRACTS.c.plan_id == plan_id)
+        .where(or_(CONTRACTS.c.plan_id == plan_id, CONTRACTS.c.contract_id.in_(through_phases)))
         .group_by(*columns)
     )
     following: dict[tuple[str, str, str], date] = {}
     reaches = []
-    for contract_id, start, end, cadence, anchor, settled in connection.execute(query):
+    rows = list(connection.execute(query))
+    segments = load_segments(connection, [row[0] for row in rows])
+    for contract_id, start, end, cadence, anchor, settled in rows:
         last = date.fromisoformat(settled)
         if (cadence, anchor, settled) not in following:
             following[cadence, anchor, settled] = next_billing_date(
@@ -141,5 +148,18 @@ def _reaches(connection: Connection, plan_id: str) -> list[_Reach]:
             )
         until = following[cadence, anchor, settled]
         until = until if end is None else max(last, min(until, date.fromisoformat(end)))
-        reaches.append(_Reach(contract_id, date.fromisoformat(start), last, until))
+        for first, past in _on_plan(segments.get(contract_id, ()), plan_id, date.fromisoformat(start)):
+            if first < until:
+                reaches.append(_Reach(contract_id, first, min(last, past), min(until, past)))
     return reaches
+
+
+def _on_plan(track: Sequence[AgreedSegment], plan_id: str, start: date) -> Iterator[tuple[date, date]]:
+    """[first day, first day no longer) of each stretch on the plan; a contract without segments is on it for
+    ever."""
+    if not track:
+        yield start, date.max
+    ends = [*(segment.effective_from for segment in track[1:]), date.max]
+    for segment, past in zip(track, ends, strict=False):
+        if segment.plan_id == plan_id:
+            yield segment.effective_from, past

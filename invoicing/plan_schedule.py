@@ -8,20 +8,24 @@ days.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rating.agreement import NO_AGREEMENT, AgreedSegment
+from rating.agreement import NO_AGREEMENT, AgreedSegment, Agreement, agreed_plan
 from rating.plan_version import PlanVersion
-from rating.price_plan import PricePlan
+from rating.price_plan import Charge
+from rating.proration import METHODS, method_of
 
 ARREARS: Final = "arrears"
 ADVANCE: Final = "advance"
+_NOTHING: Final = Agreement()
+_FIRST_OF_DAYS: Final = int(np.iinfo(np.int64).min)
 _TRACK_STRIDE: Final = 1 << 32
 """Wider than any day number, so that (track, day) sorts as one integer."""
 
@@ -31,7 +35,10 @@ class PlanSchedule:
     """One entry a (track, day it begins on), sorted so.
 
     plan_tracks: the track of each plan; contract_tracks: of each contract with segments. plan, agreement:
-    numbers of ``plan_ids`` and ``agreements``.
+    numbers of ``plan_ids`` and ``agreements``. plan_begins: the day from which the track has been on that
+    plan without a break when another came before, else the first of all days. same_arrears, same_advance:
+    what the entry charges in arrears (in advance) is what the entry before does. proration: its place in
+    ``METHODS``.
     """
 
     plan_tracks: Mapping[str, int]
@@ -45,6 +52,10 @@ class PlanSchedule:
     agreements: Sequence[str]
     has_arrears: NDArray[np.bool_]
     has_advance: NDArray[np.bool_]
+    plan_begins: NDArray[np.int64]
+    same_arrears: NDArray[np.bool_]
+    same_advance: NDArray[np.bool_]
+    proration: NDArray[np.int64]
 
     def in_force(self, track: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """The entry in force for each track on each day; the caller knows that there is one."""
@@ -67,12 +78,12 @@ class _Entry:
 def compile_plan_schedule(
     versions: Sequence[PlanVersion],
     segments: Mapping[str, tuple[AgreedSegment, ...]],
-    minimums: Collection[str] = (),
+    agreements_by_key: Mapping[str, Agreement],
 ) -> PlanSchedule:
     """Sort the versions of all plans by the day they take effect, for plans and for contracts.
 
-    segments: by contract_id, of the contracts that agree something beyond their plan. minimums: keys of
-    the agreements with a minimum spend, which is due in arrears whatever the plan charges for.
+    segments: by contract_id, of the contracts that agree something beyond their plan. agreements_by_key: all
+    that they name.
     """
     latest = {}
     for version in sorted(versions, key=lambda version: version.version):
@@ -98,11 +109,12 @@ def compile_plan_schedule(
         version=np.array([entry.version.version for _, entry in entries], np.int64),
         agreement=np.array([agreements.index(entry.agreement) for _, entry in entries], np.int64),
         agreements=agreements,
-        has_arrears=np.array(
-            [entry.agreement in minimums or _has(entry.version.plan, ARREARS) for _, entry in entries],
-            np.bool_,
-        ),
-        has_advance=np.array([_has(entry.version.plan, ADVANCE) for _, entry in entries], np.bool_),
+        has_arrears=np.array([_has(entry, ARREARS, agreements_by_key) for _, entry in entries], np.bool_),
+        has_advance=np.array([_has(entry, ADVANCE, agreements_by_key) for _, entry in entries], np.bool_),
+        plan_begins=np.array([day for track in tracks for day in _plan_begins(track)], np.int64),
+        same_arrears=np.array(list(_same(tracks, ARREARS, agreements_by_key)), np.bool_),
+        proration=np.array([METHODS.index(method_of(entry.version.plan)) for _, entry in entries], np.int64),
+        same_advance=np.array(list(_same(tracks, ADVANCE, agreements_by_key)), np.bool_),
     )
 
 
@@ -131,10 +143,52 @@ def _merged(track: Sequence[AgreedSegment], by_plan: Mapping[str, Sequence[_Entr
     return entries
 
 
-def _has(plan: PricePlan, timing: str) -> bool:
-    if timing == ARREARS and plan.minimum_spend is not None:
-        return True
-    return any(
-        (charge.timing if charge.kind in {"recurring", "one_time"} else ARREARS) == timing
-        for charge in plan.charges
+def _plan_begins(track: Sequence[_Entry]) -> Iterator[int]:
+    """For each entry of a track; see ``PlanSchedule``."""
+    begins, plan_id = _FIRST_OF_DAYS, None
+    for entry in track:
+        if plan_id is not None and plan_id != entry.version.plan.plan_id:
+            begins = int(np.datetime64(entry.day, "D").astype(np.int64))
+        plan_id = entry.version.plan.plan_id
+        yield begins
+
+
+def _same(
+    tracks: Iterable[Sequence[_Entry]], timing: str, agreements: Mapping[str, Agreement]
+) -> Iterator[bool]:
+    """For each entry: whether it differs from the one before only by fees of the other timing, added or of
+    another quantity. A price or a discount that changes always counts."""
+    for track in tracks:
+        yield False
+        for before, entry in pairwise(track):
+            yield before.version is entry.version and _differs_elsewhere(before, entry, timing, agreements)
+
+
+def _differs_elsewhere(
+    before: _Entry, entry: _Entry, timing: str, agreements: Mapping[str, Agreement]
+) -> bool:
+    one, other = (agreements.get(each.agreement, _NOTHING) for each in (before, entry))
+    if not (one.additions or one.quantities or other.additions or other.quantities):
+        return False
+    nothing = {"additions": (), "quantities": ()}
+    if one.model_copy(update=nothing) != other.model_copy(update=nothing):
+        return False
+    plan = entry.version.plan
+    fees, new_fees = (
+        [charge for charge in agreed_plan(plan, each).charges if timing_of(charge) == timing]
+        for each in (one, other)
     )
+    return fees == new_fees
+
+
+def _has(entry: _Entry, timing: str, agreements: Mapping[str, Agreement]) -> bool:
+    plan, agreement = entry.version.plan, agreements.get(entry.agreement, _NOTHING)
+    limits = (plan.minimum_spend, agreement.limits.minimum_spend)
+    if timing == ARREARS and any(limit is not None for limit in limits):
+        return True
+    return any(timing_of(charge) == timing for charge in (*plan.charges, *agreement.additions))
+
+
+def timing_of(charge: Charge) -> str:
+    """When a charge is billed: what is counted, once its period is over."""
+    return charge.timing if charge.kind in {"recurring", "one_time"} else ARREARS

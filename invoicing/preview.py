@@ -20,6 +20,8 @@ from sqlalchemy import Connection, Engine
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
+from invoicing.amendment_rows import with_credits
+from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.customer_store import load_customer_texts
@@ -61,7 +63,11 @@ def preview_contract(
         raise NotFound(f"contract {contract_id!r} is not on record. `ratemill contract list` shows what is.")
     contract = catalogue.contracts.to_pylist()[0]
     today = at.astimezone(find_time_zone(contract["time_zone"])).date()
-    periods = _periods_to_next_date(catalogue, today)
+    periods, last = _periods_to_next_date(catalogue, today)
+    amended = with_amendments(
+        catalogue, periods, event_store=event_store, ledger=ledger, as_of=last, now=None, run_id="preview"
+    )
+    catalogue, periods = amended.catalogue, amended.periods
     priced = price_periods(
         event_store=event_store,
         periods=periods,
@@ -78,6 +84,7 @@ def preview_contract(
             meters=catalogue.meters,
         ),
     )
+    priced = replace(priced, lines=with_credits(priced.lines, amended.credits))
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])
         _refuse_held(connection, periods, priced, catalogue, customers)
@@ -96,8 +103,8 @@ def preview_contract(
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 
 
-def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
-    """Rows of the unsettled dates up to today and of the first date after it."""
+def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.Table, date]:
+    """Rows of the unsettled dates up to today and of the first date after it, and the last of these days."""
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
@@ -108,10 +115,10 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> pa.Table:
     )
     dates = sorted(set(periods["billing_date"].to_pylist()))
     coming = [day for day in dates if day > today][:1]
-    last = pa.scalar(max([today, *coming]), pa.date32())
-    chosen = periods.filter(pc.less_equal(periods["billing_date"], last))
+    last = max([today, *coming])
+    chosen = periods.filter(pc.less_equal(periods["billing_date"], pa.scalar(last, pa.date32())))
     keys = pa.array(np.arange(chosen.num_rows, dtype=np.uint32))
-    return chosen.set_column(0, chosen.schema.field("period_key"), keys).combine_chunks()
+    return chosen.set_column(0, chosen.schema.field("period_key"), keys).combine_chunks(), last
 
 
 def _refuse_held(

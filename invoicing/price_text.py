@@ -83,6 +83,14 @@ def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, st
     return ChargeTerms(charge.name, text, tier_terms(price), plan.reductions())
 
 
+def credit_terms(plan: PricePlan, *, charge_id: str) -> ChargeTerms:
+    """What a credit line says: which fee it gives back of. Raises KeyError for a charge the plan has not."""
+    charge = next((charge for charge in plan.charges if charge.charge_id == charge_id), None)
+    if charge is None:
+        raise KeyError(charge_id)
+    return ChargeTerms(f"{charge.name}, credit for what is not used", "of what was billed", ())
+
+
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:
     """The charge's price; of a matrix the first cell that matches, its default, or None."""
     if not isinstance(charge.price, MatrixPrice):

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, select
 
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState, Issue
+from invoicing.amendment_rows import with_credits
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.bulk import select_by_ids
@@ -37,6 +38,7 @@ from invoicing.history import (
 from invoicing.hold import Held, Key, hold_changed_contracts, hold_unrated, hold_unusable
 from invoicing.pricing import Progress
 from invoicing.rerate_answer import CREDIT, DEBIT, RERATED_SCHEMA, Rerated, RerateTotal
+from invoicing.rerate_versions import periods_as_billed
 from invoicing.run_blocks import billing_dates, lines_without
 from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
 from invoicing.wider_periods import count_wider, wider_periods
@@ -120,10 +122,18 @@ def _compare_block(inputs: _Inputs, contracts: pa.Table, tally: _Tally) -> None:
     periods = periods_of_dates(
         inputs.catalogue, contracts, inputs.catalogue.plan_versions, inputs.dates, now=inputs.now
     )
-    due = billing_dates(periods)
+    past = periods_as_billed(
+        inputs.catalogue,
+        periods,
+        inputs.dates,
+        event_store=inputs.event_store,
+        ledger=inputs.ledger,
+        now=inputs.now,
+    )
+    inputs = replace(inputs, catalogue=past.catalogue)
+    due = billing_dates(past.periods)
     tally.not_billed += sum(key not in settled for key in due)
-    periods = _only(periods, settled)
-    lines, held = _rate_again(inputs, contracts, periods)
+    lines, held = _rate_again(inputs, contracts, _only(past.periods, settled), past.credits)
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     kept = [key for key in settled if key not in gone]
     tally.held += held
@@ -132,8 +142,10 @@ def _compare_block(inputs: _Inputs, contracts: pa.Table, tally: _Tally) -> None:
     _compare(inputs.event_store, lines, billed.join(chosen, on=["contract_id", "billing_date"]), tally)
 
 
-def _rate_again(inputs: _Inputs, contracts: pa.Table, periods: pa.Table) -> tuple[pa.Table, list[Held]]:
-    """The lines of all periods whose dates can be priced, and why others cannot."""
+def _rate_again(
+    inputs: _Inputs, contracts: pa.Table, periods: pa.Table, credits_made: pa.Table
+) -> tuple[pa.Table, list[Held]]:
+    """The lines of all periods whose dates can be priced with their credits, and why others cannot."""
     catalogue = inputs.catalogue
     ids = contracts["contract_id"].combine_chunks()
     spans = spans_of([periods])
@@ -168,7 +180,7 @@ def _rate_again(inputs: _Inputs, contracts: pa.Table, periods: pa.Table) -> tupl
         *hold_unusable(unusable, periods=periods, plan_versions=catalogue.plan_versions),
         *hold_unrated(rated.unrated, periods=periods),
     ]
-    return lines_without(rated.lines, held), held
+    return lines_without(with_credits(rated.lines, credits_made), held), held
 
 
 def _compare(store: EventStore, lines: pa.Table, billed: pl.DataFrame, tally: _Tally) -> None:

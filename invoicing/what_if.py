@@ -268,11 +268,12 @@ def _from_the_first_day(catalogue: BillingCatalogue, plan: PricePlan) -> PricePl
 
 
 def _shape(plan: PricePlan) -> tuple[Any, ...]:
-    """All of a plan that decides which rows its contracts have."""
+    """All of a plan that decides which rows its contracts have, and what part of a period each is."""
     timings = {
         charge.timing if charge.kind in {"recurring", "one_time"} else ARREARS for charge in plan.charges
     }
-    return (plan.plan_id, tuple(sorted(timings)), plan.minimum_spend is not None)
+    proration = (plan.proration, plan.proration_divisor)
+    return (plan.plan_id, tuple(sorted(timings)), plan.minimum_spend is not None, *proration)
 
 
 def _contracts_on(catalogue: BillingCatalogue, plan_ids: Collection[str]) -> pa.Table:

@@ -5,7 +5,7 @@ and spend limits of its own. What
 is in force on one day is an ``Agreement``; laid over a version of the plan it gives a plan again
 (``agreed_plan``), so whatever prices, explains or prints a plan does the same for what was agreed.
 Order: contract, then plan. A new plan version still reaches every charge the contract does not
-override, from its day.
+override, from its day. What a contract adds (fees, quantities) is laid over in the same way.
 
 Equal agreements have equal keys, whoever made them: a hundred thousand contracts with the same special
 price share one compiled price, and a line names the key it was priced by.
@@ -13,16 +13,21 @@ price share one compiled price, and a line names the key it was priced by.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
-from ingest.document import Document, ExactDecimal, document_hash
+import orjson
+
+from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
+from rating.contract_life import ChargeQuantity
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, Price, PricePlan
+from rating.price_plan import Charge, PerUnitPrice, Price, PricePlan
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 
 NO_AGREEMENT: Final = ""
@@ -74,15 +79,31 @@ class Commitment(SpendLimits):
 
 class Agreement(Document):
     """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
-    each applies is its own matter."""
+    each applies is its own matter. additions: fees on no plan. quantities: of fees, at most one a charge.
+
+    only_charges: of an amendment in the middle of a period, the fees it makes due
+    (``invoicing/amendment.py``): no others are, and no promised amount is taken off a second time. None: all.
+    """
 
     overrides: tuple[ChargeOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
     limits: SpendLimits = SpendLimits()
+    additions: tuple[Charge, ...] = ()
+    quantities: tuple[ChargeQuantity, ...] = ()
+    only_charges: tuple[Key, ...] | None = None
 
     def key(self) -> str:
         """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
-        return NO_AGREEMENT if self == Agreement() else document_hash(self)[:_KEY_LENGTH]
+        if self == Agreement():
+            return NO_AGREEMENT
+        content = self.model_dump(mode="json", exclude=self._defaults())
+        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
+
+    def _defaults(self) -> set[str]:
+        """Fields younger than the first keys, as long as they say nothing: they must not change a key."""
+        later = {"additions": (), "quantities": (), "only_charges": None}
+        return {name for name, nothing in later.items() if getattr(self, name) == nothing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +116,28 @@ class AgreedSegment:
 
 
 def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
-    """The plan with what the agreement replaces and adds. An override of a charge that this version of the
-    plan does not have replaces nothing; a discount with the id of one of the plan takes its place."""
+    """The plan with what the agreement replaces and adds. An override or a quantity of a charge that this
+    version of the plan does not have replaces nothing; a discount with the id of one of the plan takes its
+    place."""
     overrides = {override.charge_id: override for override in agreement.overrides}
-    charges = tuple(_overridden(charge, overrides.get(charge.charge_id)) for charge in plan.charges)
+    quantities = {entry.charge_id: entry.quantity for entry in agreement.quantities}
+    taken = {charge.charge_id for charge in plan.charges}
+    added = (charge for charge in agreement.additions if charge.charge_id not in taken)
+    charges = tuple(
+        _with_quantity(_overridden(charge, overrides.get(charge.charge_id)), quantities)
+        for charge in (*plan.charges, *added)
+    )
     own = {discount.discount_id for discount in agreement.discounts}
-    kept = tuple(discount for discount in plan.discounts if discount.discount_id not in own)
+    kept = (*(entry for entry in plan.discounts if entry.discount_id not in own), *agreement.discounts)
+    if agreement.only_charges is not None:
+        charges = tuple(charge for charge in charges if charge.charge_id in agreement.only_charges)
+        kept = tuple(discount for discount in kept if discount.kind != "amount")
     limits = {
         name: getattr(agreement.limits, name)
         for name in SpendLimits.model_fields
         if getattr(agreement.limits, name) is not None
     }
-    return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts), **limits})
+    return plan.model_copy(update={"charges": charges, "discounts": kept, **limits})
 
 
 def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
@@ -116,11 +147,19 @@ def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
     return charge.model_copy(update={name: value for name, value in replaced.items() if value is not None})
 
 
+def _with_quantity(charge: Charge, quantities: Mapping[str, Decimal]) -> Charge:
+    quantity = quantities.get(charge.charge_id)
+    if quantity is None or charge.kind != "recurring" or not isinstance(charge.price, PerUnitPrice):
+        return charge
+    return charge.model_copy(update={"quantity": quantity})
+
+
 def is_overridden(charge_id: str, agreement: Agreement) -> bool:
     """Whether the price of the charge (or the minimum spend) is the contract's own."""
     if charge_id == MINIMUM_SPEND_CHARGE_ID:
         return agreement.limits.minimum_spend is not None
-    return any(override.charge_id == charge_id for override in agreement.overrides)
+    added = any(charge.charge_id == charge_id for charge in agreement.additions)
+    return added or any(override.charge_id == charge_id for override in agreement.overrides)
 
 
 def agreed_versions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from sqlalchemy import Connection, Engine, delete, insert, select
@@ -45,6 +45,17 @@ def write_agreements(connection: Connection, contracts: Iterable[Contract]) -> N
             }
             for segment in segments
         ]
+    _write_new(connection, documents)
+    if rows:
+        connection.execute(insert(CONTRACT_AGREEMENTS), rows)
+
+
+def write_agreement_documents(connection: Connection, agreements: Mapping[str, Agreement]) -> None:
+    """Keep the agreements, by key; those on record are left as they are."""
+    _write_new(connection, {key: canonical_json(agreement) for key, agreement in agreements.items()})
+
+
+def _write_new(connection: Connection, documents: Mapping[str, str]) -> None:
     known = _documents(connection, sorted(documents))
     new = [
         {"agreement_key": key, "document": text}
@@ -53,8 +64,6 @@ def write_agreements(connection: Connection, contracts: Iterable[Contract]) -> N
     ]
     if new:
         connection.execute(insert(AGREEMENTS), new)
-    if rows:
-        connection.execute(insert(CONTRACT_AGREEMENTS), rows)
 
 
 def load_segments(

@@ -28,6 +28,7 @@ class ChargeIndex:
     fixed_start, fixed_charge: the same with k = p x FIXED_SLOTS + slot. zero_start, zero_charge: the
     same with k = p, of the charges that are due without usage too (``zero_usage: charge``).
     formula_charges: plan row -> its charges whose quantity is a formula; they are in none of the others.
+    is_unprorated: recurring charges that are due whole, with the part their billing period begins with.
     """
 
     meter_codes: Mapping[str, int]
@@ -45,11 +46,15 @@ class ChargeIndex:
     is_one_time: NDArray[np.bool_]
     is_formula: NDArray[np.bool_]
     formula_charges: Mapping[int, Sequence[int]]
+    is_unprorated: NDArray[np.bool_]
     quantity: NDArray[np.uint64]
 
 
-def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count: int) -> ChargeIndex:
-    """charges: (plan row, order in the plan, charge, first price row), a charge row each."""
+def index_charges(
+    charges: Sequence[tuple[int, int, Charge, int]], *, unprorated: Sequence[bool], plan_count: int
+) -> ChargeIndex:
+    """charges: (plan row, order in the plan, charge, first price row), a charge row each; unprorated: of
+    each, see ``ChargeIndex``."""
     meter_ids = sorted({charge.meter_id for _, _, charge, _ in charges if charge.meter_id})
     meter_codes = {meter_id: code for code, meter_id in enumerate(meter_ids)}
     usage_keys: list[tuple[int, int]] = []
@@ -87,6 +92,7 @@ def index_charges(charges: Sequence[tuple[int, int, Charge, int]], *, plan_count
         is_one_time=np.array([entry[2].kind == "one_time" for entry in charges], np.bool_),
         is_formula=np.array([entry[2].formula is not None for entry in charges], np.bool_),
         formula_charges=formula_charges,
+        is_unprorated=np.array(unprorated, np.bool_),
         quantity=np.array([_words(entry[2].quantity) for entry in charges], np.uint64).reshape(-1, 2),
     )
 

@@ -27,6 +27,7 @@ from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
 from rating.price_plan import Charge, MatrixPrice, SimplePrice, simple_prices
 from rating.priced_meters import banded_meter_of
+from rating.proration import is_unprorated
 from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
 from rating.steps import is_prorated
 
@@ -125,6 +126,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
         price_hash=hash_all([_terms_text(entry) for entry in terms]),
         index=index_charges(
             [(row.plan_row, row.order, row.charge, row.price_row) for row in charges],
+            unprorated=[is_unprorated(row.charge, versions[row.plan_row].plan) for row in charges],
             plan_count=len(versions),
         ),
         words=line_words([(row.plan_row, row.charge) for row in charges], versions, meters),

@@ -5,6 +5,8 @@ day no longer covered (half-open, like everything here). ``subjects`` are the ke
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
 promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
+``phases``, ``additions`` and ``quantities`` change it on its way, see ``rating/contract_life.py``; ``unused``
+says whether days paid in advance and not had are given back.
 """
 
 from __future__ import annotations
@@ -16,25 +18,40 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
+from rating.contract_life import Addition, DatedQuantity, Phase, Unused
 from rating.discount import Discount
-from rollup.period import Cadence
+from rating.invoice_day import BusinessDayRule
+from rollup.period import Cadence, interval_words
 
 
 class Billing(Document):
     """``anchor_date``: a day on which a billing period starts; its day of month (or weekday) sets
-    all others. The 31st falls on the last day of shorter months. Left out: the contract's start."""
+    all others. The 31st falls on the last day of shorter months. Left out: the contract's start.
+    ``every``: how many weeks or months make a period. ``business_day``: on which day a billing date is
+    invoiced (``rating/invoice_day.py``), by the holidays of ``calendar_id``; without one only weekends are
+    free."""
 
     cadence: Cadence = "monthly"
+    every: int = Field(default=1, ge=1, le=104)
     anchor_date: date | None = None
+    business_day: BusinessDayRule = "none"
+    calendar_id: Key | None = None
+
+    @property
+    def interval(self) -> str:
+        """The cadence as ``billing_boundaries`` takes it."""
+        return interval_words(self.cadence, self.every)
 
 
 class Terms(Document):
-    """Words and dates the invoice carries."""
+    """Words and dates the invoice carries. ``owner``: whose sale the contract is, a person or a team: who is
+    asked about its invoices. Contracts of one customer may have different ones."""
 
     payment_days: int = Field(default=30, ge=0, le=365)
     payment_methods: tuple[str, ...] = ("bank transfer",)
     late_payment: str = ""
     purchase_order: str = ""
+    owner: str = Field(default="", max_length=256)
 
 
 class Contract(Document):
@@ -56,3 +73,7 @@ class Contract(Document):
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)
+    phases: tuple[Phase, ...] = ()
+    additions: tuple[Addition, ...] = ()
+    quantities: tuple[DatedQuantity, ...] = ()
+    unused: Unused = "credit"

@@ -15,10 +15,12 @@ import orjson
 
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Meter
+from rating.agreement_dates import plan_windows
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
 from rating.formula import formula_meters
+from rating.life_rules import addition_rules, billing_rules, phase_rules, quantity_rules
 from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
@@ -37,8 +39,8 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class SubjectHolder:
-    """A contract that holds a subject; dates are ISO text local to ``time_zone``, ``end_date`` None
-    when open."""
+    """A contract that holds a subject, while it is on one plan; dates are ISO text local to ``time_zone``,
+    ``end_date`` None when open."""
 
     subject: str
     contract_id: str
@@ -61,12 +63,14 @@ class SubjectHolder:
 @dataclass(frozen=True, slots=True)
 class ContractSurroundings:
     """Plans by plan_id, and holders by subject. versions, meters: of the plans whose prices a contract
-    overrides, all versions in the order saved, and all meters on record."""
+    overrides, all versions in the order saved, and all meters on record. calendars: ids of all holiday
+    calendars."""
 
     plans: dict[str, PlanFacts]
     holders: dict[str, list[SubjectHolder]]
     versions: Mapping[str, Sequence[PricePlan]] = field(default_factory=dict)
     meters: Mapping[str, Meter] = field(default_factory=dict)
+    calendars: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -76,9 +80,10 @@ class ContractSurroundings:
         holders: Iterable[SubjectHolder],
         versions: Mapping[str, Sequence[PricePlan]],
         meters: Mapping[str, Meter],
+        calendars: frozenset[str] = frozenset(),
     ) -> ContractSurroundings:
         """The surroundings, with the holders sorted into their subjects."""
-        surroundings = cls(plans, {}, versions, meters)
+        surroundings = cls(plans, {}, versions, meters, calendars)
         for holder in holders:
             surroundings.holders.setdefault(holder.subject, []).append(holder)
         return surroundings
@@ -86,18 +91,21 @@ class ContractSurroundings:
     def add(self, contract: Contract) -> None:
         """Count ``contract`` among the holders of its subjects."""
         for subject in contract.subjects:
-            self.holders.setdefault(subject, []).append(_holder(contract, subject))
+            self.holders.setdefault(subject, []).extend(_holders(contract, subject))
 
 
-def _holder(contract: Contract, subject: str) -> SubjectHolder:
-    return SubjectHolder(
-        subject=subject,
-        contract_id=contract.contract_id,
-        plan_id=contract.plan_id,
-        start_date=contract.start_date.isoformat(),
-        end_date=contract.end_date.isoformat() if contract.end_date else None,
-        time_zone=contract.time_zone,
-    )
+def _holders(contract: Contract, subject: str) -> Iterator[SubjectHolder]:
+    if any(_date_rules(contract)):
+        return
+    for plan_id, start, end in plan_windows(contract):
+        yield SubjectHolder(
+            subject=subject,
+            contract_id=contract.contract_id,
+            plan_id=plan_id,
+            start_date=start.isoformat(),
+            end_date=end.isoformat() if end else None,
+            time_zone=contract.time_zone,
+        )
 
 
 def plan_facts(documents: Iterable[str]) -> dict[str, PlanFacts]:
@@ -137,9 +145,17 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
             "a name of the IANA time zone database, like Europe/Berlin or UTC.",
         )
     yield from _date_rules(contract)
+    yield from billing_rules(contract, calendars=surroundings.calendars)
     yield from _plan_rules(contract, surroundings)
     yield from _subject_rules(contract, surroundings)
-    plans = surroundings.versions.get(contract.plan_id, ())
+    plans = [
+        version for plan_id in plan_ids_of(contract) for version in surroundings.versions.get(plan_id, ())
+    ]
+    if not any(_date_rules(contract)):
+        first_days = {plan_id: facts.first_effective_from for plan_id, facts in surroundings.plans.items()}
+        yield from phase_rules(contract, first_days=first_days, plans=plans)
+    yield from addition_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from quantity_rules(contract, plans=plans)
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
@@ -160,6 +176,13 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, discount in enumerate(contract.discounts):
         dates[f"discounts[{position}].effective_from"] = discount.effective_from
         dates[f"discounts[{position}].effective_until"] = discount.effective_until
+    for position, phase in enumerate(contract.phases):
+        dates[f"phases[{position}].effective_from"] = phase.effective_from
+    for position, addition in enumerate(contract.additions):
+        dates[f"additions[{position}].effective_from"] = addition.effective_from
+        dates[f"additions[{position}].effective_until"] = addition.effective_until
+    for position, quantity in enumerate(contract.quantities):
+        dates[f"quantities[{position}].effective_from"] = quantity.effective_from
     for pointer, day in dates.items():
         if day is not None and not FIRST_DATE <= day <= LAST_DATE:
             yield Issue(
@@ -207,25 +230,31 @@ def _double_billing(
 ) -> Iterator[Issue]:
     """Two contracts may share a subject one after the other, or for different meters; the same
     usage on two invoices is refused."""
-    plan = surroundings.plans.get(contract.plan_id)
-    if plan is None or not plan.meter_ids or not is_time_zone(contract.time_zone):
+    if not is_time_zone(contract.time_zone) or any(_date_rules(contract)):
         return
-    if any(_date_rules(contract)):
-        return
-    own = _holder(contract, subject)
-    for holder in surroundings.holders.get(subject, ()):
-        other = surroundings.plans.get(holder.plan_id)
-        shared = plan.meter_ids & other.meter_ids if other else frozenset()
-        if holder.contract_id == contract.contract_id or not shared or not own.overlaps(holder):
+    for own in _holders(contract, subject):
+        plan = surroundings.plans.get(own.plan_id)
+        if plan is None or not plan.meter_ids:
             continue
-        yield Issue(
-            "subject_billed_twice",
-            pointer,
-            f"{subject!r} is on contract {holder.contract_id!r} in the same time and both plans charge "
-            f"for meter {sorted(shared)[0]!r}.",
-            "a subject on one contract at a time, or plans with different meters; end the other "
-            "contract first.",
-        )
+        for holder in surroundings.holders.get(subject, ()):
+            other = surroundings.plans.get(holder.plan_id)
+            shared = plan.meter_ids & other.meter_ids if other else frozenset()
+            if holder.contract_id == contract.contract_id or not shared or not own.overlaps(holder):
+                continue
+            yield Issue(
+                "subject_billed_twice",
+                pointer,
+                f"{subject!r} is on contract {holder.contract_id!r} in the same time and both plans charge "
+                f"for meter {sorted(shared)[0]!r}.",
+                "a subject on one contract at a time, or plans with different meters; end the other "
+                "contract first.",
+            )
+            return
+
+
+def plan_ids_of(contract: Contract) -> list[str]:
+    """The plans the contract is on in its life, in order, each once."""
+    return list(dict.fromkeys([contract.plan_id, *(phase.plan_id for phase in contract.phases)]))
 
 
 def is_time_zone(name: str) -> bool:

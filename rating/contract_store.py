@@ -7,7 +7,7 @@ newest document again changes nothing; a changed one becomes the next version.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,10 +19,17 @@ from ingest.errors import InvalidDocument, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
-from rating.agreement_store import forget_agreements, write_agreements
+from rating.agreement_store import forget_agreements, load_segments, write_agreements
 from rating.contract import Contract
 from rating.contract_columns import columns_table, read_columns
-from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
+from rating.contract_rules import (
+    ContractSurroundings,
+    SubjectHolder,
+    contract_rules,
+    plan_facts,
+    plan_ids_of,
+)
+from rating.holiday_calendar_store import calendar_ids, forget_invoice_days, write_invoice_days
 from rating.plan_version import SavedDocument
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
@@ -134,6 +141,12 @@ def load_contract_subjects(engine: Engine, ids: Iterable[str] | None = None) -> 
     return _load(engine, CONTRACT_SUBJECTS, CONTRACT_SUBJECT_SCHEMA, ids)
 
 
+def contracts_table(contracts: Sequence[tuple[Contract, int]]) -> pa.Table:
+    """Contracts with their version numbers as CONTRACT_SCHEMA, in the order given."""
+    rows = [_flat(contract, version) for contract, version in contracts]
+    return columns_table([[row[name] for row in rows] for name in CONTRACT_SCHEMA.names], CONTRACT_SCHEMA)
+
+
 def _load(engine: Engine, table: Table, schema: pa.Schema, ids: Iterable[str] | None) -> pa.Table:
     with engine.connect() as connection:
         if ids is None:
@@ -188,7 +201,7 @@ def _surroundings(
     table = PRICE_PLAN_VERSIONS
     plans = select(table.c.plan_id, table.c.document).order_by(table.c.plan_id, table.c.version)
     documents = connection.execute(plans).all()
-    overridden = {contract.plan_id for contract in contracts if _agrees(contract)}
+    overridden = {plan_id for contract in contracts if _agrees(contract) for plan_id in plan_ids_of(contract)}
     versions: dict[str, list[PricePlan]] = {}
     for plan_id, text in documents:
         if plan_id in overridden:
@@ -213,12 +226,33 @@ def _surroundings(
             SubjectHolder(*row) for row in connection.execute(query) if row.contract_id not in changing
         )
     return ContractSurroundings.of(
-        plans=plan_facts(text for _, text in documents), holders=holders, versions=versions, meters=meters
+        plans=plan_facts(text for _, text in documents),
+        holders=_by_phase(connection, holders),
+        versions=versions,
+        meters=meters,
+        calendars=calendar_ids(connection),
     )
 
 
+def _by_phase(connection: Connection, holders: Sequence[SubjectHolder]) -> Iterator[SubjectHolder]:
+    """Each holder once a plan it is on, for the days it is."""
+    segments = load_segments(connection, [holder.contract_id for holder in holders])
+    for holder in holders:
+        track = segments.get(holder.contract_id, ())
+        starts = [holder.start_date, *(segment.effective_from.isoformat() for segment in track[1:])]
+        plans = [segment.plan_id for segment in track] or [holder.plan_id]
+        ends = [*starts[1:], holder.end_date]
+        for plan_id, start, end in zip(plans, starts, ends, strict=True):
+            if holder.end_date is None or start < holder.end_date:
+                last = end if holder.end_date is None or end is None else min(end, holder.end_date)
+                yield replace(holder, plan_id=plan_id, start_date=start, end_date=last)
+
+
 def _agrees(contract: Contract) -> bool:
-    return bool(contract.overrides or contract.discounts or contract.commitments)  # a trial has no rules
+    life = contract.phases or contract.additions or contract.quantities
+    return bool(
+        contract.overrides or contract.discounts or contract.commitments or life
+    )  # trials have no rules
 
 
 def _check(
@@ -277,6 +311,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     for part in _parts(list(newest)):
         connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
         forget_agreements(connection, part)
+        forget_invoice_days(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -299,7 +334,9 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     ]
     if subjects:
         connection.execute(insert(CONTRACT_SUBJECTS), subjects)
-    write_agreements(connection, (contract for contract, _ in newest.values()))
+    standing = [contract for contract, _ in newest.values()]
+    write_agreements(connection, standing)
+    write_invoice_days(connection, standing)
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:
@@ -311,7 +348,7 @@ def _flat(contract: Contract, version: int) -> dict[str, Any]:
         "start_date": contract.start_date.isoformat(),
         "end_date": contract.end_date.isoformat() if contract.end_date else None,
         "time_zone": contract.time_zone,
-        "cadence": contract.billing.cadence,
+        "cadence": contract.billing.interval,
         "anchor_date": (contract.billing.anchor_date or contract.start_date).isoformat(),
     }
 

@@ -88,11 +88,13 @@ class Discounting(Document):
 
     order: units always come first, because they are no money yet; then percentages and amounts, in
     the order said here, or all in the order written. mode: ``stacked`` percentages are each of what the
-    last discount left, ``parallel`` ones of the list amount.
+    last discount left, ``parallel`` ones of the list amount. rounding: ``once``, what is left when all are
+    taken; ``each_step``, also each percentage, which then is one of a rounded amount.
     """
 
     order: Literal["percentage_first", "amount_first", "as_written"] = "percentage_first"
     mode: Literal["stacked", "parallel"] = "stacked"
+    rounding: Literal["once", "each_step"] = "once"
 
 
 def in_order(discounts: Iterable[Discount], discounting: Discounting) -> list[tuple[int, Discount]]:

@@ -26,7 +26,7 @@ from rating.batch import PricedRows
 from rating.compile import PriceBook
 from rating.discount import Discount, Discounting, in_order
 from rating.due_charges import DueCharges
-from rating.money import allocate, round_to_minor
+from rating.money import allocate, minor_digits, round_to_minor
 from rating.period_columns import PeriodColumns
 from rating.price_plan import PricePlan
 from rating.reference import PriceTerms, price_quantity
@@ -134,7 +134,8 @@ def apply_discounts(lines: Sequence[DiscountedLine]) -> None:
                 line.take(number, _units_amount(line, discount))
             else:
                 base = line.left if discounting.mode == "stacked" else line.listed
-                line.take(number, percent_of(base, discount.percent or Decimal(0)))
+                step = percent_step(base, discount.percent or Decimal(0), line.plan, discounting)
+                line.take(number, step)
 
 
 def limit_spend(lines: Sequence[DiscountedLine]) -> None:
@@ -169,6 +170,20 @@ def percent_of(amount: int, percent: Decimal) -> int:
     """The part of an amount at scale 12, cut there towards zero."""
     magnitude = abs(amount) * scaled_integer(percent) // (100 * _SCALE)
     return magnitude if amount >= 0 else -magnitude
+
+
+def percent_step(amount: int, percent: Decimal, plan: PricePlan, discounting: Discounting) -> int:
+    """What a percentage takes off an amount at scale 12, rounded if the plan rounds each step."""
+    if discounting.rounding == "once":
+        return percent_of(amount, percent)
+    digits = minor_digits(plan.currency)
+    minor_unit: int = _SCALE // 10**digits
+
+    def rounded(number: Fraction) -> int:
+        return round_to_minor(number, digits=digits, mode=plan.rounding) * minor_unit
+
+    base = rounded(Fraction(amount, _SCALE))
+    return rounded(Fraction(base, _SCALE) * Fraction(percent) / 100)
 
 
 def _of_lines(lines: Sequence[DiscountedLine]) -> list[tuple[Discount, Discounting]]:

@@ -1,9 +1,9 @@
 """Which charges are due on which period, at which price: the rows the kernels will price.
 
 Usage and licence charges are due where there is usage of their meter in an arrears period;
-recurring charges on every period of their timing; one-time charges on the contract's first period
-of their timing. Usage that is nothing (quantity 0 from no event) is no line, unless its charge is due
-without usage too.
+recurring charges on every period of their timing, unprorated ones where a billing period begins; one-time
+charges on the contract's first period of their timing. Usage that is nothing (quantity 0 from no event) is no
+line, unless its charge is due without usage too.
 """
 
 from __future__ import annotations
@@ -91,8 +91,9 @@ def due_charges(periods: PeriodColumns, usage: pa.Table, price_book: PriceBook) 
         period, charge, source, price_row = period[order], charge[order], source[order], price_row[order]
         quantity, events = quantity[order], events[order]
     days, full_days = periods.days[period], periods.full_days[period]
-    if index.is_one_time.any():
-        whole = index.is_one_time[charge]
+    undivided = index.is_one_time | index.is_unprorated
+    if undivided.any():
+        whole = undivided[charge]
         days[whole] = full_days[whole] = 1
     return DueCharges(
         period=period,
@@ -140,6 +141,9 @@ def _usage_charges(
 def _fixed_charges(periods: PeriodColumns, index: ChargeIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     key = periods.plan_row * FIXED_SLOTS + periods.arrears
     recurring, recurring_slot = _expanded(index.fixed_start, key)
+    if index.is_unprorated.any():
+        due = ~index.is_unprorated[index.fixed_charge[recurring_slot]] | periods.begins()[recurring]
+        recurring, recurring_slot = recurring[due], recurring_slot[due]
     first = np.flatnonzero(periods.first)
     one_time, one_time_slot = _expanded(index.fixed_start, key[first] + 2)
     return (

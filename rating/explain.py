@@ -14,9 +14,10 @@ from typing import Any, Final
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import BANDS
 from rating.line_discounts import discounts_of
-from rating.line_inputs import line_inputs, minimum_spend_inputs
+from rating.line_inputs import credit_inputs, line_inputs, minimum_spend_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
@@ -28,7 +29,7 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.steps import MINIMUM_SPEND_KIND
+from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
@@ -112,6 +113,8 @@ def explain_line(
         return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
     own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
+    if line["charge_kind"] == CREDIT_KIND:
+        return _explain_credit(line, plan, charge, own_price=own_price)
     price = price_of_line(line, charge)
     found = repriced(line, plan, charge, price)
     if found is None:
@@ -150,6 +153,29 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: boo
     return _explanation(
         line, plan, "Minimum spend", own_price=own_price, steps=steps, tiers=(), inputs=inputs
     )
+
+
+def _explain_credit(
+    line: Mapping[str, Any], plan: PricePlan, charge: Charge, *, own_price: bool
+) -> Explanation:
+    if not credit_follows(line, plan, charge):
+        raise _disagreement(line, plan)
+    units, currency = units_billed(charge), plan.currency
+    steps = (
+        ExplanationStep("quantity", "the fee was billed at", _money(line["quantity"], currency)),
+        ExplanationStep(
+            "proration",
+            f"x {decimal_text(line['rated_quantity'])}/{decimal_text(units)} units x "
+            f"{line['days']}/{line['full_days']} of its days, given back",
+            _money(line["amount"], currency),
+        ),
+        _rounding_step(line, plan),
+    )
+    inputs = credit_inputs(
+        line, units=units, currency=currency, minor_digits=minor_digits(currency), rounding=plan.rounding
+    )
+    name = f"{charge.name}, credit"
+    return _explanation(line, plan, name, own_price=own_price, steps=steps, tiers=(), inputs=inputs)
 
 
 def _steps(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ingest.errors import BrokenState
 from ingest.event import QUANTITY_SCALE
 from rating.discount import Discount, MaximumSpend
-from rating.discount_lines import percent_of
+from rating.discount_lines import percent_step
 from rating.money import minor_digits, round_to_minor
 from rating.price_plan import PricePlan
 
@@ -63,7 +63,8 @@ def discounts_follow(
         if discount.percent is not None:
             base = _scaled(before) if plan.discounting.mode == "stacked" else listed
             bound = abs(_scaled(before))
-            if abs(amount) != min(abs(percent_of(base, discount.percent)), bound):
+            step = percent_step(base, discount.percent, plan, plan.discounting)
+            if abs(amount) != min(abs(step), bound):
                 return False
         elif isinstance(discount, MaximumSpend):
             if not 0 <= Fraction(entry.left) <= Fraction(discount.amount or 0):

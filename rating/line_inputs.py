@@ -50,6 +50,23 @@ def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency
     }
 
 
+def credit_inputs(
+    line: Mapping[str, Any], *, units: Decimal, currency: str, minor_digits: int, rounding: str
+) -> dict[str, Any]:
+    """The same of a credit line: ``quantity`` is what was billed, for ``units``, of which ``credited_units``
+    are given back."""
+    return {
+        "quantity": decimal_text(line["quantity"]),
+        "days": line["days"],
+        "full_days": line["full_days"],
+        "currency": currency,
+        "minor_digits": minor_digits,
+        "rounding": rounding,
+        "credited_units": decimal_text(line["rated_quantity"]),
+        "units": decimal_text(units),
+    }
+
+
 def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
     return {
         "quantity": decimal_text(line["quantity"]),

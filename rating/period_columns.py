@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ingest.arrow_buffers import one_array
 from ingest.errors import BrokenState, InvalidInput
 from rating.compile import PriceBook
+from rating.proration import WHOLE_MAX
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 
 _EPOCH: Final = date(1970, 1, 1)
@@ -42,6 +43,15 @@ class PeriodColumns:
         """The first local day of the billing period of a row."""
         return _EPOCH + timedelta(days=int(self.first_days[row]))
 
+    def begins(self) -> NDArray[np.bool_]:
+        """Which rows their billing period begins with; the others are parts of a period that is split."""
+        start = _integers(one_array(self.table["period_start"]).cast(pa.int64()))
+        whose = np.stack([self.invoice, self.arrears.astype(np.int64), self.period_number])
+        _, group = np.unique(whose, axis=1, return_inverse=True)
+        first = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, group.reshape(-1), start)
+        return np.asarray(start == first[group.reshape(-1)], np.bool_)
+
     def check_keys(self, keys: NDArray[np.int64]) -> None:
         """Keys are rows (``read_periods`` checks it). Raises BrokenState for a key that is no period."""
         count = len(self.period_key)
@@ -63,11 +73,12 @@ def read_periods(periods: pa.Table, price_book: PriceBook) -> PeriodColumns:
     if not np.array_equal(period_key, np.arange(len(period_key))):
         raise InvalidInput("period_key must count 0, 1, 2 ... in row order; number the periods again.")
     days, full_days = _integers(periods["days"]), _integers(periods["full_days"])
-    if np.any((days <= 0) | (days > full_days) | (full_days > 1000)):
-        row = int(np.flatnonzero((days <= 0) | (days > full_days) | (full_days > 1000))[0])
+    wrong = (days < 0) | (days > full_days) | (full_days < 1) | (full_days > WHOLE_MAX)
+    if np.any(wrong):
+        row = int(np.flatnonzero(wrong)[0])
         raise InvalidInput(
-            f"period {row} covers {days[row]} of {full_days[row]} days; 1 <= days <= full_days <= 1000 holds "
-            "for every period a cadence can make."
+            f"period {row} covers {days[row]} of {full_days[row]} days; 0 <= days <= full_days <= {WHOLE_MAX}"
+            " holds for every period a cadence can make."
         )
     return PeriodColumns(
         table=periods,

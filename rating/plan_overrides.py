@@ -29,6 +29,16 @@ def overridden_charge_issues(
     places = {charge.charge_id: place for place, charge in enumerate(plan.charges)}
     said: set[str] = set()
     for key, agreement in sorted(load_agreements(connection, users).items()):
+        for charge in agreement.additions:
+            if charge.charge_id in places and charge.charge_id not in said:
+                said.add(charge.charge_id)
+                yield Issue(
+                    "charge_id_taken",
+                    f"charges[{places[charge.charge_id]}].charge_id",
+                    f"Contract {users[key]!r} has a fee of its own called {charge.charge_id!r}; the plan "
+                    "would take its place.",
+                    "another charge_id, or end the fee on the contract first.",
+                )
         for override in agreement.overrides:
             found = broken_by(override, plan, meters=meters, discounts=agreement.discounts)
             broken = next(found, None)

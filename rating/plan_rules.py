@@ -40,6 +40,13 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
     yield from _spend_rules(plan)
+    if plan.proration_divisor != "billing_period" and plan.proration != "by_day":
+        yield Issue(
+            "divisor_unused",
+            "proration_divisor",
+            f"It is {plan.proration_divisor} and the plan prorates {plan.proration}.",
+            "proration: by_day, or no proration_divisor.",
+        )
     yield from fixed_amount_rules(plan)
     yield from discount_rules(plan.discounts, "discounts", plans=[plan])
     if not plan.charges or len(plan.charges) > CHARGES_MAX:
@@ -131,6 +138,13 @@ def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             f"{pointer}.timing",
             f"A {charge.kind} charge is known only when the period is over.",
             "timing: arrears.",
+        )
+    if not charge.prorated:
+        yield Issue(
+            "step_not_for_kind",
+            f"{pointer}.prorated",
+            f"A {charge.kind} charge has what was used in the part of the period.",
+            "no prorated, or kind: recurring.",
         )
     if charge.quantity is not None:
         yield Issue(

@@ -43,8 +43,9 @@ _CONVERSIONS: Final = {
 _WORD: Final = 2**64
 _DIVISOR_MAX: Final = 2**63
 """Twice a remainder of it must still fit a word."""
-_AMOUNT_MAX: Final = 2**120
-"""Flat amounts (a hundredfold too) and bounds below this cannot overflow 192 bits in any sum."""
+_AMOUNT_MAX: Final = 2**104
+"""Flat amounts (a hundredfold too) and bounds below this cannot overflow 192 bits in any sum, at scale 24 and
+times the seconds of a year."""
 _TIERS_MAX: Final = 2**16
 
 

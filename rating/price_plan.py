@@ -11,16 +11,18 @@ tier is refused here: the last tier has no ``up_to``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
 from rating.formula import formula_meters
+from rating.profile import ProfileName, with_profile
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
 Timing = Literal["advance", "arrears"]
@@ -29,6 +31,8 @@ Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
 TiersCount = Literal["period", "year", "contract"]
 PooledOver = Literal["contract", "customer"]
+Proration = Literal["by_day", "by_second", "thirty_360", "none"]
+ProrationDivisor = Literal["billing_period", "thirty_days"]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
@@ -225,6 +229,7 @@ class Charge(Document):
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
+    prorated: of a recurring charge; false: a part of a period costs as much as all of it.
     """
 
     charge_id: Key
@@ -241,6 +246,7 @@ class Charge(Document):
     zero_usage: ZeroUsage = "skip"
     tiers_count: TiersCount = "period"
     pooled_over: PooledOver = "contract"
+    prorated: bool = True
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
 
@@ -261,18 +267,28 @@ def is_special(charge: Charge) -> bool:
 class PricePlan(Document):
     """See the module. ``minimum_spend``: when the arrears lines of a period (usage and licence
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
-    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike."""
+    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
+    ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
+    in settings that are left out, as another product has them (``rating/profile.py``)."""
 
     plan_id: Key
     name: str = Field(min_length=1)
     currency: CurrencyCode
     effective_from: date
     rounding: RoundingMode = "half_up"
+    profile: ProfileName | None = None
+    proration: Proration = "by_day"
+    proration_divisor: ProrationDivisor = "billing_period"
     charges: tuple[Charge, ...]
     minimum_spend: ExactDecimal | None = None
     maximum_spend: ExactDecimal | None = None
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_profile(cls, document: Any) -> Any:
+        return with_profile(document) if isinstance(document, Mapping) else document
 
     def reductions(self) -> tuple[Discount, ...]:
         """All that can lower a line, as lines number it: the discounts, then the maximum spend."""

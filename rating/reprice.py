@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ingest.errors import BrokenState
+from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
 from rating.line_discounts import discounts_follow, list_amount
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
@@ -23,7 +24,7 @@ from rating.reference import (
     terms_of,
 )
 from rating.special_price import price_line
-from rating.steps import MINIMUM_SPEND_KIND
+from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.unrateable import Unrateable
 
 _PRORATED: Final = {
@@ -45,6 +46,8 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return Decimal(0) if minimum_required(line, plan) is not None else Decimal(line["amount"])
     charge = charge_of_line(line, plan)
+    if line["charge_kind"] == CREDIT_KIND:
+        return Decimal(0) if credit_follows(line, plan, charge) else Decimal(line["amount"])
     price = price_of_line(line, charge)
     if repriced(line, plan, charge, price) is not None:
         return Decimal(0)

@@ -34,7 +34,8 @@ what the contract agreed beyond the plan, empty for nothing. A billing period du
 version or the agreement changes has one row for each, split at local midnight.
 ``billing_date`` is the contract's local date of the invoice.
 
-``days``/``full_days``: local calendar days of the row and of its whole billing period: the share of
-a recurring fee or a minimum. ``first``: the row starts with the contract; a one-time charge is
-due on the first row of its own timing. ``period_number``: of the billing period in the contract, from 0;
+``days``/``full_days``: how much of its whole billing period the row is, counted as the plan prorates
+(``rating/proration.py``; calendar days unless it says otherwise): the share of a recurring fee or a minimum.
+``first``: the row starts with the contract, or with the phase that brings its plan; a one-time charge is due
+on the first row of its own timing. ``period_number``: of the billing period in the contract, from 0;
 ``period_first_day``: its first local day. Both are the same for all rows of a period that is split."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Subquery, select
 
 from ingest.errors import Issue
 from rating.contract_rules import SubjectHolder, plan_facts
 from rating.price_plan import PricePlan
-from rating.tables import CONTRACT_SUBJECTS, CONTRACTS, PRICE_PLAN_VERSIONS
+from rating.tables import CONTRACT_AGREEMENTS, CONTRACT_SUBJECTS, CONTRACTS, PRICE_PLAN_VERSIONS
 
 
 def shared_subject_issues(connection: Connection, plan: PricePlan) -> Iterator[Issue]:
@@ -41,7 +41,7 @@ def shared_subject_issues(connection: Connection, plan: PricePlan) -> Iterator[I
 
 def _sharing(connection: Connection, plan_id: str) -> Iterator[tuple[SubjectHolder, SubjectHolder]]:
     """Pairs of a contract on the plan and another contract with one of its subjects."""
-    own, other = CONTRACTS.alias("own"), CONTRACTS.alias("other")
+    own, other = contract_plans("own"), contract_plans("other")
     own_subject, other_subject = CONTRACT_SUBJECTS.alias("own_subject"), CONTRACT_SUBJECTS.alias("held")
     fields = ("contract_id", "plan_id", "start_date", "end_date", "time_zone")
     query = (
@@ -50,8 +50,19 @@ def _sharing(connection: Connection, plan_id: str) -> Iterator[tuple[SubjectHold
         .join(own_subject, own_subject.c.contract_id == own.c.contract_id)
         .join(other_subject, other_subject.c.subject == own_subject.c.subject)
         .join(other, other.c.contract_id == other_subject.c.contract_id)
+        .distinct()
         .where(own.c.plan_id == plan_id, other.c.contract_id != own.c.contract_id)
         .order_by(own.c.contract_id, other.c.contract_id, own_subject.c.subject)
     )
     for subject, *values in connection.execute(query):
         yield SubjectHolder(subject, *values[: len(fields)]), SubjectHolder(subject, *values[len(fields) :])
+
+
+def contract_plans(name: str) -> Subquery:
+    """(contract_id, plan_id, start_date, end_date, time_zone) of every contract, once for each plan it is on
+    in its life; the dates are the contract's."""
+    columns = (CONTRACTS.c.start_date, CONTRACTS.c.end_date, CONTRACTS.c.time_zone)
+    through_phases = select(CONTRACT_AGREEMENTS.c.contract_id, CONTRACT_AGREEMENTS.c.plan_id, *columns).join(
+        CONTRACTS, CONTRACTS.c.contract_id == CONTRACT_AGREEMENTS.c.contract_id
+    )
+    return select(CONTRACTS.c.contract_id, CONTRACTS.c.plan_id, *columns).union(through_phases).subquery(name)

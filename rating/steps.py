@@ -14,13 +14,17 @@ from rating.price_plan import Charge
 
 MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
 MINIMUM_SPEND_KIND: Final = "minimum_spend"
+CREDIT_KIND: Final = "credit"
 
 STEPS: Final = (
     ("quantity", "Everything starts from what the meter counted, or the fixed quantity of the charge."),
     ("unit_conversion", "The price speaks of priced units, so conversion comes before anything priced."),
     ("free_units", "An allowance is granted in priced units and must not use up the first tier."),
     ("price_model", "What is left is priced; nothing before this step is money."),
-    ("proration", "A fee for a whole period is cut to the days covered, once its full price is known."),
+    (
+        "proration",
+        "A fee for a whole period is cut to the part covered, once its full price is known.",
+    ),
     (
         "minimum_maximum",
         "Bounds hold for the charge's whole price; in a partial period they are cut to its days too.",

@@ -1,6 +1,6 @@
 """The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements.
 
-They match migrations 0001 and 0010. A plan or contract version is a row for ever; ``contracts`` and
+They match migrations 0001, 0010 and 0080. A plan or contract version is a row for ever; ``contracts`` and
 ``contract_subjects`` hold the newest version of each contract as flat columns, which is what a
 billing run reads without parsing a single document. Dates are ISO text, so that they sort.
 """
@@ -73,3 +73,24 @@ CONTRACT_AGREEMENTS: Final = Table(
 )
 """The segments of each contract that agrees something beyond its plan; others have no row. The key is
 empty for a segment that takes the plan as it is."""
+
+HOLIDAY_CALENDARS: Final = Table(
+    "holiday_calendars",
+    LEDGER,
+    Column("calendar_id", String(128), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("document_hash", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("updated_at", String(32), nullable=False),
+)
+
+CONTRACT_INVOICE_DAYS: Final = Table(
+    "contract_invoice_days",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("business_day", String(16), nullable=False),
+    Column("calendar_id", String(128), nullable=False),
+)
+"""Contracts that are invoiced on business days; others have no row. The calendar is empty for one of weekends
+alone."""

@@ -66,6 +66,9 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(inputs["minimum_spend"]) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
+    if "credited_units" in inputs:
+        given_back = quantity * share * Fraction(inputs["credited_units"]) / Fraction(inputs["units"])
+        return Recomputed((), -cut(given_back), -rounded(given_back, inputs))
     beside = {name: Fraction(number) for name, number in inputs.get("beside", {}).items()}
     if "pool_quantity" in beside:
         return part_of_pool(inputs, beside)

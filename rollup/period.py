@@ -29,7 +29,18 @@ from ingest.errors import BrokenState, InvalidInput
 Cadence = Literal["weekly", "monthly", "quarterly", "semiannual", "annual"]
 
 _WEEK_DAYS: Final = 7
-_MONTHS_IN_STEP: Final[dict[str, int]] = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
+MONTHS_MAX: Final = 24
+"""The longest billing period."""
+EVERY: Final[dict[str, str]] = {"weekly": "weeks", "monthly": "months"}
+"""The cadences of which several may make a period, and their unit."""
+_STEPS: Final[dict[str, tuple[str, int]]] = {
+    "weekly": ("weeks", 1),
+    "monthly": ("months", 1),
+    "quarterly": ("months", 3),
+    "semiannual": ("months", 6),
+    "annual": ("months", 12),
+}
+_EVERY: Final = re.compile(r"every ([1-9][0-9]{0,2}) (weeks|months)")
 _ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _NO_ZONES: Final = frozenset({"Factory", "posixrules", "localtime"})
 _SECOND: Final = timedelta(seconds=1)
@@ -41,7 +52,7 @@ def billing_boundaries(*, cadence: str, anchor_date: date, first: date, last: da
     Returns strictly increasing dates ``b`` with ``b[0] <= first < b[1]`` and
     ``b[-2] <= last < b[-1]``: the period of each day asked is [b[i], b[i+1]) for one i.
 
-    cadence: weekly, monthly, quarterly, semiannual or annual.
+    cadence: weekly, monthly, quarterly, semiannual, annual, or like ``every 2 months``, ``every 3 weeks``.
     anchor_date: a day that starts a period; it may lie before, inside or after the days asked. An
         anchor on the 29th to 31st falls on the last day of shorter months and returns to its own
         day afterwards (Jan 31, Feb 28, Mar 31); Feb 29 is Feb 28 in common years.
@@ -54,11 +65,7 @@ def billing_boundaries(*, cadence: str, anchor_date: date, first: date, last: da
             f"the days asked run backwards: first {first} is after last {last}. Swap them.",
             reason_code="days_backwards",
         )
-    if cadence != "weekly" and cadence not in _MONTHS_IN_STEP:
-        raise InvalidInput(
-            f"{cadence!r} is not a billing cadence; use weekly, monthly, quarterly, semiannual or annual.",
-            reason_code="unknown_cadence",
-        )
+    cadence_step(cadence)
     try:
         return _walk(cadence, anchor_date, first, last)
     except (OverflowError, ValueError) as error:
@@ -67,6 +74,25 @@ def billing_boundaries(*, cadence: str, anchor_date: date, first: date, last: da
             "Use dates between the years 2 and 9997.",
             reason_code="date_out_of_range",
         ) from error
+
+
+def interval_words(cadence: str, every: int) -> str:
+    """A cadence of which ``every`` make a period: ``monthly``, ``every 2 months``."""
+    return cadence if every == 1 or cadence not in EVERY else f"every {every} {EVERY[cadence]}"
+
+
+def cadence_step(cadence: str) -> tuple[str, int]:
+    """(unit, how many): what lies between two boundaries, in weeks or months. Raises InvalidInput."""
+    if cadence in _STEPS:
+        return _STEPS[cadence]
+    every = _EVERY.fullmatch(cadence)
+    if every is None:
+        raise InvalidInput(
+            f"{cadence!r} is not a billing cadence; use weekly, monthly, quarterly, semiannual, annual, or "
+            "like 'every 2 months' and 'every 3 weeks'.",
+            reason_code="unknown_cadence",
+        )
+    return every[2], int(every[1])
 
 
 def local_midnight(day: date, time_zone: str) -> datetime:
@@ -129,17 +155,19 @@ def _walk(cadence: str, anchor_date: date, first: date, last: date) -> list[date
 
 def _step_holding(cadence: str, anchor_date: date, day: date) -> int:
     """How many steps from the anchor the period lies that holds ``day``; negative before it."""
-    if cadence == "weekly":
-        return (day - anchor_date).days // _WEEK_DAYS
-    step = (_month_number(day) - _month_number(anchor_date)) // _MONTHS_IN_STEP[cadence]
+    unit, count = cadence_step(cadence)
+    if unit == "weeks":
+        return (day - anchor_date).days // (_WEEK_DAYS * count)
+    step = (_month_number(day) - _month_number(anchor_date)) // count
     return step if _boundary(cadence, anchor_date, step) <= day else step - 1
 
 
 def _boundary(cadence: str, anchor_date: date, step: int) -> date:
     """Computed from the anchor, never from the boundary before it: so a clamped day cannot drift."""
-    if cadence == "weekly":
-        return anchor_date + timedelta(days=_WEEK_DAYS * step)
-    year, month = divmod(_month_number(anchor_date) + _MONTHS_IN_STEP[cadence] * step, 12)
+    unit, count = cadence_step(cadence)
+    if unit == "weeks":
+        return anchor_date + timedelta(days=_WEEK_DAYS * count * step)
+    year, month = divmod(_month_number(anchor_date) + count * step, 12)
     return date(year, month + 1, min(anchor_date.day, monthrange(year, month + 1)[1]))
 
 

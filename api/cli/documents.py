@@ -1,4 +1,4 @@
-"""`ratemill meter`, `plan`, `customer`, `contract`: documents put and looked at."""
+"""`ratemill meter`, `plan`, `customer`, `calendar`, `contract`: documents put and looked at."""
 
 from __future__ import annotations
 
@@ -74,6 +74,19 @@ KINDS: Final = (
             ("customer", "customer_id"),
             ("name", lambda item: item["document"]["name"]),
             ("country", lambda item: item["document"].get("country")),
+            ("version>", "version"),
+        ),
+    ),
+    Kind(
+        "calendar",
+        "/v1/calendars",
+        "calendar_id",
+        "Holiday calendars: on which days nobody is invoiced.",
+        False,
+        (
+            ("calendar", "calendar_id"),
+            ("name", lambda item: item["document"].get("name")),
+            ("holidays>", lambda item: len(item["document"]["holidays"])),
             ("version>", "version"),
         ),
     ),

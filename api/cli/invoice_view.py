@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
 
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend"})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "credit"})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -37,17 +37,19 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
 
 def _what(line: Mapping[str, Any]) -> str:
     """Three lines of text; the id has one of its own, so that it can be copied whole."""
+    from rating.proration import part_words  # noqa: PLC0415 - pulls in the price models
+
     dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
     what = f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
     last = date.fromisoformat(line["period_end"]) - timedelta(days=1)
     prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]
-    part = f", {line['days']} of {line['full_days']} days" if prorated else ""
+    part = f", {part_words(line['days'], line['full_days'])}" if prorated else ""
     return f"{what}\n{line['period_start']} to {last}{part}\n{line['line_id']}"
 
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] == "minimum_spend":
+    if line["charge_kind"] in {"minimum_spend", "credit"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

@@ -10,6 +10,7 @@ from api import compatible
 from api.routes import (
     api_keys,
     billing_runs,
+    calendars,
     contracts,
     corrections,
     customers,
@@ -37,6 +38,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     meters.router,
     price_plans.router,
     customers.router,
+    calendars.router,
     contracts.router,
     billing_runs.router,
     invoices.router,

@@ -57,8 +57,10 @@ _VERSION: Final = {"version": 1, "created_at": "2026-11-22T18:00:00+00:00", "doc
 def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this.
 
-    Once time of it is billed, the dates, plan and subjects it was billed by stay: end it where its
-    bills end and make a new contract from there. Terms and notes may change, subjects may be added.
+    Once time of it is billed, what it was billed by stays: start, interval, time zone, subjects, and prices
+    of the days before the last billing date. From that date on the plan (by a phase), prices, fees,
+    quantities and the end may change: the next invoice gives back and charges what fees in advance differ
+    by. Terms and notes may change, subjects may be added.
     """
     document = keyed_document(body, field="contract_id", key=contract_id, what="contract")
     saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_change_issues)

@@ -19,6 +19,7 @@ STORY = (
     "put_meter list_meters get_meter",
     "put_price_plan list_price_plans get_price_plan list_price_plan_versions",
     "put_customer put_customers list_customers get_customer",
+    "put_calendar list_calendars get_calendar",
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
@@ -58,6 +59,7 @@ class World:
             "meter_id": "landings",
             "plan_id": "airport-2013",
             "customer_id": "united",
+            "calendar_id": "us-banks",
             "contract_id": "united-2013",
         }
 

@@ -17,6 +17,7 @@ from tests.invoicing.world import LONG_AGO, World, at, readable
 
 FEE = MONTHLY_FEE | {"price": {"model": "flat", "amount": "31"}}
 FEE_IN_ARREARS = FEE | {"timing": "arrears"}
+CALLS_DAILY = CALLS | {"zero_usage": "charge", "minimum_amount": "40"}
 SET_UP = FEE | {"charge_id": "set-up", "kind": "one_time"}
 
 
@@ -104,15 +105,16 @@ def test_the_way_out_bills_every_day_once(world: World) -> None:
     ("end", "new_end", "billed", "charges", "expected"),
     [
         # advance fee, no end, billed on 1 February up to 1 March
-        (None, "2025-02-15", "2025-02-01", [FEE], "end_date: 2025-03-01 or a later day."),
+        (None, "2025-02-01", "2025-02-01", [FEE], "end_date: 2025-02-02 or a later day."),
+        (None, "2025-02-15", "2025-02-01", [FEE, CALLS_DAILY], None),  # 14 days of the fee are given back
         (None, "2025-03-01", "2025-02-01", [FEE], None),
         (None, "2025-03-17", "2025-02-01", [FEE], None),
         # usage only: billed on 1 February up to it
         (None, "2025-01-20", "2025-02-01", [CALLS], "end_date: 2025-02-01 or a later day."),
         (None, "2025-02-01", "2025-02-01", [CALLS], None),
-        # the advance period was cut by the end: its rest would never be billed
-        ("2025-02-16", None, "2025-02-01", [FEE], "end_date: 2025-02-16; go on with a new contract"),
-        ("2025-02-16", "2025-02-20", "2025-02-01", [FEE], "end_date: 2025-02-16; go on with a new"),
+        # the advance period was cut by the end: its rest comes with the next bill
+        ("2025-02-16", None, "2025-02-01", [FEE], None),
+        ("2025-02-16", "2025-02-20", "2025-02-01", [FEE], None),
         ("2025-02-16", None, "2025-02-01", [CALLS], None),
         ("2025-03-01", None, "2025-02-01", [FEE], None),
         ("2025-06-16", None, "2025-02-01", [FEE], None),

@@ -115,3 +115,20 @@ def test_contracts_that_share_a_subject_bill_what_each_counts(world: World) -> N
 def test_without_contracts_every_event_is_unmatched(world: World) -> None:
     world.events(("call", "c1-subject", "2025-02-01", "10"))
     assert shown(world) == ["call not_billable subject_unmatched 1 10"]
+
+
+def test_a_phase_decides_what_counts(world: World) -> None:
+    """From 15 May on the contract is on a plan that does not count calls; no period of May has begun."""
+    world.plan(CALLS)
+    world.plan(MONTHLY_FEE, plan_id="fees")
+    world.contract(phases=[{"plan_id": "fees", "effective_from": date(2025, 5, 15)}])
+    world.events(
+        ("call", "c1-subject", "2025-04-09", "1"),
+        ("call", "c1-subject", "2025-05-14", "20"),
+        ("call", "c1-subject", "2025-05-15", "300"),
+    )
+    assert shown(world) == [
+        "call not_billable no_charge 1 300",
+        "call unbilled open_period 1 1",
+        "call unbilled period_not_begun 1 20",
+    ]

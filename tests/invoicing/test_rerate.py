@@ -167,3 +167,35 @@ def test_what_cannot_be_priced_now_is_held_and_not_compared(world: World) -> Non
         "b": "billing_dates_changed",
     }
     assert (rows(answer), sums(answer)) == ([], [])
+
+
+@pytest.mark.requirement("RAT-07")
+def test_amendments_are_rated_again_as_they_were_billed(world: World) -> None:
+    """Each date by its own version of the contract: a new plan in the middle of January and a seat less in
+    February are no difference; calls that came late are."""
+    seats = MONTHLY_FEE | {
+        "charge_id": "seats",
+        "price": {"model": "per_unit", "unit_price": "10"},
+        "quantity": "5",
+    }
+    world.plan(MONTHLY_FEE, seats, CALLS)
+    world.plan(MONTHLY_FEE | {"price": {"model": "flat", "amount": "50"}}, seats, CALLS, plan_id="plus")
+    begin: dict[str, Any] = {"start_date": date(2025, 1, 1)}
+    phase: dict[str, Any] = {"phases": [{"plan_id": "plus", "effective_from": date(2025, 1, 11)}]}
+    fewer: dict[str, Any] = {
+        "quantities": [{"charge_id": "seats", "quantity": "4", "effective_from": date(2025, 2, 8)}]
+    }
+    world.contract(**begin)
+    world.contract("other", **begin)
+    world.bill("2025-01-01")
+    world.contract(**begin, **phase)
+    world.bill("2025-02-01")
+    world.contract(**begin, **phase, **fewer)
+    world.bill("2025-03-01")
+    answer = again(world)
+    assert (rows(answer), answer.held) == ([], ())
+    ((lines, unchanged, billed, now, _, _),) = sums(answer)
+    assert (lines, billed) == (unchanged, now)
+    assert billed == sum(stored.invoice.total_minor for stored in world.invoices())
+    world.events(("call", "c1-subject", "2025-01-20", "100"))
+    assert rows(again(world)) == ["c1 2025-02-01 calls new 0 -> 100: +100 debit"]

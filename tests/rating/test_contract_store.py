@@ -133,6 +133,8 @@ def test_rules_name_the_path(
         ({"plan_id": "phone"}, True),
         ({"plan_id": "phone-plus"}, True),
         ({"plan_id": "work"}, False),
+        ({"plan_id": "work", "phases": [{"plan_id": "phone", "effective_from": "2027-01-01"}]}, False),
+        ({"plan_id": "work", "phases": [{"plan_id": "phone", "effective_from": "2026-12-31"}]}, True),
         ({"start_date": "2027-01-01"}, False),
         ({"start_date": "2026-12-31"}, True),
         ({"start_date": "2026-01-02", "end_date": "2026-01-15"}, False),

@@ -430,5 +430,5 @@ def test_usage_of_an_unknown_period_stops_the_run() -> None:
 def test_tables_of_another_shape_are_refused() -> None:
     with pytest.raises(InvalidInput, match="usage table has the columns"):
         rate(periods({}), usage().drop_columns(["quantity"]), plan(FEE))
-    with pytest.raises(InvalidInput, match="1 <= days <= full_days"):
+    with pytest.raises(InvalidInput, match="0 <= days <= full_days"):
         rate(periods({"full_days": 5}), usage(), plan(FEE))

@@ -1,0 +1,271 @@
+"""Amendments as what a run prices: periods, agreements that name the fees due, and credit lines. Pure.
+
+A charge of an amendment is an ordinary line of a period with an agreement of its own, which names the fees
+it is for; a credit is part of a line that was billed (``rating/credit_line.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from invoicing.amendment import Amendment, BilledFee, DueTerms, FeeCharge, amend, due_once
+from invoicing.billed_time import Billed, next_billing_date
+from invoicing.due import due_service_periods
+from invoicing.plan_schedule import ADVANCE
+from rating.agreement import AgreedSegment, Agreement, agreed_plan
+from rating.contract import Contract
+from rating.credit_line import UnusedTime, credit_line
+from rating.plan_version import PlanVersion
+from rating.price_plan import PricePlan
+from rating.proration import method_of, units_between
+from rating.service_period import SERVICE_PERIOD_SCHEMA
+from rollup.period import find_time_zone, local_midnight
+
+_ORDER: Final = ["contract_id", "billing_date", "timing", "period_start", "agreement"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedContract:
+    """A contract whose terms are not those of its last bill. billing_date: its next one."""
+
+    contract: Contract
+    billed: Billed
+    billing_date: date
+
+
+def next_date(contract: Contract, settled: date) -> date:
+    """The billing date after ``settled``, which lies before the contract's end."""
+    following = next_billing_date(
+        cadence=contract.billing.interval,
+        anchor_date=contract.billing.anchor_date or contract.start_date,
+        after=settled,
+    )
+    return following if contract.end_date is None else min(following, contract.end_date)
+
+
+def amendment_rows(
+    changed: Mapping[str, ChangedContract],
+    billed_lines: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    contracts: pa.Table,
+    plan_versions: Sequence[PlanVersion],
+    segments: Mapping[str, tuple[AgreedSegment, ...]],
+    agreements: Mapping[str, Agreement],
+    run_id: str,
+) -> AmendmentRows:
+    """What the changes add to their next bills.
+
+    changed, billed_lines: by contract_id; the lines are the recurring fees in advance of its last bill, as
+    Python values. contracts, segments: as for ``due_service_periods``. agreements: by key, all that the
+    segments and the lines name.
+    """
+    terms = _terms_now(changed, contracts, plan_versions, segments, agreements)
+    plans = {(entry.plan.plan_id, entry.version): entry for entry in plan_versions}
+    made = AmendmentRows()
+    for contract_id, entry in changed.items():
+        lines = billed_lines.get(contract_id, ())
+        fees = [_fee(line, plans, agreements) for line in lines]
+        due = _due_terms(terms.get(contract_id, ()), entry, plans, agreements)
+        found = amend(fees, due, unused=entry.contract.unused)
+        made.add_credits(found, entry, run_id=run_id)
+        made.add_charges([*found.charges, *due_once(due)], entry, agreements)
+        made.add_empty(found, entry)
+        for line in lines if made.rows else ():
+            made.name(plans[line["plan_id"], line["plan_version"]], line["agreement"], agreements)
+    return made
+
+
+@dataclass(slots=True)
+class AmendmentRows:
+    """What amendments add: rows of SERVICE_PERIOD_SCHEMA (without numbers), credit lines as rows of
+    RATED_LINE_SCHEMA, the new agreements by key, and all plan versions that they name."""
+
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    versions: dict[tuple[str, int, str], PlanVersion] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    credits: list[dict[str, Any]] = field(default_factory=list)
+
+    def name(self, entry: PlanVersion, key: str, agreements: Mapping[str, Agreement]) -> None:
+        """Have the plan version under the agreement compiled: a line names it."""
+        plan = agreed_plan(entry.plan, agreements[key]) if key else entry.plan
+        self.versions[entry.plan.plan_id, entry.version, key] = PlanVersion(plan, entry.version, key)
+
+    def join(self, other: AmendmentRows) -> None:
+        """Add what other amendments add."""
+        self.agreements |= other.agreements
+        self.versions |= other.versions
+        self.rows += other.rows
+        self.credits += other.credits
+
+    def add_credits(self, found: Amendment, entry: ChangedContract, *, run_id: str) -> None:
+        left: dict[bytes, int] = {}
+        for given_back in found.credits:
+            fee = given_back.fee
+            rest = left.get(fee.line["line_id"], fee.line["amount_minor"])
+            days = _part(given_back.start, given_back.end, entry.contract, fee.plan, fee.line["days"])
+            unused = UnusedTime(given_back.start, given_back.end, given_back.units, days)
+            line = credit_line(
+                fee.line,
+                unused,
+                plan=fee.plan,
+                billing_date=entry.billing_date,
+                run_id=run_id,
+                left_minor=rest,
+            )
+            left[fee.line["line_id"]] = rest + line["amount_minor"]
+            self.credits.append(line)
+
+    def add_charges(
+        self, charges: Iterable[FeeCharge], entry: ChangedContract, agreements: Mapping[str, Agreement]
+    ) -> None:
+        for due in charges:
+            row = due.terms.row
+            base = agreements[row["agreement"]] if row["agreement"] else Agreement()
+            differing = {quantity.charge_id for quantity in due.quantities}
+            kept = [quantity for quantity in base.quantities if quantity.charge_id not in differing]
+            agreement = base.model_copy(
+                update={"only_charges": due.charge_ids, "quantities": (*kept, *due.quantities)}
+            )
+            self.agreements[agreement.key()] = agreement
+            listed = PlanVersion(due.terms.listed, row["plan_version"])
+            self.name(listed, agreement.key(), self.agreements)
+            self.rows.append(
+                {
+                    **row,
+                    "agreement": agreement.key(),
+                    "billing_date": entry.billing_date,
+                    "period_start": due.start,
+                    "period_end": due.end,
+                    "days": _part(due.start, due.end, entry.contract, due.terms.plan, row["full_days"]),
+                    "first": due.terms.begins and due.start == due.terms.start,
+                }
+            )
+
+    def add_empty(self, found: Amendment, entry: ChangedContract) -> None:
+        """A period without fees for the credits, so that their date is billed whatever else is due on it."""
+        if not found.credits:
+            return
+        fee = found.credits[0].fee
+        agreement = Agreement(only_charges=())
+        line = fee.line
+        self.agreements[agreement.key()] = agreement
+        self.versions[line["plan_id"], line["plan_version"], agreement.key()] = PlanVersion(
+            fee.plan.model_copy(update={"charges": ()}), line["plan_version"], agreement.key()
+        )
+        self.rows.append(
+            {
+                "contract_id": line["contract_id"],
+                "plan_id": line["plan_id"],
+                "plan_version": line["plan_version"],
+                "agreement": agreement.key(),
+                "timing": ADVANCE,
+                "billing_date": entry.billing_date,
+                "period_start": found.credits[0].start,
+                "period_end": found.credits[0].end,
+                "days": line["days"],
+                "full_days": line["full_days"],
+                "first": False,
+                "period_number": 0,
+                "period_first_day": entry.billed.settled,
+            }
+        )
+
+
+def with_rows(periods: pa.Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The periods and the rows, in the order of ``due_service_periods``, counted again."""
+    numbered = [{**row, "period_key": 0} for row in rows]
+    both = pa.concat_tables([periods, pa.Table.from_pylist(numbered, schema=SERVICE_PERIOD_SCHEMA)])
+    both = both.unify_dictionaries().combine_chunks()
+    keys = pl.DataFrame(both.select(_ORDER)).with_columns(
+        pl.col("timing").cast(pl.String), pl.col("agreement").cast(pl.String)
+    )
+    # "arrears" is the later word and the earlier row.
+    order = keys.with_row_index().sort(_ORDER, descending=[False, False, True, False, False])["index"]
+    sorted_rows = both.take(order.to_arrow())
+    count = pa.array(range(sorted_rows.num_rows), pa.uint32())
+    return sorted_rows.set_column(0, SERVICE_PERIOD_SCHEMA.field(0), count).combine_chunks()
+
+
+def with_credits(lines: pa.Table, credits_made: pa.Table) -> pa.Table:
+    """Rated lines with credit lines at the end of their invoices. Both RATED_LINE_SCHEMA; lines: by contract
+    and billing date."""
+    if not credits_made.num_rows:
+        return lines
+    both = pa.concat_tables([lines, credits_made]).unify_dictionaries().combine_chunks()
+    keys = pl.DataFrame(both.select(["contract_id", "billing_date"])).with_row_index()
+    order = keys.sort(["contract_id", "billing_date"], maintain_order=True)["index"]
+    return both.take(order.to_arrow()).combine_chunks()
+
+
+def _terms_now(
+    changed: Mapping[str, ChangedContract],
+    contracts: pa.Table,
+    plan_versions: Sequence[PlanVersion],
+    segments: Mapping[str, tuple[AgreedSegment, ...]],
+    agreements: Mapping[str, Agreement],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The periods in advance of each contract's last billing date as they would be billed now."""
+    moved = pc.is_in(contracts["contract_id"], value_set=pa.array(list(changed), pa.string()))
+    before = pa.table(
+        {
+            "contract_id": pa.array(list(changed), pa.string()),
+            "billing_date": pa.array(
+                [entry.billed.settled - timedelta(days=1) for entry in changed.values()], pa.date32()
+            ),
+        }
+    )
+    periods = due_service_periods(
+        contracts=contracts.filter(moved),
+        plan_versions=plan_versions,
+        segments={key: segments[key] for key in changed if key in segments},
+        agreements=agreements,
+        settled=before,
+        as_of=max(entry.billed.settled for entry in changed.values()),
+    )
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in periods.filter(pc.equal(periods["timing"].cast(pa.string()), ADVANCE)).to_pylist():
+        if row["billing_date"] == changed[row["contract_id"]].billed.settled:
+            found.setdefault(row["contract_id"], []).append(row)
+    return found
+
+
+def _due_terms(
+    rows: Sequence[Mapping[str, Any]],
+    entry: ChangedContract,
+    plans: Mapping[tuple[str, int], PlanVersion],
+    agreements: Mapping[str, Agreement],
+) -> list[DueTerms]:
+    begins = local_midnight(entry.billed.settled, entry.contract.time_zone)
+    found = []
+    for row in rows:
+        listed = plans[row["plan_id"], row["plan_version"]].plan
+        plan = agreed_plan(listed, agreements[row["agreement"]]) if row["agreement"] else listed
+        first = row["first"] and row["period_start"] > begins
+        found.append(DueTerms(row["period_start"], row["period_end"], plan, listed, row, first))
+    return found
+
+
+def _fee(
+    line: Mapping[str, Any],
+    plans: Mapping[tuple[str, int], PlanVersion],
+    agreements: Mapping[str, Agreement],
+) -> BilledFee:
+    listed = plans[line["plan_id"], line["plan_version"]].plan
+    plan = agreed_plan(listed, agreements[line["agreement"]]) if line["agreement"] else listed
+    charge = next(charge for charge in plan.charges if charge.charge_id == line["charge_id"])
+    return BilledFee(line, plan, charge)
+
+
+def _part(start: datetime, end: datetime, contract: Contract, plan: PricePlan, whole: int) -> int:
+    """How much of a whole the local days are, counted as the plan prorates."""
+    zone = find_time_zone(contract.time_zone)
+    first, past = (instant.astimezone(zone).date() for instant in (start, end))
+    seconds = int((end - start).total_seconds())
+    return units_between(method_of(plan), first, past, seconds=seconds, at_most=whole)
