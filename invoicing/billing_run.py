@@ -53,6 +53,7 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
+from invoicing.true_up import add_true_ups
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -197,6 +198,14 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         price_book=catalogue.price_book,
         run_id=run.run_id,
         stages=stages,
+    )
+    priced = add_true_ups(
+        priced,
+        periods=periods,
+        contracts=contracts,
+        catalogue=catalogue,
+        event_store=run.event_store,
+        run_id=run.run_id,
     )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):

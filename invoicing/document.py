@@ -22,6 +22,7 @@ from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.steps import MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
@@ -30,7 +31,7 @@ _LONGEST_WORD: Final = 20
 _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND, TRUE_UP_KIND})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
 _MONTHS_IN_FULL: Final = [
@@ -138,8 +139,8 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
-    minimum_spend = line.charge_kind == MINIMUM_SPEND_KIND
-    quantity = "" if minimum_spend or not _has_quantity(line) else _number(line.rated_quantity)
+    to_a_minimum = line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}
+    quantity = "" if to_a_minimum or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.meter_id else ""
     tiered = line.price_model in _TIERED_MODELS or any(
         tier.up_to is not None or tier.above for tier in line.tiers
@@ -170,12 +171,13 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
         details.append(f"{line.days} of {line.full_days} days")
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
-    if line.charge_kind == MINIMUM_SPEND_KIND:
+    if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
         reached, least = (
             exact_money(number, digits=digits, grouped=True)
             for number in (line.quantity, line.rated_quantity)
         )
-        details.append(f"usage and licences came to {reached} of {least}")
+        what = "usage and licences" if line.charge_kind == MINIMUM_SPEND_KIND else "what counts"
+        details.append(f"{what} came to {reached} of {least}")
         return details
     if line.price_source == "contract":
         details.append("price by contract")

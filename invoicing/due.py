@@ -83,7 +83,11 @@ def due_service_periods(
     them), rows on which no charge of the plan version can fall, and rows without any time: a local
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
-    minimums = {key for key, agreed in (agreements or {}).items() if agreed.limits.minimum_spend is not None}
+    minimums = {
+        key
+        for key, agreed in (agreements or {}).items()
+        if agreed.limits.minimum_spend is not None or agreed.term_commitments
+    }
     schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))

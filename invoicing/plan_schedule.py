@@ -72,7 +72,8 @@ def compile_plan_schedule(
     """Sort the versions of all plans by the day they take effect, for plans and for contracts.
 
     segments: by contract_id, of the contracts that agree something beyond their plan. minimums: keys of
-    the agreements with a minimum spend, which is due in arrears whatever the plan charges for.
+    the agreements with a minimum spend or a term's commitment, which are due in arrears whatever the
+    plan charges for.
     """
     latest = {}
     for version in sorted(versions, key=lambda version: version.version):

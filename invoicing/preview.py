@@ -31,6 +31,7 @@ from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates
 from invoicing.settings import Seller
+from invoicing.true_up import add_true_ups
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
@@ -69,6 +70,14 @@ def preview_contract(
         price_book=catalogue.price_book,
         run_id="preview",
         usage_until=at,
+    )
+    priced = add_true_ups(
+        priced,
+        periods=periods,
+        contracts=catalogue.contracts,
+        catalogue=catalogue,
+        event_store=event_store,
+        run_id="preview",
     )
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])

@@ -13,21 +13,26 @@ price share one compiled price, and a line names the key it was priced by.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from ingest.document import Document, ExactDecimal, document_hash
+import orjson
+
+from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, Price, PricePlan
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
 
 NO_AGREEMENT: Final = ""
 """The key of a contract that takes its plan as it is."""
 _KEY_LENGTH: Final = 32
+_ADDED_FIELDS: Final = ("term_commitments",)
 
 
 class ChargeOverride(Document):
@@ -74,15 +79,21 @@ class Commitment(SpendLimits):
 
 class Agreement(Document):
     """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
-    each applies is its own matter."""
+    each applies is its own matter. term_commitments: those whose term the day is in."""
 
     overrides: tuple[ChargeOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
     limits: SpendLimits = SpendLimits()
+    term_commitments: tuple[TermCommitment, ...] = ()
 
     def key(self) -> str:
-        """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
-        return NO_AGREEMENT if self == Agreement() else document_hash(self)[:_KEY_LENGTH]
+        """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed. What came later than the
+        first agreements counts only where it is agreed, so that older keys stay what they are."""
+        if self == Agreement():
+            return NO_AGREEMENT
+        later = {name for name in _ADDED_FIELDS if not getattr(self, name)}
+        text = orjson.dumps(self.model_dump(mode="json", exclude=later), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,8 @@ def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
 
 def is_overridden(charge_id: str, agreement: Agreement) -> bool:
     """Whether the price of the charge (or the minimum spend) is the contract's own."""
+    if charge_id == TRUE_UP_CHARGE_ID:
+        return True
     if charge_id == MINIMUM_SPEND_CHARGE_ID:
         return agreement.limits.minimum_spend is not None
     return any(override.charge_id == charge_id for override in agreement.overrides)

@@ -3,7 +3,8 @@
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
-promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
+promised beside those of the plan; ``commitments`` are the least and the most a period comes to,
+``term_commitments`` what a whole term comes to at least.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 """
 
@@ -17,6 +18,7 @@ from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
 from rating.discount import Discount
+from rating.term_commitment import TermCommitment
 from rollup.period import Cadence
 
 
@@ -55,4 +57,5 @@ class Contract(Document):
     overrides: tuple[DatedOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
+    term_commitments: tuple[TermCommitment, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)

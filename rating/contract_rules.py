@@ -19,6 +19,7 @@ from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
 from rating.price_plan import PricePlan
+from rating.term_commitment_rules import term_commitment_rules
 from rollup.period import find_time_zone, local_midnight
 
 FIRST_DATE: Final = date(1970, 1, 1)
@@ -136,6 +137,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     plans = surroundings.versions.get(contract.plan_id, ())
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from term_commitment_rules(contract, plans=plans)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
@@ -151,6 +153,9 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, commitment in enumerate(contract.commitments):
         dates[f"commitments[{position}].effective_from"] = commitment.effective_from
         dates[f"commitments[{position}].effective_until"] = commitment.effective_until
+    for position, term in enumerate(contract.term_commitments):
+        dates[f"term_commitments[{position}].effective_from"] = term.effective_from
+        dates[f"term_commitments[{position}].effective_until"] = term.effective_until
     for position, discount in enumerate(contract.discounts):
         dates[f"discounts[{position}].effective_from"] = discount.effective_from
         dates[f"discounts[{position}].effective_until"] = discount.effective_until

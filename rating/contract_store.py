@@ -218,7 +218,8 @@ def _surroundings(
 
 
 def _agrees(contract: Contract) -> bool:
-    return bool(contract.overrides or contract.discounts or contract.commitments)  # a trial has no rules
+    # a trial has no rules
+    return bool(contract.overrides or contract.discounts or contract.commitments or contract.term_commitments)
 
 
 def _check(

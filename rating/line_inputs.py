@@ -38,6 +38,21 @@ def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency
     }
 
 
+def true_up_inputs(
+    line: Mapping[str, Any], amount: Decimal, *, currency: str, minor_digits: int, rounding: str
+) -> dict[str, Any]:
+    """The same of a line that trues up a commitment of ``amount``: ``quantity`` is what was spent."""
+    return {
+        "quantity": decimal_text(line["quantity"]),
+        "days": line["days"],
+        "full_days": line["full_days"],
+        "currency": currency,
+        "minor_digits": minor_digits,
+        "rounding": rounding,
+        "committed_amount": decimal_text(amount),
+    }
+
+
 def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
     return {
         "quantity": decimal_text(line["quantity"]),

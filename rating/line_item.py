@@ -47,8 +47,8 @@ RATED_LINE_SCHEMA: Final = pa.schema(
 
 line_id: hash of what the line is for: contract, billing date, timing, charge, plan version, period,
     dimensions. The same question always has the same id, whoever computes it.
-charge_kind: usage, licence, recurring, one_time or minimum_spend (``charge_id`` then is
-    ``minimum-spend``).
+charge_kind: usage, licence, recurring, one_time, minimum_spend (``charge_id`` then is ``minimum-spend``)
+    or commitment_true_up (``commitment-true-up``; its period and days are those of the term).
 days, full_days: local calendar days of the service period and of the whole billing period: the share by
     which fees and minimums are prorated.
 quantity: as metered; rated_quantity: after unit conversion and free units, what the model priced.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
 
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend"})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "commitment_true_up"})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -47,7 +47,7 @@ def _what(line: Mapping[str, Any]) -> str:
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] == "minimum_spend":
+    if line["charge_kind"] in {"minimum_spend", "commitment_true_up"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

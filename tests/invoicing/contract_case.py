@@ -24,6 +24,7 @@ from rating.contract import Contract
 from rating.price_plan import PricePlan
 from rating.rate import RatedLines, rate_usage
 from rating.store import line_to_python
+from rating.true_up import BILLED_SPEND_SCHEMA, due_true_ups, with_true_up_lines
 from rollup.schema import USAGE_SCHEMA
 from tests.invoicing.support import contract_row, contracts_table, settled_table
 from tests.rating.plans import METERS, plan, versions
@@ -87,6 +88,14 @@ def bill(case: Mapping[str, Any]) -> Billed:
     book = compile_price_book(agreed_versions(numbered, segments, agreements), METERS)
     used = _usage(periods, case.get("usage", []))
     rated = rate_usage(periods=periods, usage=used, price_book=book, run_id="case", threads=1)
+    trued = with_true_up_lines(
+        rated.lines,
+        due=due_true_ups(periods, agreements=agreements, contracts=contracts_table(row)),
+        billed=BILLED_SPEND_SCHEMA.empty_table(),
+        plan_versions=numbered,
+        run_id="case",
+    )
+    rated = RatedLines(trued.lines, pa.concat_tables([rated.unrated, trued.unrated]))
     return Billed(rated, {entry.version: entry.plan for entry in numbered}, agreements, contract)
 
 
