@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.meter import Meter
+from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
 from rating.contract import Contract
 from rating.price_plan import PricePlan
@@ -79,6 +80,17 @@ CONTRACT: Final[dict[str, Any]] = {
     "end_date": "2014-01-01",
     "time_zone": "America/New_York",
 }
+CREDIT: Final[dict[str, Any]] = {
+    "grant_id": "united-2013",
+    "customer_id": "united",
+    "name": "Prepaid landings",
+    "kind": "paid",
+    "currency": "USD",
+    "amount": "100.00",
+    "cost_basis": "80.00",
+    "effective_from": "2013-01-01",
+    "expires_on": "2014-01-01",
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
@@ -86,5 +98,6 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (PRICE_PLAN, PricePlan),
     (CUSTOMER, Customer),
     (CONTRACT, Contract),
+    (CREDIT, CreditGrant),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""

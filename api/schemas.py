@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.errors import NotFound
+from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
 from rating.schemas import DOCUMENT_MODELS
 
@@ -14,6 +15,7 @@ KINDS: Final[dict[str, type[Document]]] = {
     "plan": DOCUMENT_MODELS["price-plan"],
     "customer": Customer,
     "contract": DOCUMENT_MODELS["contract"],
+    "credit": CreditGrant,
 }
 """By the names commands use."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -25,6 +25,7 @@ from ingest.document import canonical_json
 from ingest.errors import InvalidInput, Issue
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
@@ -79,6 +80,7 @@ class _Run:
     changed: Mapping[str, Sequence[Issue]]
     totals_before: Mapping[str, int]
     stages: Stages
+    now: datetime
 
 
 def run_billing(
@@ -155,13 +157,25 @@ def _bill(
             )
     stages.count("find due", periods.num_rows, total=periods.num_rows)
     run = _Run(
-        run_id, as_of, event_store, stored_usage, ledger, settings, catalogue, changed, totals_before, stages
+        run_id,
+        as_of,
+        event_store,
+        stored_usage,
+        ledger,
+        settings,
+        catalogue,
+        changed,
+        totals_before,
+        stages,
+        now,
     )
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
+    with stages.stage("expire credit"):
+        expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
         tally.check(stored=invoiced_totals(connection, run_id), before=totals_before)
         manifest = manifest_hash(connection, as_of=as_of)
@@ -177,6 +191,8 @@ def _bill(
         totals_minor=dict(sorted(tally.totals_minor.items())),
         held=tuple(tally.held),
         manifest_hash=manifest,
+        credit_expired=expired.grants,
+        credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )
     check_accounted_for(report)
@@ -290,4 +306,5 @@ def _policy(run: _Run, contracts: Mapping[str, Mapping[str, Any]]) -> IssuePolic
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
         contract_versions={contract_id: row["version"] for contract_id, row in contracts.items()},
+        now=run.now,
     )

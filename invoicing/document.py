@@ -98,11 +98,26 @@ def printed(invoice: Invoice) -> dict[str, Any]:
         "facts": [{"label": label, "value": _breakable(value)} for label, value in _facts(invoice) if value],
         "amount_head": f"Amount {invoice.currency}",
         "lines": [_line(line, invoice.minor_digits) for line in invoice.lines],
-        "total": f"{_money(invoice.total_minor, invoice.minor_digits)} {invoice.currency}",
+        "sums": _sums(invoice),
+        "total_label": "Amount due" if invoice.drawn_credit else "Total",
+        "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
         "tax_note": "Amounts exclude tax.",
         "notes": _notes(invoice),
         "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
     }
+
+
+def _sums(invoice: Invoice) -> list[dict[str, str]]:
+    """What stands above the amount due where credit pays a part: the subtotal, and each grant."""
+    if not invoice.drawn_credit:
+        return []
+    digits = invoice.minor_digits
+    rows = [{"label": "Subtotal", "value": _money(invoice.total_minor, digits)}]
+    for entry in invoice.drawn_credit:
+        left = _money(entry.remaining_minor, digits)
+        label = f"Credit: {_breakable(entry.name)} ({left} left)"
+        rows.append({"label": label, "value": _money(-entry.amount_minor, digits)})
+    return rows
 
 
 def _facts(invoice: Invoice) -> list[tuple[str, str]]:

@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import insert_rows
+from invoicing.credit_issue import draw_for_drafts, lock_accounts
+from invoicing.credit_store import write_entries
 from invoicing.draft import Draft
 from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -31,12 +33,14 @@ NOTHING_DUE = "nothing_due"
 @dataclass(frozen=True, slots=True)
 class IssuePolicy:
     """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
-    contract_versions: the version each contract is billed by, by contract_id."""
+    contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
+    drawn."""
 
     series_prefix: str
     issue_date: date | None
     run_id: str
     contract_versions: Mapping[str, int]
+    now: datetime
 
 
 def write_invoices(
@@ -75,6 +79,7 @@ def _write(
         series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
         refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
+    drafts = draw_for_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
@@ -109,6 +114,7 @@ def _invoice_rows(
             text,
             invoice_hash(text),
             policy.run_id,
+            0 if number is None else draft.credit_minor,
         )
 
 
@@ -121,19 +127,25 @@ def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, in
 
 
 def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str) -> StoredInvoice:
-    """Give a draft its number and dates; the issue date is today in the contract's time zone.
+    """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
+    zone.
 
     Raises NotFound, or Conflict when it is issued already or the date would precede the last
     number's.
     """
     with ledger_transaction(ledger) as connection:
-        locked = select(INVOICES.c.document, INVOICES.c.state).where(INVOICES.c.invoice_id == invoice_id)
+        locked = select(INVOICES.c.document, INVOICES.c.state, INVOICES.c.customer_id).where(
+            INVOICES.c.invoice_id == invoice_id
+        )
         row = connection.execute(locked.with_for_update()).one_or_none()
         if row is None:
             raise NotFound(f"there is no invoice {invoice_id!r} to issue. List drafts to see their ids.")
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
+        accounts = lock_accounts(connection, [row.customer_id])
+        draft, entries = accounts.draw(draft, customer_id=row.customer_id, entry_date=issue_date)
+        write_entries(connection, entries, now=now)
         series = series_of(prefix=series_prefix, issue_date=issue_date)
         refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
         number = draw_numbers(connection, series=series, count=1)
@@ -150,6 +162,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
                 due_date=issued.due_date.isoformat() if issued.due_date else None,
                 document=text,
                 document_hash=invoice_hash(text),
+                credit_minor=issued.credit_minor,
             )
         ).rowcount
         if changed != 1:

@@ -22,12 +22,13 @@ from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.credit_issue import load_accounts
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import hold_without_plan
 from invoicing.holding import held_dates
-from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
+from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates
 from invoicing.settings import Seller
@@ -52,7 +53,8 @@ def preview_contract(
 
     It is dated the first billing date after ``at`` and covers the open period, whatever is billed
     in advance on that date, and every earlier billing date not settled yet. Fees count for their
-    whole period, seats stay as they are. Without anything to bill it has no lines.
+    whole period, seats stay as they are. It shows the credit it would draw. Without anything to bill it has
+    no lines.
 
     Raises NotFound for an unknown contract, Conflict when the invoice would be held, with the reason.
     """
@@ -93,6 +95,7 @@ def preview_contract(
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
+    parts = _with_credit(ledger, parts, contract["customer_id"])
     billing_date = max(periods["billing_date"].to_pylist(), default=today)
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 
@@ -147,6 +150,23 @@ def _refuse_held(
         )
 
 
+def _with_credit(ledger: Engine, parts: Sequence[Invoice], customer_id: str) -> list[Invoice]:
+    """Each billing date in turn draws on what the one before left."""
+    with ledger.connect() as connection:
+        accounts = load_accounts(connection, [customer_id])
+    return [accounts.draw(part, customer_id=customer_id, entry_date=part.billing_date)[0] for part in parts]
+
+
+def _credit_of(parts: Sequence[Invoice]) -> tuple[InvoiceCredit, ...]:
+    """What each grant pays on all of them."""
+    found: dict[str, InvoiceCredit] = {}
+    for entry in chain.from_iterable(part.drawn_credit for part in parts):
+        before = found.get(entry.grant_id)
+        paid = entry.amount_minor + (before.amount_minor if before else 0)
+        found[entry.grant_id] = replace(entry, amount_minor=paid)
+    return tuple(found.values())
+
+
 def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
     """One invoice of several billing dates; a single one stays as it is."""
     last = parts[-1]
@@ -159,6 +179,7 @@ def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
         period_end=max(part.period_end for part in parts),
         lines=tuple(chain.from_iterable(part.lines for part in parts)),
         total_minor=sum(part.total_minor for part in parts),
+        drawn_credit=_credit_of(parts),
     )
 
 

@@ -18,7 +18,8 @@ from invoicing.tables import INVOICE_LINES, INVOICES
 
 @dataclass(frozen=True, slots=True)
 class InvoiceSummary:
-    """An invoice without its lines. Dates are local to the contract; ``number`` as printed."""
+    """An invoice without its lines. Dates are local to the contract; ``number`` as printed. credit_minor:
+    what credit paid of the total (of a draft: nothing yet), due_minor: the rest."""
 
     invoice_id: str
     number: str | None
@@ -32,6 +33,8 @@ class InvoiceSummary:
     total_minor: int
     document_hash: str
     run_id: str
+    credit_minor: int
+    due_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         total_minor=row.total_minor,
         document_hash=row.document_hash,
         run_id=row.run_id,
+        credit_minor=row.credit_minor,
+        due_minor=row.total_minor - row.credit_minor,
     )
 
 

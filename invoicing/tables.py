@@ -52,9 +52,11 @@ INVOICES: Final = sa.Table(
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("document_hash", sa.String(64), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False, index=True),
+    sa.Column("credit_minor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.UniqueConstraint("contract_id", "billing_date", name="one_invoice_per_billing_date"),
     sa.UniqueConstraint("series", "number", name="one_invoice_per_number"),
 )
+"""``credit_minor``: of ``total_minor``, what credit paid when it was issued; 0 for a draft."""
 
 INVOICE_LINES: Final = sa.Table(
     "invoice_lines",

@@ -12,7 +12,8 @@ from api.cli.session import Session, command
 def add_commands(app: typer.Typer) -> None:
     @command(app, "schema")
     def schema(
-        session: Session, kind: Annotated[str, typer.Argument(help="meter, plan, customer or contract.")]
+        session: Session,
+        kind: Annotated[str, typer.Argument(help="meter, plan, customer, contract or credit.")],
     ) -> None:
         """The JSON schema of a document: every field, its type and its words."""
         import json  # noqa: PLC0415
