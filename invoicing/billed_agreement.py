@@ -52,6 +52,10 @@ def agreement_changes_behind(
         if day < settled and len(limits) > 1 and trial_end(before) == trial_end(now):
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
+        retainers = {agreement_on(contract, day).retainers for contract in (before, now)}
+        if len(retainers) > 1:
+            yield BilledChange("retainers", f"A retainer of {day} changes", until)
+            break
         terms = {agreement_on(contract, day).term_commitments for contract in (before, now)}
         if len(terms) > 1:
             yield BilledChange("term_commitments", f"What was committed for {day} changes", until)

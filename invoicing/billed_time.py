@@ -145,7 +145,10 @@ def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
         cadence=contract.billing.cadence, anchor_date=_anchor(contract), after=settled
     )
     ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == contract.plan_id]
-    if not any(bills_in_advance(plan) for plan in in_force_between(ours, settled, following)):
+    retained = has_retainer(contract, settled, following)
+    if not retained and not any(
+        bills_in_advance(plan) for plan in in_force_between(ours, settled, following)
+    ):
         return settled
     return following if contract.end_date is None else min(following, contract.end_date)
 
@@ -165,6 +168,15 @@ def in_force_between(plans: Sequence[PricePlan], start: date, end: date) -> list
 def bills_in_advance(plan: PricePlan) -> bool:
     """Whether a fee of it covers time that has not begun."""
     return any(charge.kind == "recurring" and charge.timing == "advance" for charge in plan.charges)
+
+
+def has_retainer(contract: Contract, start: date, end: date) -> bool:
+    """Whether a retainer is paid in advance for a day of [start, end)."""
+    return any(
+        (entry.effective_from or contract.start_date) < end
+        and (entry.effective_until is None or entry.effective_until > start)
+        for entry in contract.retainers
+    )
 
 
 def load_billed(connection: Connection, settled: Mapping[str, tuple[date, int]]) -> dict[str, Billed]:

@@ -191,7 +191,7 @@ def _bill(
         totals_minor=dict(sorted(tally.totals_minor.items())),
         held=tuple(tally.held),
         manifest_hash=manifest,
-        credit_expired=expired.grants,
+        credit_expired=(*tally.credit_expired, *expired.grants),
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )
@@ -256,9 +256,10 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             with stages.stage("write rated lines"):
                 writing.wait()  # an invoice is not issued before its lines are on disk
             with stages.stage("issue"):
-                write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+                lapsed = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
             tally.add(drafts, nothing_due)
+            tally.credit_expired += lapsed
 
 
 def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:

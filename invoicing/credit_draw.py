@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.invoice import Invoice, InvoiceLine
+from rating.retainer import sells_credit
 
 _A_DAY = timedelta(days=1)
 
@@ -69,9 +70,9 @@ def draw_credit(
 
 
 def pays_for(stored: StoredGrant, line: InvoiceLine, invoice: Invoice, *, contract_id: str) -> bool:
-    """Whether the grant may pay for the line."""
+    """Whether the grant may pay for the line. The price of credit is never paid with credit."""
     grant = stored.grant
-    if grant.currency != invoice.currency:
+    if grant.currency != invoice.currency or sells_credit(line.charge_id):
         return False
     if grant.contract_ids and contract_id not in grant.contract_ids:
         return False

@@ -11,11 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 
 from sqlalchemy import Connection, Engine, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.billing_catalogue import load_billing_catalogue
+from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry, CreditGrant, StoredGrant
 from invoicing.credit_draw import taking
 from invoicing.credit_store import (
@@ -80,6 +82,16 @@ def lapse_of(stored: StoredGrant) -> Lapse:
     return Lapse(tuple(entries), rolled_over)
 
 
+def enter_lapse(connection: Connection, stored: StoredGrant, *, now: datetime) -> list[StoredGrant]:
+    """Enter what becomes of an expired grant; gives the grant that takes what rolls over, if any."""
+    lapse = lapse_of(stored)
+    write_entries(connection, lapse.entries, now=now)
+    if lapse.rolled_over is None:
+        return []
+    grant_id = stored.grant.grant_id
+    return [write_grant(connection, lapse.rolled_over, origin="rollover", origin_id=grant_id, now=now)]
+
+
 def expire_credit(ledger: Engine, *, as_of: date, now: datetime) -> Expired:
     """Let every grant lapse that has expired by ``as_of`` and that nothing can draw on any more. Again: no
     change."""
@@ -109,39 +121,38 @@ def _expire(
     lapsed, waiting = [], []
     with ledger_transaction(ledger) as connection:
         fresh = lock_grants(connection, customers)
-        open_until = _first_open_dates(ledger, connection, contracts, latest)
+        reachable = sorted(chain.from_iterable(contracts.values()))
+        first_open = _first_open_dates(ledger, connection, reachable, latest)
         for stored in (stored for grants in fresh.values() for stored in grants):
             grant = stored.grant
             if grant.expires_on is None or grant.expires_on > as_of:
                 continue
-            if open_until.get(grant.customer_id, date.max) <= grant.expires_on:
+            reach = grant.contract_ids or contracts.get(grant.customer_id, ())
+            if any(first_open.get(contract_id, date.max) <= grant.expires_on for contract_id in reach):
                 waiting.append(grant.grant_id)
                 continue
-            lapse = lapse_of(stored)
-            write_entries(connection, lapse.entries, now=now)
-            if lapse.rolled_over is not None:
-                write_grant(
-                    connection, lapse.rolled_over, origin="rollover", origin_id=grant.grant_id, now=now
-                )
+            enter_lapse(connection, stored, now=now)
             lapsed.append(grant.grant_id)
     return lapsed, waiting
 
 
-def _contracts_of(connection: Connection, customers: Sequence[str]) -> dict[str, str]:
-    """customer_id by contract_id."""
-    columns = (CONTRACTS.c.contract_id, CONTRACTS.c.customer_id)
-    rows = connection.execute(select(*columns).where(CONTRACTS.c.customer_id.in_(customers)))
-    return {row[0]: row[1] for row in rows}
+def _contracts_of(connection: Connection, customers: Sequence[str]) -> dict[str, list[str]]:
+    """The contracts of each customer."""
+    found: dict[str, list[str]] = {}
+    columns = (CONTRACTS.c.customer_id, CONTRACTS.c.contract_id)
+    for row in select_by_ids(connection, select(*columns), CONTRACTS.c.customer_id, customers):
+        found.setdefault(row[0], []).append(row[1])
+    return found
 
 
 def _first_open_dates(
-    ledger: Engine, connection: Connection, contracts: dict[str, str], latest: date
+    ledger: Engine, connection: Connection, contract_ids: Sequence[str], latest: date
 ) -> dict[str, date]:
-    """By customer: the first billing date up to ``latest`` that is open or whose invoice is a draft."""
+    """By contract: the first billing date up to ``latest`` that is open or whose invoice is a draft."""
     found: dict[str, date] = {}
-    if not contracts:
+    if not contract_ids:
         return found
-    catalogue = load_billing_catalogue(ledger, sorted(contracts))
+    catalogue = load_billing_catalogue(ledger, contract_ids)
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
@@ -151,14 +162,11 @@ def _first_open_dates(
         as_of=latest,
     )
     columns = (periods[name].to_pylist() for name in ("contract_id", "billing_date"))
-    drafts = select(INVOICES.c.contract_id, INVOICES.c.billing_date).where(
-        INVOICES.c.state == "draft", INVOICES.c.customer_id.in_(sorted(set(contracts.values())))
-    )
-    waiting = [(row[0], date.fromisoformat(row[1])) for row in connection.execute(drafts)]
-    for contract_id, day in [*zip(*columns, strict=True), *waiting]:
-        if contract_id in contracts:
-            customer = contracts[contract_id]
-            found[customer] = min(day, found.get(customer, day))
+    drafts = select(INVOICES.c.contract_id, INVOICES.c.billing_date).where(INVOICES.c.state == "draft")
+    waiting = select_by_ids(connection, drafts, INVOICES.c.contract_id, contract_ids)
+    drafted = [(row[0], date.fromisoformat(row[1])) for row in waiting]
+    for contract_id, day in [*zip(*columns, strict=True), *drafted]:
+        found[contract_id] = min(day, found.get(contract_id, day))
     return found
 
 

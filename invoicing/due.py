@@ -88,7 +88,8 @@ def due_service_periods(
         for key, agreed in (agreements or {}).items()
         if agreed.limits.minimum_spend is not None or agreed.term_commitments
     }
-    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums)
+    retained = {key for key, agreed in (agreements or {}).items() if agreed.retainers}
+    schedule = compile_plan_schedule(plan_versions, segments or {}, minimums, retained)
     dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
     contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)

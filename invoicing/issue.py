@@ -17,8 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import insert_rows
-from invoicing.credit_issue import draw_for_drafts, lock_accounts
-from invoicing.credit_store import write_entries
+from invoicing.credit_issue import draw_for_drafts, lock_accounts, reach_of, settle_credit
 from invoicing.draft import Draft
 from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -49,15 +48,16 @@ def write_invoices(
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> None:
-    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing.
+) -> list[str]:
+    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing. Gives the
+    ids of grants of credit that lapsed with these invoices.
 
     nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
     settled meanwhile by somebody else; then nothing of this call was written.
     """
     try:
         with ledger_transaction(ledger) as connection:
-            _write(connection, drafts, nothing_due, policy)
+            return _write(connection, drafts, nothing_due, policy)
     except Exception as error:
         if _breaks_a_key(error):
             raise Conflict(
@@ -73,13 +73,13 @@ def _write(
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> None:
+) -> list[str]:
     series, first = None, 0
     if policy.issue_date is not None and drafts:
         series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
         refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
-    drafts = draw_for_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
+    drafts, lapsed = draw_for_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
@@ -89,6 +89,7 @@ def _write(
         for contract_id, day, outcome in outcomes
     )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)
+    return lapsed
 
 
 def _invoice_rows(
@@ -144,8 +145,15 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         accounts = lock_accounts(connection, [row.customer_id])
-        draft, entries = accounts.draw(draft, customer_id=row.customer_id, entry_date=issue_date)
-        write_entries(connection, entries, now=now)
+        draft, _ = settle_credit(
+            connection,
+            accounts,
+            draft,
+            customer_id=row.customer_id,
+            reach=reach_of(connection, row.customer_id),
+            issue_date=issue_date,
+            now=now,
+        )
         series = series_of(prefix=series_prefix, issue_date=issue_date)
         refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
         number = draw_numbers(connection, series=series, count=1)

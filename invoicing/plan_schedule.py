@@ -68,12 +68,13 @@ def compile_plan_schedule(
     versions: Sequence[PlanVersion],
     segments: Mapping[str, tuple[AgreedSegment, ...]],
     minimums: Collection[str] = (),
+    retained: Collection[str] = (),
 ) -> PlanSchedule:
     """Sort the versions of all plans by the day they take effect, for plans and for contracts.
 
     segments: by contract_id, of the contracts that agree something beyond their plan. minimums: keys of
     the agreements with a minimum spend or a term's commitment, which are due in arrears whatever the
-    plan charges for.
+    plan charges for; retained: of those with a retainer, due in advance likewise.
     """
     latest = {}
     for version in sorted(versions, key=lambda version: version.version):
@@ -103,7 +104,10 @@ def compile_plan_schedule(
             [entry.agreement in minimums or _has(entry.version.plan, ARREARS) for _, entry in entries],
             np.bool_,
         ),
-        has_advance=np.array([_has(entry.version.plan, ADVANCE) for _, entry in entries], np.bool_),
+        has_advance=np.array(
+            [entry.agreement in retained or _has(entry.version.plan, ADVANCE) for _, entry in entries],
+            np.bool_,
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
-from invoicing.credit_issue import load_accounts
+from invoicing.credit_issue import draw_on_paper
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
@@ -95,7 +95,8 @@ def preview_contract(
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
-    parts = _with_credit(ledger, parts, contract["customer_id"])
+    with ledger.connect() as connection:
+        parts = draw_on_paper(connection, parts, customer_id=contract["customer_id"])
     billing_date = max(periods["billing_date"].to_pylist(), default=today)
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 
@@ -148,13 +149,6 @@ def _refuse_held(
             f"contract {held[0].contract_id!r} would be held, not billed. {reasons}",
             reason_code="invoice_held",
         )
-
-
-def _with_credit(ledger: Engine, parts: Sequence[Invoice], customer_id: str) -> list[Invoice]:
-    """Each billing date in turn draws on what the one before left."""
-    with ledger.connect() as connection:
-        accounts = load_accounts(connection, [customer_id])
-    return [accounts.draw(part, customer_id=customer_id, entry_date=part.billing_date)[0] for part in parts]
 
 
 def _credit_of(parts: Sequence[Invoice]) -> tuple[InvoiceCredit, ...]:

@@ -26,13 +26,14 @@ from ingest.meter import Key
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, Price, PricePlan
+from rating.retainer import Retainer, sells_credit
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
 
 NO_AGREEMENT: Final = ""
 """The key of a contract that takes its plan as it is."""
 _KEY_LENGTH: Final = 32
-_ADDED_FIELDS: Final = ("term_commitments",)
+_ADDED_FIELDS: Final = ("term_commitments", "retainers")
 
 
 class ChargeOverride(Document):
@@ -85,6 +86,7 @@ class Agreement(Document):
     discounts: tuple[Discount, ...] = ()
     limits: SpendLimits = SpendLimits()
     term_commitments: tuple[TermCommitment, ...] = ()
+    retainers: tuple[Retainer, ...] = ()
 
     def key(self) -> str:
         """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed. What came later than the
@@ -107,7 +109,8 @@ class AgreedSegment:
 
 def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
     """The plan with what the agreement replaces and adds. An override of a charge that this version of the
-    plan does not have replaces nothing; a discount with the id of one of the plan takes its place."""
+    plan does not have replaces nothing; a discount with the id of one of the plan takes its place; a
+    retainer is one more fee."""
     overrides = {override.charge_id: override for override in agreement.overrides}
     charges = tuple(_overridden(charge, overrides.get(charge.charge_id)) for charge in plan.charges)
     own = {discount.discount_id for discount in agreement.discounts}
@@ -117,6 +120,7 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
         for name in SpendLimits.model_fields
         if getattr(agreement.limits, name) is not None
     }
+    charges += tuple(retainer.charge() for retainer in agreement.retainers)
     return plan.model_copy(update={"charges": charges, "discounts": (*kept, *agreement.discounts), **limits})
 
 
@@ -129,7 +133,7 @@ def _overridden(charge: Charge, override: ChargeOverride | None) -> Charge:
 
 def is_overridden(charge_id: str, agreement: Agreement) -> bool:
     """Whether the price of the charge (or the minimum spend) is the contract's own."""
-    if charge_id == TRUE_UP_CHARGE_ID:
+    if charge_id == TRUE_UP_CHARGE_ID or sells_credit(charge_id):
         return True
     if charge_id == MINIMUM_SPEND_CHARGE_ID:
         return agreement.limits.minimum_spend is not None

@@ -17,6 +17,7 @@ from rating.agreement import (
 )
 from rating.contract import Contract
 from rating.discount import TRIAL, Discount
+from rating.retainer import DatedRetainer
 from rating.term_commitment import TermCommitment
 
 _TRIAL: Final = Discount(
@@ -55,6 +56,11 @@ def agreement_on(contract: Contract, day: date) -> Agreement:
         ),
         discounts=(_TRIAL, *contract.discounts) if trial else contract.discounts,
         limits=SpendLimits(minimum_spend=Decimal(0)) if trial else next(limits, SpendLimits()),
+        retainers=tuple(
+            entry.undated()
+            for entry in sorted(contract.retainers, key=lambda entry: entry.retainer_id)
+            if entry.holds_on(day)
+        ),
         term_commitments=tuple(entry for entry in contract.term_commitments if entry.holds_on(day)),
     )
 
@@ -73,13 +79,14 @@ def agreed_segments(contract: Contract) -> list[AgreedSegment]:
 
 
 def agreement_changes(contract: Contract) -> Iterator[date]:
-    """Days inside the contract on which an override, a commitment, a term or the trial begins or ends."""
+    """Days inside the contract on which something that is agreed, or the trial, begins or ends."""
     if contract.trial_days:
         yield trial_end(contract)
-    dated: tuple[DatedOverride | Commitment | TermCommitment, ...] = (
+    dated: tuple[DatedOverride | Commitment | TermCommitment | DatedRetainer, ...] = (
         *contract.overrides,
         *contract.commitments,
         *contract.term_commitments,
+        *contract.retainers,
     )
     for entry in dated:
         for day in (entry.effective_from, entry.effective_until):

@@ -4,7 +4,7 @@ Dates are local to ``time_zone``; a period starts at local midnight and ``end_da
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
 promised beside those of the plan; ``commitments`` are the least and the most a period comes to,
-``term_commitments`` what a whole term comes to at least.
+``term_commitments`` what a whole term comes to at least. ``retainers`` are paid in advance and drawn down.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 """
 
@@ -18,6 +18,7 @@ from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
 from rating.discount import Discount
+from rating.retainer import DatedRetainer
 from rating.term_commitment import TermCommitment
 from rollup.period import Cadence
 
@@ -58,4 +59,5 @@ class Contract(Document):
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
     term_commitments: tuple[TermCommitment, ...] = ()
+    retainers: tuple[DatedRetainer, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)

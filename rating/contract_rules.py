@@ -19,6 +19,7 @@ from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
 from rating.price_plan import PricePlan
+from rating.retainer_rules import retainer_rules
 from rating.term_commitment_rules import term_commitment_rules
 from rollup.period import find_time_zone, local_midnight
 
@@ -138,6 +139,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
     yield from term_commitment_rules(contract, plans=plans)
+    yield from retainer_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
@@ -156,6 +158,9 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, term in enumerate(contract.term_commitments):
         dates[f"term_commitments[{position}].effective_from"] = term.effective_from
         dates[f"term_commitments[{position}].effective_until"] = term.effective_until
+    for position, retainer in enumerate(contract.retainers):
+        dates[f"retainers[{position}].effective_from"] = retainer.effective_from
+        dates[f"retainers[{position}].effective_until"] = retainer.effective_until
     for position, discount in enumerate(contract.discounts):
         dates[f"discounts[{position}].effective_from"] = discount.effective_from
         dates[f"discounts[{position}].effective_until"] = discount.effective_until

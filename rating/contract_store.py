@@ -219,7 +219,8 @@ def _surroundings(
 
 def _agrees(contract: Contract) -> bool:
     # a trial has no rules
-    return bool(contract.overrides or contract.discounts or contract.commitments or contract.term_commitments)
+    agreed = (contract.overrides, contract.discounts, contract.commitments)
+    return any((*agreed, contract.term_commitments, contract.retainers))
 
 
 def _check(

@@ -19,6 +19,7 @@ from ingest.document import Document, ExactDecimal
 from ingest.meter import Key
 from rating.money import round_to_minor
 from rating.price_plan import RoundingMode
+from rating.retainer import sells_credit
 
 TRUE_UP_CHARGE_ID: Final = "commitment-true-up"
 TRUE_UP_KIND: Final = "commitment_true_up"
@@ -52,8 +53,8 @@ class TermCommitment(Document):
 
     def covers(self, *, charge_id: str, charge_kind: str) -> bool:
         """Whether what a charge comes to counts."""
-        if charge_kind == TRUE_UP_KIND:
-            return False
+        if charge_kind == TRUE_UP_KIND or sells_credit(charge_id):
+            return False  # usage that a retainer pays for counts as usage
         if self.charge_ids:
             return charge_id in self.charge_ids
         return charge_kind in _USAGE_KINDS or (self.counts_fees and charge_kind in _FEE_KINDS)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.invoice_view import money
-from api.cli.session import Column, Limit, Session, command, group, more, table
+from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
 GrantId = Annotated[str, typer.Argument(help="The grant's id, from `credits list`.")]
@@ -55,6 +55,29 @@ BALANCE_COLUMNS: tuple[Column, ...] = (
     ("deferred>", _money("remaining_cost")),
 )
 
+PERIOD_COLUMNS: tuple[Column, ...] = (
+    ("retainer", "retainer_id"),
+    ("from", "period_start"),
+    ("until", "period_end"),
+    ("bought>", _money("granted_minor")),
+    ("carried in>", _money("carried_in_minor")),
+    ("used>", _money("used_minor")),
+    ("paid by it>", _money("drawn_minor")),
+    ("beyond>", _money("overage_minor")),
+    ("left>", _money("remaining_minor")),
+    ("carried over>", _money("carried_over_minor")),
+    ("lapsed>", _money("lapsed_minor")),
+    ("", "currency"),
+)
+USE_COLUMNS: tuple[Column, ...] = (
+    ("period from", "period"),
+    ("used by", "key"),
+    ("quantity>", lambda row: f"{grouped_number(row['quantity'])} {row['unit']}"),
+    ("came to>", _money("amount_minor")),
+    ("paid by retainer>", _money("drawn_minor")),
+    ("beyond>", _money("overage_minor")),
+)
+
 
 def add_commands(app: typer.Typer) -> None:
     credits = group(app, "credits", "Prepaid credit: give it, look at it, take back what is left.")  # noqa: A001
@@ -63,6 +86,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_show(credits)
     _add_void(credits)
     _add_balance(credits)
+    _add_statement(credits)
 
 
 def _add_grant(sub: typer.Typer) -> None:
@@ -148,6 +172,25 @@ def _add_balance(sub: typer.Typer) -> None:
         head = f"Credit of {customer_id} on {answer['as_of']}"
         entries = table(answer["entries"], ENTRY_COLUMNS)
         session.show(answer, head, table(answer["balances"], BALANCE_COLUMNS), entries)
+
+
+def _add_statement(sub: typer.Typer) -> None:
+    @command(sub, "statement")
+    def statement(
+        session: Session, contract_id: Annotated[str, typer.Argument(help="A contract with a retainer.")]
+    ) -> None:
+        """How a contract's retainers were used, by period and group key; what is left, what went beyond."""
+        with session.client() as client:
+            answer = client.get(f"/v1/contracts/{contract_id}/retainers")
+        if not answer["periods"]:
+            session.show(answer, f"{contract_id} was not billed a retainer yet.")
+            return
+        used = [
+            {**row, "period": period["period_start"], "currency": period["currency"]}
+            for period in answer["periods"]
+            for row in period["used"]
+        ]
+        session.show(answer, table(answer["periods"], PERIOD_COLUMNS), table(used, USE_COLUMNS))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from invoicing.credit_store import (
     void_grant,
 )
 from invoicing.customer_store import get_customer
+from invoicing.retainer_statement import retainer_statement
 
 router = APIRouter()
 
@@ -66,6 +67,33 @@ _BALANCE: Final[dict[str, Any]] = {
     "remaining_cost": 6000,
     "committed_cost": 8000,
     "recognised_cost": 2000,
+}
+
+_PERIOD: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "retainer_id": "landings",
+    "period_start": "2013-01-01",
+    "period_end": "2013-02-01",
+    "currency": "USD",
+    "granted_minor": 10000,
+    "carried_in_minor": 0,
+    "used": [
+        {
+            "key": "landing",
+            "quantity": "2",
+            "unit": "landing",
+            "amount_minor": 2500,
+            "drawn_minor": 2500,
+            "overage_minor": 0,
+        }
+    ],
+    "used_minor": 2500,
+    "drawn_minor": 2500,
+    "overage_minor": 0,
+    "remaining_minor": 7500,
+    "carried_over_minor": 0,
+    "lapsed_minor": 7500,
+    "billed": True,
 }
 
 
@@ -165,6 +193,24 @@ def void(state: State, grant_id: str, body: DocumentBody) -> ExactJSON:
     now = state.clock.now()
     on = wanted.dated_on or now.astimezone(UTC).date()
     return ExactJSON(_grant_answer(void_grant(state.ledger, grant_id, reason=wanted.reason, on=on, now=now)))
+
+
+@router.get(
+    "/v1/contracts/{contract_id}/retainers",
+    **declared(
+        "retainer_statement",
+        "read",
+        summary="How a contract's retainers were used",
+        tag="credits",
+        example={"contract_id": "united-2013", "periods": [_PERIOD]},
+        problems=(404,),
+    ),
+)
+def statement(state: State, contract_id: str) -> ExactJSON:
+    """One entry a period that was paid for: what was used by group key, what the retainer paid of it, what
+    went beyond, and what is left, carried over or lapsed. used = drawn + overage."""
+    periods = retainer_statement(state.ledger, contract_id)
+    return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})
 
 
 @router.get(

@@ -13,6 +13,7 @@ from invoicing.credit import CreditEntry, CreditGrant, StoredGrant, credit_rules
 from invoicing.credit_balance import CreditBalance, balance_on
 from invoicing.credit_draw import Draw, draw_credit, drawn_entries, taking
 from invoicing.credit_expiry import lapse_of
+from invoicing.credit_sale import sold_by
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.invoice import Invoice, InvoiceLine, parse_invoice
 from rating.agreement import agreed_versions
@@ -189,7 +190,11 @@ def credit_story(case: Mapping[str, Any]) -> list[str]:
         given = {"customer_id": "acme", "name": document["grant_id"], "currency": "EUR", **document}
         account.give(validate_document(CreditGrant, given, what="credit", rules=credit_rules))
     told = []
-    for billed in invoices_of(bill(case)):
+    contract_billed = bill(case)
+    plans = {(plan.plan_id, number): plan for number, plan in contract_billed.plans.items()}
+    for billed in invoices_of(contract_billed):
+        for sold in sold_by(billed, contract_billed.contract, plans, customer_id="acme"):
+            account.give(sold.grant)
         draws = account.bill(billed, issued_on=billed.billing_date)
         drawn = "".join(f", {draw.grant.grant.grant_id} {_cents(draw.amount_minor)}" for draw in draws)
         due = billed.total_minor - sum(draw.amount_minor for draw in draws)

@@ -34,7 +34,9 @@ def test_the_file_and_the_commands_are_ones_the_program_knows() -> None:
     assert document
     validate_document(CreditGrant, read_document(document[1]), what="credit", rules=credit_rules)
     group = typer.main.get_command(build_cli()).commands["credits"]  # type: ignore[attr-defined]
-    shown = [shlex.split(line) for line in text.splitlines() if line.startswith("ratemill credits ")]
+    shown = [
+        shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("ratemill credits ")
+    ]
     assert {words[2] for words in shown} == set(group.commands)
     for words in shown:
         known = {option for parameter in group.commands[words[2]].params for option in parameter.opts}
