@@ -78,8 +78,14 @@ def pays_for(stored: StoredGrant, line: InvoiceLine, invoice: Invoice, *, contra
         return False
     if grant.charge_ids and line.charge_id not in grant.charge_ids:
         return False
-    day = line.period_start if line.period_start >= invoice.billing_date else line.period_end - _A_DAY
+    day = service_day(line, invoice)
     return grant.effective_from <= day and (grant.expires_on is None or day < grant.expires_on)
+
+
+def service_day(line: InvoiceLine, invoice: Invoice) -> date:
+    """The day a line counts as used on: its last, or its first when it is billed in advance."""
+    in_advance = line.period_start >= invoice.billing_date
+    return line.period_start if in_advance else line.period_end - _A_DAY
 
 
 def cost_used(stored: StoredGrant, used_minor: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select
 
 from ingest.document import decimal_text
 from invoicing.credit import CreditEntry, StoredGrant
+from invoicing.credit_draw import service_day
 from invoicing.credit_store import entries_of, grants_of_customer
 from invoicing.invoice import Invoice, InvoiceLine, parse_invoice
 from invoicing.tables import INVOICES
@@ -167,14 +168,13 @@ def _drawn_by_line(entries: Sequence[CreditEntry], family: Mapping[str, StoredGr
 
 def _used_lines(stored: StoredGrant, sold: InvoiceLine, invoices: Sequence[Invoice]) -> list[InvoiceLine]:
     """The lines of the period that the retainer may pay for."""
-    last = sold.period_end - timedelta(days=1)
     return [
         line
         for invoice in invoices
         for line in invoice.lines
-        if line.meter_id
+        if not sells_credit(line.charge_id)
         and (not stored.grant.charge_ids or line.charge_id in stored.grant.charge_ids)
-        and sold.period_start <= line.period_end - timedelta(days=1) <= last
+        and sold.period_start <= service_day(line, invoice) < sold.period_end
     ]
 
 
@@ -201,7 +201,9 @@ def _carried_in(
     """What rollovers hold when the period begins: rolled in by then, less what went by then and what usage of
     earlier days took, whenever it was billed."""
     rollovers = {key for key, each in family.items() if each.origin == "rollover"}
-    earlier = {line.line_id for invoice in invoices for line in invoice.lines if line.period_end <= start}
+    earlier = {
+        line.line_id for invoice in invoices for line in invoice.lines if service_day(line, invoice) < start
+    }
     held = 0
     for entry in entries:
         if entry.grant_id not in rollovers:
