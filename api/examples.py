@@ -11,6 +11,7 @@ from ingest.document import Document
 from ingest.meter import Meter
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.top_up import TopUp
 from rating.contract import Contract
 from rating.price_plan import PricePlan
 
@@ -91,6 +92,17 @@ CREDIT: Final[dict[str, Any]] = {
     "effective_from": "2013-01-01",
     "expires_on": "2014-01-01",
 }
+TOP_UP: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "name": "Credit top-up",
+    "threshold": "50",
+    "amount": "100",
+    "price": "80",
+    "charge_ids": [],
+    "expires_after_days": 365,
+    "priority": 100,
+    "enabled": True,
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
@@ -99,5 +111,6 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (CUSTOMER, Customer),
     (CONTRACT, Contract),
     (CREDIT, CreditGrant),
+    (TOP_UP, TopUp),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""

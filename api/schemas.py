@@ -8,6 +8,7 @@ from ingest.document import Document
 from ingest.errors import NotFound
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.top_up import TopUp
 from rating.schemas import DOCUMENT_MODELS
 
 KINDS: Final[dict[str, type[Document]]] = {
@@ -16,6 +17,7 @@ KINDS: Final[dict[str, type[Document]]] = {
     "customer": Customer,
     "contract": DOCUMENT_MODELS["contract"],
     "credit": CreditGrant,
+    "top-up": TopUp,
 }
 """By the names commands use."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -1,4 +1,5 @@
-"""The ledger tables of prepaid credit, as migration 0060 creates them. Rows are added, never changed."""
+"""The ledger tables of prepaid credit, as migration 0060 creates them. Grants and entries are added, never
+changed."""
 
 from __future__ import annotations
 
@@ -26,6 +27,16 @@ CREDIT_GRANTS: Final = sa.Table(
 )
 """``origin``: given (by somebody), rollover (``origin_id``: the grant it came from), retainer or top_up
 (``origin_id``: the invoice line that sold it, or the contract)."""
+
+CREDIT_TOP_UPS: Final = sa.Table(
+    "credit_top_ups",
+    LEDGER,
+    sa.Column("contract_id", sa.String(128), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.String(32), nullable=False),
+)
+"""When credit of a contract is topped up, as it is wanted now; the one thing here that is replaced.
+No key leads to ``contracts``: saving a contract replaces its row there."""
 
 CREDIT_ENTRIES: Final = sa.Table(
     "credit_entries",

@@ -13,7 +13,7 @@ from ingest.errors import InvalidInput, NotFound
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text, split_number
-from invoicing.tables import INVOICE_LINES, INVOICES
+from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +173,15 @@ def find_line(ledger: Engine, line_id: str) -> LinePlace:
 
 def _conditions(chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
     exact: Mapping[str, Any] = {
-        name: getattr(chosen, name) for name in ("customer_id", "contract_id", "state", "currency", "run_id")
+        name: getattr(chosen, name) for name in ("customer_id", "state", "currency", "run_id")
     }
     conditions: list[ColumnElement[bool]] = [
         INVOICES.c[name] == value for name, value in exact.items() if value is not None
     ]
+    if chosen.contract_id is not None:
+        conditions.append(
+            INVOICES.c.contract_id.in_([chosen.contract_id, f"{chosen.contract_id}{TOP_UP_SUFFIX}"])
+        )
     if chosen.billing_from is not None:
         conditions.append(INVOICES.c.billing_date >= chosen.billing_from.isoformat())
     if chosen.billing_to is not None:
@@ -191,7 +195,7 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         invoice_id=row.invoice_id,
         number=number_text(series=row.series, number=row.number) if numbered else None,
         state=row.state,
-        contract_id=row.contract_id,
+        contract_id=row.contract_id.removesuffix(TOP_UP_SUFFIX),
         customer_id=row.customer_id,
         billing_date=date.fromisoformat(row.billing_date),
         issue_date=_date_or_none(row.issue_date),

@@ -35,6 +35,10 @@ BILLING_RUNS: Final = sa.Table(
 )
 """``state``: running, finished, interrupted (the process died), failed (an error stopped it)."""
 
+TOP_UP_SUFFIX: Final = "/top-up"
+"""Invoices for topped up credit stand beside those of the billing dates: in ``contract_id`` the contract's id
+and this, which no id can end with. So there is at most one a contract and day."""
+
 INVOICES: Final = sa.Table(
     "invoices",
     LEDGER,

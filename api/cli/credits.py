@@ -87,6 +87,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_void(credits)
     _add_balance(credits)
     _add_statement(credits)
+    _add_top_up(credits)
 
 
 def _add_grant(sub: typer.Typer) -> None:
@@ -191,6 +192,41 @@ def _add_statement(sub: typer.Typer) -> None:
             for row in period["used"]
         ]
         session.show(answer, table(answer["periods"], PERIOD_COLUMNS), table(used, USE_COLUMNS))
+
+
+def _add_top_up(sub: typer.Typer) -> None:
+    @command(sub, "top-up")
+    def top_up(
+        session: Session,
+        contract_id: Annotated[str, typer.Argument(help="The contract.")],
+        threshold: Annotated[str | None, typer.Option(help="Top up when less than this is left.")] = None,
+        amount: Annotated[str | None, typer.Option(help="Credit sold each time.")] = None,
+        price: Annotated[str | None, typer.Option(help="What is charged for it.")] = None,
+        expires_after_days: Annotated[int | None, typer.Option(help="Left out: it never expires.")] = None,
+        off: Annotated[bool, typer.Option("--off", help="Keep the terms, top up no more.")] = False,
+    ) -> None:
+        """Say when a contract's credit is topped up, or without options show it with the live balance."""
+        from api.json import to_json  # noqa: PLC0415
+
+        path = f"/v1/contracts/{contract_id}/top-up"
+        given = {"threshold": threshold, "amount": amount, "price": price}
+        with session.client() as client:
+            if any(given.values()) or off:
+                before = client.get(path)["top_up"] if off else {}
+                wanted = {name: value for name, value in given.items() if value is not None}
+                days = {"expires_after_days": expires_after_days} if expires_after_days else {}
+                document = {**before, **wanted, **days, "enabled": not off}
+                client.put(path, to_json(document), content_type="application/json")
+            answer = client.get(path)
+        terms, balance = answer["top_up"], answer["balance"]
+        state = "" if terms["enabled"] else " (off)"
+        words = (
+            f"{contract_id}: below {terms['threshold']} {balance['currency']}, {terms['amount']} of credit "
+            f"are sold for {terms['price']}{state}."
+        )
+        live = {name: _money(f"{name}_minor")(balance) for name in ("balance", "credit", "unbilled")}
+        left = f"{live['credit']} of credit less {live['unbilled']} used and not billed"
+        session.show(answer, words, f"Live balance {live['balance']}: {left}.")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

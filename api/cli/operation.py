@@ -13,7 +13,7 @@ def add_commands(app: typer.Typer) -> None:
     @command(app, "schema")
     def schema(
         session: Session,
-        kind: Annotated[str, typer.Argument(help="meter, plan, customer, contract or credit.")],
+        kind: Annotated[str, typer.Argument(help="meter, plan, customer, contract, credit or top-up.")],
     ) -> None:
         """The JSON schema of a document: every field, its type and its words."""
         import json  # noqa: PLC0415

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 
 from api.documents import keyed_document
-from api.examples import CREDIT
+from api.examples import CREDIT, TOP_UP
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routing import DocumentBody, State, declared
@@ -25,6 +25,7 @@ from invoicing.credit_store import (
 )
 from invoicing.customer_store import get_customer
 from invoicing.retainer_statement import retainer_statement
+from invoicing.top_up import get_top_up, live_balance, save_top_up
 
 router = APIRouter()
 
@@ -94,6 +95,13 @@ _PERIOD: Final[dict[str, Any]] = {
     "carried_over_minor": 0,
     "lapsed_minor": 7500,
     "billed": True,
+}
+
+_LIVE: Final[dict[str, Any]] = {
+    "currency": "USD",
+    "credit_minor": 7500,
+    "unbilled_minor": 2500,
+    "balance_minor": 5000,
 }
 
 
@@ -211,6 +219,51 @@ def statement(state: State, contract_id: str) -> ExactJSON:
     went beyond, and what is left, carried over or lapsed. used = drawn + overage."""
     periods = retainer_statement(state.ledger, contract_id)
     return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})
+
+
+@router.put(
+    "/v1/contracts/{contract_id}/top-up",
+    **declared(
+        "put_top_up",
+        "bill",
+        summary="When a contract's credit is topped up",
+        tag="credits",
+        example=TOP_UP,
+        problems=(400, 404, 422),
+        body={"application/json": TOP_UP},
+    ),
+)
+def put_top_up(state: State, contract_id: str, body: DocumentBody) -> ExactJSON:
+    """In the place of what was wanted before. The server's scheduler looks every minute and sells at most one
+    top-up a contract and day: an invoice, and the grant it pays for, in one step."""
+    document = keyed_document(body, field="contract_id", key=contract_id, what="top-up")
+    return ExactJSON(save_top_up(state.ledger, document, now=state.clock.now()).model_dump(mode="json"))
+
+
+@router.get(
+    "/v1/contracts/{contract_id}/top-up",
+    **declared(
+        "get_top_up",
+        "read",
+        summary="When a contract's credit is topped up, and its live balance",
+        tag="credits",
+        example={"top_up": TOP_UP, "balance": _LIVE},
+        problems=(404, 409),
+    ),
+)
+def show_top_up(state: State, contract_id: str) -> ExactJSON:
+    """The live balance: what the contract's grants have left today, less what is used and not billed."""
+    top_up = get_top_up(state.ledger, contract_id)
+    found = live_balance(
+        top_up=top_up, at=state.clock.now(), event_store=state.event_store, ledger=state.ledger
+    )
+    balance = {
+        "currency": found.currency,
+        "credit_minor": found.credit_minor,
+        "unbilled_minor": found.unbilled_minor,
+        "balance_minor": found.balance_minor,
+    }
+    return ExactJSON({"top_up": top_up.model_dump(mode="json"), "balance": balance})
 
 
 @router.get(

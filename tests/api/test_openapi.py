@@ -29,7 +29,7 @@ STORY = (
     "report_completeness report_provisioned",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
-    "get_credit credit_balance retainer_statement void_credit",
+    "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {

@@ -40,6 +40,12 @@ def upgrade() -> None:
         sa.Column("lines", sa.Text, nullable=False),
         sa.Column("created_at", sa.String(32), nullable=False),
     )
+    op.create_table(
+        "credit_top_ups",
+        sa.Column("contract_id", sa.String(128), primary_key=True),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("updated_at", sa.String(32), nullable=False),
+    )
     op.add_column(
         "invoices", sa.Column("credit_minor", sa.BigInteger, nullable=False, server_default=sa.text("0"))
     )
