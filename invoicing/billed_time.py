@@ -226,6 +226,12 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
         yield _issue("end_date", f"It is {new} here and the contract is billed to its end", until, expected)
     elif new is not None and new < until:
         yield _issue("end_date", f"The contract would end on {new}", until, f"{until} or a later day.")
+    elif new is not None and new <= billed.settled:
+        for term in billed.contract.term_commitments:
+            if term.effective_from < new < term.effective_until:
+                what = f"The contract would end on {new}, inside the term of {term.commitment_id!r}, and the "
+                what += "true-up needs a billing date"
+                yield _issue("end_date", what, until, f"a day after {billed.settled}.")
 
 
 def _agreement_issues(

@@ -117,6 +117,8 @@ def _expire(
         for stored in grants
         if stored.grant.expires_on is not None and stored.grant.expires_on <= as_of
     ]
+    if not expiring:
+        return [], []  # somebody else was faster
     latest = max(stored.grant.expires_on for stored in expiring if stored.grant.expires_on)
     lapsed, waiting = [], []
     with ledger_transaction(ledger) as connection:

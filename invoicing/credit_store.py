@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.tables import CUSTOMERS
 from rating.money import minor_digits
 
+_EARTH_AHEAD: Final = timedelta(hours=14)
+"""The time zone furthest ahead of UTC: no place on earth has a later date."""
 _KIND_ORDER: Final = ("granted", "rolled_in", "drawn", "voided", "rolled_over", "expired")
 
 
@@ -43,6 +45,13 @@ def grant_credit(ledger: Engine, document: Any, *, now: datetime) -> SavedGrant:
     name = document.get("grant_id", "?") if isinstance(document, Mapping) else "?"
     grant = validate_document(CreditGrant, document, what=f"credit {name!r}", rules=credit_rules)
     with ledger_transaction(ledger) as connection:
+        # The lock on the customer makes two that send the same grant at one moment wait for each other.
+        customer = select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == grant.customer_id)
+        if connection.execute(customer.with_for_update()).first() is None:
+            raise NotFound(
+                f"there is no customer {grant.customer_id!r} to give credit to. Save it with "
+                f"`ratemill customer put` or PUT /v1/customers/{grant.customer_id}."
+            )
         known = connection.execute(
             select(CREDIT_GRANTS.c.document).where(CREDIT_GRANTS.c.grant_id == grant.grant_id)
         ).scalar_one_or_none()
@@ -51,12 +60,6 @@ def grant_credit(ledger: Engine, document: Any, *, now: datetime) -> SavedGrant:
                 f"credit {grant.grant_id!r} is on record with other terms, and a grant never changes. Give "
                 "this one an id of its own, or void the other first.",
                 reason_code="grant_id_taken",
-            )
-        customer = select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == grant.customer_id)
-        if connection.execute(customer).first() is None:
-            raise NotFound(
-                f"there is no customer {grant.customer_id!r} to give credit to. Save it with "
-                f"`ratemill customer put` or PUT /v1/customers/{grant.customer_id}."
             )
         if known is None:
             write_grant(connection, grant, origin="given", origin_id=None, now=now)
@@ -157,11 +160,16 @@ def expired_customers(connection: Connection, *, as_of: date) -> list[str]:
 def void_grant(ledger: Engine, grant_id: str, *, reason: str, on: date, now: datetime) -> StoredGrant:
     """Take back what is left of a grant, dated ``on`` (not before the grant begins).
 
-    Raises NotFound, InvalidInput without a reason, Conflict when nothing is left.
+    Raises NotFound, InvalidInput without a reason or for a day to come, Conflict when nothing is left.
     """
     if not reason.strip():
         raise InvalidInput(
             f"credit {grant_id!r} can be voided with a reason only; say why.", reason_code="reason_missing"
+        )
+    if on > (now + _EARTH_AHEAD).date():
+        raise InvalidInput(
+            f"credit {grant_id!r} cannot be voided on {on}, a day to come; what is left then is not known.",
+            reason_code="date_in_the_future",
         )
     stored = get_grant(ledger, grant_id)
     with ledger_transaction(ledger) as connection:

@@ -269,10 +269,14 @@ def test_voiding_takes_back_what_is_left_and_no_more(any_world: World) -> None:
     months(world, 600)
     give(world, amount="10", cost_basis="8")
     world.bill("2025-02-01")
+    with pytest.raises(InvalidInput, match="a day to come"):
+        void_grant(world.ledger, "g", reason="x", on=date(2025, 3, 1), now=at("2025-02-05"))
     with pytest.raises(InvalidInput, match="say why"):
-        void_grant(world.ledger, "g", reason=" ", on=date(2025, 2, 5), now=LONG_AGO)
+        void_grant(world.ledger, "g", reason=" ", on=date(2025, 2, 5), now=at("2025-02-06"))
     assert (
-        void_grant(world.ledger, "g", reason="mistake", on=date(2025, 2, 5), now=LONG_AGO).remaining_minor
+        void_grant(
+            world.ledger, "g", reason="mistake", on=date(2025, 2, 5), now=at("2025-02-06")
+        ).remaining_minor
         == 0
     )
     after = balance(world, "2025-02-05")
@@ -283,7 +287,7 @@ def test_voiding_takes_back_what_is_left_and_no_more(any_world: World) -> None:
         480,
     )
     with pytest.raises(Conflict) as caught:
-        void_grant(world.ledger, "g", reason="again", on=date(2025, 2, 6), now=LONG_AGO)
+        void_grant(world.ledger, "g", reason="again", on=date(2025, 2, 6), now=at("2025-02-06"))
     assert caught.value.reason_code == "credit_used_up"
     assert [
         entry.grant.grant_id

@@ -64,6 +64,7 @@ def totals(world: World) -> list[tuple[str, int, int, int]]:
 
 @pytest.mark.requirement("CON-12")
 @pytest.mark.requirement("RAT-04")
+@pytest.mark.requirement("GEN-11")
 def test_ninety_two_hours_over_three_projects(any_world: World) -> None:
     """The golden case: 92 h at 120.00 are 11,040.00, of which the retainer pays 10,000.00."""
     world = any_world

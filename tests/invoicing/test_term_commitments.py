@@ -316,6 +316,35 @@ def test_terms_of_the_same_charges_may_not_overlap(world: World) -> None:
         world.contract(term_commitments=[first, term("1", "2025-04-01", "2025-05-01")])
 
 
+def test_a_term_is_not_cut_where_its_true_up_would_be_lost(world: World) -> None:
+    """1 February is settled: a contract that ended there would have no date left to true up on."""
+    world.plan(CALLS)
+    committed = term("40", "2025-01-01", "2025-04-01")
+    document = {
+        "contract_id": "c1",
+        "customer_id": "acme",
+        "plan_id": "gold",
+        "subjects": ["c1-subject"],
+        "start_date": "2025-01-01",
+        "time_zone": "UTC",
+        "term_commitments": [committed],
+    }
+    save_contract(world.ledger, document, now=LONG_AGO)
+    world.bill("2025-02-01")
+
+    def end(day: str) -> None:
+        ended = document | {"end_date": day}
+        save_contract(world.ledger, ended, now=LONG_AGO, further_rules=contract_change_issues)
+
+    with pytest.raises(InvalidDocument, match="true-up"):
+        end("2025-02-01")
+    end("2025-02-02")
+    world.bill("2025-02-02")
+    assert readable(world.invoices()[-1]) == [
+        "2025-02-02 commitment-true-up annual 2025-01-01..2025-02-02 0 EUR 14.22"
+    ]
+
+
 def test_what_was_committed_for_billed_time_stays(world: World) -> None:
     quarter_in(world)
     world.bill("2025-02-01")
