@@ -3,20 +3,25 @@ left lapses or rolls over when nothing can draw on it any more; the ledger knows
 
 from __future__ import annotations
 
-from datetime import date
+import itertools
+from collections.abc import Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from sqlalchemy import Engine
 
 from ingest.clock import FixedClock
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
-from ingest.ledger import default_ledger_url, open_ledger
+from ingest.ledger import default_ledger_url, ledger_transaction, open_ledger
 from invoicing.bulk import insert_rows
-from invoicing.credit import CreditEntry
+from invoicing.credit import CreditEntry, CreditGrant
 from invoicing.credit_balance import CreditBalance, balance_on
 from invoicing.credit_expiry import expire_credit
+from invoicing.credit_issue import lock_accounts, settle_credit
 from invoicing.credit_store import (
     entries_of,
     get_grant,
@@ -25,14 +30,16 @@ from invoicing.credit_store import (
     list_grants,
     void_grant,
 )
+from invoicing.customer_store import save_customer
 from invoicing.document import printed
 from invoicing.invoice import invoice_hash, invoice_text
 from invoicing.issue import issue_invoice
 from invoicing.preview import preview_contract
 from invoicing.settings import BillingSettings
 from invoicing.tick import tick
-from tests.invoicing.credit_case import grant
+from tests.invoicing.credit_case import NEW_YEAR, Account, grant, invoice, line
 from tests.invoicing.support import CALLS
+from tests.invoicing.test_credit_draw import grant_lists, steps
 from tests.invoicing.world import LONG_AGO, World, at, unseen
 
 
@@ -306,3 +313,55 @@ def test_a_grant_is_given_once_and_never_changed(world: World) -> None:
     with pytest.raises(InvalidDocument):
         grant_credit(world.ledger, {"grant_id": "x"}, now=LONG_AGO)
     assert get_grant(world.ledger, "g").grant.amount == Decimal(100)
+
+
+_customers = itertools.count()
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(entries=grant_lists, actions=steps)
+def test_the_ledger_keeps_what_the_pure_account_keeps(
+    ledger: Engine, entries: Sequence[CreditGrant], actions: list[tuple[str, object]]
+) -> None:
+    """The same grants, bills, voids and expiries in the ledger and in memory: equal on every day."""
+    customer = f"customer-{next(_customers)}"
+    save_customer(ledger, {"customer_id": customer, "name": "Acme"}, now=LONG_AGO)
+    account, today, now = Account(), NEW_YEAR, at("2027-01-01")
+    for entry in entries:
+        given = entry.model_copy(update={"grant_id": f"{customer}:{entry.grant_id}", "customer_id": customer})
+        grant_credit(ledger, given, now=LONG_AGO)
+        account.give(given)
+    for number, (action, value) in enumerate(actions):
+        today += timedelta(days=9)
+        if action == "bill" and isinstance(value, list):
+            lines = (
+                line(amount, charge, period_start=today - timedelta(days=9), period_end=today)
+                for amount, charge in zip(value, ("calls", "hours", "seats"), strict=False)
+            )
+            billed = invoice(*lines, invoice_id=f"{customer}-{number}", billing_date=today)
+            draws = account.bill(billed, issued_on=today)
+            account.expire(as_of=today)
+            with ledger_transaction(ledger) as connection:
+                accounts = lock_accounts(connection, [customer])
+                settled, _ = settle_credit(
+                    connection, accounts, billed, customer_id=customer, reach={}, issue_date=today, now=now
+                )
+            assert settled.credit_minor == sum(draw.amount_minor for draw in draws)
+        elif action == "void" and isinstance(value, int):
+            grant_id = list(account.grants)[value % len(account.grants)]
+            if account.remaining()[grant_id]:
+                void_grant(ledger, grant_id, reason="test", on=today, now=now)
+            account.void(grant_id, on=today)
+        elif isinstance(value, int):
+            account.expire(as_of=today)
+            expire_credit(ledger, as_of=today, now=now)
+    found = grants_of_customer(ledger, customer)
+    kept = entries_of(ledger, [stored.grant.grant_id for stored in found])
+    assert {stored.grant.grant_id: stored.remaining_minor for stored in found} == account.remaining()
+    for day in account.days():
+        assert balance_on(kept, day) == account.balance(day)

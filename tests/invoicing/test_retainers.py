@@ -15,17 +15,22 @@ from ingest.meter_store import save_meter
 from invoicing.billed_time import contract_change_issues
 from invoicing.credit_balance import balance_on
 from invoicing.credit_store import entries_of, get_grant, grants_of_customer
+from invoicing.history import BillingDates
 from invoicing.issue import issue_invoice
 from invoicing.preview import preview_contract
+from invoicing.rerate import rerate
 from invoicing.retainer_statement import RetainerPeriod, retainer_statement
+from invoicing.what_if import what_if
+from invoicing.what_if_variant import PriceVariant
 from rating.agreement import agreed_plan
 from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version, save_contract
 from rating.explain import explain_line, reprice_line
+from rating.price_plan import PricePlan
 from rating.store import get_rated_line
 from tests.invoicing.credit_case import credit_story
 from tests.invoicing.support import CALLS
-from tests.invoicing.world import LONG_AGO, World, at, readable
+from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 from tests.rating.plans import usage_charge
 
 HOURS = {
@@ -210,6 +215,27 @@ def test_a_preview_of_months_not_billed_yet_sells_and_draws(world: World) -> Non
     )
     assert (seen.total_minor, seen.credit_minor) == (3000000 + 840000 + 1104000, 840000 + 1104000)
     assert grants_of_customer(world.ledger, "acme") == []
+
+
+def test_rating_again_and_what_if_know_the_retainer(world: World) -> None:
+    law_firm(world, (70,))
+    world.bill("2025-02-01")
+    dates = BillingDates(date(2025, 1, 1), date(2025, 2, 2))
+    asked: dict[str, Any] = {
+        "dates": dates,
+        "contract_ids": None,
+        "event_store": world.event_store,
+        "stored_usage": None,
+        "ledger": world.ledger,
+        "now": at("2025-02-10"),
+        "progress": unseen,
+    }
+    assert rerate(**asked).changes == ()
+    plan = get_plan_version(world.ledger, "gold", 1).plan
+    dear = {**HOURS, "price": {"model": "per_unit", "unit_price": "130"}}
+    variant = PricePlan.model_validate({**plan.model_dump(), "charges": [dear]})
+    answer = what_if(variants=[PriceVariant("dear", (variant,))], **asked)
+    assert (answer.now_minor.tolist(), answer.minor.tolist()) == ([2840000], [[2910000]])
 
 
 def test_a_draft_sells_its_credit_when_it_is_issued(world: World) -> None:
