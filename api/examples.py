@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.meter import Meter
+from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.top_up import TopUp
 from rating.contract import Contract
 from rating.holiday_calendar import HolidayCalendar
 from rating.price_plan import PricePlan
@@ -86,6 +88,28 @@ CALENDAR: Final[dict[str, Any]] = {
     "weekend": ["saturday", "sunday"],
     "holidays": [{"date": "2013-05-27", "name": "Memorial Day"}, {"date": "2013-07-04"}],
 }
+CREDIT: Final[dict[str, Any]] = {
+    "grant_id": "united-2013",
+    "customer_id": "united",
+    "name": "Prepaid landings",
+    "kind": "paid",
+    "currency": "USD",
+    "amount": "100.00",
+    "cost_basis": "80.00",
+    "effective_from": "2013-01-01",
+    "expires_on": "2014-01-01",
+}
+TOP_UP: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "name": "Credit top-up",
+    "threshold": "50",
+    "amount": "100",
+    "price": "80",
+    "charge_ids": [],
+    "expires_after_days": 365,
+    "priority": 100,
+    "enabled": True,
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
@@ -94,5 +118,7 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (CUSTOMER, Customer),
     (CALENDAR, HolidayCalendar),
     (CONTRACT, Contract),
+    (CREDIT, CreditGrant),
+    (TOP_UP, TopUp),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""

@@ -17,10 +17,14 @@ from ingest.meter_store import get_meter
 from invoicing.run_record import get_run
 from invoicing.store import find_line
 from rating.agreement_store import get_agreement
+from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version
 from rating.contract_store import load_contract_subjects, load_contracts
 from rating.explain import Explanation, explain_line
+from rating.money import minor_to_decimal
+from rating.reprice import commitment_of_line
 from rating.store import get_rated_line
+from rating.term_commitment import TRUE_UP_KIND
 from rollup.period import find_time_zone
 from rollup.source import SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
 
@@ -52,7 +56,15 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
     (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
     agreement = get_agreement(state.ledger, line["agreement"])
-    explanation = explain_line(line, plan, agreement=agreement, time_zone=find_time_zone(zone))
+    commitment = commitment_of_line(line, agreement) if line["charge_kind"] == TRUE_UP_KIND else None
+    spent = [] if commitment is None else spent_towards(state.event_store, line, commitment)
+    explanation = explain_line(
+        line,
+        plan,
+        agreement=agreement,
+        time_zone=find_time_zone(zone),
+        spent=[(day, minor_to_decimal(amount, line["currency"])) for day, amount in spent],
+    )
     try:
         place = find_line(state.ledger, line_id)
     except NotFound:

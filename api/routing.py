@@ -33,6 +33,8 @@ NULLABLE_FIELDS: Final = frozenset(
         "meter_id",
         "subject",
         "billed_quantity",
+        "expires_on",
+        "origin_id",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

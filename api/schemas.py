@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.errors import NotFound
+from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.top_up import TopUp
 from rating.holiday_calendar import HolidayCalendar
 from rating.schemas import DOCUMENT_MODELS
 
@@ -16,6 +18,8 @@ KINDS: Final[dict[str, type[Document]]] = {
     "customer": Customer,
     "calendar": HolidayCalendar,
     "contract": DOCUMENT_MODELS["contract"],
+    "credit": CreditGrant,
+    "top-up": TopUp,
 }
 """By the names commands use."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

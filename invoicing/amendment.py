@@ -23,6 +23,7 @@ from rating.contract_life import ChargeQuantity, Unused
 from rating.credit_line import units_billed
 from rating.price_plan import Charge, PricePlan
 from rating.proration import is_unprorated
+from rating.retainer import sells_credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _compare(
     due: list[_Due] = []
     coming = {charge.charge_id: charge for charge in _recurring(now)}
     plan_changed = now is not None and any(fee.plan.plan_id != now.plan.plan_id for fee in fees)
-    for fee in (fee for fee in fees if not is_unprorated(fee.charge, fee.plan)):
+    for fee in (fee for fee in fees if _is_comparable(fee.charge, fee.plan)):
         charge = coming.pop(fee.charge.charge_id, None)
         more = _more_units(fee, charge, now)
         if more is not None and unused == "none":
@@ -151,8 +152,10 @@ def _recurring(now: DueTerms | None) -> Iterator[Charge]:
 
 def _is_comparable(charge: Charge, plan: PricePlan) -> bool:
     """A fee in advance whose price for a part of the period is a part of its price: others are due whole
-    where a period begins, and neither given back nor charged within it."""
-    return charge.kind == "recurring" and charge.timing == "advance" and not is_unprorated(charge, plan)
+    where a period begins, and neither given back nor charged within it. So is the price of a retainer: the
+    credit it bought stays."""
+    in_advance = charge.kind == "recurring" and charge.timing == "advance"
+    return in_advance and not is_unprorated(charge, plan) and not sells_credit(charge.charge_id)
 
 
 def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> Decimal | None:

@@ -58,6 +58,14 @@ def agreement_changes_behind(
         if len(limits) > 1 and trial_end(before) == trial_end(now):
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
+        retainers = {agreement_on(contract, day).retainers for contract in (before, now)}
+        if len(retainers) > 1:
+            yield BilledChange("retainers", f"A retainer of {day} changes", until)
+            break
+        terms = {agreement_on(contract, day).term_commitments for contract in (before, now)}
+        if len(terms) > 1:
+            yield BilledChange("term_commitments", f"What was committed for {day} changes", until)
+            break
     ends = {trial_end(before), trial_end(now)}
     if before.trial_days != now.trial_days and min(ends) < until:
         yield BilledChange("trial_days", "The trial changes on days that are billed", until)

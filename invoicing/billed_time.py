@@ -149,6 +149,8 @@ def billed_until(billed: Billed, plan_versions: Sequence[PlanVersion]) -> date:
         cadence=contract.billing.interval, anchor_date=_anchor(contract), after=settled
     )
     until = following if contract.end_date is None else min(following, contract.end_date)
+    if has_retainer(contract, settled, following):
+        return until
     for plan_id in {plan_on(contract, settled), plan_on(contract, until - timedelta(days=1))}:
         ours = [entry.plan for entry in plan_versions if entry.plan.plan_id == plan_id]
         if any(bills_in_advance(plan) for plan in in_force_between(ours, settled, until)):
@@ -172,6 +174,15 @@ def in_force_between(plans: Sequence[PricePlan], start: date, end: date) -> list
 def bills_in_advance(plan: PricePlan) -> bool:
     """Whether a fee of it covers time that has not begun."""
     return any(charge.kind == "recurring" and charge.timing == "advance" for charge in plan.charges)
+
+
+def has_retainer(contract: Contract, start: date, end: date) -> bool:
+    """Whether a retainer is paid in advance for a day of [start, end)."""
+    return any(
+        (entry.effective_from or contract.start_date) < end
+        and (entry.effective_until is None or entry.effective_until > start)
+        for entry in contract.retainers
+    )
 
 
 def load_billed(connection: Connection, settled: Mapping[str, tuple[date, int]]) -> dict[str, Billed]:
@@ -224,6 +235,12 @@ def _end_issues(billed: Billed, contract: Contract, until: date) -> Iterator[Iss
     first = billed.settled if until == billed.settled else billed.settled + timedelta(days=1)
     if new is not None and new < first:
         yield _issue("end_date", f"The contract would end on {new}", until, f"{first} or a later day.")
+    elif new is not None and new <= billed.settled:
+        for term in billed.contract.term_commitments:
+            if term.effective_from < new < term.effective_until:
+                what = f"The contract would end on {new}, inside the term of {term.commitment_id!r}, and the "
+                what += "true-up needs a billing date"
+                yield _issue("end_date", what, until, f"a day after {billed.settled}.")
 
 
 def _agreement_issues(

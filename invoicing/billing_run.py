@@ -27,6 +27,7 @@ from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
@@ -55,6 +56,7 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
+from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_periods
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
@@ -82,6 +84,7 @@ class _Run:
     credits: pa.Table
     totals_before: Mapping[str, int]
     stages: Stages
+    now: datetime
 
 
 def run_billing(
@@ -181,12 +184,15 @@ def _bill(
         credits=amended.credits,
         totals_before=totals_before,
         stages=stages,
+        now=now,
     )
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
+    with stages.stage("expire credit"):
+        expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
         tally.check(stored=invoiced_totals(connection, run_id), before=totals_before)
         manifest = manifest_hash(connection, as_of=as_of)
@@ -202,6 +208,8 @@ def _bill(
         totals_minor=dict(sorted(tally.totals_minor.items())),
         held=tuple(tally.held),
         manifest_hash=manifest,
+        credit_expired=(*tally.credit_expired, *expired.grants),
+        credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )
     check_accounted_for(report)
@@ -233,6 +241,14 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
     priced = replace(priced, lines=with_credits(priced.lines, own))
+    priced = add_true_ups(
+        priced,
+        periods=periods,
+        contracts=contracts,
+        catalogue=catalogue,
+        event_store=run.event_store,
+        run_id=run.run_id,
+    )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):
         dates = billing_dates(periods)
@@ -266,9 +282,10 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             with stages.stage("write rated lines"):
                 writing.wait()  # an invoice is not issued before its lines are on disk
             with stages.stage("issue"):
-                write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+                lapsed = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
             tally.add(drafts, nothing_due)
+            tally.credit_expired += lapsed
 
 
 def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:
@@ -316,4 +333,5 @@ def _policy(run: _Run, contracts: Mapping[str, Mapping[str, Any]]) -> IssuePolic
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
         contract_versions={contract_id: row["version"] for contract_id, row in contracts.items()},
+        now=run.now,
     )

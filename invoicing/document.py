@@ -23,6 +23,7 @@ from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
 from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
@@ -32,7 +33,8 @@ _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND, CREDIT_KIND})
+_OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, CREDIT_KIND, TRUE_UP_KIND})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
 _MONTHS_IN_FULL: Final = [
@@ -99,11 +101,26 @@ def printed(invoice: Invoice) -> dict[str, Any]:
         "facts": [{"label": label, "value": _breakable(value)} for label, value in _facts(invoice) if value],
         "amount_head": f"Amount {invoice.currency}",
         "lines": [_line(line, invoice.minor_digits) for line in invoice.lines],
-        "total": f"{_money(invoice.total_minor, invoice.minor_digits)} {invoice.currency}",
+        "sums": _sums(invoice),
+        "total_label": "Amount due" if invoice.drawn_credit else "Total",
+        "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
         "tax_note": "Amounts exclude tax.",
         "notes": _notes(invoice),
         "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
     }
+
+
+def _sums(invoice: Invoice) -> list[dict[str, str]]:
+    """What stands above the amount due where credit pays a part: the subtotal, and each grant."""
+    if not invoice.drawn_credit:
+        return []
+    digits = invoice.minor_digits
+    rows = [{"label": "Subtotal", "value": _money(invoice.total_minor, digits)}]
+    for entry in invoice.drawn_credit:
+        left = _money(entry.remaining_minor, digits)
+        label = f"Credit: {_breakable(entry.name)} ({left} left)"
+        rows.append({"label": label, "value": _money(-entry.amount_minor, digits)})
+    return rows
 
 
 def _facts(invoice: Invoice) -> list[tuple[str, str]]:
@@ -141,7 +158,7 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
-    of_money = line.charge_kind in {MINIMUM_SPEND_KIND, CREDIT_KIND}
+    of_money = line.charge_kind in _OF_MONEY
     quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.charge_kind in _METERED_KINDS else ""
     tiered = line.price_model in _TIERED_MODELS or any(
@@ -173,12 +190,13 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
         details.append(part_words(line.days, line.full_days))
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
-    if line.charge_kind == MINIMUM_SPEND_KIND:
+    if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
         reached, least = (
             exact_money(number, digits=digits, grouped=True)
             for number in (line.quantity, line.rated_quantity)
         )
-        details.append(f"usage and licences came to {reached} of {least}")
+        what = "usage and licences" if line.charge_kind == MINIMUM_SPEND_KIND else "what counts"
+        details.append(f"{what} came to {reached} of {least}")
         return details
     if line.charge_kind == CREDIT_KIND:
         billed = exact_money(line.quantity, digits=digits, grouped=True)

@@ -48,7 +48,8 @@ class DraftContext:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice but for its number and dates. ``head``, ``middle`` and ``tail`` are its text around
-    those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order."""
+    those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order. credit: the text of what
+    it draws, empty for nothing."""
 
     invoice_id: str
     contract_id: str
@@ -63,12 +64,15 @@ class Draft:
     line_ids: tuple[str, ...]
     charge_ids: tuple[str, ...]
     amounts_minor: tuple[int, ...]
+    credit: str = ""
+    credit_minor: int = 0
 
     def text(self, *, number: str | None, issue_date: date | None) -> str:
         """The canonical text, as a draft (both None) or issued."""
         due_date = None if issue_date is None else self.due_date(issue_date)
+        drawn = f'"drawn_credit":{self.credit},' if self.credit else ""
         return (
-            f'{self.head}"due_date":{_json(due_date)},"invoice_id":"{self.invoice_id}",'
+            f'{self.head}{drawn}"due_date":{_json(due_date)},"invoice_id":"{self.invoice_id}",'
             f'"issue_date":{_json(issue_date)}{self.middle}"number":{_json(number)}{self.tail}'
         )
 

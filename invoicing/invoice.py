@@ -4,7 +4,8 @@ The document is JSON with sorted names, decimals as text and no binary floats: t
 the same bytes, and its SHA-256 is what a billing run's manifest is made of. It is a snapshot:
 customer, contract and terms are copied in as they were when it was drafted.
 
-Draft and issued invoice differ in three fields only: ``number``, ``issue_date``, ``due_date``.
+Draft and issued invoice differ in ``number``, ``issue_date`` and ``due_date``, and in ``drawn_credit``: a
+draft shows the credit it would draw, an issued invoice what it drew. Without credit there is no such field.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
 TAX_NOTE: Final = "excluded"
 _LISTS: Final = frozenset({"tiers", "discounts"})
+_DATES: Final = frozenset({"billing_date", "period_start", "period_end", "issue_date", "due_date"})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "draft": frozenset({"issued"}),
@@ -94,10 +96,22 @@ class InvoiceLine:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceCredit:
+    """What one grant of credit pays: ``amount_minor``; ``remaining_minor`` is what it has left after that."""
+
+    grant_id: str
+    name: str
+    kind: str
+    amount_minor: int
+    remaining_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """See the module. Mappings are the documents as saved: customer, contract facts, seller, terms.
 
-    period_start/period_end: the whole time the lines cover, local dates, half-open.
+    period_start/period_end: the whole time the lines cover, local dates, half-open. total_minor: the sum of
+    the lines. drawn_credit: what of it credit pays, in the order drawn; ``due_minor`` is the rest.
     """
 
     invoice_id: str
@@ -116,6 +130,17 @@ class Invoice:
     number: str | None
     issue_date: date | None
     due_date: date | None
+    drawn_credit: tuple[InvoiceCredit, ...] = ()
+
+    @property
+    def credit_minor(self) -> int:
+        """What credit pays."""
+        return sum(entry.amount_minor for entry in self.drawn_credit)
+
+    @property
+    def due_minor(self) -> int:
+        """What is left to pay."""
+        return self.total_minor - self.credit_minor
 
     @property
     def state(self) -> InvoiceState:
@@ -155,6 +180,14 @@ def invoice_text(invoice: Invoice) -> str:
     return orjson.dumps(_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
 
 
+def credit_document(invoice: Invoice) -> dict[str, Any]:
+    """The drawn credit as the canonical text has it."""
+    grants = [
+        {name: getattr(entry, name) for name in InvoiceCredit.__slots__} for entry in invoice.drawn_credit
+    ]
+    return {"due_minor": invoice.due_minor, "grants": grants, "total_minor": invoice.credit_minor}
+
+
 def invoice_hash(text: str) -> str:
     """SHA-256 of the canonical text, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -185,6 +218,9 @@ def parse_invoice(text: str) -> Invoice:
         number=data["number"],
         issue_date=_date_or_none(data["issue_date"]),
         due_date=_date_or_none(data["due_date"]),
+        drawn_credit=tuple(
+            InvoiceCredit(**entry) for entry in data.get("drawn_credit", {"grants": ()})["grants"]
+        ),
     )
 
 
@@ -192,18 +228,23 @@ def _document(invoice: Invoice) -> dict[str, Any]:
     plain = {
         name: getattr(invoice, name)
         for name in Invoice.__slots__
-        if name not in {"lines", "billing_date", "period_start", "period_end", "issue_date", "due_date"}
+        if name not in {"lines", "drawn_credit", *_DATES}
     }
-    return plain | {
-        "schema": DOCUMENT_SCHEMA,
-        "tax": TAX_NOTE,
-        "billing_date": invoice.billing_date.isoformat(),
-        "period_start": invoice.period_start.isoformat(),
-        "period_end": invoice.period_end.isoformat(),
-        "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
-        "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
-        "lines": [_line_document(line) for line in invoice.lines],
-    }
+    credit = {"drawn_credit": credit_document(invoice)} if invoice.drawn_credit else {}
+    return (
+        plain
+        | credit
+        | {
+            "schema": DOCUMENT_SCHEMA,
+            "tax": TAX_NOTE,
+            "billing_date": invoice.billing_date.isoformat(),
+            "period_start": invoice.period_start.isoformat(),
+            "period_end": invoice.period_end.isoformat(),
+            "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
+            "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
+            "lines": [_line_document(line) for line in invoice.lines],
+        }
+    )
 
 
 def _line_document(line: InvoiceLine) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import insert_rows
+from invoicing.credit_issue import draw_for_drafts, lock_accounts, reach_of, settle_credit
 from invoicing.draft import Draft
 from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -31,12 +32,14 @@ NOTHING_DUE = "nothing_due"
 @dataclass(frozen=True, slots=True)
 class IssuePolicy:
     """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
-    contract_versions: the version each contract is billed by, by contract_id."""
+    contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
+    drawn."""
 
     series_prefix: str
     issue_date: date | None
     run_id: str
     contract_versions: Mapping[str, int]
+    now: datetime
 
 
 def write_invoices(
@@ -45,15 +48,16 @@ def write_invoices(
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> None:
-    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing.
+) -> list[str]:
+    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing. Gives the
+    ids of grants of credit that lapsed with these invoices.
 
     nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
     settled meanwhile by somebody else; then nothing of this call was written.
     """
     try:
         with ledger_transaction(ledger) as connection:
-            _write(connection, drafts, nothing_due, policy)
+            return _write(connection, drafts, nothing_due, policy)
     except Exception as error:
         if _breaks_a_key(error):
             raise Conflict(
@@ -69,12 +73,13 @@ def _write(
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> None:
+) -> list[str]:
     series, first = None, 0
     if policy.issue_date is not None and drafts:
         series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
         refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
+    drafts, lapsed = draw_for_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
@@ -84,6 +89,7 @@ def _write(
         for contract_id, day, outcome in outcomes
     )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)
+    return lapsed
 
 
 def _invoice_rows(
@@ -109,6 +115,7 @@ def _invoice_rows(
             text,
             invoice_hash(text),
             policy.run_id,
+            0 if number is None else draft.credit_minor,
         )
 
 
@@ -121,19 +128,32 @@ def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, in
 
 
 def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str) -> StoredInvoice:
-    """Give a draft its number and dates; the issue date is today in the contract's time zone.
+    """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
+    zone.
 
     Raises NotFound, or Conflict when it is issued already or the date would precede the last
     number's.
     """
     with ledger_transaction(ledger) as connection:
-        locked = select(INVOICES.c.document, INVOICES.c.state).where(INVOICES.c.invoice_id == invoice_id)
+        locked = select(INVOICES.c.document, INVOICES.c.state, INVOICES.c.customer_id).where(
+            INVOICES.c.invoice_id == invoice_id
+        )
         row = connection.execute(locked.with_for_update()).one_or_none()
         if row is None:
             raise NotFound(f"there is no invoice {invoice_id!r} to issue. List drafts to see their ids.")
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
+        accounts = lock_accounts(connection, [row.customer_id])
+        draft, _ = settle_credit(
+            connection,
+            accounts,
+            draft,
+            customer_id=row.customer_id,
+            reach=reach_of(connection, row.customer_id),
+            issue_date=issue_date,
+            now=now,
+        )
         series = series_of(prefix=series_prefix, issue_date=issue_date)
         refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
         number = draw_numbers(connection, series=series, count=1)
@@ -150,6 +170,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
                 due_date=issued.due_date.isoformat() if issued.due_date else None,
                 document=text,
                 document_hash=invoice_hash(text),
+                credit_minor=issued.credit_minor,
             )
         ).rowcount
         if changed != 1:

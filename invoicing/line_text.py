@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from ingest.clock import from_micros
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from invoicing.price_text import ChargeTerms, TierTerms, charge_terms, credit_terms
+from invoicing.price_text import ChargeTerms, TierTerms, charge_terms, credit_terms, true_up_terms
 from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
 from rating.steps import CREDIT_KIND
+from rating.term_commitment import COMMITMENT, TRUE_UP_KIND
 from rollup.period import find_time_zone
 
 _PRICE_KEY: Final = (
@@ -150,7 +151,9 @@ def _prices(
     )
     charge_key = ["plan_id", "plan_version", "agreement", "charge_id"]
     frame = frame.join(kinds, on=charge_key, how="left", maintain_order="left").with_columns(
-        matrix_dimensions=pl.when(pl.col("matrix")).then(pl.col("dimensions")).otherwise(pl.lit("{}"))
+        matrix_dimensions=pl.when(pl.col("matrix") | (pl.col("charge_kind") == TRUE_UP_KIND))
+        .then(pl.col("dimensions"))
+        .otherwise(pl.lit("{}"))
     )
     keys = frame.select(_PRICE_KEY).unique(maintain_order=True).with_row_index("key")
     numbered = frame.join(keys, on=list(_PRICE_KEY), how="left", maintain_order="left")
@@ -163,7 +166,7 @@ def _prices(
                 f"a rated line names price plan {row['plan_id']!r} version {row['plan_version']}, which the "
                 "catalogue does not have. Restore the catalogue the lines were rated with."
             )
-        terms = _terms(row, plan)
+        terms = _terms(row, plan, agreements)
         agreed = row["agreement"] and is_overridden(row["charge_id"], agreements[row["agreement"]])
         source = "contract" if agreed else "plan"
         pieces.append(_pieces(row, terms, price_source=source))
@@ -185,10 +188,12 @@ def _prices(
     )
 
 
-def _terms(row: Mapping[str, Any], plan: PricePlan) -> ChargeTerms:
+def _terms(row: Mapping[str, Any], plan: PricePlan, agreements: Mapping[str, Agreement]) -> ChargeTerms:
     if row["charge_kind"] == CREDIT_KIND:
         return credit_terms(plan, charge_id=row["charge_id"])
     dimensions = orjson.loads(row["matrix_dimensions"])
+    if row["charge_kind"] == TRUE_UP_KIND:
+        return true_up_terms(plan, agreements[row["agreement"]], commitment_id=dimensions[COMMITMENT])
     return charge_terms(plan, charge_id=row["charge_id"], dimensions=dimensions, unit=row["unit"])
 
 

@@ -184,7 +184,9 @@ def _differs_elsewhere(
 def _has(entry: _Entry, timing: str, agreements: Mapping[str, Agreement]) -> bool:
     plan, agreement = entry.version.plan, agreements.get(entry.agreement, _NOTHING)
     limits = (plan.minimum_spend, agreement.limits.minimum_spend)
-    if timing == ARREARS and any(limit is not None for limit in limits):
+    if timing == ARREARS and (agreement.term_commitments or any(limit is not None for limit in limits)):
+        return True
+    if timing == ADVANCE and agreement.retainers:
         return True
     return any(timing_of(charge) == timing for charge in (*plan.charges, *agreement.additions))
 

@@ -24,15 +24,17 @@ from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.credit_issue import draw_on_paper
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import hold_without_plan
 from invoicing.holding import held_dates
-from invoicing.invoice import Invoice, invoice_id_of, parse_invoice
+from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates
 from invoicing.settings import Seller
+from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_periods
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
@@ -54,7 +56,8 @@ def preview_contract(
 
     It is dated the first billing date after ``at`` and covers the open period, whatever is billed
     in advance on that date, and every earlier billing date not settled yet. Fees count for their
-    whole period, seats stay as they are. Without anything to bill it has no lines.
+    whole period, seats stay as they are. It shows the credit it would draw. Without anything to bill it has
+    no lines.
 
     Raises NotFound for an unknown contract, Conflict when the invoice would be held, with the reason.
     """
@@ -84,7 +87,14 @@ def preview_contract(
             meters=catalogue.meters,
         ),
     )
-    priced = replace(priced, lines=with_credits(priced.lines, amended.credits))
+    priced = add_true_ups(
+        replace(priced, lines=with_credits(priced.lines, amended.credits)),
+        periods=periods,
+        contracts=catalogue.contracts,
+        catalogue=catalogue,
+        event_store=event_store,
+        run_id="preview",
+    )
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])
         _refuse_held(connection, periods, priced, catalogue, customers)
@@ -99,6 +109,8 @@ def preview_contract(
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
+    with ledger.connect() as connection:
+        parts = draw_on_paper(connection, parts, customer_id=contract["customer_id"])
     billing_date = max(periods["billing_date"].to_pylist(), default=today)
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 
@@ -153,6 +165,16 @@ def _refuse_held(
         )
 
 
+def _credit_of(parts: Sequence[Invoice]) -> tuple[InvoiceCredit, ...]:
+    """What each grant pays on all of them."""
+    found: dict[str, InvoiceCredit] = {}
+    for entry in chain.from_iterable(part.drawn_credit for part in parts):
+        before = found.get(entry.grant_id)
+        paid = entry.amount_minor + (before.amount_minor if before else 0)
+        found[entry.grant_id] = replace(entry, amount_minor=paid)
+    return tuple(found.values())
+
+
 def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
     """One invoice of several billing dates; a single one stays as it is."""
     last = parts[-1]
@@ -165,6 +187,7 @@ def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
         period_end=max(part.period_end for part in parts),
         lines=tuple(chain.from_iterable(part.lines for part in parts)),
         total_minor=sum(part.total_minor for part in parts),
+        drawn_credit=_credit_of(parts),
     )
 
 

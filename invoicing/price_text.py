@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from ingest.document import decimal_text
+from rating.agreement import Agreement
 from rating.discount import Discount
 from rating.event_bounds import BANDS
 from rating.money import exact_money, minor_digits
@@ -89,6 +90,16 @@ def credit_terms(plan: PricePlan, *, charge_id: str) -> ChargeTerms:
     if charge is None:
         raise KeyError(charge_id)
     return ChargeTerms(f"{charge.name}, credit for what is not used", "of what was billed", ())
+
+
+def true_up_terms(plan: PricePlan, agreement: Agreement, *, commitment_id: str) -> ChargeTerms:
+    """The words of a line that trues up a commitment. Raises KeyError for one that is not agreed."""
+    for entry in agreement.term_commitments:
+        if entry.commitment_id == commitment_id:
+            least = exact_money(entry.amount, digits=minor_digits(plan.currency))
+            term = f"from {entry.effective_from} to {entry.effective_until}"
+            return ChargeTerms(f"{entry.name}, true-up", f"up to {least} {term}", ())
+    raise KeyError(commitment_id)
 
 
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:

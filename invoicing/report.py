@@ -19,7 +19,8 @@ class BillingReport:
     ``as_of`` that earlier runs were done with. Totals are minor units by currency.
 
     manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
-    run: the same inputs give the same value. stage_seconds: in the order the stages ran.
+    run: the same inputs give the same value. stage_seconds: in the order the stages ran. credit_expired: ids
+    of the grants that lapsed, credit_waiting: of those that would and wait for a bill.
     """
 
     run_id: str
@@ -34,6 +35,8 @@ class BillingReport:
     held: tuple[Held, ...]
     manifest_hash: str
     stage_seconds: Mapping[str, float]
+    credit_expired: tuple[str, ...] = ()
+    credit_waiting: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; amounts as minor units and as text, seconds as text."""
@@ -54,6 +57,8 @@ class BillingReport:
                 currency: format_minor(total, currency) for currency, total in self.totals_minor.items()
             },
             "manifest_hash": self.manifest_hash,
+            "credit_expired": list(self.credit_expired),
+            "credit_waiting": list(self.credit_waiting),
             "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
             "summary": self.summary(),
         }

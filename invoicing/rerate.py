@@ -36,11 +36,12 @@ from invoicing.history import (
     usage_of_periods,
 )
 from invoicing.hold import Held, Key, hold_changed_contracts, hold_unrated, hold_unusable
-from invoicing.pricing import Progress
+from invoicing.pricing import PricedPeriods, Progress
 from invoicing.rerate_answer import CREDIT, DEBIT, RERATED_SCHEMA, Rerated, RerateTotal
 from invoicing.rerate_versions import periods_as_billed
-from invoicing.run_blocks import billing_dates, lines_without
+from invoicing.run_blocks import billing_dates, dates_without, lines_without
 from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
+from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import count_wider, wider_periods
 from rating.rate import rate_usage
 from rating.store import line_to_python, read_rated_lines
@@ -180,7 +181,19 @@ def _rate_again(
         *hold_unusable(unusable, periods=periods, plan_versions=catalogue.plan_versions),
         *hold_unrated(rated.unrated, periods=periods),
     ]
-    return lines_without(with_credits(rated.lines, credits_made), held), held
+    kept = _only(periods, dict.fromkeys(dates_without(dates, held), ""))
+    lines = lines_without(with_credits(rated.lines, credits_made), held)
+    priced = PricedPeriods(lines, rated.unrated.slice(0, 0), unusable)
+    priced = add_true_ups(
+        priced,
+        periods=kept,
+        contracts=contracts,
+        catalogue=catalogue,
+        event_store=inputs.event_store,
+        run_id=_RUN_ID,
+    )
+    untrued = hold_unrated(priced.unrated, periods=kept)
+    return lines_without(priced.lines, untrued), [*held, *untrued]
 
 
 def _compare(store: EventStore, lines: pa.Table, billed: pl.DataFrame, tally: _Tally) -> None:

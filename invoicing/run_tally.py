@@ -21,6 +21,7 @@ class Tally:
     lines: int = 0
     totals_minor: Counter[str] = field(default_factory=Counter)
     held: list[Held] = field(default_factory=list)
+    credit_expired: list[str] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
         """Count a chunk that is written."""

@@ -13,12 +13,13 @@ from ingest.errors import InvalidInput, NotFound
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text, split_number
-from invoicing.tables import INVOICE_LINES, INVOICES
+from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceSummary:
-    """An invoice without its lines. Dates are local to the contract; ``number`` as printed."""
+    """An invoice without its lines. Dates are local to the contract; ``number`` as printed. credit_minor:
+    what credit paid of the total (of a draft: nothing yet), due_minor: the rest."""
 
     invoice_id: str
     number: str | None
@@ -32,6 +33,8 @@ class InvoiceSummary:
     total_minor: int
     document_hash: str
     run_id: str
+    credit_minor: int
+    due_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +173,15 @@ def find_line(ledger: Engine, line_id: str) -> LinePlace:
 
 def _conditions(chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
     exact: Mapping[str, Any] = {
-        name: getattr(chosen, name) for name in ("customer_id", "contract_id", "state", "currency", "run_id")
+        name: getattr(chosen, name) for name in ("customer_id", "state", "currency", "run_id")
     }
     conditions: list[ColumnElement[bool]] = [
         INVOICES.c[name] == value for name, value in exact.items() if value is not None
     ]
+    if chosen.contract_id is not None:
+        conditions.append(
+            INVOICES.c.contract_id.in_([chosen.contract_id, f"{chosen.contract_id}{TOP_UP_SUFFIX}"])
+        )
     if chosen.billing_from is not None:
         conditions.append(INVOICES.c.billing_date >= chosen.billing_from.isoformat())
     if chosen.billing_to is not None:
@@ -188,7 +195,7 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         invoice_id=row.invoice_id,
         number=number_text(series=row.series, number=row.number) if numbered else None,
         state=row.state,
-        contract_id=row.contract_id,
+        contract_id=row.contract_id.removesuffix(TOP_UP_SUFFIX),
         customer_id=row.customer_id,
         billing_date=date.fromisoformat(row.billing_date),
         issue_date=_date_or_none(row.issue_date),
@@ -197,6 +204,8 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         total_minor=row.total_minor,
         document_hash=row.document_hash,
         run_id=row.run_id,
+        credit_minor=row.credit_minor,
+        due_minor=row.total_minor - row.credit_minor,
     )
 
 

@@ -35,6 +35,10 @@ BILLING_RUNS: Final = sa.Table(
 )
 """``state``: running, finished, interrupted (the process died), failed (an error stopped it)."""
 
+TOP_UP_SUFFIX: Final = "/top-up"
+"""Invoices for topped up credit stand beside those of the billing dates: in ``contract_id`` the contract's id
+and this, which no id can end with. So there is at most one a contract and day."""
+
 INVOICES: Final = sa.Table(
     "invoices",
     LEDGER,
@@ -52,9 +56,11 @@ INVOICES: Final = sa.Table(
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("document_hash", sa.String(64), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False, index=True),
+    sa.Column("credit_minor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.UniqueConstraint("contract_id", "billing_date", name="one_invoice_per_billing_date"),
     sa.UniqueConstraint("series", "number", name="one_invoice_per_number"),
 )
+"""``credit_minor``: of ``total_minor``, what credit paid when it was issued; 0 for a draft."""
 
 INVOICE_LINES: Final = sa.Table(
     "invoice_lines",

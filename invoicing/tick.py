@@ -10,6 +10,7 @@ from ingest.clickhouse import EventStore
 from ingest.clock import Clock
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.billing_run import run_billing
+from invoicing.credit_expiry import expire_credit
 from invoicing.due import due_service_periods
 from invoicing.number import last_issue_date
 from invoicing.pricing import Progress
@@ -17,6 +18,7 @@ from invoicing.report import BillingReport
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
 from invoicing.settings import BillingSettings
+from invoicing.top_up import top_up_credit
 from rollup.stored_usage import StoredUsage
 
 
@@ -34,7 +36,8 @@ def tick(
     The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
     one each time the day reaches contracts in further time zones; one that did not finish is taken
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
-    the next day, or by a run started by hand. Raises what ``run_billing`` raises.
+    the next day, or by a run started by hand. Credit that has expired lapses either way, and credit that
+    has become low is topped up. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
@@ -49,6 +52,8 @@ def tick(
         now=now,
     )
     due = {(contract_id, day.isoformat()) for contract_id, day in billing_dates(periods)}
+    expire_credit(ledger, as_of=as_of, now=now)
+    top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
     with ledger.connect() as connection:
         if due <= _held_last(connection, as_of):
             return None

@@ -37,7 +37,8 @@ from invoicing.history import (
 )
 from invoicing.hold import Held, hold_unrated, hold_unusable, hold_without_plan
 from invoicing.plan_schedule import ARREARS
-from invoicing.pricing import Progress
+from invoicing.pricing import PricedPeriods, Progress
+from invoicing.true_up import add_true_ups
 from invoicing.what_if_answer import (
     AMOUNT_MINOR_MAX,
     HELD,
@@ -50,11 +51,15 @@ from invoicing.what_if_variant import PriceVariant
 from invoicing.wider_periods import count_wider, counts_beyond, wider_periods
 from rating.agreement import agreed_versions
 from rating.compile import PriceBook, compile_price_book
+from rating.line_item import RATED_LINE_SCHEMA
+from rating.line_table import UNRATED_SCHEMA
 from rating.minor_sums import sums_by_group
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.priced_meters import priced_meters
-from rating.rate import rate_amounts
+from rating.rate import rate_amounts, rate_usage
+from rating.term_commitment import TRUE_UP_KIND
+from rating.true_up import due_true_ups
 from rating.wider_usage import WiderUsage
 from rollup.roll_up import RolledUp
 from rollup.stored_usage import StoredUsage
@@ -93,6 +98,7 @@ class _Block:
     contracts: pa.Table
     dates: BillingDates
     now: datetime
+    event_store: EventStore
     used: Mapping[tuple[Any, ...], tuple[pa.Table, RolledUp]] = field(default_factory=dict)
     wider: Mapping[tuple[Any, ...], tuple[WiderUsage | None, pa.Table]] = field(default_factory=dict)
 
@@ -116,6 +122,11 @@ class _Block:
         places = pc.index_in(owners, value_set=self.contracts["contract_id"].combine_chunks())
         place = np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
         amount, wrapped = sums_by_group(place, priced.amount_minor, self.contracts.num_rows)
+        trued = self._true_ups(prices, periods, rolled)
+        owner = pc.index_in(
+            trued.lines["contract_id"], value_set=self.contracts["contract_id"].combine_chunks()
+        )
+        np.add.at(amount, owner.to_numpy(), trued.lines["amount_minor"].to_numpy())
         wrapped[place[priced.too_large]] = True
         wrapped |= np.abs(amount) > AMOUNT_MINOR_MAX
         unplanned = without_plan(self.on_plans(prices), prices.versions)
@@ -123,11 +134,34 @@ class _Block:
             *hold_without_plan(unplanned, as_of=self.dates.end - timedelta(days=1)),
             *hold_unusable(unusable, periods=periods, plan_versions=prices.versions),
             *hold_unrated(priced.unrated, periods=periods),
+            *hold_unrated(trued.unrated, periods=periods),
             *(self._too_large(number) for number in np.flatnonzero(wrapped).tolist()),
         ]
         dated = np.zeros(self.contracts.num_rows, np.bool_)
         dated[place] = True
         return _Amounts(np.where(_is_held(self.contracts, held), 0, amount), dated, held)
+
+    def _true_ups(self, prices: _Prices, periods: pa.Table, rolled: RolledUp) -> PricedPeriods:
+        """The lines that true up terms which end in the dates, under those prices."""
+        agreements = self.catalogue.agreements
+        due = due_true_ups(periods, agreements=agreements, contracts=self.contracts)
+        nothing = PricedPeriods(
+            RATED_LINE_SCHEMA.empty_table(), UNRATED_SCHEMA.empty_table(), rolled.unusable.slice(0, 0)
+        )
+        if not due:
+            return nothing
+        rated = rate_usage(periods=periods, usage=rolled.usage, price_book=prices.book, run_id="what-if")
+        trued = add_true_ups(
+            PricedPeriods(rated.lines, nothing.unrated, nothing.unusable),
+            periods=periods,
+            contracts=self.contracts,
+            catalogue=self.catalogue,
+            plan_versions=prices.versions,
+            event_store=self.event_store,
+            run_id="what-if",
+        )
+        kind = pc.equal(trued.lines["charge_kind"].cast(pa.string()), TRUE_UP_KIND)
+        return replace(trued, lines=trued.lines.filter(kind))
 
     def _too_large(self, number: int) -> Held:
         return Held(
@@ -170,7 +204,7 @@ def what_if(
         part = contracts.slice(first, CONTRACTS_AT_ONCE)
         here = slice(first, first + part.num_rows)
         block = _roll_up(
-            _Block(catalogue, part, dates, now),
+            _Block(catalogue, part, dates, now, event_store),
             [base, *alternatives],
             meters,
             event_store=event_store,

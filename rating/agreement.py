@@ -28,11 +28,21 @@ from rating.contract_life import ChargeQuantity
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, PerUnitPrice, Price, PricePlan
+from rating.retainer import Retainer, sells_credit
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
 
 NO_AGREEMENT: Final = ""
 """The key of a contract that takes its plan as it is."""
 _KEY_LENGTH: Final = 32
+_ADDED_FIELDS: Final[Mapping[str, object]] = {
+    "additions": (),
+    "quantities": (),
+    "only_charges": None,
+    "term_commitments": (),
+    "retainers": (),
+}
+"""Fields of an agreement that came later, and what they are when nothing is said."""
 
 
 class ChargeOverride(Document):
@@ -80,6 +90,7 @@ class Commitment(SpendLimits):
 class Agreement(Document):
     """All that is agreed on one day. overrides: at most one a charge. discounts: all of the contract; when
     each applies is its own matter. additions: fees on no plan. quantities: of fees, at most one a charge.
+    term_commitments: those whose term the day is in. retainers: credit sold each period.
 
     only_charges: of an amendment in the middle of a period, the fees it makes due
     (``invoicing/amendment.py``): no others are, and no promised amount is taken off a second time. None: all.
@@ -91,19 +102,17 @@ class Agreement(Document):
     additions: tuple[Charge, ...] = ()
     quantities: tuple[ChargeQuantity, ...] = ()
     only_charges: tuple[Key, ...] | None = None
+    term_commitments: tuple[TermCommitment, ...] = ()
+    retainers: tuple[Retainer, ...] = ()
 
     def key(self) -> str:
-        """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed."""
+        """32 hex digits of the content's hash; NO_AGREEMENT when nothing is agreed. What came later than the
+        first agreements counts only where it is agreed, so that older keys stay what they are."""
         if self == Agreement():
             return NO_AGREEMENT
-        content = self.model_dump(mode="json", exclude=self._defaults())
-        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        later = {name for name, nothing in _ADDED_FIELDS.items() if getattr(self, name) == nothing}
+        text = orjson.dumps(self.model_dump(mode="json", exclude=later), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
-
-    def _defaults(self) -> set[str]:
-        """Fields younger than the first keys, as long as they say nothing: they must not change a key."""
-        later = {"additions": (), "quantities": (), "only_charges": None}
-        return {name for name, nothing in later.items() if getattr(self, name) == nothing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,7 @@ class AgreedSegment:
 def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
     """The plan with what the agreement replaces and adds. An override or a quantity of a charge that this
     version of the plan does not have replaces nothing; a discount with the id of one of the plan takes its
-    place."""
+    place; a retainer is one more fee."""
     overrides = {override.charge_id: override for override in agreement.overrides}
     quantities = {entry.charge_id: entry.quantity for entry in agreement.quantities}
     taken = {charge.charge_id for charge in plan.charges}
@@ -127,6 +136,7 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
         _with_quantity(_overridden(charge, overrides.get(charge.charge_id)), quantities)
         for charge in (*plan.charges, *added)
     )
+    charges += tuple(retainer.charge() for retainer in agreement.retainers)
     own = {discount.discount_id for discount in agreement.discounts}
     kept = (*(entry for entry in plan.discounts if entry.discount_id not in own), *agreement.discounts)
     if agreement.only_charges is not None:
@@ -156,6 +166,8 @@ def _with_quantity(charge: Charge, quantities: Mapping[str, Decimal]) -> Charge:
 
 def is_overridden(charge_id: str, agreement: Agreement) -> bool:
     """Whether the price of the charge (or the minimum spend) is the contract's own."""
+    if charge_id == TRUE_UP_CHARGE_ID or sells_credit(charge_id):
+        return True
     if charge_id == MINIMUM_SPEND_CHARGE_ID:
         return agreement.limits.minimum_spend is not None
     added = any(charge.charge_id == charge_id for charge in agreement.additions)

@@ -18,6 +18,8 @@ from rating.agreement import (
 from rating.contract import Contract
 from rating.contract_life import Addition, ChargeQuantity, DatedQuantity
 from rating.discount import TRIAL, Discount
+from rating.retainer import DatedRetainer
+from rating.term_commitment import TermCommitment
 from rollup.period import billing_boundaries
 
 _TRIAL: Final = Discount(
@@ -100,6 +102,12 @@ def agreement_on(contract: Contract, day: date) -> Agreement:
         limits=SpendLimits(minimum_spend=Decimal(0)) if trial else next(limits, SpendLimits()),
         additions=tuple(addition.charge for addition in contract.additions if addition.holds_on(day)),
         quantities=_quantities_on(contract, day),
+        retainers=tuple(
+            entry.undated()
+            for entry in sorted(contract.retainers, key=lambda entry: entry.retainer_id)
+            if entry.holds_on(day)
+        ),
+        term_commitments=tuple(entry for entry in contract.term_commitments if entry.holds_on(day)),
     )
 
 
@@ -129,17 +137,19 @@ def agreed_segments(contract: Contract) -> list[AgreedSegment]:
 
 
 def agreement_changes(contract: Contract) -> Iterator[date]:
-    """Days inside the contract on which an override, a commitment, an addition or the trial begins or ends,
-    or a quantity begins."""
+    """Days inside the contract on which something that is agreed, or the trial, begins or ends, or a quantity
+    begins."""
     if contract.trial_days:
         yield trial_end(contract)
     for quantity in contract.quantities:
         if quantity.effective_from is not None and quantity.effective_from > contract.start_date:
             yield quantity.effective_from
-    dated: tuple[DatedOverride | Commitment | Addition, ...] = (
+    dated: tuple[DatedOverride | Commitment | Addition | TermCommitment | DatedRetainer, ...] = (
         *contract.overrides,
         *contract.commitments,
         *contract.additions,
+        *contract.term_commitments,
+        *contract.retainers,
     )
     for entry in dated:
         for day in (entry.effective_from, entry.effective_until):

@@ -3,7 +3,8 @@
 Dates are local to ``time_zone``; a period starts at local midnight and ``end_date`` is the first
 day no longer covered (half-open, like everything here). ``subjects`` are the keys under which the
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
-promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
+promised beside those of the plan; ``commitments`` are the least and the most a period comes to,
+``term_commitments`` what a whole term comes to at least. ``retainers`` are paid in advance and drawn down.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 ``phases``, ``additions`` and ``quantities`` change it on its way, see ``rating/contract_life.py``; ``unused``
 says whether days paid in advance and not had are given back.
@@ -21,6 +22,8 @@ from rating.agreement import Commitment, DatedOverride
 from rating.contract_life import Addition, DatedQuantity, Phase, Unused
 from rating.discount import Discount
 from rating.invoice_day import BusinessDayRule
+from rating.retainer import DatedRetainer
+from rating.term_commitment import TermCommitment
 from rollup.period import Cadence, interval_words
 
 
@@ -72,6 +75,8 @@ class Contract(Document):
     overrides: tuple[DatedOverride, ...] = ()
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
+    term_commitments: tuple[TermCommitment, ...] = ()
+    retainers: tuple[DatedRetainer, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)
     phases: tuple[Phase, ...] = ()
     additions: tuple[Addition, ...] = ()

@@ -22,6 +22,8 @@ from rating.discount_rules import discount_rules
 from rating.formula import formula_meters
 from rating.life_rules import addition_rules, billing_rules, phase_rules, quantity_rules
 from rating.price_plan import PricePlan
+from rating.retainer_rules import retainer_rules
+from rating.term_commitment_rules import term_commitment_rules
 from rollup.period import find_time_zone, local_midnight
 
 FIRST_DATE: Final = date(1970, 1, 1)
@@ -158,6 +160,8 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from quantity_rules(contract, plans=plans)
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
+    yield from term_commitment_rules(contract, plans=plans)
+    yield from retainer_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
 
 
@@ -173,6 +177,12 @@ def _date_rules(contract: Contract) -> Iterator[Issue]:
     for position, commitment in enumerate(contract.commitments):
         dates[f"commitments[{position}].effective_from"] = commitment.effective_from
         dates[f"commitments[{position}].effective_until"] = commitment.effective_until
+    for position, term in enumerate(contract.term_commitments):
+        dates[f"term_commitments[{position}].effective_from"] = term.effective_from
+        dates[f"term_commitments[{position}].effective_until"] = term.effective_until
+    for position, retainer in enumerate(contract.retainers):
+        dates[f"retainers[{position}].effective_from"] = retainer.effective_from
+        dates[f"retainers[{position}].effective_until"] = retainer.effective_until
     for position, discount in enumerate(contract.discounts):
         dates[f"discounts[{position}].effective_from"] = discount.effective_from
         dates[f"discounts[{position}].effective_until"] = discount.effective_until

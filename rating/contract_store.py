@@ -249,10 +249,10 @@ def _by_phase(connection: Connection, holders: Sequence[SubjectHolder]) -> Itera
 
 
 def _agrees(contract: Contract) -> bool:
-    life = contract.phases or contract.additions or contract.quantities
-    return bool(
-        contract.overrides or contract.discounts or contract.commitments or life
-    )  # trials have no rules
+    # a trial has no rules
+    agreed = (contract.overrides, contract.discounts, contract.commitments)
+    life = (contract.phases, contract.additions, contract.quantities)
+    return any((*agreed, *life, contract.term_commitments, contract.retainers))
 
 
 def _check(

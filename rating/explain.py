@@ -5,9 +5,9 @@ An explanation is never shown for an amount the plan version does not give: that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, tzinfo
+from datetime import UTC, date, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,11 +17,20 @@ from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import BANDS
 from rating.line_discounts import discounts_of
-from rating.line_inputs import credit_inputs, line_inputs, minimum_spend_inputs
+from rating.line_inputs import credit_inputs, line_inputs, minimum_spend_inputs, true_up_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
-from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
+from rating.reprice import (
+    charge_of_line,
+    commitment_of_line,
+    minimum_required,
+    price_of_line,
+    reprice_line,
+    repriced,
+    share_of,
+    true_up_follows,
+)
 from rating.special_price import (
     BEFORE_QUANTITY,
     POOL_CONTRACTS,
@@ -30,6 +39,7 @@ from rating.special_price import (
     added_exactly,
 )
 from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
@@ -94,12 +104,14 @@ def explain_line(
     *,
     agreement: Agreement | None = None,
     time_zone: tzinfo = UTC,
+    spent: Sequence[tuple[date, Decimal]] = (),
 ) -> Explanation:
     """The derivation of a rated line.
 
     line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. agreement: the
     one the line names, None when it names none. time_zone: in which the period is told; the contract's,
-    so that it begins and ends at midnight. Raises BrokenState when the plan under the agreement does not
+    so that it begins and ends at midnight. spent: of a true-up, what each invoice counted towards the
+    term, (billing date, amount). Raises BrokenState when the plan under the agreement does not
     give the line's amount: then line and catalogue disagree and neither may be shown as right.
     """
     agreed = agreement or Agreement()
@@ -109,6 +121,8 @@ def explain_line(
         **line,
         **{name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")},
     }
+    if line["charge_kind"] == TRUE_UP_KIND:
+        return _explain_true_up(line, plan, commitment_of_line(line, agreed), spent)
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
     own_price = is_overridden(line["charge_id"], agreed)
@@ -176,6 +190,54 @@ def _explain_credit(
     )
     name = f"{charge.name}, credit"
     return _explanation(line, plan, name, own_price=own_price, steps=steps, tiers=(), inputs=inputs)
+
+
+def _explain_true_up(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    commitment: TermCommitment | None,
+    spent: Sequence[tuple[date, Decimal]],
+) -> Explanation:
+    if commitment is None or not true_up_follows(line, plan, commitment):
+        raise _disagreement(line, plan)
+    currency, share = plan.currency, share_of(line)
+    if spent and sum((amount for _, amount in spent), Decimal(0)) != line["quantity"]:
+        raise BrokenState(
+            f"line {_hex(line['line_id'])} says {_money(line['quantity'], currency)} were spent in its term, "
+            "and the term's lines do not come to that. Restore the event store of the billing run's time."
+        )
+    running, steps = Decimal(0), []
+    for billing_date, amount in spent:
+        running += amount
+        text = f"billed on {billing_date}: {_money(amount, currency)}"
+        steps.append(ExplanationStep("spent", text, _money(running, currency)))
+    term = f"{commitment.effective_from} to {commitment.effective_until}"
+    owed = "" if share == 1 else f" x {share.numerator}/{share.denominator} of the term"
+    inputs = true_up_inputs(
+        line,
+        commitment.amount,
+        currency=currency,
+        minor_digits=minor_digits(currency),
+        rounding=plan.rounding,
+    )
+    return _explanation(
+        line,
+        plan,
+        commitment.name,
+        own_price=True,
+        steps=(
+            *steps,
+            ExplanationStep("quantity", f"spent from {term}", _money(line["quantity"], currency)),
+            ExplanationStep(
+                "commitment",
+                f"committed {_money(commitment.amount, currency)}{owed}",
+                _money(line["rated_quantity"], currency),
+            ),
+            _rounding_step(line, plan),
+        ),
+        tiers=(),
+        inputs=inputs,
+    )
 
 
 def _steps(

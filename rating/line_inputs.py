@@ -56,25 +56,34 @@ def credit_inputs(
     """The same of a credit line: ``quantity`` is what was billed, for ``units``, of which ``credited_units``
     are given back."""
     return {
+        **_of_money(line, currency, minor_digits, rounding),
+        "credited_units": decimal_text(line["rated_quantity"]),
+        "units": decimal_text(units),
+    }
+
+
+def true_up_inputs(
+    line: Mapping[str, Any], amount: Decimal, *, currency: str, minor_digits: int, rounding: str
+) -> dict[str, Any]:
+    """The same of a line that trues up a commitment of ``amount``: ``quantity`` is what was spent."""
+    return {
+        **_of_money(line, currency, minor_digits, rounding),
+        "committed_amount": decimal_text(amount),
+    }
+
+
+def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
+    return _of_money(line, currency, terms.minor_digits, terms.rounding)
+
+
+def _of_money(line: Mapping[str, Any], currency: str, minor_digits: int, rounding: str) -> dict[str, Any]:
+    return {
         "quantity": decimal_text(line["quantity"]),
         "days": line["days"],
         "full_days": line["full_days"],
         "currency": currency,
         "minor_digits": minor_digits,
         "rounding": rounding,
-        "credited_units": decimal_text(line["rated_quantity"]),
-        "units": decimal_text(units),
-    }
-
-
-def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
-    return {
-        "quantity": decimal_text(line["quantity"]),
-        "days": line["days"],
-        "full_days": line["full_days"],
-        "currency": currency,
-        "minor_digits": terms.minor_digits,
-        "rounding": terms.rounding,
     }
 
 

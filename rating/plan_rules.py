@@ -20,11 +20,14 @@ from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
+from rating.retainer import sells_credit
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rating.tier_rules import not_negative
 from rating.wider_rules import wider_rules
 
 CHARGES_MAX: Final = 1000
+_RESERVED_IDS: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
 METERED_KINDS: Final = frozenset({"usage", "licence"})
 FIXED_MODELS: Final = frozenset({"flat", "per_unit"})
 
@@ -59,11 +62,12 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
     seen: set[str] = set()
     for position, charge in enumerate(plan.charges):
         pointer = f"charges[{position}]"
-        if charge.charge_id in seen or charge.charge_id == MINIMUM_SPEND_CHARGE_ID:
+        reserved = charge.charge_id in _RESERVED_IDS or sells_credit(charge.charge_id)
+        if charge.charge_id in seen or reserved:
             yield Issue(
                 "charge_id_taken",
                 f"{pointer}.charge_id",
-                f"{charge.charge_id!r} is used by another charge or by the minimum spend line.",
+                f"{charge.charge_id!r} is used by another charge, or by a minimum, term or retainer.",
                 "a charge_id of its own for every charge.",
             )
         seen.add(charge.charge_id)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ingest.errors import BrokenState
+from rating.agreement import Agreement
 from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
 from rating.line_discounts import discounts_follow, list_amount
@@ -25,6 +26,7 @@ from rating.reference import (
 )
 from rating.special_price import price_line
 from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up
 from rating.unrateable import Unrateable
 
 _PRORATED: Final = {
@@ -36,13 +38,19 @@ _PRORATED: Final = {
 """Charge kind -> whether its price is prorated, the likelier answer first."""
 
 
-def reprice_line(line: Mapping[str, Any], plan: PricePlan) -> Decimal:
+def reprice_line(line: Mapping[str, Any], plan: PricePlan, agreement: Agreement | None = None) -> Decimal:
     """The line's amount minus what its plan version gives: 0, or the bill is not the menu.
 
-    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names. The exact
+    line: one row of RATED_LINE_SCHEMA as Python values. plan: the version the line names, under its
+    agreement; a true-up of a term needs the agreement itself. The exact
     amounts are compared first, then the rounded ones (in major units). Raises BrokenState when the
     version has no such charge or no price for the line's quantity and dimensions.
     """
+    if line["charge_kind"] == TRUE_UP_KIND:
+        commitment = commitment_of_line(line, agreement)
+        return (
+            Decimal(0) if commitment and true_up_follows(line, plan, commitment) else Decimal(line["amount"])
+        )
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return Decimal(0) if minimum_required(line, plan) is not None else Decimal(line["amount"])
     charge = charge_of_line(line, plan)
@@ -139,6 +147,33 @@ def _rest_follows(
         return _price(line, plan, freer, price, prorated=prorated).amount
 
     return discounts_follow(line, plan, price_with_free=price_with_free)
+
+
+def commitment_of_line(line: Mapping[str, Any], agreement: Agreement | None) -> TermCommitment | None:
+    """The commitment a true-up line names, None when nothing of that name is agreed."""
+    wanted = dict(line["dimensions"]).get(COMMITMENT)
+    entries = agreement.term_commitments if agreement else ()
+    return next((entry for entry in entries if entry.commitment_id == wanted), None)
+
+
+def true_up_follows(line: Mapping[str, Any], plan: PricePlan, commitment: TermCommitment) -> bool:
+    """Whether the line is what the commitment lacks after what the line says was spent."""
+    digits = minor_digits(plan.currency)
+    spent_minor = Fraction(line["quantity"]) * 10**digits
+    days, full_days = line["days"], line["full_days"]
+    term = (commitment.effective_until - commitment.effective_from).days
+    if full_days != term or days > term or spent_minor.denominator != 1:
+        return False
+    found = true_up(
+        commitment.amount,
+        spent_minor=int(spent_minor),
+        days=days,
+        full_days=full_days,
+        digits=digits,
+        rounding=plan.rounding,
+    )
+    said = (cut_decimal(found.required), cut_decimal(found.required - Fraction(line["quantity"])))
+    return (*said, found.amount_minor) == (line["rated_quantity"], line["amount"], line["amount_minor"])
 
 
 def minimum_required(line: Mapping[str, Any], plan: PricePlan) -> Fraction | None:

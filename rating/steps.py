@@ -36,6 +36,10 @@ STEPS: Final = (
             "then amounts, unless the plan says otherwise."
         ),
     ),
+    (
+        "commitment",
+        "A term is compared with what all of its periods came to, so it comes after them.",
+    ),
     ("rounding", "Money is rounded once, last, so that no error of an earlier rounding can grow."),
 )
 

@@ -62,8 +62,9 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
     """The line that the inputs give. Raises KeyError or ValueError for inputs that are not whole."""
     quantity = Fraction(inputs["quantity"])
     share = Fraction(inputs["days"], inputs["full_days"])
-    if "minimum_spend" in inputs:
-        required = Fraction(inputs["minimum_spend"]) * share
+    least = inputs.get("minimum_spend", inputs.get("committed_amount"))
+    if least is not None:  # of a period or of a term: what is missing to the part of it that is due
+        required = Fraction(least) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
     if "credited_units" in inputs:

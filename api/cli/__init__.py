@@ -27,6 +27,7 @@ GROUPS: Final = (
     "rollups",
     "reports",
     "billing",
+    "credits",
     "prices",
     "what_if",
     "rerate",

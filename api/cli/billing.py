@@ -25,6 +25,7 @@ INVOICE_COLUMNS: tuple[Column, ...] = (
     ("billing date", "billing_date"),
     ("due", "due_date"),
     ("total>", lambda item: f"{money(item['total_minor'], _digits(item['currency']))} {item['currency']}"),
+    ("to pay>", lambda item: money(item["due_minor"], _digits(item["currency"]))),
 )
 
 HELD_COLUMNS: tuple[Column, ...] = (

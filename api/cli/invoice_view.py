@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
 
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "credit"})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "credit", "commitment_true_up"})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -32,7 +32,19 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     if not invoice["lines"]:
         return [head, dates, "No lines: nothing to bill."]
     total = f"Total {money(invoice['total_minor'], digits)} {invoice['currency']}, taxes not included."
-    return [head, dates, table(invoice["lines"], columns), total]
+    return [head, dates, table(invoice["lines"], columns), total, *_credit_shown(invoice, digits)]
+
+
+def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
+    drawn = invoice.get("drawn_credit")
+    if not drawn:
+        return []
+    rows = [
+        f"Credit {entry['name']} ({entry['grant_id']}): -{money(entry['amount_minor'], digits)}, "
+        f"{money(entry['remaining_minor'], digits)} left"
+        for entry in drawn["grants"]
+    ]
+    return [*rows, f"Amount due {money(drawn['due_minor'], digits)} {invoice['currency']}."]
 
 
 def _what(line: Mapping[str, Any]) -> str:
@@ -49,7 +61,7 @@ def _what(line: Mapping[str, Any]) -> str:
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in {"minimum_spend", "credit"}:
+    if line["charge_kind"] in {"minimum_spend", "credit", "commitment_true_up"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

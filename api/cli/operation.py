@@ -13,7 +13,9 @@ def add_commands(app: typer.Typer) -> None:
     @command(app, "schema")
     def schema(
         session: Session,
-        kind: Annotated[str, typer.Argument(help="meter, plan, customer, calendar or contract.")],
+        kind: Annotated[
+            str, typer.Argument(help="meter, plan, customer, calendar, contract, credit or top-up.")
+        ],
     ) -> None:
         """The JSON schema of a document: every field, its type and its words."""
         import json  # noqa: PLC0415

@@ -186,4 +186,5 @@ def preview(
         "contract_id": document["contract"]["contract_id"],
         "customer_id": document["customer"]["customer_id"],
     }
-    return ExactJSON({**document, **keys, "state": "draft"})
+    sums = {"credit_minor": draft.credit_minor, "due_minor": draft.due_minor}
+    return ExactJSON({**document, **keys, **sums, "state": "draft"})

@@ -64,6 +64,8 @@ SUMMARY_EXAMPLE: Final[dict[str, Any]] = {
     "due_date": "2013-03-03",
     "currency": "USD",
     "total_minor": 2500,
+    "credit_minor": 0,
+    "due_minor": 2500,
     "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "run_id": "2013-02-01-first",
 }

@@ -27,5 +27,5 @@ router = APIRouter()
     ),
 )
 def get_schema(_state: State, kind: str) -> ExactJSON:
-    """`kind` is meter, plan, customer or contract."""
+    """`kind` is meter, plan, customer, contract, credit or top-up."""
     return ExactJSON(schema_for(kind))

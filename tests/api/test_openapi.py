@@ -21,6 +21,7 @@ STORY = (
     "put_customer put_customers list_customers get_customer",
     "put_calendar list_calendars get_calendar",
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
+    "grant_credit list_credits",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
     "send_compatible_events send_lago_events send_meter_event",
@@ -29,6 +30,7 @@ STORY = (
     "report_completeness report_provisioned",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
+    "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
@@ -61,6 +63,7 @@ class World:
             "customer_id": "united",
             "calendar_id": "us-banks",
             "contract_id": "united-2013",
+            "grant_id": "united-2013",
         }
 
     def send(self, method: str, path: str, operation: dict[str, Any]) -> list[httpx.Response]:

@@ -37,6 +37,7 @@ from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.rate import RatedLines, rate_usage
 from rating.store import line_to_python
+from rating.true_up import BILLED_SPEND_SCHEMA, due_true_ups, spend_of_lines, with_true_up_lines
 from rollup.schema import USAGE_SCHEMA
 from tests.invoicing.support import contract_row, contracts_table, settled_table
 from tests.rating.plans import METERS, plan, versions
@@ -147,7 +148,14 @@ def _rate(
         threads=1,
     )
     given_back = pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA)
-    return RatedLines(with_credits(rated.lines, given_back), rated.unrated), agreements
+    trued = with_true_up_lines(
+        with_credits(rated.lines, given_back),
+        due=due_true_ups(periods, agreements=agreements, contracts=rows),
+        billed=BILLED_SPEND_SCHEMA.empty_table() if past is None else spend_of_lines(past),
+        plan_versions=numbered,
+        run_id="case",
+    )
+    return RatedLines(trued.lines, pa.concat_tables([rated.unrated, trued.unrated])), agreements
 
 
 def _row_of(contract: Contract) -> dict[str, Any]:

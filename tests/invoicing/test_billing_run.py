@@ -329,10 +329,10 @@ def test_a_run_that_dies_between_chunks_is_simply_run_again(
     calls = itertools.count()
     real = write_invoices
 
-    def dies(*arguments: Any, **named: Any) -> None:
+    def dies(*arguments: Any, **named: Any) -> list[str]:
         if next(calls) == killed_after:
             raise KeyboardInterrupt
-        real(*arguments, **named)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(billing_run, "write_invoices", dies)
     with pytest.raises(KeyboardInterrupt):

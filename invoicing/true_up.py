@@ -1,0 +1,80 @@
+"""Adds the true-ups of commitments over a term to what was priced: for runs, previews, re-rating, what-if."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from ingest.clickhouse import EventStore
+from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.pricing import PricedPeriods
+from rating.billed_spend import SPANS_SCHEMA, read_billed_spend
+from rating.plan_version import PlanVersion
+from rating.true_up import BILLED_SPEND_SCHEMA, DueTrueUp, due_true_ups, with_true_up_lines
+
+
+def add_true_ups(
+    priced: PricedPeriods,
+    *,
+    periods: pa.Table,
+    contracts: pa.Table,
+    catalogue: BillingCatalogue,
+    plan_versions: Sequence[PlanVersion] | None = None,
+    event_store: EventStore,
+    run_id: str,
+) -> PricedPeriods:
+    """``priced`` with a line for every commitment whose term ends with one of the periods, where less was
+    spent than committed.
+
+    periods: SERVICE_PERIOD_SCHEMA, what was priced. contracts: as ``load_contracts`` gives them, at least
+    those of the periods. plan_versions: what was priced by; None for the catalogue's. Billing dates that
+    were not priced here count as they were billed.
+    """
+    due = due_true_ups(periods, agreements=catalogue.agreements, contracts=contracts)
+    if not due:
+        return priced
+    trued = with_true_up_lines(
+        priced.lines,
+        due=due,
+        billed=_billed_elsewhere(event_store, due, periods, catalogue.settled),
+        plan_versions=catalogue.plan_versions if plan_versions is None else plan_versions,
+        run_id=run_id,
+    )
+    return replace(priced, lines=trued.lines, unrated=pa.concat_tables([priced.unrated, trued.unrated]))
+
+
+def _billed_elsewhere(
+    event_store: EventStore, due: Sequence[DueTrueUp], periods: pa.Table, settled: pa.Table
+) -> pa.Table:
+    """What the contracts were billed in their terms on dates that are not priced here."""
+    billed = read_billed_spend(event_store, _spans(due, settled))
+    here = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique()
+    kept = pl.DataFrame(billed.select(["contract_id", "billing_date"])).with_row_index()
+    kept = kept.join(here, on=["contract_id", "billing_date"], how="anti", maintain_order="left")
+    return billed.take(kept["index"].to_arrow()).cast(BILLED_SPEND_SCHEMA)
+
+
+def _spans(due: Sequence[DueTrueUp], settled: pa.Table) -> pa.Table:
+    """One span a contract, over all of its terms. A contract that was never billed has none."""
+    last = dict(zip(settled["contract_id"].to_pylist(), settled["billing_date"].to_pylist(), strict=True))
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for entry in due:
+        contract_id, end = entry.period["contract_id"], entry.period["period_end"]
+        start, until = spans.get(contract_id, (entry.term_start, end))
+        spans[contract_id] = (min(start, entry.term_start), max(until, end))
+    rows: list[Mapping[str, Any]] = [
+        {
+            "contract_id": contract_id,
+            "span_start": start,
+            "span_end": until,
+            "settled": date.fromisoformat(str(last[contract_id])),
+        }
+        for contract_id, (start, until) in spans.items()
+        if contract_id in last
+    ]
+    return pa.Table.from_pylist(rows, schema=SPANS_SCHEMA)

@@ -1,0 +1,74 @@
+"""What was billed before, read from rated lines: what a commitment over a term is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ingest.clickhouse import EventStore
+from ingest.event import TIMESTAMP
+from rating.term_commitment import TermCommitment
+from rating.true_up import BILLED_SPEND_SCHEMA
+
+SPANS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("contract_id", pa.string(), nullable=False),
+        pa.field("span_start", TIMESTAMP, nullable=False),
+        pa.field("span_end", TIMESTAMP, nullable=False),
+        pa.field("settled", pa.date32(), nullable=False),
+    ]
+)
+"""One row a contract: lines whose period lies in [span_start, span_end), of billing dates up to the last
+one that is settled. Lines after it are of a run that was killed or is at work."""
+_COLUMNS: Final = (
+    "contract_id String, span_start DateTime64(6, 'UTC'), span_end DateTime64(6, 'UTC'), settled Date32"
+)
+
+
+def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
+    """BILLED_SPEND_SCHEMA, one row a contract, billing date, charge and period. spans: SPANS_SCHEMA."""
+    if not spans.num_rows:
+        return BILLED_SPEND_SCHEMA.empty_table()
+    keys = [f"lines.{name} AS {name}" for name in BILLED_SPEND_SCHEMA.names if name != "amount_minor"]
+    with store.scratch_table(_COLUMNS, spans.cast(SPANS_SCHEMA)) as scratch:
+        found = store.query(
+            f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor "
+            "FROM (SELECT contract_id, billing_date, charge_id, charge_kind, currency, "
+            "period_start, period_end, amount_minor FROM rated_lines FINAL "
+            f"WHERE contract_id IN (SELECT contract_id FROM {scratch})) AS lines "
+            f"INNER JOIN {scratch} AS spans ON lines.contract_id = spans.contract_id "
+            "WHERE lines.period_start >= spans.span_start AND lines.period_end <= spans.span_end "
+            "AND lines.billing_date <= spans.settled "
+            "GROUP BY contract_id, billing_date, charge_id, charge_kind, currency, period_start, period_end "
+            "ORDER BY contract_id, billing_date, charge_id, period_start"
+        )
+    columns = []
+    for field in BILLED_SPEND_SCHEMA:
+        column = found[field.name]
+        plain = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        columns.append(plain.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=BILLED_SPEND_SCHEMA)
+
+
+def spent_towards(
+    store: EventStore, line: Mapping[str, Any], commitment: TermCommitment
+) -> list[tuple[date, int]]:
+    """(billing date, minor units) that counted towards the commitment, for each date that counted something.
+
+    line: the true-up, one row of RATED_LINE_SCHEMA as Python values; its period is the term.
+    """
+    span = {
+        "contract_id": line["contract_id"],
+        "span_start": line["period_start"],
+        "span_end": line["period_end"],
+        "settled": line["billing_date"],
+    }
+    spent: dict[date, int] = {}
+    for row in read_billed_spend(store, pa.Table.from_pylist([span], schema=SPANS_SCHEMA)).to_pylist():
+        if commitment.covers(charge_id=row["charge_id"], charge_kind=row["charge_kind"]):
+            day = row["billing_date"]
+            spent[day] = spent.get(day, 0) + int(row["amount_minor"])
+    return sorted(spent.items())
