@@ -33,6 +33,12 @@ NULLABLE_FIELDS: Final = frozenset(
         "meter_id",
         "subject",
         "billed_quantity",
+        "used",
+        "limit",
+        "remaining",
+        "mode",
+        "period",
+        "decided_by",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

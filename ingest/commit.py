@@ -23,6 +23,7 @@ from ingest.clock import to_micros
 from ingest.errors import BrokenState
 from ingest.event import STORED_EVENT_SCHEMA
 from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, Outcomes
+from ingest.landing import Landing
 from ingest.meter import Meter
 from ingest.raw import RawBatch
 from ingest.refusal import Problem, Refusal, refusals_table, refuse
@@ -50,6 +51,7 @@ class IngestContext:
     lock: held from classifying to remembering.
     correction_lock: held over a batch of corrections; taken before ``lock``.
     refusal_lock: held while refusals are settled; taken before both.
+    listeners: told of what came on record, with ``lock`` held.
     """
 
     store: EventStore
@@ -60,6 +62,13 @@ class IngestContext:
     lock: threading.Lock = field(default_factory=threading.Lock)
     correction_lock: threading.Lock = field(default_factory=threading.Lock)
     refusal_lock: threading.Lock = field(default_factory=threading.Lock)
+    listeners: list[Landing] = field(default_factory=list)
+
+    def landing_unknown(self) -> None:
+        """An insert failed and may have landed: the table is asked before the next batch."""
+        self.gate.mark_stale()
+        for listener in self.listeners:
+            listener.landing_unknown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +225,10 @@ def insert_planned(plan: CommitPlan, *, ingest: IngestContext) -> None:
     try:
         ingest.store.insert("events", stored, token=plan.token)
         ingest.gate.remember(identities, body_hashes)
+        for listener in ingest.listeners:
+            listener.events_landed(stored)
     except BaseException:
-        ingest.gate.mark_stale()
+        ingest.landing_unknown()
         raise
 
 

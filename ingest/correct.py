@@ -290,9 +290,12 @@ def _write(judged: _Judged, *, batch_id: str, ingest: IngestContext) -> None:
             ingest.store.insert("events", replacements, token=batch_id)
         ingest.store.insert("superseded_events", superseded, token=batch_id)
         ingest.gate.remember(*_words(judged.accepted))
+        places = {(row["type"], row["subject"]) for row in judged.superseded}
+        for listener in ingest.listeners:
+            listener.versions_changed(places, ingest.gate.next_sequence - 1)
     except BaseException:
         # Nobody knows what landed: the store is asked before the next batch.
-        ingest.gate.mark_stale()
+        ingest.landing_unknown()
         raise
 
 

@@ -5,6 +5,7 @@ day no longer covered (half-open, like everything here). ``subjects`` are the ke
 customer's usage arrives. ``overrides`` are the customer's own prices and ``discounts`` what was
 promised beside those of the plan; ``commitments`` are the least and the most a period comes to.
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
+``entitlements`` say how much may be used, see ``rating/entitlement.py``; they price nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ingest.document import Document
 from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
 from rating.discount import Discount
+from rating.entitlement import Entitlement
 from rollup.period import Cadence
 
 
@@ -56,3 +58,4 @@ class Contract(Document):
     discounts: tuple[Discount, ...] = ()
     commitments: tuple[Commitment, ...] = ()
     trial_days: int = Field(default=0, ge=0, le=3660)
+    entitlements: tuple[Entitlement, ...] = ()

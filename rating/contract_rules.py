@@ -18,6 +18,7 @@ from ingest.meter import Meter
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
+from rating.entitlement_rules import entitlement_rules
 from rating.price_plan import PricePlan
 from rollup.period import find_time_zone, local_midnight
 
@@ -137,6 +138,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from agreement_rules(contract, plans=plans, meters=surroundings.meters)
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
+    yield from entitlement_rules(contract.entitlements, meters=surroundings.meters)
 
 
 def _date_rules(contract: Contract) -> Iterator[Issue]:

@@ -23,6 +23,7 @@ from rating.agreement_store import forget_agreements, write_agreements
 from rating.contract import Contract
 from rating.contract_columns import columns_table, read_columns
 from rating.contract_rules import ContractSurroundings, SubjectHolder, contract_rules, plan_facts
+from rating.entitlement_store import forget_entitlements, write_entitlements
 from rating.plan_version import SavedDocument
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
@@ -91,7 +92,7 @@ def save_contracts(
     issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
-    overriding = any(_agrees(contract) for contract in contracts)
+    overriding = any(_agrees(contract) or contract.entitlements for contract in contracts)
     meters = {meter.meter_id: meter for meter in list_meters(engine)} if overriding else {}
     with ledger_transaction(engine) as connection:
         standing = _standing_versions(connection, contracts)
@@ -277,6 +278,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     for part in _parts(list(newest)):
         connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
         forget_agreements(connection, part)
+        forget_entitlements(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -300,6 +302,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     if subjects:
         connection.execute(insert(CONTRACT_SUBJECTS), subjects)
     write_agreements(connection, (contract for contract, _ in newest.values()))
+    write_entitlements(connection, (contract for contract, _ in newest.values()))
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements.
+"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements,
+entitlements.
 
-They match migrations 0001 and 0010. A plan or contract version is a row for ever; ``contracts`` and
+They match migrations 0001, 0010 and 0090. A plan or contract version is a row for ever; ``contracts`` and
 ``contract_subjects`` hold the newest version of each contract as flat columns, which is what a
 billing run reads without parsing a single document. Dates are ISO text, so that they sort.
 """
@@ -73,3 +74,12 @@ CONTRACT_AGREEMENTS: Final = Table(
 )
 """The segments of each contract that agrees something beyond its plan; others have no row. The key is
 empty for a segment that takes the plan as it is."""
+
+CONTRACT_ENTITLEMENTS: Final = Table(
+    "contract_entitlements",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("meter_id", String(128), primary_key=True),
+    Column("period", String(16), primary_key=True),
+)
+"""Which contracts limit which meters, so that those that do are found without reading documents."""

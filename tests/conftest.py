@@ -34,6 +34,7 @@ EMPTIED_TABLES = (
     "usage_rollups",
     "rollup_periods",
     "rollup_meters",
+    "entitlement_checks",
 )
 
 

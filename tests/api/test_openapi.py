@@ -25,7 +25,7 @@ STORY = (
     "send_compatible_events send_lago_events send_meter_event",
     "list_openmeter_meters get_openmeter_meter query_openmeter_meter post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
-    "report_completeness report_provisioned",
+    "report_completeness report_provisioned check_entitlement list_entitlement_checks",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
 )
@@ -45,6 +45,7 @@ QUERY = {
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
+    "check_entitlement": {"meter_id": "landings", "subject": "UA", "quantity": "1"},
 }
 
 

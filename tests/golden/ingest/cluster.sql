@@ -189,3 +189,28 @@ SETTINGS replicated_deduplication_window = 1000,
          fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS settled_refusals ON CLUSTER 'main' AS settled_refusals_local ENGINE = Distributed('main', 'ratemill', 'settled_refusals_local', cityHash64(batch_id));
+
+-- 0030_entitlement_checks.sql
+
+CREATE TABLE IF NOT EXISTS entitlement_checks_local ON CLUSTER 'main' (
+    check_id         String,
+    asked_at         DateTime64(6, 'UTC'),
+    asked_by         LowCardinality(String),
+    subject          String,
+    contract_id      String,
+    customer_id      String,
+    meter_id         LowCardinality(String),
+    quantity         Decimal(38, 12),
+    allowed          Bool,
+    reason           LowCardinality(String),
+    decided_by       String,
+    used             Nullable(Decimal(38, 12)),
+    limit            Nullable(Decimal(38, 12)),
+    remaining        Nullable(Decimal(38, 12)),
+    as_of_sequence   UInt64,
+    answered_micros  UInt64
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/entitlement_checks', '{replica}') ORDER BY (asked_at, check_id)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS entitlement_checks ON CLUSTER 'main' AS entitlement_checks_local ENGINE = Distributed('main', 'ratemill', 'entitlement_checks_local', cityHash64(check_id));
