@@ -30,8 +30,9 @@ from rollup.period import find_time_zone
 
 CONTRACTS_SECONDS: Final = 10
 REMEMBERED_MAX: Final = 100_000
+READY_FOR: Final = timedelta(minutes=1)
 AHEAD: Final = timedelta(minutes=3)
-"""Periods that begin within this time are counted ahead: longer than a turn of the scheduler."""
+"""Periods that begin within this time are counted ahead: longer than READY_FOR."""
 _FAR: Final = to_micros(TIME_MAX)
 _WIDE: Final = Context(prec=80)
 
@@ -71,6 +72,7 @@ class EntitlementDesk:
         self._meters = meters
         self._lock = threading.Lock()
         self._remembered: dict[Hashable, tuple[Any, datetime]] = {}
+        self._ready_until: datetime | None = None
 
     def answer(self, question: Question, *, at: datetime) -> tuple[Verdict, int]:
         """The verdict at an instant, and the number of the last event or correction that is in it.
@@ -101,8 +103,13 @@ class EntitlementDesk:
 
     def keep_ready(self) -> int:
         """Count ahead what the limits of all running contracts need, now and in the periods that begin next;
-        returns how many figures that are. Ended periods are forgotten."""
+        returns how many figures that are, 0 also when it was done within READY_FOR and no contract was saved
+        since. Ended periods are forgotten."""
         now = self._clock.now()
+        with self._lock:
+            if self._ready_until is not None and now < self._ready_until:
+                return 0
+            self._ready_until = now + READY_FOR
         contracts = limited_contracts(self._ledger)
         keys = {
             key
@@ -120,6 +127,7 @@ class EntitlementDesk:
         """Read contracts and plans again; called when one is saved."""
         with self._lock:
             self._remembered = {}
+            self._ready_until = None
 
     def _wanted(self, contract: Contract, meter_id: str, at: datetime) -> list[_Wanted]:
         """The limits a contract has on a meter; none when it does not run at that time."""

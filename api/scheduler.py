@@ -15,7 +15,8 @@ from api.state import Ratemill
 from invoicing.open_usage import keep_open_usage
 
 BILLING_SECONDS: Final = 60
-ENTITLEMENT_SECONDS: Final = 60
+ENTITLEMENT_SECONDS: Final = 1
+"""How soon a contract that was saved is counted; without one the work is done once a minute."""
 TURNS_UNTIL_NEW_PERIODS: Final = 10
 """New events are added up every time; whether contracts began new periods is looked up seldom, as that reads
 all contracts (a second of processor time for 100,000)."""

@@ -16,6 +16,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Final
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from ingest.meter import Meter
 from rollup.live_count import count_into
 from rollup.live_counter import LiveCounter, LiveEvent, LiveReading
 from rollup.partial_query import Sequences
+from rollup.query import is_plain
 
 COUNTERS_MAX: Final = 200_000
 """About 1 KB each; beyond it the counters that are there longest are forgotten."""
@@ -59,13 +61,15 @@ class _Kept:
 @dataclass(slots=True)
 class _Known:
     """Everything that is forgotten at once when another process has written. sequence: the last event or
-    correction that counters hold."""
+    correction that counters hold. types: of events that any counter takes; types_by_properties: those of
+    which some counter looks at the properties."""
 
     turn: int | None = None
     sequence: int = 0
     kept: dict[LiveKey, _Kept] = field(default_factory=dict)
     at: defaultdict[_Place, dict[LiveKey, _Kept]] = field(default_factory=lambda: defaultdict(dict))
     types: set[str] = field(default_factory=set)
+    types_by_properties: set[str] = field(default_factory=set)
 
 
 class LiveUsage:
@@ -141,6 +145,7 @@ class LiveUsage:
         with self._lock:
             self._known.sequence = max(self._known.sequence, last)
             types = pa.array(sorted(self._known.types), pa.string())
+            by_properties = set(self._known.types_by_properties)
         if not len(types):
             return
         # Nobody enters a counter meanwhile: that takes the ingest lock.
@@ -152,7 +157,7 @@ class LiveUsage:
         rows = [row for row, place in enumerate(places) if place in at]
         if not rows:
             return
-        told = list(_events(chosen.take(pa.array(rows))))
+        told = list(_events(chosen.take(pa.array(rows)), by_properties))
         with self._lock:
             for row, event in zip(rows, told, strict=True):
                 for kept in at.get(places[row], {}).values():
@@ -184,6 +189,8 @@ class LiveUsage:
     def _enter(self, key: LiveKey) -> _Kept:
         kept = self._known.kept[key] = _Kept(_empty(key))
         self._known.types.add(key.meter.event_type)
+        if not is_plain(key.meter.model_copy(update={"group_by": ()})):
+            self._known.types_by_properties.add(key.meter.event_type)
         for subject in key.subjects:
             self._known.at[key.meter.event_type, subject][key] = kept
         return kept
@@ -218,9 +225,13 @@ def _grouped(
     return dict(groups)
 
 
-def _events(rows: pa.Table) -> Iterable[LiveEvent]:
+def _events(rows: pa.Table, by_properties: set[str]) -> Iterable[LiveEvent]:
+    """The rows as counters take them; properties are not read where no counter looks at them: that takes
+    longer than everything else here."""
     columns: list[Any] = [rows["subject"].to_pylist(), rows["time"].cast(pa.int64()).to_pylist()]
-    columns += [rows["sequence"].to_pylist(), rows["value"].to_pylist(), rows["properties"].to_pylist()]
+    columns += [rows["sequence"].to_pylist(), rows["value"].to_pylist()]
+    needed = not by_properties.isdisjoint(pc.unique(rows["type"]).to_pylist())
+    columns.append(map(dict, rows["properties"].to_pylist()) if needed else repeat({}, rows.num_rows))
     for subject, micros, sequence, value, properties in zip(*columns, strict=True):
         scaled = None if value is None else int(value.scaleb(QUANTITY_SCALE))
-        yield LiveEvent(subject, micros, sequence, scaled, dict(properties))
+        yield LiveEvent(subject, micros, sequence, scaled, properties)

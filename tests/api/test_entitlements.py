@@ -117,7 +117,7 @@ def test_counting_ahead_gives_the_same_answers(http: httpx.Client, state: Ratemi
     assert state.entitlements.keep_ready() == 2
     send(http, [event(1, value="99")])
     assert verdict(ask(http, "1")) == (True, "within_limit", "99", "100", "1")
-    assert state.entitlements.keep_ready() == 2
+    assert state.entitlements.keep_ready() == 0, "no contract was saved since"
     assert verdict(ask(http, "2"))[0] is False
 
 
