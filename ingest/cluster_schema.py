@@ -23,6 +23,7 @@ SHARDING_KEYS: Final = {
     "refused_events": "cityHash64(batch_id)",
     "settled_refusals": "cityHash64(batch_id)",
     "rated_lines": "cityHash64(contract_id)",
+    "backfills": "cityHash64(backfill_id)",
     "entitlement_checks": "cityHash64(check_id)",
     "store_facts": _FIRST_SHARD,
     "schema_migrations": _FIRST_SHARD,

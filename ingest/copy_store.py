@@ -30,6 +30,7 @@ _BUCKETS: Final = {
     "settled_refusals": "batch_id, line",
     "rated_lines": "contract_id, billing_date, charge_id, line_id",
     "entitlement_checks": "check_id",
+    "backfills": "backfill_id, batch_id",
 }
 """Other tables: a part is what hashes of these columns share."""
 _REPLACING: Final = frozenset({"rated_lines"})

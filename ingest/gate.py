@@ -35,7 +35,7 @@ _EMPTY: Final = np.uint64(0)
 # A replacement whose correction never came on record was cut off by a crash: it does not count, and
 # the resend of its correction is new.
 _EVENTS_SQL: Final = f"FROM events WHERE {ON_RECORD_SQL}"
-_CANCELS_SQL: Final = "FROM superseded_events WHERE kind = 'cancel'"
+_CANCELS_SQL: Final = "FROM superseded_events WHERE kind IN ('cancel', 'withdraw')"
 _FACTS_SQL: Final = (
     f"SELECT (SELECT count() {_EVENTS_SQL}) + (SELECT count() {_CANCELS_SQL}) AS identities, "
     "greatest((SELECT max(sequence) FROM events), "

@@ -17,14 +17,14 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import NotFound
-from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL
+from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL, ended_sql
 from ingest.refusal import shown
 
 _EVENT_COLUMNS: Final = (
     "source, id, type, subject, toUnixTimestamp64Micro(time) AS micros, value, properties, sequence, "
     "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id, "
     "multiIf(sequence NOT IN (SELECT sequence FROM superseded_events), 'in_force', "
-    "sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel'), 'cancelled', 'amended') "
+    f"sequence IN ({ended_sql()}), 'cancelled', 'amended') "
     "AS state"
 )
 

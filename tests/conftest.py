@@ -35,6 +35,7 @@ EMPTIED_TABLES = (
     "rollup_periods",
     "rollup_meters",
     "entitlement_checks",
+    "backfills",
 )
 
 

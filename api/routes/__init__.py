@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from api import compatible
 from api.routes import (
     api_keys,
+    backfills,
     billing_runs,
     contracts,
     corrections,
@@ -34,6 +35,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     event_lists.router,
     corrections.router,
+    backfills.router,
     refusals.router,
     meters.router,
     price_plans.router,

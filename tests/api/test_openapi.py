@@ -22,6 +22,7 @@ STORY = (
     "put_contract put_contracts list_contracts get_contract list_contract_versions",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
+    "make_backfill list_backfills undo_backfill",
     "send_compatible_events send_lago_events send_meter_event",
     "list_openmeter_meters get_openmeter_meter query_openmeter_meter post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
@@ -31,6 +32,14 @@ STORY = (
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
+    "make_backfill": {
+        "type": "landing",
+        "subject": "UA",
+        "time_from": "2013-01-01T00:00:00Z",
+        "time_to": "2013-01-02T00:00:00Z",
+        "reason": "distances were wrong, ticket 4711",
+        "id": "ticket-4711",
+    },
     "query_usage": {"meter_id": "landings"},
     "report_provisioned": {
         "provisioned_meter_id": "landings",
@@ -56,6 +65,7 @@ class World:
         self.http = http
         self.keys = {
             "kind": "meter",
+            "backfill_id": "ticket-4711",
             "meter_id": "landings",
             "plan_id": "airport-2013",
             "customer_id": "united",

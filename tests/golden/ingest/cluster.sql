@@ -214,3 +214,30 @@ SETTINGS replicated_deduplication_window = 1000,
          fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS entitlement_checks ON CLUSTER 'main' AS entitlement_checks_local ENGINE = Distributed('main', 'ratemill', 'entitlement_checks_local', cityHash64(check_id));
+
+-- 0031_ingest_backfills.sql
+
+CREATE TABLE IF NOT EXISTS backfills_local ON CLUSTER 'main' (
+    backfill_id   String,
+    batch_id      String,
+    type          LowCardinality(String),
+    subjects      Array(String),
+    time_from     DateTime64(6, 'UTC'),
+    time_to       DateTime64(6, 'UTC'),
+    reason        String,
+    undoes        String,
+    digest        String,
+    kept          UInt64,
+    amended       UInt64,
+    added         UInt64,
+    withdrawn     UInt64,
+    count_before  UInt64,
+    count_after   UInt64,
+    value_before  Decimal(38, 12),
+    value_after   Decimal(38, 12),
+    made_at       DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/backfills', '{replica}') ORDER BY (backfill_id, made_at)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS backfills ON CLUSTER 'main' AS backfills_local ENGINE = Distributed('main', 'ratemill', 'backfills_local', cityHash64(backfill_id));
