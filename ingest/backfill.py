@@ -20,6 +20,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
+from ingest.archives import TIME_IS_ARCHIVED, read_archived
 from ingest.backfill_plan import BackfillPlan, Content, FileEvent, SubjectSum, plan_backfill
 from ingest.backfill_rows import BackfillRows, rows_of_changes
 from ingest.backfill_store import (
@@ -28,7 +29,7 @@ from ingest.backfill_store import (
     read_in_force,
     read_withdrawn,
 )
-from ingest.clock import to_micros
+from ingest.clock import from_micros, to_micros
 from ingest.commit import BatchPart, IngestContext, ready_gate
 from ingest.decode import decode_body
 from ingest.errors import BrokenState, Conflict, InvalidInput, Issue
@@ -91,6 +92,7 @@ def backfill_events(
     """
     _check_scope(scope, reason)
     digest = _digest(body, scope)
+    refuse_archived(scope, ingest)
     if (known := _repeated(ingest, backfill_id, digest)) is not None:
         return known
     limits = replace(ingest.settings, batch_records_max=ingest.settings.backfill_rows_max)
@@ -222,6 +224,18 @@ def _check_scope(scope: BackfillScope, reason: str) -> None:
         )
 
 
+def refuse_archived(scope: BackfillScope, ingest: IngestContext) -> None:
+    """Raise Conflict (``time_is_archived``) for a time whose events are in files."""
+    before = read_archived(ingest.store).latest
+    if to_micros(scope.time_from) < before:
+        raise Conflict(
+            f"events before {from_micros(before).isoformat()} are archived and cannot be replaced. Put them "
+            "back "
+            "first: `ratemill events restore FOLDER`.",
+            reason_code=TIME_IS_ARCHIVED,
+        )
+
+
 def _digest(body: bytes, scope: BackfillScope) -> str:
     named = (scope.type, sorted(scope.subjects), to_micros(scope.time_from), to_micros(scope.time_to))
     return hashlib.sha256(repr(named).encode() + body).hexdigest()
@@ -272,8 +286,8 @@ def _refuse_too_many(rows: int, ingest: IngestContext) -> None:
     most = ingest.settings.backfill_rows_max
     if rows > most:
         raise InvalidInput(
-            f"the backfill has {rows:,} events to replace and to bring, and {most:,} come into force at once. "
-            "Make several of it, each of a shorter time or of fewer subjects.",
+            f"the backfill has {rows:,} events to replace and to bring, and {most:,} come into force at once."
+            " Make several of it, each of a shorter time or of fewer subjects.",
             reason_code="backfill_too_large",
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ingest.backfill import BackfillReport, BackfillScope, Making, report_of, write_changes
+from ingest.backfill import BackfillReport, BackfillScope, Making, refuse_archived, report_of, write_changes
 from ingest.backfill_plan import BackfillPlan, Change, ChangeKind, Standing, sums_of
 from ingest.backfill_store import DID_HAPPEN_SQL, StoredBackfill, find_backfill, read_versions
 from ingest.clickhouse import EventStore
@@ -39,6 +39,8 @@ def undo_backfill(
         repeated = _repeated(found, undo_id, ingest.store)
         if repeated is not None:
             return repeated
+        scope = BackfillScope(found.type, found.subjects, found.time_from, found.time_to)
+        refuse_archived(scope, ingest)
         rows = ingest.store.query(
             "SELECT toString(kind) AS kind, sequence, correction_sequence, event_identity "
             "FROM superseded_events WHERE batch_id = {batch_id:String} ORDER BY correction_sequence",
@@ -46,7 +48,6 @@ def undo_backfill(
         ).to_pylist()
         _refuse_changed(ingest.store, found, last=max(row["correction_sequence"] for row in rows))
         plan = _plan(ingest.store, found, rows)
-        scope = BackfillScope(found.type, found.subjects, found.time_from, found.time_to)
         made = Making(undo_id, scope, reason, undoes=backfill_id, digest="")
         with ingest.lock:
             write_changes(plan, made, received_at=received_at, ingest=ingest)

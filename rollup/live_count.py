@@ -8,6 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.event import QUANTITY_SCALE
@@ -26,8 +27,12 @@ _WIDE: Final = Context(prec=60)
 
 
 def count_into(store: EventStore, *, counted: Counted, sequences: Sequences) -> None:
-    """Add the events of ``sequences`` to the counters. One query a meter, whatever the number of counters."""
+    """Add the events of ``sequences`` to the counters. One query a meter, whatever the number of counters.
+    Raises Conflict for time whose events are archived."""
+    archived = read_archived(store)
     for meter, counters in counted.items():
+        first = min((counter.start_micros for _, counter in counters), default=0)
+        archived.refuse(meter.event_type, first)
         if meter.aggregation == "time_weighted":
             _count_levels(store, meter, counters, sequences)
         else:

@@ -36,6 +36,8 @@ EMPTIED_TABLES = (
     "rollup_meters",
     "entitlement_checks",
     "backfills",
+    "archives",
+    "archived_events",
 )
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from api import compatible
 from api.routes import (
     api_keys,
+    archives,
     backfills,
     billing_runs,
     contracts,
@@ -36,6 +37,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     event_lists.router,
     corrections.router,
     backfills.router,
+    archives.router,
     refusals.router,
     meters.router,
     price_plans.router,

@@ -85,9 +85,10 @@ async def make_backfill(
     dry_run: Annotated[bool, Query(description="Work it out and write nothing.")] = False,
 ) -> ExactJSON:
     """Everything in force of `type` (and of these subjects) in `[time_from, time_to)` is replaced by the
-    events of the body, in any format of `POST /v1/events`: `[]` by nothing. All of it comes into force in one step,
-    or nothing does. An event that is there already, word for word, is `kept`; one with the same `source` and
-    `id` is `amended`; one that is not in the body is `withdrawn`. What arrives in that time later counts too.
+    events of the body, in any format of `POST /v1/events`: `[]` by nothing. All of it comes into force in
+    one step, or nothing does. An event that is there already, word for word, is `kept`; one with the same
+    `source` and `id` is `amended`; one that is not in the body is `withdrawn`. What arrives in that time
+    later counts too.
 
     `sums` compare each subject's events and the sum of their values before and after."""
     start, end = instant(time_from, "time_from"), instant(time_to, "time_to")

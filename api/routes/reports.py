@@ -13,7 +13,8 @@ from fastapi import APIRouter, Query
 from api.json import ExactJSON
 from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
-from ingest.errors import InvalidInput
+from ingest.archives import RESTORED, TIME_IS_ARCHIVED, list_archives
+from ingest.errors import Conflict, InvalidInput
 from ingest.meter_store import get_meter
 from ingest.refused import count_refused
 from invoicing.period_classes import classed_time
@@ -27,6 +28,7 @@ _COMPLETENESS: Final[dict[str, Any]] = {
     "time_from": "2013-01-01T00:00:00Z",
     "time_to": "2013-02-01T00:00:00Z",
     "as_of_sequence": 336803,
+    "archived": [],
     "accepted": 27004,
     "billed": 26999,
     "not_billable": 3,
@@ -76,19 +78,30 @@ _PROVISIONED: Final[dict[str, Any]] = {
         summary="Where every event went",
         tag="usage",
         example=_COMPLETENESS,
-        problems=(422,),
+        problems=(409, 422),
     ),
 )
 def report_completeness(state: State, time_from: Instant = None, time_to: Instant = None) -> ExactJSON:
     """Every accepted event with a time in `[time_from, time_to)` is `billed`, `not_billable` or `unbilled`,
     in exactly one part, with the reason. The parts sum to the whole, in events and in units of `value`;
-    that is checked before it is answered. `refused` counts the records refused in that time."""
+    that is checked before it is answered. Without `time_from` it begins where `archived` ends. `refused`
+    counts the records refused in that time."""
     start, end = instant(time_from, "time_from"), instant(time_to, "time_to")
     if start is not None and end is not None and start >= end:
         raise InvalidInput(
             f"the time from {start} to {end} is empty; `to` must lie after `from`.",
             reason_code="empty_period",
         )
+    archives = [one for one in list_archives(state.event_store) if one.state != RESTORED]
+    if archives:
+        latest = max(one.time_before for one in archives)
+        if start is not None and start < latest:
+            raise Conflict(
+                f"events before {latest.isoformat()} are archived and not in the store. Ask for time from "
+                "there on, or put them back: `ratemill events restore FOLDER`.",
+                reason_code=TIME_IS_ARCHIVED,
+            )
+        start = start or latest
     time = classed_time(state.ledger, now=state.clock.now())
     report = account_for_events(
         state.event_store,
@@ -106,6 +119,10 @@ def report_completeness(state: State, time_from: Instant = None, time_to: Instan
             "time_from": start,
             "time_to": end,
             "as_of_sequence": report.as_of_sequence,
+            "archived": [
+                {"time_before": one.time_before, "types": one.types, "event_count": one.event_count}
+                for one in archives
+            ],
             "accepted": sum(one.event_count for one in report.types),
             **{outcome: by_outcome[outcome] for outcome in ("billed", "not_billable", "unbilled")},
             "types": [asdict(one) for one in report.types],

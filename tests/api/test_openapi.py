@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +30,7 @@ STORY = (
     "report_completeness report_provisioned check_entitlement list_entitlement_checks",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
+    "archive_events list_archives restore_events",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
@@ -61,8 +63,9 @@ QUERY = {
 class World:
     """The example world: sends each operation's own examples and keeps the keys it hears of."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, folder: Path) -> None:
         self.http = http
+        self.folder = folder
         self.keys = {
             "kind": "meter",
             "backfill_id": "ticket-4711",
@@ -79,6 +82,8 @@ class World:
         answers = []
         for media_type, described in bodies.items():
             example = described["example"]
+            if isinstance(example, dict) and "folder" in example:
+                example = {**example, "folder": str(self.folder)}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
             headers = {"Content-Type": media_type} if media_type else {}
             answers.append(self.http.request(method, address, params=query, content=content, headers=headers))
@@ -117,7 +122,7 @@ def test_every_example_runs_and_every_answer_is_as_described(state: Ratemill, ht
     operations = described_operations(state)
     assert sorted(operations) == sorted(ORDER)
     components = create_app(state).openapi()["components"]
-    world = World(http)
+    world = World(http, state.settings.data / "archive")
     # March 2013 has an event too, so that the draft of the issue example has something to bill.
     event = {"source": "t", "id": "feb", "type": "landing", "subject": "UA", "time": "2013-02-10T00:00:00Z"}
     http.post("/v1/events", json=event)

@@ -241,3 +241,31 @@ SETTINGS replicated_deduplication_window = 1000,
          fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS backfills ON CLUSTER 'main' AS backfills_local ENGINE = Distributed('main', 'ratemill', 'backfills_local', cityHash64(backfill_id));
+
+-- 0032_ingest_archives.sql
+
+CREATE TABLE IF NOT EXISTS archives_local ON CLUSTER 'main' (
+    archive_id    String,
+    step          UInt32,
+    state         LowCardinality(String),
+    folder        String,
+    time_before   DateTime64(6, 'UTC'),
+    types         Array(String),
+    event_count   UInt64,
+    manifest_hash String,
+    made_at       DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/archives', '{replica}') ORDER BY (archive_id, step)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS archives ON CLUSTER 'main' AS archives_local ENGINE = Distributed('main', 'ratemill', 'archives_local', toUInt64(0));
+
+CREATE TABLE IF NOT EXISTS archived_events_local ON CLUSTER 'main' (
+    archive_id String,
+    identity   FixedString(16) CODEC(NONE),
+    body_hash  UInt64 CODEC(NONE),
+    sequence   UInt64 CODEC(Delta, ZSTD(1))
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/archived_events', '{replica}') ORDER BY (archive_id, sequence)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS archived_events ON CLUSTER 'main' AS archived_events_local ENGINE = Distributed('main', 'ratemill', 'archived_events_local', sequence);
