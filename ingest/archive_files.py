@@ -142,8 +142,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_file(store: EventStore, folder: Path, file: ArchiveFile) -> pa.Table:
-    """The rows of a file, REPLACEMENT_SCHEMA. Raises BrokenState when anything of it is not as it was "
-    "written."""
+    """The rows of a file, REPLACEMENT_SCHEMA. Raises BrokenState when anything of it is not as it was
+    written."""
     path = folder / file.name
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != file.sha256:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
-from ingest.clock import from_micros
+from ingest.clock import from_micros, to_micros
 from ingest.errors import InvalidInput
 from ingest.event import TIMESTAMP
 from ingest.in_force import IN_FORCE_SQL, read_cut
@@ -123,10 +123,12 @@ def query_usage_by_subject(
     return UsageBySubject(rolled.usage, rolled.unusable, names)
 
 
-def time_span(store: EventStore, *, event_type: str) -> tuple[datetime, datetime] | None:
-    """[first, after last) of the events of a type; None without any. Raises Conflict when some are "
-    "archived."""
-    read_archived(store).refuse(event_type, 0)
+def time_span(
+    store: EventStore, *, event_type: str, time_from: datetime | None = None
+) -> tuple[datetime, datetime] | None:
+    """[first, after last) of the events of a type; None without any. Raises Conflict when some
+    from ``time_from`` on (None: any) are archived."""
+    read_archived(store).refuse(event_type, 0 if time_from is None else to_micros(time_from))
     found = store.query(
         "SELECT toUnixTimestamp64Micro(min(time)) AS first, toUnixTimestamp64Micro(max(time)) AS last, "
         f"count() AS events FROM events WHERE type = {{event_type:String}} AND {IN_FORCE_SQL}",
