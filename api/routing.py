@@ -39,6 +39,10 @@ NULLABLE_FIELDS: Final = frozenset(
         "mode",
         "period",
         "decided_by",
+        "sold",
+        "bought",
+        "provisioned",
+        "consumed",
     }
 )
 """Fields of answers that may be null although the example shows a value."""
