@@ -29,6 +29,7 @@ TAGS: Final = [
     {"name": "catalogue", "description": "Meters and price plans."},
     {"name": "contracts", "description": "Customers and their contracts."},
     {"name": "usage", "description": "What was counted, live."},
+    {"name": "entitlements", "description": "May a customer use more."},
     {"name": "prices", "description": "What something would cost."},
     {"name": "billing", "description": "Billing runs and invoices."},
     {"name": "credits", "description": "Prepaid credit: grants, what was drawn, what is left."},

@@ -102,9 +102,18 @@ class RatemillClient:
         headers = {"Content-Type": "application/json"}
         return _json(self._send("POST", path, params=_given(params), content=content, headers=headers))
 
-    def post_bytes(self, path: str, body: bytes, *, content_type: str) -> Any:
+    def post_bytes(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        content_type: str,
+        content_encoding: str = "identity",
+        params: Mapping[str, Any] | None = None,
+    ) -> Any:
         """POST a body of any media type."""
-        return _json(self._send("POST", path, content=body, headers={"Content-Type": content_type}))
+        headers = {"Content-Type": content_type, "Content-Encoding": content_encoding}
+        return _json(self._send("POST", path, params=_given(params), content=body, headers=headers))
 
     def post_for_bytes(self, path: str, body: bytes, *, accept: str) -> bytes:
         """POST a JSON body for an answer in another media type; the answer as it is."""

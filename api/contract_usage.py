@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pyarrow as pa
 
 from api.state import Ratemill
-from ingest.clock import from_micros
 from ingest.errors import Conflict
 from rating.catalogue import get_plan_in_force
+from rating.contract_period import billing_period, runs_on
 from rating.contract_store import get_contract
-from rollup.period import billing_boundaries, find_time_zone, local_midnights_micros
+from rollup.period import find_time_zone
 from rollup.roll_up import roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA
-
-_LOOK = timedelta(days=800)
-"""Longer than any cadence, so that a boundary lies within it on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +34,13 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
     """
     contract = get_contract(state.ledger, contract_id)
     today = at.astimezone(find_time_zone(contract.time_zone)).date()
-    if today < contract.start_date or (contract.end_date is not None and today >= contract.end_date):
+    if not runs_on(contract, today):
         raise Conflict(
             f"contract {contract_id!r} runs from {contract.start_date} to "
             f"{contract.end_date or 'further notice'} and not on {today}. Ask for a time inside with `at`.",
             reason_code="contract_not_running",
         )
-    edges = billing_boundaries(
-        cadence=contract.billing.interval,
-        anchor_date=contract.billing.anchor_date or contract.start_date,
-        first=today - _LOOK,
-        last=today + _LOOK,
-    )
-    first = max(contract.start_date, *(day for day in edges if day <= today))
-    last = min(day for day in edges if day > today)
-    if contract.end_date is not None:
-        last = min(last, contract.end_date)
-    start, end = (
-        from_micros(int(mark)) for mark in local_midnights_micros([first, last], contract.time_zone)
-    )
+    start, end = billing_period(contract, on=today)
     plan = get_plan_in_force(state.ledger, contract.plan_id, on=today).plan
     priced = {meter_id for charge in plan.charges for meter_id in charge.meter_ids()}
     subjects = list(contract.subjects)

@@ -35,6 +35,16 @@ NULLABLE_FIELDS: Final = frozenset(
         "billed_quantity",
         "expires_on",
         "origin_id",
+        "used",
+        "limit",
+        "remaining",
+        "mode",
+        "period",
+        "decided_by",
+        "sold",
+        "bought",
+        "provisioned",
+        "consumed",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

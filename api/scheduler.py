@@ -1,4 +1,5 @@
-"""What a server does by itself: bills what has become due, and adds up usage ahead of billing."""
+"""What a server does by itself: bills what has become due, adds up usage ahead of billing, and counts ahead
+what questions about entitlements will ask for."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from api.state import Ratemill
 from invoicing.open_usage import keep_open_usage
 
 BILLING_SECONDS: Final = 60
+ENTITLEMENT_SECONDS: Final = 1
+"""How soon a contract that was saved is counted; without one the work is done once a minute."""
 TURNS_UNTIL_NEW_PERIODS: Final = 10
 """New events are added up every time; whether contracts began new periods is looked up seldom, as that reads
 all contracts (a second of processor time for 100,000)."""
@@ -23,8 +26,9 @@ _logger = logging.getLogger("ratemill.scheduler")
 
 @contextmanager
 def scheduling(state: Ratemill) -> Iterator[None]:
-    """Do both while the block runs, as far as the settings want it: a thread each."""
+    """Do all of it while the block runs, as far as the settings want it: a thread each."""
     with ExitStack() as stack:
+        stack.enter_context(_repeated("entitlements", ENTITLEMENT_SECONDS, _entitlement_work(state)))
         if state.settings.rollup_seconds:
             stack.enter_context(_repeated("usage", state.settings.rollup_seconds, _usage_work(state)))
         if state.settings.scheduler == "on":
@@ -42,6 +46,14 @@ def _usage_work(state: Ratemill) -> Callable[[], None]:
             keep_open_usage(state.stored_usage, ledger=state.ledger, now=state.clock.now())
         else:
             state.stored_usage.catch_up()
+
+    return work
+
+
+def _entitlement_work(state: Ratemill) -> Callable[[], None]:
+    def work() -> None:
+        if state.event_store.turn() is not None:
+            state.entitlements.keep_ready()
 
     return work
 

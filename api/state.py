@@ -16,6 +16,8 @@ import anyio.to_thread
 from sqlalchemy import Engine
 
 from api.auth import KeyRing
+from api.check_log import CheckLog
+from api.entitlements import EntitlementDesk
 from api.idempotency import AnswerBook
 from api.loop_bridge import LoopBridge
 from api.metrics import Metrics
@@ -32,6 +34,7 @@ from ingest.settings import IngestSettings
 from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
 from invoicing.document import InvoicePrinter
+from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
 
 Answer = TypeVar("Answer")
@@ -85,6 +88,8 @@ class Ratemill:
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
+    entitlements: EntitlementDesk
+    checks: CheckLog
     billing_lock: Lock
     at_close: ExitStack = field(default_factory=ExitStack)
 
@@ -96,6 +101,7 @@ class Ratemill:
         """Answer the events that wait, wait for a billing run under way, then let go of both stores."""
         self.group_commit.close()
         self.runs.wait()
+        self.checks.close()
         self.at_close.close()
         self.event_store.close()
         self.ledger.dispose()
@@ -144,6 +150,8 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         runs=RunBook(),
         metrics=metrics,
         printer=InvoicePrinter(),
+        entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),
+        checks=CheckLog(event_store, settings.data),
         billing_lock=Lock(),
     )
 

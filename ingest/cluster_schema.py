@@ -23,6 +23,10 @@ SHARDING_KEYS: Final = {
     "refused_events": "cityHash64(batch_id)",
     "settled_refusals": "cityHash64(batch_id)",
     "rated_lines": "cityHash64(contract_id)",
+    "archives": _FIRST_SHARD,
+    "archived_events": "sequence",
+    "backfills": "cityHash64(backfill_id)",
+    "entitlement_checks": "cityHash64(check_id)",
     "store_facts": _FIRST_SHARD,
     "schema_migrations": _FIRST_SHARD,
     # The watermark is right because it is in one block with what it stands for.

@@ -27,6 +27,7 @@ from ingest.clock import to_micros
 from ingest.errors import BrokenState
 from ingest.event import STORED_EVENT_SCHEMA
 from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, Outcomes
+from ingest.landing import Landing
 from ingest.meter import Meter
 from ingest.raw import RawBatch
 from ingest.refusal import Problem, Refusal, refusals_table, refuse
@@ -55,6 +56,7 @@ class IngestContext:
         ``planning`` is held, so that commits are inserted in the order they were classified.
     correction_lock: held over a batch of corrections; taken before ``planning``.
     refusal_lock: held while refusals are settled; taken before all.
+    listeners: told of what came on record, with ``inserting`` held.
     """
 
     store: EventStore
@@ -66,6 +68,13 @@ class IngestContext:
     inserting: threading.Lock = field(default_factory=threading.Lock)
     correction_lock: threading.Lock = field(default_factory=threading.Lock)
     refusal_lock: threading.Lock = field(default_factory=threading.Lock)
+    listeners: list[Landing] = field(default_factory=list)
+
+    def landing_unknown(self) -> None:
+        """An insert failed and may have landed: the table is asked before the next batch."""
+        self.gate.mark_stale()
+        for listener in self.listeners:
+            listener.landing_unknown()
 
     @contextmanager
     def alone(self) -> Iterator[IdentityGate]:
@@ -226,8 +235,10 @@ def finish_commit(started: StartedCommit, *, ingest: IngestContext) -> list[Inge
     try:
         if plan.events.num_rows:
             ingest.store.insert("events", plan.events, token=plan.token)
+            for listener in ingest.listeners:
+                listener.events_landed(plan.events)
     except BaseException:
-        ingest.gate.mark_stale()
+        ingest.landing_unknown()
         raise
     finally:
         ingest.inserting.release()

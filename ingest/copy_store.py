@@ -29,6 +29,10 @@ _BUCKETS: Final = {
     "refused_events": "batch_id, line",
     "settled_refusals": "batch_id, line",
     "rated_lines": "contract_id, billing_date, charge_id, line_id",
+    "entitlement_checks": "check_id",
+    "backfills": "backfill_id, batch_id",
+    "archives": "archive_id, step",
+    "archived_events": "archive_id, sequence",
 }
 """Other tables: a part is what hashes of these columns share."""
 _REPLACING: Final = frozenset({"rated_lines"})

@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
+from ingest.archives import TIME_IS_ARCHIVED, read_archived
 from ingest.arrow_buffers import Words
 from ingest.clock import from_micros, to_micros
 from ingest.correction import (
@@ -29,7 +30,7 @@ from ingest.correction import (
 )
 from ingest.event import QUANTITY_SCALE, STORED_EVENT_SCHEMA, TIMESTAMP
 from ingest.event_versions import EventVersion, FoundVersions, find_versions
-from ingest.gate import CONFLICT, DUPLICATE
+from ingest.gate import CONFLICT, DUPLICATE, NEW
 from ingest.judge import needs_problem
 from ingest.load import IngestContext, IngestReport
 from ingest.meter_needs import MeterNeeds, meter_needs
@@ -164,6 +165,7 @@ def _judge(
 ) -> _Judged:
     judged = _Judged(dict(found.events), dict(found.corrections))
     needs = meter_needs(ingest.meters())
+    archived_before = read_archived(ingest.store).latest
     received_micros = to_micros(received_at)
     for place, record in enumerate(sent):
         if isinstance(record.read, Problem):
@@ -175,7 +177,9 @@ def _judge(
             judged.duplicates += 1
         elif outcome == CONFLICT:
             judged.refusals.append(refuse(record.line, _CONFLICT, record.text, outcome="conflict"))
-        elif problem := _problem(one, judged, needs):
+        elif problem := _archive_problem(one, judged, archived_before, ingest) or _problem(
+            one, judged, needs
+        ):
             judged.refusals.append(refuse(record.line, problem, record.text))
         else:
             _accept(one, judged, ingest.gate.next_sequence, received_micros, batch_id)
@@ -188,6 +192,25 @@ def _outcome(one: _Hashed, judged: _Judged, ingest: IngestContext) -> int:
         return DUPLICATE if known == one.body_hash else CONFLICT
     identities, body_hashes = _words([one])
     return int(ingest.gate.classify(identities, body_hashes)[0])
+
+
+def _archive_problem(
+    one: _Hashed, judged: _Judged, archived_before: int, ingest: IngestContext
+) -> Problem | None:
+    """Why this correction would change time whose events are in files: it could not be counted again."""
+    if not archived_before:
+        return None
+    version = judged.versions.get(one.event_identity)
+    gone = version is None and one.event_identity not in judged.corrected_events
+    words = np.frombuffer(one.event_identity, np.uint64).reshape(1, 2).copy()
+    archived = gone and ingest.gate.classify(words, np.zeros(1, np.uint64))[0] != NEW
+    times = [one.correction.micros, None if version is None else version.micros]
+    if not archived and not any(time is not None and time < archived_before for time in times):
+        return None
+    before = from_micros(archived_before).isoformat().replace("+00:00", "Z")
+    message = f"time before {before} is archived, and what was added up of it stands."
+    expected = "the events put back first: `ratemill events restore FOLDER`."
+    return Problem(TIME_IS_ARCHIVED, "corrects" if archived else "time", message, expected)
 
 
 def _problem(one: _Hashed, judged: _Judged, needs: MeterNeeds) -> Problem | None:
@@ -288,9 +311,12 @@ def _write(judged: _Judged, *, batch_id: str, ingest: IngestContext) -> None:
             ingest.store.insert("events", replacements, token=batch_id)
         ingest.store.insert("superseded_events", superseded, token=batch_id)
         ingest.gate.remember(*_words(judged.accepted))
+        places = {(row["type"], row["subject"]) for row in judged.superseded}
+        for listener in ingest.listeners:
+            listener.versions_changed(places, ingest.gate.next_sequence - 1)
     except BaseException:
         # Nobody knows what landed: the store is asked before the next batch.
-        ingest.gate.mark_stale()
+        ingest.landing_unknown()
         raise
 
 

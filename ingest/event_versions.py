@@ -12,6 +12,7 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.in_force import ON_RECORD_SQL
 
+ENDING_KINDS: Final = ("cancel", "withdraw")
 _IDENTITY_COLUMN: Final = "identity FixedString(16)"
 
 
@@ -77,7 +78,7 @@ def find_versions(store: EventStore, identities: Iterable[bytes]) -> FoundVersio
             sequence=row["sequence"],
             ingested_micros=row["ingested_micros"],
             cancelled_by=correction["correction_id"]
-            if correction and correction["kind"] == "cancel"
+            if correction and correction["kind"] in ENDING_KINDS
             else None,
         )
     return FoundVersions(events, corrections)

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ingest.archives import IN_EFFECT_SQL, finish_archives
 from ingest.arrow_buffers import Integers, Words
 from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
@@ -35,16 +36,22 @@ _EMPTY: Final = np.uint64(0)
 # A replacement whose correction never came on record was cut off by a crash: it does not count, and
 # the resend of its correction is new.
 _EVENTS_SQL: Final = f"FROM events WHERE {ON_RECORD_SQL}"
-_CANCELS_SQL: Final = "FROM superseded_events WHERE kind = 'cancel'"
+_ARCHIVED_SQL: Final = f"FROM archived_events WHERE archive_id IN ({IN_EFFECT_SQL})"
+_CANCELS_SQL: Final = "FROM superseded_events WHERE kind IN ('cancel', 'withdraw')"
 _FACTS_SQL: Final = (
-    f"SELECT (SELECT count() {_EVENTS_SQL}) + (SELECT count() {_CANCELS_SQL}) AS identities, "
-    "greatest((SELECT max(sequence) FROM events), "
+    f"SELECT (SELECT count() {_EVENTS_SQL}) + (SELECT count() {_CANCELS_SQL}) "
+    f"+ (SELECT count() {_ARCHIVED_SQL}) AS identities, "
+    f"greatest((SELECT max(sequence) FROM events), (SELECT max(sequence) {_ARCHIVED_SQL}), "
     "(SELECT max(correction_sequence) FROM superseded_events)) AS last"
 )
 _IDENTITIES_SQL: Final = tuple(
     f"SELECT reinterpretAsUInt64(substring({name}, 1, 8)) AS low, "
     f"reinterpretAsUInt64(substring({name}, 9, 8)) AS high, body_hash {rows}"
-    for name, rows in (("identity", _EVENTS_SQL), ("correction_identity", _CANCELS_SQL))
+    for name, rows in (
+        ("identity", _EVENTS_SQL),
+        ("correction_identity", _CANCELS_SQL),
+        ("identity", _ARCHIVED_SQL),
+    )
 )
 
 
@@ -91,6 +98,8 @@ class IdentityGate:
         Raises BrokenState when the store holds an identity twice: it would be billed twice.
         """
         turn = store.turn()
+        if turn is not None:
+            finish_archives(store)
         self._slots = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
         self.count = 0
         facts = store.query(_FACTS_SQL).to_pylist()[0]

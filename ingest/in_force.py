@@ -28,9 +28,25 @@ IN_FORCE_SQL: Final = (
 """Rows of ``events`` in force now, for lists; totals take a cut."""
 
 ON_RECORD_SQL: Final = (
-    "(replaces = 0 OR sequence IN (SELECT correction_sequence FROM superseded_events WHERE kind = 'amend'))"
+    "(replaces = 0 OR sequence IN (SELECT correction_sequence FROM superseded_events "
+    "WHERE kind IN ('amend', 'insert')))"
 )
 """Rows of ``events`` that are or were in force: all but replacements whose correction a crash cut off."""
+
+SENT_SQL: Final = (
+    "(replaces = 0 OR sequence IN (SELECT correction_sequence FROM superseded_events WHERE kind = 'insert'))"
+)
+"""Rows of ``events`` as they were sent, by backfills too: one for each identity of an event."""
+
+
+def ended_sql(where: str = "1") -> str:
+    """The sequences of versions that left and nothing took their place: cancelled, or withdrawn by a
+    backfill and not put back. where: a condition on ``superseded_events``."""
+    return (
+        f"SELECT sequence FROM superseded_events WHERE kind IN ('cancel', 'withdraw') AND {where} "
+        f"AND sequence NOT IN (SELECT sequence FROM superseded_events WHERE kind = 'amend' AND {where})"
+    )
+
 
 TOUCHED_SCHEMA: Final = pa.schema(
     [

@@ -17,14 +17,14 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import NotFound
-from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL
+from ingest.in_force import IN_FORCE_SQL, ON_RECORD_SQL, SENT_SQL, ended_sql
 from ingest.refusal import shown
 
 _EVENT_COLUMNS: Final = (
     "source, id, type, subject, toUnixTimestamp64Micro(time) AS micros, value, properties, sequence, "
     "toUnixTimestamp64Micro(ingested_at) AS ingested_micros, batch_id, "
     "multiIf(sequence NOT IN (SELECT sequence FROM superseded_events), 'in_force', "
-    "sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel'), 'cancelled', 'amended') "
+    f"sequence IN ({ended_sql()}), 'cancelled', 'amended') "
     "AS state"
 )
 
@@ -97,10 +97,21 @@ def list_events(
     time_to: datetime | None = None,
     state: str | None = None,
     after: tuple[int, int] | None = None,
+    id: str | None = None,  # noqa: A002 - the event's own field name
+    ingested_from: datetime | None = None,
+    ingested_to: datetime | None = None,
+    as_sent: bool = False,
 ) -> list[StoredEvent]:
     """Events in [time_from, time_to), latest time first, ties by arrival; at most ``limit``. An amended
-    event and the version made of it are two of them."""
-    where = Where([ON_RECORD_SQL])
+    event and the version made of it are two of them. ingested_from, ingested_to: when they came in,
+    half-open. as_sent: only events as they were sent, not what corrections made of them."""
+    where = Where([SENT_SQL if as_sent else ON_RECORD_SQL])
+    where.add("id = {id:String}", id=id)
+    came = {"ingested_from": ingested_from, "ingested_to": ingested_to}
+    for name, instant in came.items():
+        compared = ">=" if name == "ingested_from" else "<"
+        micros = None if instant is None else to_micros(instant)
+        where.add(f"ingested_at {compared} {instant_sql(name)}", **{name: micros})
     where.add("state = {state:String}", state=state)
     where.add("type = {type:String}", type=type)
     where.add("subject = {subject:String}", subject=subject)

@@ -50,6 +50,9 @@ REASON_CODES: Final[dict[str, str]] = {
     "no_such_refusal": "The refused record that is to be sent again is not on record.",
     "refusal_twice": "A refused record is named twice in one request.",
     "record_not_kept": "The refused record was not kept as a JSON object, so it must be given.",
+    "time_is_archived": "The correction is of time whose events are archived.",
+    "outside_backfill": "The event is not of the type, the subjects or the time that the backfill replaces.",
+    "event_twice": "An event is twice in one backfill, with different contents.",
     "already_cancelled": "The event is cancelled, and that cannot be corrected.",
 }
 """Every reason a record is refused for, with its meaning. Programs may match on the code."""

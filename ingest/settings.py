@@ -12,6 +12,8 @@ class IngestSettings:
     body_bytes_max: bytes of a request body after decompression.
     batch_records_max: records of a request; so a request is one insert and all or nothing.
     corrections_max: corrections of a request; they are judged one by one while other batches wait.
+    backfill_rows_max: events that a backfill may replace, and bring, together: they come into force in one
+        block.
     replays_max: refused records of one request to repair; no more than ``refusals_reported_max``.
     insert_rows_max: rows of one insert. ClickHouse keeps up to about a million rows in one block,
         and only one block is atomic.
@@ -32,6 +34,7 @@ class IngestSettings:
     body_bytes_max: int = 256 * 1024 * 1024
     batch_records_max: int = 100_000
     corrections_max: int = 20_000
+    backfill_rows_max: int = 200_000
     replays_max: int = 1_000
     insert_rows_max: int = 500_000
     file_slice_records: int = 400_000

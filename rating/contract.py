@@ -8,6 +8,7 @@ promised beside those of the plan; ``commitments`` are the least and the most a 
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 ``phases``, ``additions`` and ``quantities`` change it on its way, see ``rating/contract_life.py``; ``unused``
 says whether days paid in advance and not had are given back.
+``entitlements`` say how much may be used, see ``rating/entitlement.py``; they price nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ingest.meter import Key
 from rating.agreement import Commitment, DatedOverride
 from rating.contract_life import Addition, DatedQuantity, Phase, Unused
 from rating.discount import Discount
+from rating.entitlement import Entitlement
 from rating.invoice_day import BusinessDayRule
 from rating.retainer import DatedRetainer
 from rating.term_commitment import TermCommitment
@@ -82,3 +84,4 @@ class Contract(Document):
     additions: tuple[Addition, ...] = ()
     quantities: tuple[DatedQuantity, ...] = ()
     unused: Unused = "credit"
+    entitlements: tuple[Entitlement, ...] = ()

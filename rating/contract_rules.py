@@ -19,6 +19,7 @@ from rating.agreement_dates import plan_windows
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
 from rating.discount_rules import discount_rules
+from rating.entitlement_rules import entitlement_rules
 from rating.formula import formula_meters
 from rating.life_rules import addition_rules, billing_rules, phase_rules, quantity_rules
 from rating.price_plan import PricePlan
@@ -163,6 +164,7 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from term_commitment_rules(contract, plans=plans)
     yield from retainer_rules(contract, plans=plans, meters=surroundings.meters)
     yield from discount_rules(contract.discounts, "discounts", plans=plans)
+    yield from entitlement_rules(contract.entitlements, meters=surroundings.meters)
 
 
 def _date_rules(contract: Contract) -> Iterator[Issue]:

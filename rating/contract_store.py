@@ -29,6 +29,7 @@ from rating.contract_rules import (
     plan_facts,
     plan_ids_of,
 )
+from rating.entitlement_store import forget_entitlements, write_entitlements
 from rating.holiday_calendar_store import calendar_ids, forget_invoice_days, write_invoice_days
 from rating.plan_version import SavedDocument
 from rating.price_plan import PricePlan
@@ -98,7 +99,7 @@ def save_contracts(
     issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
-    overriding = any(_agrees(contract) for contract in contracts)
+    overriding = any(_agrees(contract) or contract.entitlements for contract in contracts)
     meters = {meter.meter_id: meter for meter in list_meters(engine)} if overriding else {}
     with ledger_transaction(engine) as connection:
         standing = _standing_versions(connection, contracts)
@@ -312,6 +313,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
         connection.execute(delete(CONTRACT_SUBJECTS).where(CONTRACT_SUBJECTS.c.contract_id.in_(part)))
         forget_agreements(connection, part)
         forget_invoice_days(connection, part)
+        forget_entitlements(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -337,6 +339,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     standing = [contract for contract, _ in newest.values()]
     write_agreements(connection, standing)
     write_invoice_days(connection, standing)
+    write_entitlements(connection, standing)
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:

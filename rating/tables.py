@@ -1,8 +1,9 @@
-"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements.
+"""The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements,
+entitlements.
 
-They match migrations 0001, 0010 and 0080. A plan or contract version is a row for ever; ``contracts`` and
-``contract_subjects`` hold the newest version of each contract as flat columns, which is what a
-billing run reads without parsing a single document. Dates are ISO text, so that they sort.
+They match migrations 0001, 0010, 0080 and 0090. A plan or contract version is a row for ever;
+``contracts`` and ``contract_subjects`` hold the newest version of each contract as flat columns, which is
+what a billing run reads without parsing a single document. Dates are ISO text, so that they sort.
 """
 
 from __future__ import annotations
@@ -94,3 +95,12 @@ CONTRACT_INVOICE_DAYS: Final = Table(
 )
 """Contracts that are invoiced on business days; others have no row. The calendar is empty for one of weekends
 alone."""
+
+CONTRACT_ENTITLEMENTS: Final = Table(
+    "contract_entitlements",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("meter_id", String(128), primary_key=True),
+    Column("period", String(16), primary_key=True),
+)
+"""Which contracts limit which meters, so that those that do are found without reading documents."""

@@ -33,7 +33,7 @@ import pyarrow as pa
 from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import BrokenState
-from ingest.in_force import EventCut, in_force_sql, read_cut
+from ingest.in_force import SENT_SQL, EventCut, ended_sql, in_force_sql, read_cut
 from ingest.meter import Meter
 from rollup.counted_events import Parameters, filter_sql
 from rollup.coverage import (
@@ -192,8 +192,7 @@ def _population(
     types = sorted(cut.corrected_types)
     in_force = in_force_sql(cut, event_types=types, types_sql=parameters.texts(types), table="e.")
     cancelled = (
-        "e.sequence IN (SELECT sequence FROM superseded_events WHERE kind = 'cancel' "
-        f"AND correction_sequence <= {cut.correction_sequence:d})"
+        f"e.sequence IN ({ended_sql(f'correction_sequence <= {cut.correction_sequence:d}')})"
         if types
         else "false"
     )
@@ -257,7 +256,7 @@ def _check(parts: Iterable[Part], types: Iterable[TypeTotal]) -> None:
 
 def _check_accepted(store: EventStore, types: Iterable[TypeTotal], through: int) -> None:
     """Every event as it was sent is one of those looked at, whatever corrected it."""
-    sql = "SELECT toString(type) AS type, count() AS sent FROM events\nWHERE replaces = 0 AND "
+    sql = f"SELECT toString(type) AS type, count() AS sent FROM events\nWHERE {SENT_SQL} AND "
     rows = store.query(f"{sql}sequence <= {through:d} GROUP BY type").to_pylist()
     sent: defaultdict[str, int] = defaultdict(int, {row["type"]: row["sent"] for row in rows})
     for total in types:

@@ -16,11 +16,13 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from ingest.event import QUANTITY_TYPE
 from ingest.in_force import EventCut, read_cut
 from ingest.meter import Meter
+from rollup.archived_time import archived_rows, split_archived
 from rollup.banded_meter import BandedMeter
 from rollup.bands_query import free_bands_query
 from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
@@ -117,6 +119,9 @@ def _count_events(
     """Count events of the meters, given by their places, into all periods of the calendar."""
     if not calendar.num_rows or not meters:
         return
+    calendar, meters = _without_archived(store, calendar, meters, cut, parts, unusable)
+    if not meters:
+        return
     facts = check_calendar(calendar)
     with _calendar_table(store, calendar, facts) as name:
         place = _Place(store, name, facts, cut)
@@ -142,6 +147,28 @@ def _calendar_table(store: EventStore, calendar: pa.Table, facts: CalendarFacts)
         return
     with store.scratch_table(CALENDAR_COLUMNS_SQL, calendar) as name:
         yield name
+
+
+def _without_archived(
+    store: EventStore,
+    calendar: pa.Table,
+    meters: dict[int, Meter],
+    cut: EventCut,
+    parts: list[MeterUsage],
+    unusable: list[tuple[int, pa.Table]],
+) -> tuple[pa.Table, dict[int, Meter]]:
+    """What is left to count when the periods that reach into archived time are reported as unusable; of
+    meters with archived events and no such period, nothing is taken out."""
+    archived = read_archived(store)
+    concerned = {number: one for number, one in meters.items() if one.event_type in archived.before}
+    for number, meter in concerned.items():
+        whole, reaching = split_archived(calendar, meter, archived)
+        if not reaching.num_rows:
+            continue
+        unusable.append((number, archived_rows(reaching)))
+        meters = {place: one for place, one in meters.items() if place != number}
+        _count_events(store, whole, {number: meter}, cut, parts, unusable)
+    return calendar, meters
 
 
 def _check_meters(meters: Sequence[Meter]) -> None:

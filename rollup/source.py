@@ -14,6 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import InvalidInput
@@ -85,6 +86,7 @@ def events_behind(
             f"the period from {period_start} to {period_end} is empty; it must end after it starts.",
             reason_code="empty_period",
         )
+    read_archived(store).refuse(meter.event_type, to_micros(period_start))
     query = source_query(
         meter=meter,
         subjects=subjects,

@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.archives import read_archived
 from ingest.arrow_buffers import one_array
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
@@ -83,7 +84,8 @@ class StoredUsage:
     def refresh(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> None:
         """Add what arrived, then keep the periods of ``calendar`` and the meters that are not kept yet.
 
-        calendar: CALENDAR_SCHEMA; its period keys do not matter. Meters that are not kept: ``is_stored``.
+        calendar: CALENDAR_SCHEMA; its period keys do not matter. Meters that are not kept: ``is_stored``. Nor
+        are periods that reach into archived time and were not kept before.
         """
         with self._lock:
             if not self._tidy:
@@ -93,13 +95,20 @@ class StoredUsage:
             kept = stored_rows.read_meters(self.store)
             known = {meter.meter_id for meter in kept.values()}
             first = stored_rows.next_meter_number(self.store)
-            new = [m for m in meters if is_stored(m) and m.meter_id not in known]
+            archived = read_archived(self.store)
+            # Of a type with archived events no meter can be added up whole any more.
+            new = [
+                m
+                for m in meters
+                if is_stored(m) and m.meter_id not in known and m.event_type not in archived.before
+            ]
             if new:
                 numbered = dict(enumerate(new, start=first))
                 self._count(stored_rows.kept_periods(self.store), numbered, watermark)
                 stored_rows.add_meters(self.store, numbered)
                 kept |= numbered
-            self._keep_periods(calendar, kept, watermark)
+            begun_later = pc.greater_equal(calendar["period_start"].cast(pa.int64()), archived.latest)
+            self._keep_periods(calendar.filter(begun_later), kept, watermark)
 
     def catch_up(self) -> Watermark:
         """Add the events and corrections that came since the last time; returns how far that is."""
@@ -201,6 +210,11 @@ class StoredUsage:
         """
         if not periods.num_rows:
             return
+        if pc.min(periods["period_start"].cast(pa.int64())).as_py() < read_archived(self.store).latest:
+            raise BrokenState(
+                "a period whose events are archived would have to be counted again. Put the events back: "
+                "`ratemill events restore FOLDER`."
+            )
         first = stored_rows.next_rollup_id(self.store)
         ids = pa.array(np.arange(first, first + periods.num_rows, dtype=np.uint64))
         keys = pa.array(np.arange(periods.num_rows, dtype=np.uint32))

@@ -16,16 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingest.archives import TIME_IS_ARCHIVED, read_archived
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import InvalidInput
 from ingest.event import QUANTITY_TYPE, TIMESTAMP
 from ingest.in_force import read_cut
 from ingest.meter import Meter
+from rollup.archived_time import is_level
 from rollup.period import billing_boundaries, find_time_zone, local_midnights_micros
 from rollup.query import subjects_query
 from rollup.roll_up import roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA, UNUSABLE_SCHEMA
+from rollup.stored_usage import StoredUsage
 
 Window = Literal["minute", "hour", "day", "month"]
 
@@ -70,6 +73,7 @@ def query_usage(
     time_zone: str,
     group_by: Sequence[str] | None,
     known_at: datetime | None = None,
+    stored: StoredUsage | None = None,
 ) -> LiveUsage:
     """Usage of ``meter`` on [time_from, time_to), per window.
 
@@ -78,11 +82,18 @@ def query_usage(
         asked; None is one window.
     group_by: property names to split by, instead of the meter's own group keys; None keeps those.
     known_at: as it was known at that instant, see ``roll_up_usage``.
-    Raises InvalidInput for an empty time, an unknown zone, or a question too large to answer at once.
+    stored: usage added up before, from which archived time is answered, where it has exactly that period.
+    Raises InvalidInput for an empty time, an unknown zone, or a question too large to answer at once,
+    Conflict for archived time that is not added up.
     """
     edges = window_edges(time_from=time_from, time_to=time_to, window=window, time_zone=time_zone)
     if group_by is not None:
         meter = meter.model_copy(update={"group_by": tuple(dict.fromkeys(group_by))})
+    archived = read_archived(store)
+    reaches = archived.reaches(meter.event_type, 0 if is_level(meter) else int(edges[0]))
+    if subject is None or group_by is not None or not reaches:
+        archived.refuse(meter.event_type, 0 if is_level(meter) else int(edges[0]))
+        stored = None
     if subject is None:
         query = subjects_query(
             meter=meter,
@@ -94,7 +105,9 @@ def query_usage(
     else:
         subjects = pa.array([subject], pa.string())
     calendar = _calendar(edges, subjects)
-    rolled = roll_up_usage(store, calendar=calendar, meters=[meter], known_at=known_at)
+    rolled = roll_up_usage(store, calendar=calendar, meters=[meter], known_at=known_at, stored=stored)
+    if TIME_IS_ARCHIVED in rolled.unusable["reason_code"].to_pylist():
+        archived.refuse(meter.event_type, 0)
     return LiveUsage(
         usage=_with_windows(rolled.usage, edges).select(LIVE_USAGE_SCHEMA.names).cast(LIVE_USAGE_SCHEMA),
         unusable=_with_windows(rolled.unusable, edges)

@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
-from ingest.clock import from_micros
+from ingest.clock import from_micros, to_micros
 from ingest.errors import InvalidInput
 from ingest.event import TIMESTAMP
 from ingest.in_force import IN_FORCE_SQL, read_cut
 from ingest.meter import Meter
+from rollup.archived_time import is_level
 from rollup.query import subjects_query
 from rollup.roll_up import roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA
@@ -91,6 +93,7 @@ def query_usage_by_subject(
     apart: each subject by itself, or all of them together.
     Raises InvalidInput for a question too large to answer at once.
     """
+    read_archived(store).refuse(meter.event_type, 0 if is_level(meter) else int(edges[0]))
     if subjects is None:
         query = subjects_query(
             meter=meter,
@@ -120,8 +123,12 @@ def query_usage_by_subject(
     return UsageBySubject(rolled.usage, rolled.unusable, names)
 
 
-def time_span(store: EventStore, *, event_type: str) -> tuple[datetime, datetime] | None:
-    """[first, after last) of the events of a type; None without any."""
+def time_span(
+    store: EventStore, *, event_type: str, time_from: datetime | None = None
+) -> tuple[datetime, datetime] | None:
+    """[first, after last) of the events of a type; None without any. Raises Conflict when some
+    from ``time_from`` on (None: any) are archived."""
+    read_archived(store).refuse(event_type, 0 if time_from is None else to_micros(time_from))
     found = store.query(
         "SELECT toUnixTimestamp64Micro(min(time)) AS first, toUnixTimestamp64Micro(max(time)) AS last, "
         f"count() AS events FROM events WHERE type = {{event_type:String}} AND {IN_FORCE_SQL}",

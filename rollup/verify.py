@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
+from ingest.event import TIMESTAMP
 from rollup import stored_rows
 from rollup.partial_usage import partial_usage, periods_at_once
 from rollup.stored_usage import PERIODS_AT_ONCE, StoredUsage, whole_count
@@ -44,36 +47,45 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """sequence: events up to here were compared. rows: usage rows counted again. differences: how many
+    """sequence: events up to here were compared. periods: counted again; archived: those that cannot be,
+    because some of their events are in files. rows: usage rows counted again. differences: how many
     of them differ; shown: the first of those."""
 
     sequence: int
     periods: int
+    archived: int
     rows: int
     differences: int
     shown: tuple[Difference, ...]
 
 
-def verify_stored_usage(stored: StoredUsage) -> Verification:
+def verify_stored_usage(stored: StoredUsage, *, before: datetime | None = None) -> Verification:
     """Count every kept period and meter again from events and compare. Nothing is changed.
 
-    Ingest goes on meanwhile; events that arrive after the beginning are not looked at.
+    Ingest goes on meanwhile; events that arrive after the beginning are not looked at. before: only periods
+    that begin before that instant.
     """
     with stored.at_rest() as watermark:
         store = stored.store
-        periods, meters = stored_rows.kept_periods(store), stored_rows.read_meters(store)
+        kept, meters = stored_rows.kept_periods(store), stored_rows.read_meters(store)
+        if before is not None:
+            kept = kept.filter(pc.less(kept["period_start"], pa.scalar(before, TIMESTAMP)))
+        whole = pc.greater_equal(kept["period_start"].cast(pa.int64()), read_archived(store).latest)
+        periods = kept.filter(whole)
         sequences = whole_count(store, watermark)
         found = rows = 0
         shown: list[Difference] = []
         for part in periods_at_once(periods, PERIODS_AT_ONCE):
             counted = partial_usage(store, periods=part, meters=meters, sequences=sequences)
-            before, after = _states(store, part, list(meters), counted)
-            rows += len(after)
-            different = _different(before, after)
+            there, again = _states(store, part, list(meters), counted)
+            rows += len(again)
+            different = _different(there, again)
             found += len(different)
             first = different.head(DIFFERENCES_SHOWN_MAX - len(shown)).to_dicts()
             shown += [_difference(row, part, meters) for row in first]
-    return Verification(watermark.events, periods.num_rows, rows, found, tuple(shown))
+    return Verification(
+        watermark.events, periods.num_rows, kept.num_rows - periods.num_rows, rows, found, tuple(shown)
+    )
 
 
 def _states(

@@ -34,6 +34,10 @@ EMPTIED_TABLES = (
     "usage_rollups",
     "rollup_periods",
     "rollup_meters",
+    "entitlement_checks",
+    "backfills",
+    "archives",
+    "archived_events",
 )
 
 

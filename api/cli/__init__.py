@@ -24,6 +24,7 @@ GROUPS: Final = (
     "stream",
     "documents",
     "usage",
+    "entitlements",
     "rollups",
     "reports",
     "billing",

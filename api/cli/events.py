@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from api.cli import corrections, refusals
+from api.cli import archives, backfills, corrections, refusals
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def add_commands(app: typer.Typer) -> None:
     refusals.add_commands(events)
     _add_unmatched(events)
     corrections.add_commands(events)
+    backfills.add_commands(events)
+    archives.add_commands(events)
 
 
 def send_file(session: Session, client: RatemillClient, path: Path) -> FileReport:

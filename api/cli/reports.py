@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -40,6 +41,19 @@ UNCOUNTED_COLUMNS: tuple[Column, ...] = (
     ("for example source", "example_source"),
     ("id", "example_id"),
 )
+QUANTITY_COLUMNS: tuple[Column, ...] = (
+    ("customer", "customer_id"),
+    ("product", "product"),
+    ("sold>", grouped("sold")),
+    ("bought>", grouped("bought")),
+    ("provisioned>", grouped("provisioned")),
+    ("consumed>", grouped("consumed")),
+    ("sold - bought>", grouped("sold_less_bought")),
+    ("bought - provisioned>", grouped("bought_less_provisioned")),
+    ("provisioned - consumed>", grouped("provisioned_less_consumed")),
+    ("uncounted>", "unusable_events"),
+)
+_TABLE_FORMS = {".csv": "text/csv", ".arrow": "application/vnd.apache.arrow.stream"}
 Window = Literal["minute", "hour", "day", "month"]
 
 
@@ -63,6 +77,8 @@ def add_commands(app: typer.Typer) -> None:
         if answer["refused"]:
             shown.append(table(answer["refused"], REFUSED_COLUMNS, title="Records refused"))
         session.show(answer, words, *shown)
+
+    _add_quantities(report)
 
     @command(report, "provisioned")
     def provisioned(
@@ -99,3 +115,40 @@ def add_commands(app: typer.Typer) -> None:
             title = "Events that cannot be counted"
             shown.append(table(answer["unusable"], UNCOUNTED_COLUMNS, title=title))
         session.show(answer, words, *shown)
+
+
+def _add_quantities(report: typer.Typer) -> None:
+    @command(report, "quantities")
+    def quantities(
+        session: Session,
+        time_from: Annotated[str, typer.Option("--from", help="From this time on, with zone.")],
+        time_to: Annotated[str, typer.Option("--to", help="Before this time, with zone.")],
+        customer: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+        charge: Annotated[
+            list[str] | None, typer.Option(help="One product of these charges; may be repeated.")
+        ] = None,
+        licences: Annotated[str | None, typer.Option(help="Its meter of licences.")] = None,
+        use: Annotated[str | None, typer.Option(help="Its meter of use.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Write a .csv or .arrow file instead.")] = None,
+    ) -> None:
+        """Sold, bought, provisioned and consumed, per customer and product, with the differences."""
+        params = {
+            "time_from": time_from,
+            "time_to": time_to,
+            "customer_id": customer,
+            "charge_id": charge,
+            "provisioned_meter_id": licences,
+            "consumed_meter_id": use,
+        }
+        with session.client() as client:
+            if out is not None:
+                accept = _TABLE_FORMS.get(out.suffix)
+                if accept is None:
+                    raise typer.BadParameter(f"{out.name} is neither .csv nor .arrow.", param_hint="--out")
+                out.write_bytes(client.get_bytes("/v1/reports/quantities", accept=accept, params=params))
+                session.show({"out": str(out)}, f"Written to {out}.")
+                return
+            answer = client.get("/v1/reports/quantities", params)
+        items = answer["items"]
+        empty = "No customer has a contract with charges in that time."
+        session.show(answer, table(items, QUANTITY_COLUMNS) if items else empty)

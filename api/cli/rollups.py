@@ -48,6 +48,10 @@ def add_commands(app: typer.Typer) -> None:
             f"{answer['rows']:,} usage rows of {answer['periods']:,} periods were counted again "
             f"from events up to number {answer['sequence']:,}: "
         )
+        if answer["archived"]:
+            words = (
+                f"{answer['archived']:,} periods have archived events and cannot be counted again. {words}"
+            )
         if answer["differences"] == 0:
             session.show(answer, words + "all are equal.")
             return

@@ -10,6 +10,6 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.compatible import events, meter_events, meters
+from api.compatible import event_list, events, meter_events, meters
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (events.router, meters.router, meter_events.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (events.router, event_list.router, meters.router, meter_events.router)

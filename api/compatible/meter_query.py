@@ -6,10 +6,13 @@ Source: the API of OpenMeter v1, GET and POST /api/v1/meters/{idOrSlug}/query.
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -116,7 +119,7 @@ def query_of_document(document: Mapping[str, Any]) -> MeterQuery:
 
 
 def answer_query(store: EventStore, meter: Meter, query: MeterQuery) -> dict[str, Any]:
-    """The answer in OpenMeter's shape, values as exact JSON numbers.
+    """The answer in OpenMeter's shape; ``query_json`` and ``query_csv`` write it.
 
     ``unusable`` is ours: events that should count and cannot; while there are any, the values are not whole.
     Raises InvalidInput for an empty time or a question too large to answer at once.
@@ -149,6 +152,29 @@ def answer_query(store: EventStore, meter: Meter, query: MeterQuery) -> dict[str
     return answer | {"data": rows, "unusable": _unusable(found.unusable)}
 
 
+def query_json(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with its values as exact JSON numbers."""
+    rows = [{**row, "value": orjson.Fragment(decimal_text(Decimal(row["value"])))} for row in answer["data"]]
+    return {**answer, "data": rows}
+
+
+def query_csv(answer: Mapping[str, Any], query: MeterQuery) -> bytes:
+    """The rows of an answer in OpenMeter's columns, values as exact decimals. Customers are not named here:
+    those two columns are empty."""
+    keys = [name for name in dict.fromkeys(query.group_by) if name != SUBJECT]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["window_start", "window_end", SUBJECT, "customer_name", "customer_email", *keys, "value"]
+    )
+    for row in answer["data"]:
+        instants = [row[name].isoformat().replace("+00:00", "Z") for name in ("windowStart", "windowEnd")]
+        groups = [row["groupBy"].get(name, "") for name in keys]
+        value = decimal_text(Decimal(row["value"]))
+        writer.writerow([*instants, row["subject"] or "", "", "", *groups, value])
+    return text.getvalue().encode()
+
+
 def _nothing(meter: Meter, query: MeterQuery, windows: Windows | None) -> list[dict[str, Any]]:
     """What no usage looks like: a count of a whole time is 0, everything else has no row."""
     counts = meter.aggregation in ("count", "unique_count")
@@ -168,7 +194,7 @@ def _windows(store: EventStore, meter: Meter, query: MeterQuery) -> Windows | No
     events there are; and windows are looked at only where there are events, as the others are not shown."""
     if query.time_from is not None and query.time_to is not None:
         _whole(query.time_from, query.time_to)
-    span = time_span(store, event_type=meter.event_type)
+    span = time_span(store, event_type=meter.event_type, time_from=query.time_from)
     if span is None:
         return None
     start, end = query.time_from or span[0], query.time_to or span[1]
@@ -195,8 +221,7 @@ def _row(
     if apart:
         key, number = divmod(key, len(found.subjects))
         subject = found.subjects[number]
-    value = orjson.Fragment(decimal_text(row["quantity"]))
-    return _shaped(value, windows.bounds[key], subject, row["dimensions"])
+    return _shaped(row["quantity"], windows.bounds[key], subject, row["dimensions"])
 
 
 def _single(query: MeterQuery) -> str | None:

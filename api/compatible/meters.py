@@ -7,13 +7,24 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
 from api.compatible.events import OpenMeterRoute
-from api.compatible.meter_query import answer_query, query_of_document, query_of_url
+from api.compatible.meter_query import (
+    MeterQuery,
+    answer_query,
+    query_csv,
+    query_json,
+    query_of_document,
+    query_of_url,
+)
 from api.json import ExactJSON
 from api.routing import DocumentBody, State, declared
+from api.state import Ratemill
+from api.usage_table import UNUSABLE_HEADER, asked_form
 from ingest.cloudevent_binary import read_json_object
 from ingest.errors import NotFound
+from ingest.media_type import CSV
 from ingest.meter import Meter
 from ingest.meter_store import get_meter, list_saved_meters
 
@@ -43,6 +54,10 @@ _USAGE: Final[dict[str, Any]] = {
     ],
     "unusable": [],
 }
+CSV_EXAMPLE: Final = """\
+window_start,window_end,subject,customer_name,customer_email,value
+2013-01-01T00:00:00Z,2013-02-01T00:00:00Z,UA,,,2
+"""
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -96,13 +111,15 @@ def get_openmeter_meter(state: State, meter_id: str) -> ExactJSON:
         tag="compatible",
         example=_USAGE,
         problems=(400, 404),
+        media={CSV: CSV_EXAMPLE},
     ),
 )
-def query_openmeter_meter(request: Request, state: State, meter_id: str) -> ExactJSON:
+def query_openmeter_meter(request: Request, state: State, meter_id: str) -> Response:
     """Parameters: from, to, windowSize (MINUTE, HOUR, DAY, MONTH), windowTimeZone, subject, groupBy,
-    filterGroupBy[NAME]. In `[from, to)`. `unusable` names events that should count and cannot."""
+    filterGroupBy[NAME]. In `[from, to)`. `unusable` names events that should count and cannot. With
+    `Accept: text/csv` the rows as a table; a header counts the events that are not in it."""
     query = query_of_url(request.query_params.multi_items())
-    return ExactJSON(answer_query(state.event_store, get_meter(state.ledger, meter_id), query))
+    return _query_answer(request, state, meter_id, query)
 
 
 @router.post(
@@ -114,13 +131,26 @@ def query_openmeter_meter(request: Request, state: State, meter_id: str) -> Exac
         tag="compatible",
         example=_USAGE,
         problems=(400, 404),
+        media={CSV: CSV_EXAMPLE},
         body={"application/json": {"from": _USAGE["from"], "to": _USAGE["to"], "subject": ["UA"]}},
     ),
 )
-def post_openmeter_query(state: State, meter_id: str, body: DocumentBody) -> ExactJSON:
+def post_openmeter_query(request: Request, state: State, meter_id: str, body: DocumentBody) -> Response:
     """The fields are those of the GET, `filterGroupBy` is an object of names and lists of values."""
     query = query_of_document(read_json_object(body) if body.strip() else {})
-    return ExactJSON(answer_query(state.event_store, get_meter(state.ledger, meter_id), query))
+    return _query_answer(request, state, meter_id, query)
+
+
+def _query_answer(request: Request, state: Ratemill, meter_id: str, query: MeterQuery) -> Response:
+    answer = answer_query(state.event_store, get_meter(state.ledger, meter_id), query)
+    if asked_form(request.headers.get("accept", "")) != CSV:
+        return ExactJSON(query_json(answer))
+    missing = sum(one["event_count"] for one in answer["unusable"])
+    headers = {
+        UNUSABLE_HEADER: str(missing),
+        "Content-Disposition": f'attachment; filename="{meter_id}.csv"',
+    }
+    return Response(query_csv(answer, query), media_type=CSV, headers=headers)
 
 
 def _meter_answer(meter: Meter, created_at: datetime) -> dict[str, Any]:

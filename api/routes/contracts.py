@@ -64,6 +64,7 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
     """
     document = keyed_document(body, field="contract_id", key=contract_id, what="contract")
     saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_change_issues)
+    state.entitlements.forget()
     return saved_answer("contract_id", saved)
 
 
@@ -84,6 +85,7 @@ def put_contracts(state: State, body: DocumentBody) -> ExactJSON:
     saved = save_contracts(
         state.ledger, read_documents(body), now=state.clock.now(), further_rules=contract_change_issues
     )
+    state.entitlements.forget()
     created = sum(item.created for item in saved)
     return ExactJSON({"saved": len(saved), "created": created, "unchanged": len(saved) - created})
 

@@ -102,11 +102,12 @@ def list_all(
     state: State,
     source: str | None = None,
     subject: str | None = None,
-    kind: Literal["amend", "cancel"] | None = None,
+    kind: Literal["amend", "cancel", "insert", "withdraw"] | None = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> ExactJSON:
-    """Latest first, each with its reason and the event it corrects."""
+    """Latest first, each with its reason and the event it corrects. `insert` and `withdraw` are the work of
+    backfills: an event came into force, or left."""
     after = read_cursor(cursor, fields=1)
     found = list_corrections(
         state.event_store,

@@ -49,6 +49,7 @@ def put_price_plan(state: State, plan_id: str, body: DocumentBody) -> ExactJSON:
     """
     document = keyed_document(body, field="plan_id", key=plan_id, what="price plan")
     saved = save_price_plan(state.ledger, document, now=state.clock.now(), further_rules=plan_change_issues)
+    state.entitlements.forget()
     return saved_answer("plan_id", saved)
 
 

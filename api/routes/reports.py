@@ -8,14 +8,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
 from api.json import ExactJSON
 from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
-from ingest.errors import InvalidInput
+from api.table_answer import TABLE_MEDIA, table_answer
+from ingest.archives import RESTORED, TIME_IS_ARCHIVED, list_archives
+from ingest.errors import Conflict, InvalidInput
 from ingest.meter_store import get_meter
 from ingest.refused import count_refused
+from invoicing.four_quantities import FOUR_QUANTITIES_SCHEMA, Product, four_quantities
 from invoicing.period_classes import classed_time
 from rollup.completeness import account_for_events
 from rollup.usage import Window, window_edges
@@ -27,6 +31,7 @@ _COMPLETENESS: Final[dict[str, Any]] = {
     "time_from": "2013-01-01T00:00:00Z",
     "time_to": "2013-02-01T00:00:00Z",
     "as_of_sequence": 336803,
+    "archived": [],
     "accepted": 27004,
     "billed": 26999,
     "not_billable": 3,
@@ -68,6 +73,26 @@ _PROVISIONED: Final[dict[str, Any]] = {
 }
 
 
+_QUANTITIES: Final[dict[str, Any]] = {
+    "time_from": "2013-01-01T05:00:00Z",
+    "time_to": "2013-02-01T05:00:00Z",
+    "items": [
+        {
+            "customer_id": "united",
+            "product": "landing",
+            "sold": None,
+            "bought": "2",
+            "provisioned": None,
+            "consumed": "2",
+            "sold_less_bought": None,
+            "bought_less_provisioned": None,
+            "provisioned_less_consumed": None,
+            "unusable_events": 0,
+        }
+    ],
+}
+
+
 @router.get(
     "/v1/reports/completeness",
     **declared(
@@ -76,19 +101,30 @@ _PROVISIONED: Final[dict[str, Any]] = {
         summary="Where every event went",
         tag="usage",
         example=_COMPLETENESS,
-        problems=(422,),
+        problems=(409, 422),
     ),
 )
 def report_completeness(state: State, time_from: Instant = None, time_to: Instant = None) -> ExactJSON:
     """Every accepted event with a time in `[time_from, time_to)` is `billed`, `not_billable` or `unbilled`,
     in exactly one part, with the reason. The parts sum to the whole, in events and in units of `value`;
-    that is checked before it is answered. `refused` counts the records refused in that time."""
+    that is checked before it is answered. Without `time_from` it begins where `archived` ends. `refused`
+    counts the records refused in that time."""
     start, end = instant(time_from, "time_from"), instant(time_to, "time_to")
     if start is not None and end is not None and start >= end:
         raise InvalidInput(
             f"the time from {start} to {end} is empty; `to` must lie after `from`.",
             reason_code="empty_period",
         )
+    archives = [one for one in list_archives(state.event_store) if one.state != RESTORED]
+    if archives:
+        latest = max(one.time_before for one in archives)
+        if start is not None and start < latest:
+            raise Conflict(
+                f"events before {latest.isoformat()} are archived and not in the store. Ask for time from "
+                "there on, or put them back: `ratemill events restore FOLDER`.",
+                reason_code=TIME_IS_ARCHIVED,
+            )
+        start = start or latest
     time = classed_time(state.ledger, now=state.clock.now())
     report = account_for_events(
         state.event_store,
@@ -106,6 +142,10 @@ def report_completeness(state: State, time_from: Instant = None, time_to: Instan
             "time_from": start,
             "time_to": end,
             "as_of_sequence": report.as_of_sequence,
+            "archived": [
+                {"time_before": one.time_before, "types": one.types, "event_count": one.event_count}
+                for one in archives
+            ],
             "accepted": sum(one.event_count for one in report.types),
             **{outcome: by_outcome[outcome] for outcome in ("billed", "not_billable", "unbilled")},
             "types": [asdict(one) for one in report.types],
@@ -167,3 +207,64 @@ def report_provisioned(
             "unusable": [asdict(one) for one in found.unusable],
         }
     )
+
+
+@router.get(
+    "/v1/reports/quantities",
+    **declared(
+        "report_quantities",
+        "read",
+        summary="Sold, bought, provisioned, consumed",
+        tag="usage",
+        example=_QUANTITIES,
+        problems=(404, 422),
+        media=TABLE_MEDIA,
+    ),
+)
+def report_quantities(
+    state: State,
+    request: Request,
+    time_from: datetime,
+    time_to: datetime,
+    customer_id: Annotated[list[str] | None, Query(description="Left out: every customer.")] = None,
+    charge_id: Annotated[
+        list[str] | None, Query(description="One product: these charges. Left out: each charge is one.")
+    ] = None,
+    provisioned_meter_id: Annotated[str | None, Query(description="Of that product.")] = None,
+    consumed_meter_id: Annotated[str | None, Query(description="Of that product.")] = None,
+) -> Response:
+    """Four quantities a customer and product, in `[time_from, time_to)`, best one billing period: `sold` is
+    what contracts agree at its end, `bought` what issued invoices bill, `provisioned` the level of licences
+    at its end, `consumed` what was used; docs/quantities.md has each column's definition. null where a column
+    has no source. JSON, CSV or Arrow by `Accept`."""
+    start, end = instant(time_from, "time_from") or time_from, instant(time_to, "time_to") or time_to
+    if start >= end:
+        raise InvalidInput(
+            f"the time from {start} to {end} is empty; `to` must lie after `from`.",
+            reason_code="empty_period",
+        )
+    for meter_id in (provisioned_meter_id, consumed_meter_id):
+        if meter_id is not None:
+            get_meter(state.ledger, meter_id)
+    found = four_quantities(
+        state.event_store,
+        ledger=state.ledger,
+        time_from=start,
+        time_to=end,
+        customer_ids=customer_id,
+        product=_product(charge_id, provisioned_meter_id, consumed_meter_id),
+    )
+    return table_answer(
+        request.headers.get("accept", ""),
+        tables=[found],
+        schema=FOUR_QUANTITIES_SCHEMA,
+        row_count=found.num_rows,
+        summary=lambda: {"time_from": start, "time_to": end},
+    )
+
+
+def _product(charges: list[str] | None, provisioned: str | None, consumed: str | None) -> Product | None:
+    if charges is None and provisioned is None and consumed is None:
+        return None
+    name = "+".join(charges or [meter for meter in (provisioned, consumed) if meter is not None])
+    return Product(name, frozenset(charges or ()), provisioned, consumed)

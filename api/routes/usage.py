@@ -56,7 +56,7 @@ _CONTRACT_USAGE: Final[dict[str, Any]] = {
         summary="Usage of a meter",
         tag="usage",
         example=_USAGE,
-        problems=(404, 422),
+        problems=(404, 409, 422),
         media={CSV: CSV_EXAMPLE, ARROW_STREAM: "(an Arrow stream)"},
     ),
 )
@@ -97,6 +97,7 @@ def usage(
         time_zone=time_zone or "UTC",
         group_by=group_by,
         known_at=_past(state, instant(known_at, "known_at")),
+        stored=state.stored_usage,
     )
     keys = tuple(dict.fromkeys(meter.group_by if group_by is None else group_by))
     form = asked_form(request.headers.get("accept", ""))

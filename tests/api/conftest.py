@@ -42,6 +42,7 @@ def state(
     composed = compose(Settings(data=data_folder), clock, event_store, ledger)
     yield composed
     composed.group_commit.close()
+    composed.checks.close()
 
 
 @pytest.fixture

@@ -131,6 +131,19 @@ def test_openmeter_gets_the_exact_digits(served: Served, openmeter: OpenMeterCli
     assert '"value":1.1,' in text
 
 
+def test_openmeter_lists_events(served: Served, openmeter: OpenMeterClient) -> None:
+    openmeter.events.ingest_events([prompt(number) for number in range(1, 4)])
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    end = datetime(2026, 3, 1, 4, tzinfo=UTC)
+    found = openmeter.events.list(from_parameter=start, to=end, subject="customer-1")
+    assert [(one.event.id, one.event.data) for one in found] == [
+        ("p3", {"tokens": "0.1", "model": "small"}),
+        ("p1", {"tokens": "0.1", "model": "large"}),
+    ]
+    assert found[0].ingested_at.tzinfo is not None
+    assert found[0].validation_error is None
+
+
 def test_openmeter_lists_meters(openmeter: OpenMeterClient) -> None:
     meters = {meter.slug: meter for meter in openmeter.meters.list()}
     assert {

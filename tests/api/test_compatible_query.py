@@ -226,3 +226,44 @@ def test_unix_seconds_keep_every_digit(seconds: int, digits: str) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1e9", "soon", "1.", "123456789012", "٣", "1\n"])
 def test_other_texts_are_no_unix_seconds(text: str) -> None:
     assert rfc3339_of_unix(text) is None
+
+
+def test_a_query_as_csv_has_openmeters_columns_and_all_digits(asked: httpx.Client) -> None:
+    """Columns: openmeter/meter/httphandler/query_csv.go of OpenMeter."""
+    part = {"from": "2026-03-29T00:00:00Z", "to": "2026-03-30T00:00:00Z", "windowSize": "DAY"}
+    grouped: dict[str, Any] = {**part, "groupBy": ["subject", "region"]}
+    answer = asked.get("/api/v1/meters/calls/query", params=grouped, headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["ratemill-unusable-events"] == "0"
+    assert answer.text.splitlines() == [
+        "window_start,window_end,subject,customer_name,customer_email,region,value",
+        "2026-03-29T00:00:00Z,2026-03-30T00:00:00Z,acme,,,us,7",
+        "2026-03-29T00:00:00Z,2026-03-30T00:00:00Z,bolt,,,eu,999999999999999.999999999999",
+    ]
+    posted = asked.post("/api/v1/meters/calls/query", json=part, headers={"Accept": "text/csv"})
+    assert (
+        posted.text.splitlines()[1]
+        == "2026-03-29T00:00:00Z,2026-03-30T00:00:00Z,,,,1000000000000006.999999999999"
+    )
+
+
+def test_events_are_listed_as_they_were_sent(asked: httpx.Client) -> None:
+    fix = {"source": "s", "id": "f", "kind": "amend", "corrects": "3", "value": "9", "reason": "r"}
+    assert asked.post("/v1/corrections", json=fix).json()["accepted"] == 1
+    assert asked.post("/api/v1/events", json=LATER | {"type": "nobody", "id": "x"}).status_code == 204
+    listed = asked.get("/api/v1/events", params={"from": "2026-03-01T00:00:00Z", "subject": "acme"}).json()
+    assert [(one["event"]["id"], str(one["event"]["data"]["value"])) for one in listed][1:] == [
+        ("4", "4"),
+        ("3", "3"),
+        ("2", "2"),
+        ("1", "1e-12"),
+    ]
+    assert listed[0]["validationError"] == "no meter counts events of type nobody"
+    assert "validationError" not in listed[1]
+    recent = asked.get("/api/v1/events").json()
+    assert [one["event"]["id"] for one in recent] == ["x"], "the last 72 hours"
+    assert [one["event"]["id"] for one in asked.get("/api/v1/events", params={"id": "5"}).json()] == ["5"]
+    came: dict[str, Any] = {"ingestedAtFrom": "2026-11-22T00:00:00Z", "limit": 2}
+    assert len(asked.get("/api/v1/events", params=came).json()) == 2
+    assert asked.get("/api/v1/events", params={"ingestedAtFrom": "2026-11-23T00:00:00Z"}).json() == []
+    assert asked.get("/api/v1/events", params={"customerId": "c"}).status_code == 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,16 +25,27 @@ STORY = (
     "grant_credit list_credits",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",
+    "make_backfill list_backfills undo_backfill",
     "send_compatible_events send_lago_events send_meter_event",
-    "list_openmeter_meters get_openmeter_meter query_openmeter_meter post_openmeter_query",
+    "list_openmeter_events list_openmeter_meters get_openmeter_meter query_openmeter_meter",
+    "post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
-    "report_completeness report_provisioned",
+    "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
+    "archive_events list_archives restore_events",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
+    "make_backfill": {
+        "type": "landing",
+        "subject": "UA",
+        "time_from": "2013-01-01T00:00:00Z",
+        "time_to": "2013-01-02T00:00:00Z",
+        "reason": "distances were wrong, ticket 4711",
+        "id": "ticket-4711",
+    },
     "query_usage": {"meter_id": "landings"},
     "report_provisioned": {
         "provisioned_meter_id": "landings",
@@ -42,22 +54,26 @@ QUERY = {
         "time_to": "2013-02-01T00:00:00Z",
         "time_zone": "UTC",
     },
+    "report_quantities": {"time_from": "2013-01-01T05:00:00Z", "time_to": "2013-02-01T05:00:00Z"},
     "report_completeness": {"time_from": "2013-01-01T00:00:00Z", "time_to": "2013-02-01T00:00:00Z"},
     "event_history": {"source": "tower/jfk", "id": "2013-01-01-UA1545"},
     "query_openmeter_meter": {"from": "2013-01-01T00:00:00Z", "to": "2013-02-01T00:00:00Z"},
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
+    "check_entitlement": {"meter_id": "landings", "subject": "UA", "quantity": "1"},
 }
 
 
 class World:
     """The example world: sends each operation's own examples and keeps the keys it hears of."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, folder: Path) -> None:
         self.http = http
+        self.folder = folder
         self.keys = {
             "kind": "meter",
+            "backfill_id": "ticket-4711",
             "meter_id": "landings",
             "plan_id": "airport-2013",
             "customer_id": "united",
@@ -73,6 +89,8 @@ class World:
         answers = []
         for media_type, described in bodies.items():
             example = described["example"]
+            if isinstance(example, dict) and "folder" in example:
+                example = {**example, "folder": str(self.folder)}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
             headers = {"Content-Type": media_type} if media_type else {}
             answers.append(self.http.request(method, address, params=query, content=content, headers=headers))
@@ -111,7 +129,7 @@ def test_every_example_runs_and_every_answer_is_as_described(state: Ratemill, ht
     operations = described_operations(state)
     assert sorted(operations) == sorted(ORDER)
     components = create_app(state).openapi()["components"]
-    world = World(http)
+    world = World(http, state.settings.data / "archive")
     # March 2013 has an event too, so that the draft of the issue example has something to bill.
     event = {"source": "t", "id": "feb", "type": "landing", "subject": "UA", "time": "2013-02-10T00:00:00Z"}
     http.post("/v1/events", json=event)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from ingest.clock import FixedClock
 from tests.api.conftest import Run
-from tests.api.test_flow import event, put_world, send
+from tests.api.test_flow import CONTRACT, event, put_world, send
 
 
 def correct(http: httpx.Client, name: str, corrects: str, **changes: str) -> None:
@@ -80,3 +82,42 @@ def test_seats_beside_use_over_http_and_on_the_command_line(http: httpx.Client, 
         }
     ]
     assert "0 of 1 differ by more than 20 percent." in run(*arguments, "--threshold", "20").out
+
+
+@pytest.mark.requirement("REP-14")
+def test_four_quantities_over_http_as_a_table_and_on_the_command_line(
+    http: httpx.Client, run: Run, clock: FixedClock, tmp_path: Path
+) -> None:
+    put_world(http)
+    limit = {"meter_id": "calls", "period": "billing_period", "mode": "hard", "limit": "50"}
+    assert http.put("/v1/contracts/acme-1", json={**CONTRACT, "entitlements": [limit]}).status_code == 201
+    send(http, [event(1, value="12"), event(2, value="30.5", subject="acme-us")])
+    clock.move_to(datetime(2026, 12, 1, 12, tzinfo=UTC))
+    assert http.post("/v1/billing-runs", json={"as_of": "2026-12-01"}).json()["report"]["issued"] == 1
+    window = ("--from", "2026-10-31T23:00:00Z", "--to", "2026-11-30T23:00:00Z")
+    (item,) = run("report", "quantities", *window, "--json").json()["items"]
+    assert item == {
+        "customer_id": "acme",
+        "product": "calls",
+        "sold": "50",
+        "bought": "42.5",
+        "provisioned": None,
+        "consumed": "42.5",
+        "sold_less_bought": "7.5",
+        "bought_less_provisioned": None,
+        "provisioned_less_consumed": None,
+        "unusable_events": 0,
+    }
+    assert "42.5" in run("report", "quantities", *window).out
+    out = tmp_path / "q.csv"
+    assert run("report", "quantities", *window, "--customer", "acme", "--out", str(out)).status == 0
+    assert out.read_text().splitlines()[1].startswith('"acme","calls",50.000000000000,42.500000000000,,')
+    params = {"time_from": window[1], "time_to": window[3]}
+    arrow = {"Accept": "application/vnd.apache.arrow.stream"}
+    with pa.ipc.open_stream(
+        http.get("/v1/reports/quantities", params=params, headers=arrow).content
+    ) as stream:
+        assert stream.read_all().num_rows == 1
+    named = {**params, "charge_id": "calls", "consumed_meter_id": "nobody"}
+    assert http.get("/v1/reports/quantities", params=named).status_code == 404
+    assert run("report", "quantities", *window, "--out", "x.txt").status == 2

@@ -216,6 +216,86 @@ ALTER TABLE rated_lines_local ON CLUSTER 'main' MODIFY COLUMN line_id FixedStrin
 
 CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
 
+-- 0030_entitlement_checks.sql
+
+CREATE TABLE IF NOT EXISTS entitlement_checks_local ON CLUSTER 'main' (
+    check_id         String,
+    asked_at         DateTime64(6, 'UTC'),
+    asked_by         LowCardinality(String),
+    subject          String,
+    contract_id      String,
+    customer_id      String,
+    meter_id         LowCardinality(String),
+    quantity         Decimal(38, 12),
+    allowed          Bool,
+    reason           LowCardinality(String),
+    decided_by       String,
+    used             Nullable(Decimal(38, 12)),
+    limit            Nullable(Decimal(38, 12)),
+    remaining        Nullable(Decimal(38, 12)),
+    as_of_sequence   UInt64,
+    answered_micros  UInt64
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/entitlement_checks', '{replica}') ORDER BY (asked_at, check_id)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS entitlement_checks ON CLUSTER 'main' AS entitlement_checks_local ENGINE = Distributed('main', 'ratemill', 'entitlement_checks_local', cityHash64(check_id));
+
+-- 0031_ingest_backfills.sql
+
+CREATE TABLE IF NOT EXISTS backfills_local ON CLUSTER 'main' (
+    backfill_id   String,
+    batch_id      String,
+    type          LowCardinality(String),
+    subjects      Array(String),
+    time_from     DateTime64(6, 'UTC'),
+    time_to       DateTime64(6, 'UTC'),
+    reason        String,
+    undoes        String,
+    digest        String,
+    kept          UInt64,
+    amended       UInt64,
+    added         UInt64,
+    withdrawn     UInt64,
+    count_before  UInt64,
+    count_after   UInt64,
+    value_before  Decimal(38, 12),
+    value_after   Decimal(38, 12),
+    made_at       DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/backfills', '{replica}') ORDER BY (backfill_id, made_at)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS backfills ON CLUSTER 'main' AS backfills_local ENGINE = Distributed('main', 'ratemill', 'backfills_local', cityHash64(backfill_id));
+
+-- 0032_ingest_archives.sql
+
+CREATE TABLE IF NOT EXISTS archives_local ON CLUSTER 'main' (
+    archive_id    String,
+    step          UInt32,
+    state         LowCardinality(String),
+    folder        String,
+    time_before   DateTime64(6, 'UTC'),
+    types         Array(String),
+    event_count   UInt64,
+    manifest_hash String,
+    made_at       DateTime64(6, 'UTC')
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/archives', '{replica}') ORDER BY (archive_id, step)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS archives ON CLUSTER 'main' AS archives_local ENGINE = Distributed('main', 'ratemill', 'archives_local', toUInt64(0));
+
+CREATE TABLE IF NOT EXISTS archived_events_local ON CLUSTER 'main' (
+    archive_id String,
+    identity   FixedString(16) CODEC(NONE),
+    body_hash  UInt64 CODEC(NONE),
+    sequence   UInt64 CODEC(Delta, ZSTD(1))
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/archived_events', '{replica}') ORDER BY (archive_id, sequence)
+SETTINGS replicated_deduplication_window = 1000,
+         fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS archived_events ON CLUSTER 'main' AS archived_events_local ENGINE = Distributed('main', 'ratemill', 'archived_events_local', sequence);
+
 -- 0040_rating_line_inputs.sql
 
 ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS inputs Map(LowCardinality(String), Decimal(38, 12));
