@@ -262,9 +262,12 @@ def test_less_than_nothing_takes_no_part_in_a_pool() -> None:
 
 def test_a_pool_too_large_to_price_is_unrated_for_each_of_its_contracts() -> None:
     gold = plan(usage_charge("bytes", {"model": "per_unit", "unit_price": "1000000"}, pooled_over="customer"))
-    found = pool(gold, ["90000000000", "90000000000"])
-    assert found.unrated["reason_code"].to_pylist() == ["amount_too_large"] * 2
-    assert found.lines.num_rows == 0
+    smaller = {"unit_conversion": {"operation": "divide", "factor": "1000000000000"}}
+    flat = usage_charge("bytes", {"model": "flat", "amount": "1"}, pooled_over="customer", **smaller)
+    for one, count in ((gold, "90000000000"), (plan(flat), "9" * 26)):
+        found = pool(one, [count, count])
+        assert found.unrated["reason_code"].to_pylist() == ["amount_too_large"] * 2
+        assert found.lines.num_rows == 0
 
 
 @pytest.mark.parametrize(
