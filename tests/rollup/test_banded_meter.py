@@ -14,6 +14,7 @@ from rollup.banded_meter import BandedMeter, banded_meter, is_stored, read_meter
 from rollup.reference import reference_roll_up
 from rollup.roll_up import roll_up_usage
 from rollup.stored_usage import StoredUsage
+from rollup.verify import verify_stored_usage
 
 from .support import Event, add_events, at, calendar, event, meter, shown, stored_events
 
@@ -106,3 +107,4 @@ def test_the_store_equals_the_plain_reference(event_store: EventStore, seed: int
     kept = roll_up_usage(event_store, calendar=asked, meters=meters, stored=stored).usage
     assert shown(kept) == shown(expected)
     assert len(stored.read(calendar=asked, meters=meters).others) >= 4
+    assert verify_stored_usage(stored).differences == 0
