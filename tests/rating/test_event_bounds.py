@@ -174,3 +174,39 @@ def test_units_are_not_taken_off_such_a_charge() -> None:
     off = {"discount_id": "d", "name": "Free", "units": "5", "charge_ids": ["value"]}
     gold = plan(usage_charge("value", {**CARDS, "minimum_per_event": "1"}), discounts=[off])
     assert [issue.reason_code for issue in price_plan_rules(gold, meters=METERS)] == ["discount_of_units"]
+
+
+def test_each_cell_of_a_matrix_has_bounds_of_its_own() -> None:
+    """5 and 100 in each region: 0.88 + 3.20 in the EU, 5.00 + 5.00 in the US."""
+    cells = [
+        {"match": {"region": "eu"}, "price": {**CARDS, "minimum_per_event": "0.88"}},
+        {"match": {"region": "us"}, "price": {**CARDS, "minimum_per_event": "5"}},
+    ]
+    matrix = {"model": "matrix", "dimensions": ["region"], "cells": cells}
+    gold = plan(usage_charge("storage", matrix))
+    rows: list[tuple[Any, ...]] = []
+    values = [Fraction(5), Fraction(100)]
+    for region in ("eu", "us"):
+        own = {"region": region, "class": "a"}
+        rows.append((0, "storage", "105", 2, own))
+        for meter in priced_meters(versions(gold), METERS):
+            if isinstance(meter, BandedMeter):
+                bands = charged_by_band(meter, values)
+                rows += [
+                    (0, meter.meter_id, str(sum(part)), len(part), {**own, "(band)": band})
+                    for band, part in bands.items()
+                ]
+    book = compile_price_book(versions(gold), METERS)
+    lines = rate_usage(periods=periods({}), usage=usage(*rows), price_book=book, run_id="r", threads=1).lines
+    found = [line_to_python(lines, row) for row in range(lines.num_rows)]
+    assert [(line["dimensions"]["region"], line["amount_minor"]) for line in found] == [
+        ("eu", 408),
+        ("us", 1000),
+    ]
+    assert [reprice_line(line, gold) for line in found] == [0, 0]
+    events = [
+        {"value": "5", "properties": {"region": "us"}},
+        {"value": "100", "properties": {"region": "eu"}},
+    ]
+    asked = price_request({"charge": {"price": matrix}, "currency": "EUR", "events": events})
+    assert [line["amount_minor"] for line in asked["lines"]] == [320, 500]
