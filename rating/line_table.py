@@ -38,7 +38,8 @@ UNRATED_SCHEMA: Final = pa.schema(
 )
 """Usage without a price. reason_code: no_matching_cell (matrix without a default), negative_quantity
 (a credit under a model that has no meaning for it), amount_too_large (past 26 integer digits or
-2**63 minor units), formula_divides_by_zero (its quantity stands as 0). The caller holds these periods: they
+2**63 minor units), formula_divides_by_zero (its quantity stands as 0), usage_changed
+(events came in while they were counted). The caller holds these periods: they
 are never billed as nothing."""
 
 _MAP: Final = pa.map_(pa.string(), pa.string())

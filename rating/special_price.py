@@ -59,7 +59,9 @@ def price_line(
     """``price_quantity`` for every price. inputs: what the amount is computed from beside the quantity; of
     an ordinary price nothing. Raises Unrateable."""
     if isinstance(terms.price, PercentagePrice) and terms.price.is_by_event:
-        measured = measure_events(terms.price, terms, quantity=quantity, inputs=inputs)
+        measured = measure_events(
+            terms.price, terms, quantity=quantity, event_count=event_count, inputs=inputs
+        )
         return finish(terms, measured, share=share)
     if POOL_QUANTITY in inputs:
         return _price_part(terms, quantity=quantity, share=share, inputs=inputs)

@@ -146,6 +146,20 @@ def test_usage_without_the_bands_stops_the_run() -> None:
         rate_usage(periods=periods({}), usage=usage((0, "value", "5", 2)), price_book=book, run_id="r")
 
 
+@pytest.mark.parametrize(("value", "count"), [("15", 3), ("10", 1), ("11", 2)])
+def test_an_event_that_comes_between_the_counts_leaves_its_period_to_the_next_run(
+    value: str, count: int
+) -> None:
+    """The bands say two events of 10: an event more, one less, or an amended value."""
+    gold = plan(usage_charge("value", bounded("1", None)["price"]))
+    (banded,) = [meter for meter in priced_meters(versions(gold), METERS) if isinstance(meter, BandedMeter)]
+    rows = [(0, "value", value, count), (0, banded.meter_id, "10", 2, {"(band)": "0"})]
+    book = compile_price_book(versions(gold), METERS)
+    found = rate_usage(periods=periods({}), usage=usage(*rows), price_book=book, run_id="r")
+    assert found.unrated["reason_code"].to_pylist() == ["usage_changed"]
+    assert found.lines.num_rows == 0
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -168,6 +182,13 @@ def test_what_cannot_be_priced_by_the_event_is_refused(change: dict[str, Any], c
         price_request(
             {"charge": {**charge, "kind": "licence"}, "currency": "EUR", "events": [{"value": "1"}]}
         )
+
+
+def test_a_meter_that_rounds_does_not_go_with_exact_events() -> None:
+    cents = METERS["value"].model_copy(update={"fraction_digits": 2})
+    gold = plan(usage_charge("value", {**CARDS, "minimum_per_event": "1"}))
+    issues = price_plan_rules(gold, meters={"value": cents})
+    assert [issue.reason_code for issue in issues] == ["meter_rounds"]
 
 
 def test_units_are_not_taken_off_such_a_charge() -> None:
