@@ -26,10 +26,16 @@ import pyarrow as pa
 
 from ingest.document import decimal_text
 from ingest.errors import Issue
+from rating.event_bounds import USAGE_CHANGED
 from rating.plan_version import PlanVersion
 
 Key = tuple[str, date]
 
+_ADD_THE_PRICE: Final = "Add the price to the plan."
+_UNRATED_ADVICE: Final = {
+    USAGE_CHANGED: "Events came in or were corrected meanwhile; the next run counts them again.",
+    "formula_divides_by_zero": "Let the formula of the plan not divide by what may be 0.",
+}
 _INT64_MAX: Final = (1 << 63) - 1
 
 
@@ -137,7 +143,7 @@ def hold_unrated(unrated: pa.Table, *, periods: pa.Table) -> list[Held]:
                 period["billing_date"],
                 "unrated_usage",
                 f"charge {row['charge_id']!r} has no price for {decimal_text(row['quantity'])}"
-                f"{shown} ({row['reason_code']}). Add the price to the plan.",
+                f"{shown} ({row['reason_code']}). {_UNRATED_ADVICE.get(row['reason_code'], _ADD_THE_PRICE)}",
             )
         )
     return held

@@ -80,7 +80,7 @@ def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, st
     price = used_price(charge, dimensions)
     if price is None:
         return ChargeTerms(charge.name, "", (), plan.reductions())
-    text = price_text(price, unit=unit, digits=digits)
+    text = price_text(price, unit=unit, digits=digits) + _counting_text(charge)
     return ChargeTerms(charge.name, text, tier_terms(price), plan.reductions())
 
 
@@ -100,6 +100,18 @@ def true_up_terms(plan: PricePlan, agreement: Agreement, *, commitment_id: str) 
             term = f"from {entry.effective_from} to {entry.effective_until}"
             return ChargeTerms(f"{entry.name}, true-up", f"up to {least} {term}", ())
     raise KeyError(commitment_id)
+
+
+def _counting_text(charge: Charge) -> str:
+    """What is counted beyond the period and the contract, or by a formula; nothing for most charges."""
+    said = []
+    if charge.formula is not None:
+        said.append(f"quantity: {charge.formula}")
+    if charge.tiers_count != "period":
+        said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
+    if charge.pooled_over != "contract":
+        said.append("counted together with the customer's other contracts")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def used_price(charge: Charge, dimensions: Mapping[str, str]) -> SimplePrice | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
 from rating.added_rows import price_added_rows
+from rating.event_bounds import USAGE_CHANGED
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
 from rating.reference import Priced, PriceTerms
@@ -21,7 +22,13 @@ from rating.slices import in_slices
 from rating.special_price import NO_INPUTS, Inputs, price_line
 from rating.unrateable import Unrateable
 
-UNRATED_CODES: Final = {NEGATIVE_QUANTITY: "negative_quantity", TOO_LARGE: "amount_too_large"}
+_CHANGED: Final = 4
+"""A status beside those of ``rating/kernels.py``, of rows that never reach them."""
+UNRATED_CODES: Final = {
+    NEGATIVE_QUANTITY: "negative_quantity",
+    TOO_LARGE: "amount_too_large",
+    _CHANGED: USAGE_CHANGED,
+}
 """Status of a row that has no price -> reason_code of its unrated row."""
 NOTHING_SPECIAL: Final[Mapping[int, Inputs]] = {}
 _SCALE: Final = 10**QUANTITY_SCALE

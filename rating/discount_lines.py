@@ -5,13 +5,13 @@ its own. Kept amounts have 12 digits; a percentage of one is cut to 12 digits li
 and what is left is rounded to minor units once. An amount is shared out in whole minor units by largest
 remainder, so an invoice falls by that very amount. Nothing falls below zero.
 
-The lines of contracts with discounts are few and go through plain integers here; all others are left
-untouched.
+Invoices that percentages alone are taken off go through ``rating/percent_kernel.py``, with the same results;
+all other discounts are few and go through plain integers here. Lines without discounts are left untouched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
@@ -27,6 +27,7 @@ from rating.compile import PriceBook
 from rating.discount import Discount, Discounting, in_order
 from rating.due_charges import DueCharges
 from rating.money import allocate, minor_digits, round_to_minor
+from rating.percent_kernel import LineColumns, percentages_of, take_percentages, takes_percentages_only
 from rating.period_columns import PeriodColumns
 from rating.price_plan import PricePlan
 from rating.reference import PriceTerms, price_quantity
@@ -47,6 +48,15 @@ class DiscountRows:
     """
 
     start: NDArray[np.int64]
+    number: NDArray[np.uint16]
+    amount: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What was taken: of which line, by which discount, how much ((entries, 2) at scale 12)."""
+
+    row: NDArray[np.int64]
     number: NDArray[np.uint16]
     amount: NDArray[np.uint64]
 
@@ -90,29 +100,95 @@ def discount_lines(
     nothing = DiscountRows(np.zeros(count + 1, np.int64), np.zeros(0, np.uint16), np.zeros((0, 2), np.uint64))
     if not len(rows):
         return priced, nothing
+    compiled, plain = _by_way(rows, periods, due, price_book)
     amount, amount_minor = priced.results.amount.copy(), priced.results.amount_minor.copy()
-    taken: dict[int, list[tuple[int, int]]] = {}
-    for group in _invoices(rows, periods, due, priced, price_book):
+    parts = [
+        _take_compiled(compiled, periods, due, priced, price_book, amount, amount_minor),
+        _take_plainly(_invoices(plain, periods, due, priced, price_book), amount, amount_minor),
+    ]
+    results = priced.results._replace(amount=amount, amount_minor=amount_minor)
+    return replace(priced, results=results), _joined(parts, count)
+
+
+def _by_way(
+    rows: NDArray[np.int64], periods: PeriodColumns, due: DueCharges, price_book: PriceBook
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that can go the compiled way, and the others. All lines of an invoice go one way: they must
+    be of one plan that takes nothing off but percentages."""
+    plan_row = periods.plan_row[due.period[rows]]
+    simple = np.zeros(len(price_book.versions), np.bool_)
+    used = np.unique(plan_row)
+    simple[used] = [takes_percentages_only(price_book.versions[row].plan) for row in used.tolist()]
+    _, invoice = np.unique(periods.invoice[due.period[rows]], return_inverse=True)
+    order = np.argsort(invoice, kind="stable")
+    begins = np.flatnonzero(np.diff(invoice[order], prepend=-1))
+    first = np.minimum.reduceat(plan_row[order], begins)
+    last = np.maximum.reduceat(plan_row[order], begins)
+    chosen = ((first == last) & simple[first])[invoice]
+    return rows[chosen], rows[~chosen]
+
+
+def _take_compiled(
+    rows: NDArray[np.int64],
+    periods: PeriodColumns,
+    due: DueCharges,
+    priced: PricedRows,
+    price_book: PriceBook,
+    amount: NDArray[np.uint64],
+    amount_minor: NDArray[np.int64],
+) -> _Entries:
+    period, price_row = due.period[rows], due.rows.price_row[rows]
+    plan_row = periods.plan_row[period]
+    taken = take_percentages(
+        LineColumns(
+            plan_row=plan_row,
+            charge=price_book.index.order[due.charge[rows]],
+            period_number=periods.period_number[period],
+            first_day=periods.first_days[period],
+            minor_unit=price_book.prices.minor_unit[price_row],
+            rounding=price_book.prices.rounding[price_row],
+        ),
+        priced.results.amount[rows],
+        percentages_of(price_book, np.unique(plan_row).tolist()),
+    )
+    lowered = taken.counts > 0
+    amount[rows[lowered]] = taken.amount[lowered]
+    amount_minor[rows[lowered]] = taken.amount_minor[lowered]
+    return _Entries(np.repeat(rows, taken.counts), taken.number, taken.part)
+
+
+def _take_plainly(
+    groups: Iterable[list[DiscountedLine]], amount: NDArray[np.uint64], amount_minor: NDArray[np.int64]
+) -> _Entries:
+    entries: list[tuple[int, int, int]] = []
+    for group in groups:
         apply_discounts(group)
         limit_spend(group)
         for line in group:
             if not line.taken:
                 continue
-            taken[line.row] = line.taken
+            entries += [(line.row, number, part) for number, part in line.taken]
             amount[line.row] = words_of(line.left)
             amount_minor[line.row] = round_to_minor(
                 Fraction(line.left, _SCALE), digits=line.terms.minor_digits, mode=line.terms.rounding
             )
-    counts = np.zeros(count, np.int64)
-    counts[list(taken)] = [len(entries) for entries in taken.values()]
-    entries = [entry for row in sorted(taken) for entry in taken[row]]
-    found = DiscountRows(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.array([number for number, _ in entries], np.uint16),
-        np.array([words_of(part) for _, part in entries], np.uint64).reshape(-1, 2),
+    return _Entries(
+        np.array([row for row, _, _ in entries], np.int64),
+        np.array([number for _, number, _ in entries], np.uint16),
+        np.array([words_of(part) for *_, part in entries], np.uint64).reshape(-1, 2),
     )
-    results = priced.results._replace(amount=amount, amount_minor=amount_minor)
-    return replace(priced, results=results), found
+
+
+def _joined(parts: Sequence[_Entries], count: int) -> DiscountRows:
+    """By line; those of one line stay in the order applied."""
+    row = np.concatenate([part.row for part in parts])
+    order = np.argsort(row, kind="stable")
+    counts = np.bincount(row, minlength=count)
+    return DiscountRows(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([part.number for part in parts])[order],
+        np.concatenate([part.amount for part in parts])[order],
+    )
 
 
 def apply_discounts(lines: Sequence[DiscountedLine]) -> None:

@@ -26,10 +26,14 @@ from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.price_plan import Charge, PercentagePrice, UnitConversion
 from rating.reference import MeasuredQuantity, PriceTerms, TierShare
-from rollup.banded_meter import BandedMeter, banded_meter
+from rating.unrateable import Unrateable
+from rollup.banded_meter import FREE_BAND, BandedMeter, banded_meter
 
 BANDS: Final = ("minimum", "between", "maximum")
-"""Band number -> its word in the inputs of a line; a line shows band k as tier k + 1."""
+"""The words of the bands in the inputs of a line; a line shows band k as tier k + 1."""
+FREE: Final = "free"
+"""The word of events that cost nothing; they are no tier."""
+USAGE_CHANGED: Final = "usage_changed"
 BETWEEN: Final = 2
 """The tier number of events between both bounds."""
 _SCALE: Final = 10**QUANTITY_SCALE
@@ -79,21 +83,28 @@ def _bounded(threshold: Decimal) -> Decimal:
     return min(max(threshold, -_ALL), _ALL)
 
 
-def band_inputs(bands: Mapping[int, tuple[Decimal, int]]) -> dict[str, Decimal]:
-    """Band number -> (value, events) as the inputs of a line; free events have none."""
+def band_inputs(bands: Mapping[str, tuple[Decimal, int]]) -> dict[str, Decimal]:
+    """Band -> (value, events) as the inputs of a line."""
     found: dict[str, Decimal] = {}
-    for number, word in enumerate(BANDS):
-        if number in bands:
-            value, events = bands[number]
+    for band, word in zip(("0", "1", "2", FREE_BAND), (*BANDS, FREE), strict=True):
+        if band in bands:
+            value, events = bands[band]
             found[f"events_{word}"], found[f"value_{word}"] = Decimal(events), value
     return found
 
 
 def measure_events(
-    price: PercentagePrice, terms: PriceTerms, *, quantity: Decimal, inputs: Mapping[str, Decimal]
+    price: PercentagePrice,
+    terms: PriceTerms,
+    *,
+    quantity: Decimal,
+    event_count: int,
+    inputs: Mapping[str, Decimal],
 ) -> MeasuredQuantity:
     """What the events of the bands come to; ``quantity`` is the value of all events, free ones too. price:
-    that of the terms."""
+    that of the terms. Raises Unrateable when the bands are not of these events: sums and bands are counted
+    one after the other, and an event may come between."""
+    _check_whole(terms, quantity=quantity, event_count=event_count, inputs=inputs)
     factor = unit_factor(terms.unit_conversion)
     tiers = []
     for number, word in enumerate(BANDS):
@@ -108,3 +119,19 @@ def measure_events(
         tiers.append(TierShare(number + 1, value, amount))
     charged = sum((tier.units for tier in tiers), Fraction(0))
     return MeasuredQuantity(quantity, Fraction(quantity) * factor, charged, tuple(tiers))
+
+
+def _check_whole(
+    terms: PriceTerms, *, quantity: Decimal, event_count: int, inputs: Mapping[str, Decimal]
+) -> None:
+    events, value = (
+        sum((Fraction(inputs.get(f"{name}_{word}", 0)) for word in (*BANDS, FREE)), Fraction(0))
+        for name in ("events", "value")
+    )
+    # Of the event that reaches the free units, only what is past them stands in a band.
+    if events != event_count or (not terms.free_units and value != Fraction(quantity)):
+        raise Unrateable(
+            f"{event_count} events of {quantity} are to be priced each by itself, and {int(events)} were "
+            "counted by their size.",
+            reason_code=USAGE_CHANGED,
+        )

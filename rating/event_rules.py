@@ -29,6 +29,14 @@ def event_price_rules(charge: Charge, pointer: str, meter: Meter | None) -> Iter
             "Each event is priced by its value, and here nothing adds up values of events.",
             "a usage charge with a sum meter.",
         )
+    elif meter is not None and meter.fraction_digits != QUANTITY_SCALE:
+        yield Issue(
+            "meter_rounds",
+            f"{pointer}.meter_id",
+            f"Meter {meter.meter_id!r} rounds its sum to {meter.fraction_digits} digits, and each event is "
+            "priced by its exact value.",
+            "a meter without fraction_digits.",
+        )
     yield from _conversion_rules(charge, pointer)
 
 

@@ -15,7 +15,7 @@ from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
-from rating.event_bounds import BANDS
+from rating.event_bounds import FREE
 from rating.line_discounts import discounts_of
 from rating.line_inputs import credit_inputs, line_inputs, minimum_spend_inputs, true_up_inputs
 from rating.money import exact_money, format_minor, grouped_words, minor_digits
@@ -297,8 +297,8 @@ def _source(line: Mapping[str, Any], charge: Charge) -> str:
 def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
     """What the price needs beside the quantity."""
     if isinstance(price, PercentagePrice) and price.is_by_event:
-        charged = sum(int(line["inputs"].get(f"events_{word}", 0)) for word in BANDS)
-        free = line["event_count"] - charged
+        free = int(line["inputs"].get(f"events_{FREE}", 0))
+        charged = line["event_count"] - free
         said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")
         yield ExplanationStep("quantity", said, decimal_text(line["rated_quantity"]))
 

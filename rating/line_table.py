@@ -38,8 +38,9 @@ UNRATED_SCHEMA: Final = pa.schema(
 )
 """Usage without a price. reason_code: no_matching_cell (matrix without a default), negative_quantity
 (a credit under a model that has no meaning for it), amount_too_large (past 26 integer digits or
-2**63 minor units), formula_divides_by_zero (its quantity stands as 0), currency_mixed (a term billed in two
-currencies). The caller holds these periods: they are never billed as nothing."""
+2**63 minor units), formula_divides_by_zero (its quantity stands as 0), usage_changed (events came in while
+they were counted), currency_mixed (a term billed in two currencies). The caller holds these periods: they are
+never billed as nothing."""
 
 _MAP: Final = pa.map_(pa.string(), pa.string())
 

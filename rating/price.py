@@ -34,7 +34,7 @@ from rating.special_price import (
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
 from rating.unrateable import Unrateable
-from rollup.banded_meter import FREE_BAND, BandedMeter, charged_by_band
+from rollup.banded_meter import BandedMeter, charged_by_band
 
 _INLINE_METER: Final = "inline"
 _FROM_EVENTS: Final = frozenset({"sum", "count"})
@@ -324,11 +324,7 @@ def _band_inputs(banded: BandedMeter, group: _Group) -> Inputs:
         )
     charged = charged_by_band(banded, [Fraction(value) for value in group.values])
     return band_inputs(
-        {
-            int(band): (cut_decimal(sum(numbers, Fraction(0))), len(numbers))
-            for band, numbers in charged.items()
-            if band != FREE_BAND
-        }
+        {band: (cut_decimal(sum(numbers, Fraction(0))), len(numbers)) for band, numbers in charged.items()}
     )
 
 

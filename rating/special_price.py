@@ -23,7 +23,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
-from ingest.event import QUANTITY_SCALE
+from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.event_bounds import measure_events
 from rating.money import allocate
 from rating.price_plan import PercentagePrice
@@ -59,7 +59,9 @@ def price_line(
     """``price_quantity`` for every price. inputs: what the amount is computed from beside the quantity; of
     an ordinary price nothing. Raises Unrateable."""
     if isinstance(terms.price, PercentagePrice) and terms.price.is_by_event:
-        measured = measure_events(terms.price, terms, quantity=quantity, inputs=inputs)
+        measured = measure_events(
+            terms.price, terms, quantity=quantity, event_count=event_count, inputs=inputs
+        )
         return finish(terms, measured, share=share)
     if POOL_QUANTITY in inputs:
         return _price_part(terms, quantity=quantity, share=share, inputs=inputs)
@@ -106,7 +108,9 @@ def _difference(through: MeasuredQuantity, before: MeasuredQuantity) -> tuple[Ti
 
 
 def pool_amount(terms: PriceTerms, *, quantity: Decimal, event_count: int, share: Fraction) -> Priced:
-    """What a pool comes to as one. Raises Unrateable."""
+    """What a pool comes to as one. Raises Unrateable, also for a quantity that no line could keep."""
+    if abs(Fraction(quantity)) * _SCALE >= 10**QUANTITY_DIGITS:
+        raise Unrateable(f"{quantity} is too much to count together.", reason_code="amount_too_large")
     return price_quantity(terms, quantity=quantity, event_count=event_count, share=share)
 
 

@@ -21,7 +21,7 @@ from rating.pool_rows import pooled_rows
 from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
 from rating.usage_rows import Dimensions, Usage, usage_of
 from rating.wider_usage import WiderUsage
-from rollup.banded_meter import BAND_KEY, FREE_BAND
+from rollup.banded_meter import BAND_KEY
 
 
 def special_inputs(
@@ -80,23 +80,23 @@ def _formula_inputs(due: DueCharges, price_book: PriceBook) -> Iterator[tuple[in
 def _event_inputs(
     rows: NDArray[np.int64], due: DueCharges, usage: pa.Table, price_book: PriceBook
 ) -> Iterator[tuple[int, Inputs]]:
-    """Events by the bounds of their amount. Raises BrokenState when they are not all there."""
+    """Events by the bounds of their amount. Raises BrokenState when a meter that counts them was left out."""
     meters = price_book.event_meters
+    counted = usage_of(usage, set(meters.values()))
+    known = {banded_id for _, banded_id, _ in counted}
     bands: dict[tuple[int, str, Dimensions], dict[str, tuple[Decimal, int]]] = {}
-    for (period, banded_id, dimensions), used in usage_of(usage, set(meters.values())).items():
+    for (period, banded_id, dimensions), used in counted.items():
         own = tuple(pair for pair in dimensions if pair[0] != BAND_KEY)
         bands.setdefault((period, banded_id, own), {})[dict(dimensions)[BAND_KEY]] = used
     for row in rows.tolist():
         meter_id = meters.get(int(due.rows.price_row[row]))
         if meter_id is None:
             continue
+        if meter_id not in known and due.rows.event_count[row]:
+            raise BrokenState(
+                "events are to be priced each by itself, and none were counted by the size of their value; "
+                "roll up with the meters of rating.priced_meters."
+            )
         source = int(due.source[row])
         own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
-        found = bands.get((int(due.period[row]), meter_id, own), {})
-        counted, expected = sum(events for _, events in found.values()), int(due.rows.event_count[row])
-        if counted != expected:
-            raise BrokenState(
-                f"{expected} events are to be priced each by itself, and {counted} were counted by the size "
-                "of their value; roll up with the meters of rating.priced_meters."
-            )
-        yield row, band_inputs({int(key): value for key, value in found.items() if key != FREE_BAND})
+        yield row, band_inputs(bands.get((int(due.period[row]), meter_id, own), {}))

@@ -45,6 +45,11 @@ def differences(line: Mapping[str, Any]) -> list[str]:
         quantity = rounded_to(formula_value(inputs["formula"], counted), 12, "half_up")
         if quantity != Fraction(inputs["quantity"]):
             wrong.append(f"quantity says {inputs['quantity']}, the formula gives {decimal_words(quantity)}")
+    if is_by_event(inputs.get("price", {})):
+        counted_by = ("minimum", "between", "maximum", "free")
+        events = sum(Fraction(inputs.get("beside", {}).get(f"events_{word}", 0)) for word in counted_by)
+        if events != inputs["event_count"]:
+            wrong.append(f"event_count says {inputs['event_count']}, its parts give {events}")
     if said != list(found.tiers):
         wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
     if Fraction(line["amount"]) != found.amount:

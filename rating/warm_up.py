@@ -27,6 +27,7 @@ _PLAN: Final = PricePlan.model_validate(
         "currency": "EUR",
         "effective_from": "2026-01-01",
         "minimum_spend": "1000000000",
+        "discounts": [{"discount_id": "warm-up", "name": "Warm-up", "percent": "1"}],
         "charges": [
             {
                 "charge_id": "warm-up",

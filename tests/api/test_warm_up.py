@@ -17,6 +17,7 @@ import numpy as np
 import rating.added_kernel
 import rating.kernels
 import rating.line_hash
+import rating.percent_kernel
 import rating.short_kernel
 import rating.wide
 import rating.wide_columns
@@ -32,6 +33,7 @@ MODULES = (
     rating.added_kernel,
     rating.kernels,
     rating.line_hash,
+    rating.percent_kernel,
     rating.short_kernel,
     rating.wide,
     rating.wide_columns,
@@ -72,6 +74,7 @@ def rate_every_model() -> None:
                 "price": {"model": "flat", "amount": "9"},
             },
             minimum_spend="50",
+            discounts=[{"discount_id": "d", "name": "D", "percent": "10"}],
         )
         for quantity, start in product(("12.5", "-3", "99999999999999999999"), (1, 15)):
             rate_usage(

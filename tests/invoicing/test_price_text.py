@@ -40,3 +40,25 @@ def test_a_price_in_words(price: dict[str, Any], text: str) -> None:
     terms = charge_terms(plan(usage_charge("calls", price)), charge_id="calls", dimensions={}, unit="call")
     assert terms.price_text == text
     assert len(terms.tiers) == len(price.get("tiers", [1]))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"tiers_count": "year"}, " (counted over the contract year)"),
+        ({"tiers_count": "contract"}, " (counted over the contract)"),
+        ({"pooled_over": "customer"}, " (counted together with the customer's other contracts)"),
+        ({"meter_id": None, "formula": "calls * hours"}, " (quantity: calls * hours)"),
+    ],
+)
+def test_what_is_counted_beyond_the_period_is_said(more: dict[str, Any], said: str) -> None:
+    charge = usage_charge("calls", {"model": "per_unit", "unit_price": "1"}) | more
+    terms = charge_terms(plan(charge), charge_id="calls", dimensions={}, unit="call")
+    assert terms.price_text == "1.00 per call" + said
+
+
+def test_the_bounds_of_an_event_are_said() -> None:
+    price = {"model": "percentage", "percent": "2", "minimum_per_event": "0.5", "maximum_per_event": "9"}
+    terms = charge_terms(plan(usage_charge("calls", price)), charge_id="calls", dimensions={}, unit="call")
+    assert terms.price_text == "2 %, at least 0.50 and at most 9.00 per event"
+    assert len(terms.tiers) == 3

@@ -139,7 +139,7 @@ def test_tiers_of_a_line_are_what_the_period_changed() -> None:
 
 
 @pytest.mark.requirement("RAT-01")
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_the_lines_of_a_year_sum_to_the_price_of_the_year(seed: int) -> None:
     """To the twelfth digit, of any model, with quantities at the bounds of tiers and beside them."""
     source = random.Random(seed)
@@ -211,7 +211,7 @@ def test_a_pool_is_shared_out_by_largest_remainder() -> None:
 
 
 @pytest.mark.requirement("RAT-01")
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(16))
 def test_the_parts_of_a_pool_sum_to_it(seed: int) -> None:
     """Whoever is billed first: companions change no line. Who uses less than nothing is left out."""
     source = random.Random(seed)
@@ -262,9 +262,12 @@ def test_less_than_nothing_takes_no_part_in_a_pool() -> None:
 
 def test_a_pool_too_large_to_price_is_unrated_for_each_of_its_contracts() -> None:
     gold = plan(usage_charge("bytes", {"model": "per_unit", "unit_price": "1000000"}, pooled_over="customer"))
-    found = pool(gold, ["90000000000", "90000000000"])
-    assert found.unrated["reason_code"].to_pylist() == ["amount_too_large"] * 2
-    assert found.lines.num_rows == 0
+    smaller = {"unit_conversion": {"operation": "divide", "factor": "1000000000000"}}
+    flat = usage_charge("bytes", {"model": "flat", "amount": "1"}, pooled_over="customer", **smaller)
+    for one, count in ((gold, "90000000000"), (plan(flat), "9" * 26)):
+        found = pool(one, [count, count])
+        assert found.unrated["reason_code"].to_pylist() == ["amount_too_large"] * 2
+        assert found.lines.num_rows == 0
 
 
 @pytest.mark.parametrize(
