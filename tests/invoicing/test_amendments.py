@@ -14,6 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidDocument
+from invoicing import billing_run
 from invoicing.billed_time import contract_change_issues
 from invoicing.plan_change import plan_change_issues
 from invoicing.preview import preview_contract
@@ -249,6 +250,32 @@ def test_an_end_gives_back_what_is_paid_for_later_days(world: World, unused: str
         "2025-04-16 calls 2025-04-01..2025-04-16 2000 call 20.00",
         *(f"2025-04-16 fee 2025-04-16..2025-05-01 30 EUR {amount}" for amount in last),
     ]
+
+
+def test_a_killed_run_bills_an_amendment_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after its lines were written: the next run has the same ones, on one invoice, and no others."""
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("killed")
+
+    world.plan(fee("30"))
+    world.plan(fee("60"), plan_id="plus")
+    save(world)
+    world.bill("2025-04-01")
+    save(world, phases=[{"plan_id": "plus", "effective_from": "2025-04-11"}])
+    monkeypatch.setattr(billing_run, "write_invoices", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        world.bill("2025-05-01")
+    monkeypatch.undo()
+    written = read_rated_lines(world.event_store, billing_date=date(2025, 5, 1))["line_id"].to_pylist()
+    assert next_invoice(world) == [
+        "2025-05-01 fee 2025-04-11..2025-05-01 1 unit 40.00",
+        "2025-05-01 fee 2025-05-01..2025-06-01 1 unit 60.00",
+        "2025-05-01 fee 2025-04-11..2025-05-01 30 EUR -20.00",
+    ]
+    invoiced = {line.line_id for line in world.invoices()[-1].invoice.lines}
+    stored = read_rated_lines(world.event_store, billing_date=date(2025, 5, 1))["line_id"].to_pylist()
+    assert {key.hex() for key in stored} == {key.hex() for key in written} == invoiced
 
 
 def test_a_credit_without_anything_to_bill_waits_for_a_credit_note(world: World) -> None:
