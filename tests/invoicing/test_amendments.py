@@ -421,6 +421,8 @@ SEATS_FROM = st.lists(
     phase=st.none() | DAYS_OF_APRIL,
     support=st.none() | DAYS_OF_APRIL,
     end=st.none() | DAYS_OF_APRIL,
+    dearer=st.none() | DAYS_OF_APRIL,
+    trial_days=st.sampled_from([0, 0, 10]),
     percent=st.sampled_from([None, "10"]),
     proration=st.sampled_from(["by_day", "by_second", "thirty_360"]),
 )
@@ -429,6 +431,8 @@ def test_what_is_put_right_comes_to_what_was_known_before(
     phase: str | None,
     support: str | None,
     end: str | None,
+    dearer: str | None,
+    trial_days: int,
     percent: str | None,
     proration: str,
 ) -> None:
@@ -440,6 +444,9 @@ def test_what_is_put_right_comes_to_what_was_known_before(
         "phases": [] if phase is None else [{"plan_id": "plus", "effective_from": phase}],
         "additions": [] if support is None else [{"charge": fee("15", "support"), "effective_from": support}],
     }
+    if dearer is not None:
+        price = {"model": "flat", "amount": "45.50"}
+        change["overrides"] = [{"charge_id": "fee", "price": price, "effective_from": dearer}]
     if phase is not None and end is not None and end <= phase:
         end = None
     charges = [SEATS, fee("31.07")]
@@ -449,7 +456,7 @@ def test_what_is_put_right_comes_to_what_was_known_before(
         {"charges": charges, "proration": proration, "discounts": discounts},
         {"charges": [SEATS, fee("77")], "plan_id": "plus", "proration": proration, "discounts": discounts},
     ]
-    contract: dict[str, Any] = {"start_date": "2026-04-01"}
+    contract: dict[str, Any] = {"start_date": "2026-04-01", "trial_days": trial_days}
     known = {**contract, **change, "end_date": end or "2026-05-01"}
     before = bill({"plans": plans, "contract": known, "as_of": "2026-05-01"})
     amended = bill(
