@@ -194,10 +194,10 @@ class Charge(Document):
 
     ``usage`` and ``licence`` charges price what ``meter_id`` counts (a licence charge: a
     time_weighted meter), always in arrears, because the quantity is known only then. ``recurring``
-    charges are due every billing period, in ``advance`` or in ``arrears``, prorated as the
-    plan says when the contract starts or ends inside a period. ``one_time`` charges are due once, at
-    the contract's start, or with the phase that brings the plan. Recurring and one-time charges use the ``flat`` model, or ``per_unit``
-    with a fixed ``quantity``.
+    charges are due every billing period, in ``advance`` or in ``arrears``, prorated as the plan says when the
+    contract starts or ends inside a period. ``one_time`` charges are due once, at the contract's start, or
+    with the phase that brings the plan. Recurring and one-time charges use the ``flat`` model, or
+    ``per_unit`` with a fixed ``quantity``.
 
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
