@@ -22,7 +22,7 @@ from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
@@ -31,7 +31,7 @@ _LONGEST_WORD: Final = 20
 _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND, CREDIT_KIND})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", MINIMUM_SPEND_KIND, FEE_CREDIT_KIND})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
 _MONTHS_IN_FULL: Final = [
@@ -140,7 +140,7 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
-    of_money = line.charge_kind in {MINIMUM_SPEND_KIND, CREDIT_KIND}
+    of_money = line.charge_kind in {MINIMUM_SPEND_KIND, FEE_CREDIT_KIND}
     quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.meter_id else ""
     tiered = line.price_model in _TIERED_MODELS or any(
@@ -179,7 +179,7 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
         )
         details.append(f"usage and licences came to {reached} of {least}")
         return details
-    if line.charge_kind == CREDIT_KIND:
+    if line.charge_kind == FEE_CREDIT_KIND:
         billed = exact_money(line.quantity, digits=digits, grouped=True)
         given_back = "" if line.rated_quantity == 1 else f"{_number(line.rated_quantity)} units given back, "
         details.append(f"{given_back}billed at {billed}")

@@ -21,7 +21,7 @@ from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
-from rating.steps import CREDIT_KIND
+from rating.steps import FEE_CREDIT_KIND
 from rollup.period import find_time_zone
 
 _PRICE_KEY: Final = (
@@ -186,7 +186,7 @@ def _prices(
 
 
 def _terms(row: Mapping[str, Any], plan: PricePlan) -> ChargeTerms:
-    if row["charge_kind"] == CREDIT_KIND:
+    if row["charge_kind"] == FEE_CREDIT_KIND:
         return credit_terms(plan, charge_id=row["charge_id"])
     dimensions = orjson.loads(row["matrix_dimensions"])
     return charge_terms(plan, charge_id=row["charge_id"], dimensions=dimensions, unit=row["unit"])

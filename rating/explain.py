@@ -21,7 +21,7 @@ from rating.money import exact_money, format_minor, grouped_words, minor_digits
 from rating.price_plan import Charge, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import charge_of_line, minimum_required, price_of_line, reprice_line, repriced, share_of
-from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.tier_rows import TierRow, tier_rows
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
@@ -105,7 +105,7 @@ def explain_line(
         return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
     own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
-    if line["charge_kind"] == CREDIT_KIND:
+    if line["charge_kind"] == FEE_CREDIT_KIND:
         return _explain_credit(line, plan, charge, own_price=own_price)
     price = price_of_line(line, charge)
     found = repriced(line, plan, charge, price)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
 
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "credit"})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "fee_credit"})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -49,7 +49,7 @@ def _what(line: Mapping[str, Any]) -> str:
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in {"minimum_spend", "credit"}:
+    if line["charge_kind"] in {"minimum_spend", "fee_credit"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

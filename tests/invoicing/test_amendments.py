@@ -471,7 +471,7 @@ def test_what_is_put_right_comes_to_what_was_known_before(
     differs = exact_total(before) - exact_total(amended)
     assert abs(differs) < Decimal("1e-9")
     for line in amended.lines():
-        if line["charge_kind"] == "credit":
+        if line["charge_kind"] == "fee_credit":
             assert line["amount_minor"] <= 0
 
 
