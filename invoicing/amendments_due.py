@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine, select
 
 from ingest.clickhouse import EventStore
@@ -69,12 +70,16 @@ def with_amendments(
 ) -> AmendedCatalogue:
     """The periods due on ``as_of`` and the catalogue, with the amendments of contracts whose next billing
     date is due. as_of, now: as in ``due_service_periods``, which gave the periods."""
-    dates = set(billing_dates(periods))
     nothing = AmendedCatalogue(catalogue, periods, RATED_LINE_SCHEMA.empty_table(), {})
     with ledger.connect() as connection:
+        candidates = list(_changed(connection, catalogue))
+        if not candidates:
+            return nothing
+        ids = pa.array([entry.contract.contract_id for entry in candidates], pa.string())
+        dates = set(billing_dates(periods.filter(pc.is_in(periods["contract_id"], value_set=ids))))
         changed = {
             entry.contract.contract_id: entry
-            for entry in _changed(connection, catalogue)
+            for entry in candidates
             if _is_due(entry, catalogue, dates, _last_day(entry.contract, as_of, now))
         }
         if not changed:

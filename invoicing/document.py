@@ -22,7 +22,7 @@ from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
@@ -33,7 +33,7 @@ _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
-_OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, CREDIT_KIND, TRUE_UP_KIND})
+_OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -198,7 +198,7 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
         what = "usage and licences" if line.charge_kind == MINIMUM_SPEND_KIND else "what counts"
         details.append(f"{what} came to {reached} of {least}")
         return details
-    if line.charge_kind == CREDIT_KIND:
+    if line.charge_kind == FEE_CREDIT_KIND:
         billed = exact_money(line.quantity, digits=digits, grouped=True)
         given_back = "" if line.rated_quantity == 1 else f"{_number(line.rated_quantity)} units given back, "
         details.append(f"{given_back}billed at {billed}")

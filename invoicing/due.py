@@ -14,7 +14,7 @@ Dates are int64 days since 1970 in here, see ``contract_dates.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -196,24 +196,18 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
     version = (
         np.repeat(first, parts) + np.arange(split.start.size) - np.repeat(np.cumsum(parts) - parts, parts)
     )
-    continues = np.where(split.arrears, schedule.same_arrears[version], schedule.same_advance[version])
-    begins = (version == np.repeat(first, parts)) | ~continues
-    start = np.maximum(split.start, schedule.effective[version])[begins]
-    split, version = split.take(begins), version[begins]
-    row = np.repeat(np.arange(parts.size), parts)[begins]
-    is_last = np.append(row[1:] != row[:-1], np.ones(min(row.size, 1), np.bool_))
-    return _Rows(
-        contract=split.contract,
-        billing_date=split.billing_date,
-        arrears=split.arrears,
-        start=start,
-        end=np.where(is_last, split.end, np.append(start[1:], 0)[: start.size]),
-        whole_start=split.whole_start,
-        whole_end=split.whole_end,
-        version=version,
-        number=split.number,
-        first_day=split.first_day,
-    )
+    start, end = split.start, split.end
+    if version.size:
+        ends_here = version + 1 == np.repeat(past_last, parts)
+        following = schedule.effective[np.minimum(version + 1, schedule.effective.size - 1)]
+        start = np.maximum(start, schedule.effective[version])
+        end = np.where(ends_here, end, following)
+    if schedule.same_arrears.any() or schedule.same_advance.any():
+        continues = np.where(split.arrears, schedule.same_arrears[version], schedule.same_advance[version])
+        begins = np.flatnonzero((version == np.repeat(first, parts)) | ~continues)
+        last_part = np.append(begins[1:], version.size)[: begins.size] - 1
+        split, version, start, end = split.take(begins), version[begins], start[begins], end[last_part]
+    return replace(split, start=start, end=end, version=version)
 
 
 def _periods_table(
@@ -242,7 +236,7 @@ def _periods_table(
         pa.array(end).cast(TIMESTAMP),
         pa.array(days.astype(np.int32)),
         pa.array(full_days.astype(np.int32)),
-        pa.array(rows.start == np.maximum(terms.start[rows.contract], schedule.plan_begins[rows.version])),
+        pa.array(rows.start == _begins(rows, terms, schedule)),
         pa.array(rows.number.astype(np.int32)),
         pa.array(rows.first_day.astype(np.int32)).cast(pa.date32()),
     ]
@@ -256,11 +250,21 @@ def _periods_table(
     )
 
 
+def _begins(rows: _Rows, terms: ContractDates, schedule: PlanSchedule) -> Days:
+    """The first day of the contract, or of the phase that brought the plan of each row."""
+    starts = terms.start[rows.contract]
+    if not schedule.has_phases:
+        return starts
+    return np.maximum(starts, schedule.plan_begins[rows.version])
+
+
 def _shares(
     rows: _Rows, schedule: PlanSchedule, zone: NDArray[np.int64], zones: Sequence[str], micros: Days
 ) -> tuple[Days, Days]:
     """How much of its whole period each row is, counted as its plan prorates. micros: how long it is."""
     days, full_days = rows.end - rows.start, rows.whole_end - rows.whole_start
+    if not schedule.proration.any():
+        return days, full_days
     method = schedule.proration[rows.version]
     for number in np.flatnonzero(np.bincount(method, minlength=len(METHODS))[1:]) + 1:
         chosen = np.flatnonzero(method == number)

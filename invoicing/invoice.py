@@ -62,8 +62,9 @@ class InvoiceDiscount:
 class InvoiceLine:
     """One rated line as the invoice shows it.
 
-    period_start/period_end: local dates, half-open. days, full_days: those of the line's period and of
-    the whole billing period; a fee is prorated by them. amount: exact, in major units; amount_minor:
+    period_start/period_end: local dates, half-open. days, full_days: how much of the whole billing period
+    the line's is, counted as its plan prorates; a fee is prorated by them. Of a credit: how much of the
+    billed fee is given back, whose amount is ``quantity``. amount: exact, in major units; amount_minor:
     rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
     price. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount`` already,
     in the order applied. line_id: leads to the

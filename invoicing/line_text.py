@@ -21,7 +21,7 @@ from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
-from rating.steps import CREDIT_KIND
+from rating.steps import FEE_CREDIT_KIND
 from rating.term_commitment import COMMITMENT, TRUE_UP_KIND
 from rollup.period import find_time_zone
 
@@ -189,7 +189,7 @@ def _prices(
 
 
 def _terms(row: Mapping[str, Any], plan: PricePlan, agreements: Mapping[str, Agreement]) -> ChargeTerms:
-    if row["charge_kind"] == CREDIT_KIND:
+    if row["charge_kind"] == FEE_CREDIT_KIND:
         return credit_terms(plan, charge_id=row["charge_id"])
     dimensions = orjson.loads(row["matrix_dimensions"])
     if row["charge_kind"] == TRUE_UP_KIND:

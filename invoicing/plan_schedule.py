@@ -57,6 +57,11 @@ class PlanSchedule:
     same_advance: NDArray[np.bool_]
     proration: NDArray[np.int64]
 
+    @property
+    def has_phases(self) -> bool:
+        """Whether any track changes its plan."""
+        return bool((self.plan_begins != _FIRST_OF_DAYS).any())
+
     def in_force(self, track: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """The entry in force for each track on each day; the caller knows that there is one."""
         found: NDArray[np.int64] = np.searchsorted(self.key, track * _TRACK_STRIDE + day, "right") - 1

@@ -23,7 +23,7 @@ from rating.line_hash import hash_text
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan
 from rating.reference import cut_decimal
-from rating.steps import CREDIT_KIND
+from rating.steps import FEE_CREDIT_KIND
 
 _WORD_BYTES: Final = 8
 
@@ -67,7 +67,7 @@ def credit_line(
         **billed,
         "line_id": _hash(("credit", *key)),
         "run_id": run_id,
-        "charge_kind": CREDIT_KIND,
+        "charge_kind": FEE_CREDIT_KIND,
         "meter_id": "",
         "unit": plan.currency,
         "billing_date": billing_date,

@@ -38,7 +38,7 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
 
@@ -127,7 +127,7 @@ def explain_line(
         return _explain_minimum(line, plan, own_price=is_overridden(line["charge_id"], agreed))
     own_price = is_overridden(line["charge_id"], agreed)
     charge = charge_of_line(line, plan)
-    if line["charge_kind"] == CREDIT_KIND:
+    if line["charge_kind"] == FEE_CREDIT_KIND:
         return _explain_credit(line, plan, charge, own_price=own_price)
     price = price_of_line(line, charge)
     found = repriced(line, plan, charge, price)

@@ -49,7 +49,7 @@ RATED_LINE_SCHEMA: Final = pa.schema(
 line_id: hash of what the line is for: contract, billing date, timing, charge, plan version, period,
     dimensions. The same question always has the same id, whoever computes it.
 charge_kind: usage, licence, recurring, one_time, minimum_spend (``charge_id`` then is ``minimum-spend``),
-    credit (``rating/credit_line.py``; quantity is what was billed of its charge) or commitment_true_up
+    fee_credit (``rating/credit_line.py``; quantity is what was billed of its charge) or commitment_true_up
     (``commitment-true-up``; its period and days are those of the term).
 days, full_days: how much of the billing period the service period is, counted as the plan prorates
     (calendar days unless it says otherwise): the share by which fees and minimums are prorated. Of a credit

@@ -215,10 +215,10 @@ class Charge(Document):
 
     ``usage`` and ``licence`` charges price what ``meter_id`` counts (a licence charge: a
     time_weighted meter), always in arrears, because the quantity is known only then. ``recurring``
-    charges are due every billing period, in ``advance`` or in ``arrears``, prorated by calendar
-    days when the contract starts or ends inside a period. ``one_time`` charges are due once, at
-    the contract's start. Recurring and one-time charges use the ``flat`` model, or ``per_unit``
-    with a fixed ``quantity``.
+    charges are due every billing period, in ``advance`` or in ``arrears``, prorated as the plan says when the
+    contract starts or ends inside a period. ``one_time`` charges are due once, at the contract's start, or
+    with the phase that brings the plan. Recurring and one-time charges use the ``flat`` model, or
+    ``per_unit`` with a fixed ``quantity``.
 
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 

@@ -25,7 +25,7 @@ from rating.reference import (
     terms_of,
 )
 from rating.special_price import price_line
-from rating.steps import CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up
 from rating.unrateable import Unrateable
 
@@ -54,7 +54,7 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan, agreement: Agreement 
     if line["charge_kind"] == MINIMUM_SPEND_KIND:
         return Decimal(0) if minimum_required(line, plan) is not None else Decimal(line["amount"])
     charge = charge_of_line(line, plan)
-    if line["charge_kind"] == CREDIT_KIND:
+    if line["charge_kind"] == FEE_CREDIT_KIND:
         return Decimal(0) if credit_follows(line, plan, charge) else Decimal(line["amount"])
     price = price_of_line(line, charge)
     if repriced(line, plan, charge, price) is not None:

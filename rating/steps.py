@@ -14,7 +14,7 @@ from rating.price_plan import Charge
 
 MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
 MINIMUM_SPEND_KIND: Final = "minimum_spend"
-CREDIT_KIND: Final = "credit"
+FEE_CREDIT_KIND: Final = "fee_credit"
 
 STEPS: Final = (
     ("quantity", "Everything starts from what the meter counted, or the fixed quantity of the charge."),

@@ -20,14 +20,14 @@ from ingest.meter import Key
 from rating.money import round_to_minor
 from rating.price_plan import RoundingMode
 from rating.retainer import sells_credit
-from rating.steps import CREDIT_KIND
+from rating.steps import FEE_CREDIT_KIND
 
 TRUE_UP_CHARGE_ID: Final = "commitment-true-up"
 TRUE_UP_KIND: Final = "commitment_true_up"
 COMMITMENT: Final = "commitment"
 """The dimension of a true-up line that names its commitment."""
 _USAGE_KINDS: Final = frozenset({"usage", "licence", "minimum_spend"})
-_FEE_KINDS: Final = frozenset({"recurring", "one_time", CREDIT_KIND})
+_FEE_KINDS: Final = frozenset({"recurring", "one_time", FEE_CREDIT_KIND})
 """What is given back of a fee counts as the fee did."""
 
 

@@ -119,6 +119,7 @@ def add_commands(app: typer.Typer) -> None:
         _add_show(sub, kind)
         if kind.name == "contract":
             _add_preview(sub)
+            _add_dates(sub)
 
 
 def _add_put(sub: typer.Typer, kind: Kind) -> None:
@@ -224,3 +225,26 @@ def _add_preview(sub: typer.Typer) -> None:
         with session.client() as client:
             answer = client.get(f"/v1/contracts/{contract_id}/preview")
         session.show(answer, *invoice_shown(answer))
+
+
+DATE_COLUMNS: Final[tuple[Column, ...]] = (
+    ("billing date", "billing_date"),
+    ("invoiced on", "invoice_day"),
+    ("from", "first_day"),
+    ("to", "last_day"),
+    ("plans", "plan_ids"),
+)
+
+
+def _add_dates(sub: typer.Typer) -> None:
+    @command(sub, "dates")
+    def dates(
+        session: Session,
+        contract_id: Annotated[str, typer.Argument(help="The contract, from `list`.")],
+        count: Annotated[int, typer.Option(min=1, max=36, help="How many.")] = 12,
+    ) -> None:
+        """Its next billing dates: when each is invoiced, and what it bills."""
+        with session.client() as client:
+            answer = client.get(f"/v1/contracts/{contract_id}/billing-dates", {"count": count})
+        empty = "Nothing is to come: the contract is billed to its end, or has nothing to charge."
+        session.show(answer, table(answer["items"], DATE_COLUMNS) if answer["items"] else empty)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
 
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", "minimum_spend", "credit", "commitment_true_up"})
+_OF_MONEY: Final = frozenset({"minimum_spend", "fee_credit", "commitment_true_up"})
+_PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 
 
 def money(amount_minor: int, digits: int) -> str:
@@ -61,7 +62,7 @@ def _what(line: Mapping[str, Any]) -> str:
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in {"minimum_spend", "credit", "commitment_true_up"}:
+    if line["charge_kind"] in _OF_MONEY:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

@@ -19,6 +19,7 @@ from api.routes.invoices import PDF, PREVIEW_EXAMPLE
 from api.routing import DocumentBody, State, declared
 from ingest.document import read_documents
 from invoicing.billed_time import contract_change_issues
+from invoicing.coming_dates import DATES_MAX, coming_dates
 from invoicing.invoice import invoice_text
 from invoicing.preview import preview_contract
 from rating.contract_store import contract_history, save_contract, save_contracts
@@ -190,3 +191,35 @@ def preview(
     }
     sums = {"credit_minor": draft.credit_minor, "due_minor": draft.due_minor}
     return ExactJSON({**document, **keys, **sums, "state": "draft"})
+
+
+@router.get(
+    "/v1/contracts/{contract_id}/billing-dates",
+    **declared(
+        "list_billing_dates",
+        "read",
+        summary="The next billing dates",
+        tag="contracts",
+        example={
+            "items": [
+                {
+                    "billing_date": "2013-02-01",
+                    "invoice_day": "2013-02-01",
+                    "first_day": "2013-01-01",
+                    "last_day": "2013-01-31",
+                    "plan_ids": ["airport-2013"],
+                }
+            ]
+        },
+        problems=(404, 422),
+    ),
+)
+def billing_dates(
+    state: State,
+    contract_id: str,
+    count: Annotated[int, Query(ge=1, le=DATES_MAX, description="How many; fewer when it ends.")] = 12,
+) -> ExactJSON:
+    """Those not settled yet, with the day on which each is invoiced, the first and the last day it bills, and
+    the plans that price them."""
+    found = coming_dates(state.ledger, contract_id, count=count)
+    return ExactJSON({"items": [entry.to_dict() for entry in found]})

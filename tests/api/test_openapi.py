@@ -21,7 +21,7 @@ STORY = (
     "put_price_plan list_price_plans get_price_plan list_price_plan_versions",
     "put_customer put_customers list_customers get_customer",
     "put_calendar list_calendars get_calendar",
-    "put_contract put_contracts list_contracts get_contract list_contract_versions",
+    "put_contract put_contracts list_contracts get_contract list_contract_versions list_billing_dates",
     "grant_credit list_credits",
     "send_events list_events list_refused_events list_unmatched_events",
     "send_corrections list_corrections event_history replay_refused_events dismiss_refused_events",

@@ -14,6 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidDocument
+from invoicing import billing_run
 from invoicing.billed_time import contract_change_issues
 from invoicing.plan_change import plan_change_issues
 from invoicing.preview import preview_contract
@@ -251,6 +252,32 @@ def test_an_end_gives_back_what_is_paid_for_later_days(world: World, unused: str
     ]
 
 
+def test_a_killed_run_bills_an_amendment_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after its lines were written: the next run has the same ones, on one invoice, and no others."""
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("killed")
+
+    world.plan(fee("30"))
+    world.plan(fee("60"), plan_id="plus")
+    save(world)
+    world.bill("2025-04-01")
+    save(world, phases=[{"plan_id": "plus", "effective_from": "2025-04-11"}])
+    monkeypatch.setattr(billing_run, "write_invoices", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        world.bill("2025-05-01")
+    monkeypatch.undo()
+    written = read_rated_lines(world.event_store, billing_date=date(2025, 5, 1))["line_id"].to_pylist()
+    assert next_invoice(world) == [
+        "2025-05-01 fee 2025-04-11..2025-05-01 1 unit 40.00",
+        "2025-05-01 fee 2025-05-01..2025-06-01 1 unit 60.00",
+        "2025-05-01 fee 2025-04-11..2025-05-01 30 EUR -20.00",
+    ]
+    invoiced = {line.line_id for line in world.invoices()[-1].invoice.lines}
+    stored = read_rated_lines(world.event_store, billing_date=date(2025, 5, 1))["line_id"].to_pylist()
+    assert {key.hex() for key in stored} == {key.hex() for key in written} == invoiced
+
+
 def test_a_credit_without_anything_to_bill_waits_for_a_credit_note(world: World) -> None:
     world.plan(fee("30"), CALLS)
     save(world)
@@ -394,6 +421,8 @@ SEATS_FROM = st.lists(
     phase=st.none() | DAYS_OF_APRIL,
     support=st.none() | DAYS_OF_APRIL,
     end=st.none() | DAYS_OF_APRIL,
+    dearer=st.none() | DAYS_OF_APRIL,
+    trial_days=st.sampled_from([0, 0, 10]),
     percent=st.sampled_from([None, "10"]),
     proration=st.sampled_from(["by_day", "by_second", "thirty_360"]),
 )
@@ -402,6 +431,8 @@ def test_what_is_put_right_comes_to_what_was_known_before(
     phase: str | None,
     support: str | None,
     end: str | None,
+    dearer: str | None,
+    trial_days: int,
     percent: str | None,
     proration: str,
 ) -> None:
@@ -413,6 +444,9 @@ def test_what_is_put_right_comes_to_what_was_known_before(
         "phases": [] if phase is None else [{"plan_id": "plus", "effective_from": phase}],
         "additions": [] if support is None else [{"charge": fee("15", "support"), "effective_from": support}],
     }
+    if dearer is not None:
+        price = {"model": "flat", "amount": "45.50"}
+        change["overrides"] = [{"charge_id": "fee", "price": price, "effective_from": dearer}]
     if phase is not None and end is not None and end <= phase:
         end = None
     charges = [SEATS, fee("31.07")]
@@ -422,7 +456,7 @@ def test_what_is_put_right_comes_to_what_was_known_before(
         {"charges": charges, "proration": proration, "discounts": discounts},
         {"charges": [SEATS, fee("77")], "plan_id": "plus", "proration": proration, "discounts": discounts},
     ]
-    contract: dict[str, Any] = {"start_date": "2026-04-01"}
+    contract: dict[str, Any] = {"start_date": "2026-04-01", "trial_days": trial_days}
     known = {**contract, **change, "end_date": end or "2026-05-01"}
     before = bill({"plans": plans, "contract": known, "as_of": "2026-05-01"})
     amended = bill(
@@ -437,7 +471,7 @@ def test_what_is_put_right_comes_to_what_was_known_before(
     differs = exact_total(before) - exact_total(amended)
     assert abs(differs) < Decimal("1e-9")
     for line in amended.lines():
-        if line["charge_kind"] == "credit":
+        if line["charge_kind"] == "fee_credit":
             assert line["amount_minor"] <= 0
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import InvalidDocument
+from ingest.errors import InvalidDocument, NotFound
+from invoicing.coming_dates import coming_dates
 from rating.catalogue import save_contract
 from rating.holiday_calendar_store import save_calendar
 from tests.invoicing.support import CALLS, MONTHLY_FEE
@@ -127,6 +128,30 @@ def test_each_client_at_its_own_interval(world: World) -> None:
         "2025-03-26..2025-04-16 100",
     ]
     assert world.bill("2025-05-01").invoiced == 0
+
+
+def test_the_dates_to_come(world: World) -> None:
+    """With the day of each invoice, the days it bills, and the plan that a phase brings."""
+    save_calendar(world.ledger, BANKS, now=LONG_AGO)
+    world.plan(CALLS)
+    world.plan(CALLS, MONTHLY_FEE, plan_id="plus")
+    world.contract(
+        "c1",
+        start_date=date(2025, 3, 25),
+        end_date=date(2025, 6, 10),
+        billing={"business_day": "last", "calendar_id": "banks"},
+        phases=[{"plan_id": "plus", "effective_from": date(2025, 5, 25)}],
+    )
+    found = coming_dates(world.ledger, "c1", count=36)
+    assert [tuple(map(str, entry.to_dict().values())) for entry in found] == [
+        ("2025-04-25", "2025-04-30", "2025-03-25", "2025-04-24", "('gold',)"),
+        ("2025-05-25", "2025-05-29", "2025-04-25", "2025-06-09", "('gold', 'plus')"),
+        ("2025-06-10", "2025-06-30", "2025-05-25", "2025-06-09", "('plus',)"),
+    ]
+    world.bill("2025-05-01", now=at("2025-05-01"))
+    assert coming_dates(world.ledger, "c1", count=1) == found[1:2]
+    with pytest.raises(NotFound):
+        coming_dates(world.ledger, "unknown", count=1)
 
 
 @pytest.mark.parametrize(
