@@ -144,19 +144,19 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
-        accounts = lock_accounts(connection, [row.customer_id])
+        series = series_of(prefix=series_prefix, issue_date=issue_date)
+        refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
+        # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
+        number = draw_numbers(connection, series=series, count=1)
         draft, _ = settle_credit(
             connection,
-            accounts,
+            lock_accounts(connection, [row.customer_id]),
             draft,
             customer_id=row.customer_id,
             reach=reach_of(connection, row.customer_id),
             issue_date=issue_date,
             now=now,
         )
-        series = series_of(prefix=series_prefix, issue_date=issue_date)
-        refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
-        number = draw_numbers(connection, series=series, count=1)
         issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
         text = invoice_text(issued)
         changed = connection.execute(
