@@ -22,7 +22,7 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import CreditEntry, CreditGrant
 from invoicing.credit_balance import CreditBalance, balance_on
 from invoicing.credit_expiry import expire_credit
-from invoicing.credit_issue import lock_accounts, settle_credit
+from invoicing.credit_issue import settle_invoice
 from invoicing.credit_store import (
     entries_of,
     get_grant,
@@ -348,10 +348,7 @@ def test_the_ledger_keeps_what_the_pure_account_keeps(
             draws = account.bill(billed, issued_on=today)
             account.expire(as_of=today)
             with ledger_transaction(ledger) as connection:
-                accounts = lock_accounts(connection, [customer])
-                settled, _ = settle_credit(
-                    connection, accounts, billed, customer_id=customer, reach={}, issue_date=today, now=now
-                )
+                settled = settle_invoice(connection, billed, customer_id=customer, issue_date=today, now=now)
             assert settled.credit_minor == sum(draw.amount_minor for draw in draws)
         elif action == "void" and isinstance(value, int):
             grant_id = list(account.grants)[value % len(account.grants)]
