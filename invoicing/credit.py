@@ -69,6 +69,12 @@ class StoredGrant:
     origin_id: str | None
     created_at: str
 
+    def opening_entry(self) -> CreditEntry:
+        """The entry that makes it: all of it, on the day it begins."""
+        kind: EntryKind = "rolled_in" if self.origin == "rollover" else "granted"
+        grant = self.grant
+        return CreditEntry(grant.grant_id, kind, grant.effective_from, self.amount_minor, self.cost_minor)
+
 
 @dataclass(frozen=True, slots=True)
 class CreditEntry:

@@ -11,17 +11,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from itertools import chain
 
 from sqlalchemy import Connection, Engine, select
 
+from ingest.document import plain
 from ingest.ledger import ledger_transaction
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.bulk import select_by_ids
-from invoicing.credit import CreditEntry, CreditGrant, StoredGrant
+from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.credit_draw import taking
 from invoicing.credit_store import (
-    amount_of,
     expired_customers,
     lock_grants,
     open_grants,
@@ -38,10 +39,10 @@ _ID_LENGTH_MAX = 128
 
 @dataclass(frozen=True, slots=True)
 class Lapse:
-    """The end of one grant. rolled_over: the grant that takes a part of the rest, None for nothing."""
+    """The end of one grant. rolled_over: the new grant that takes a part of the rest, None for nothing."""
 
     entries: tuple[CreditEntry, ...]
-    rolled_over: CreditGrant | None
+    rolled_over: StoredGrant | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +67,29 @@ def lapse_of(stored: StoredGrant) -> Lapse:
     if moved:
         amount, cost = taking(stored, moved, remaining_minor=left)
         entries.append(CreditEntry(grant.grant_id, "rolled_over", expires_on, amount, cost))
-        rolled_over = grant.model_copy(
-            update={
-                "grant_id": _rollover_id(grant.grant_id),
-                "amount": amount_of(moved, grant.currency),
-                "cost_basis": amount_of(-cost, grant.currency),
-                "effective_from": expires_on,
-                "expires_on": grant.rollover.expires_on if grant.rollover else None,
-                "rollover": None,
-            }
-        )
+        rolled_over = _rolled_over(stored, moved_minor=moved, cost_minor=-cost)
     if left > moved:
         amount, cost = taking(stored, left - moved, remaining_minor=left - moved)
         entries.append(CreditEntry(grant.grant_id, "expired", expires_on, amount, cost))
     return Lapse(tuple(entries), rolled_over)
 
 
-def enter_lapse(connection: Connection, stored: StoredGrant, *, now: datetime) -> list[StoredGrant]:
-    """Enter what becomes of an expired grant; gives the grant that takes what rolls over, if any."""
-    lapse = lapse_of(stored)
-    write_entries(connection, lapse.entries, now=now)
-    if lapse.rolled_over is None:
-        return []
-    grant_id = stored.grant.grant_id
-    return [write_grant(connection, lapse.rolled_over, origin="rollover", origin_id=grant_id, now=now)]
+def _rolled_over(stored: StoredGrant, *, moved_minor: int, cost_minor: int) -> StoredGrant:
+    """The grant that takes what rolls over: the same terms, from the day of expiry on, and no rollover."""
+    grant = stored.grant
+    digits = minor_digits(grant.currency)
+    moved, cost = (plain(Decimal(minor).scaleb(-digits)) for minor in (moved_minor, cost_minor))
+    taken = grant.model_copy(
+        update={
+            "grant_id": _rollover_id(grant.grant_id),
+            "amount": moved,
+            "cost_basis": cost,
+            "effective_from": grant.expires_on,
+            "expires_on": grant.rollover.expires_on if grant.rollover else None,
+            "rollover": None,
+        }
+    )
+    return StoredGrant(taken, moved_minor, cost_minor, moved_minor, "rollover", grant.grant_id, "")
 
 
 def expire_credit(ledger: Engine, *, as_of: date, now: datetime) -> Expired:
@@ -133,7 +133,10 @@ def _expire(
             if any(first_open.get(contract_id, date.max) <= grant.expires_on for contract_id in reach):
                 waiting.append(grant.grant_id)
                 continue
-            enter_lapse(connection, stored, now=now)
+            lapse = lapse_of(stored)
+            write_entries(connection, lapse.entries, now=now)
+            if lapse.rolled_over is not None:
+                write_grant(connection, lapse.rolled_over, now=now)
             lapsed.append(grant.grant_id)
     return lapsed, waiting
 

@@ -8,43 +8,79 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import Connection, select
 
+from ingest.document import plain
 from ingest.errors import BrokenState
-from invoicing.billed_time import load_contract_versions
+from invoicing.billed_time import load_versions_of
+from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditGrant, Rollover, StoredGrant
-from invoicing.credit_store import amount_of
 from invoicing.invoice import Invoice, InvoiceLine
 from rating.contract import Contract
 from rating.price_plan import PricePlan
 from rating.retainer import DatedRetainer, sells_credit
-from rating.tables import PRICE_PLAN_VERSIONS
+from rating.tables import CONTRACT_VERSIONS
 
 _ID_LENGTH_MAX: Final = 128
 
 
-def sold_credit(connection: Connection, invoice: Invoice, *, customer_id: str) -> list[StoredGrant]:
-    """The grants the invoice's retainer lines buy, not entered yet. Read only.
+@dataclass(frozen=True, slots=True)
+class SaleTerms:
+    """What invoices may sell credit by. contracts: by id and version; plans: by id and version."""
 
-    A retainer that comes to nothing because of a trial or a discount buys nothing.
-    """
-    lines = [line for line in invoice.lines if sells_credit(line.charge_id)]
-    if not lines:
-        return []
-    contract_id, version = str(invoice.contract["contract_id"]), int(invoice.contract["version"])
-    contract = load_contract_versions(connection, {contract_id: version})[contract_id]
-    plans = _plans(connection, lines)
-    return sold_by(invoice, contract, plans, customer_id=customer_id)
+    contracts: Mapping[tuple[str, int], Contract]
+    plans: Mapping[tuple[str, int], PricePlan]
+
+    def sold_by(self, invoice: Invoice, *, customer_id: str) -> list[StoredGrant]:
+        """The grants the invoice's retainer lines buy, not entered yet."""
+        if not any(sells_credit(line.charge_id) for line in invoice.lines):
+            return []
+        contract = self.contracts[_contract_key(invoice)]
+        return sold_by(invoice, contract, self.plans, customer_id=customer_id)
+
+
+def load_sale_terms(connection: Connection, invoices: Sequence[Invoice]) -> SaleTerms:
+    """Read what the invoices name, of those that sell credit."""
+    selling = [invoice for invoice in invoices if any(sells_credit(line.charge_id) for line in invoice.lines)]
+    if not selling:
+        return SaleTerms({}, {})
+    keys = {_contract_key(invoice) for invoice in selling}
+    statement = select(
+        CONTRACT_VERSIONS.c.contract_id, CONTRACT_VERSIONS.c.version, CONTRACT_VERSIONS.c.document
+    )
+    ids = sorted({contract_id for contract_id, _ in keys})
+    contracts = {
+        (row[0], row[1]): Contract.model_validate_json(row[2])
+        for row in select_by_ids(connection, statement, CONTRACT_VERSIONS.c.contract_id, ids)
+        if (row[0], row[1]) in keys
+    }
+    named = {
+        (line.plan_id, line.plan_version)
+        for invoice in selling
+        for line in invoice.lines
+        if sells_credit(line.charge_id)
+    }
+    plans = {
+        (entry.plan.plan_id, entry.version): entry.plan
+        for entry in load_versions_of(connection, sorted({plan_id for plan_id, _ in named}))
+    }
+    return SaleTerms(contracts, plans)
+
+
+def _contract_key(invoice: Invoice) -> tuple[str, int]:
+    return str(invoice.contract["contract_id"]), int(invoice.contract["version"])
 
 
 def sold_by(
     invoice: Invoice, contract: Contract, plans: Mapping[tuple[str, int], PricePlan], *, customer_id: str
 ) -> list[StoredGrant]:
-    """The same from what was read. Pure. contract: the version the invoice names. plans: those its retainer
-    lines name, by id and version."""
+    """The grants the invoice's retainer lines buy. Pure. contract: the version the invoice names. plans:
+    those its retainer lines name. What comes to nothing because of a trial or a discount buys nothing."""
     found = []
     for line in invoice.lines:
         if not sells_credit(line.charge_id):
@@ -91,8 +127,8 @@ def _grant(
         name=retainer.name,
         kind="retainer",
         currency=invoice.currency,
-        amount=amount_of(minor, invoice.currency),
-        cost_basis=amount_of(cost, invoice.currency),
+        amount=_amount(minor, invoice),
+        cost_basis=_amount(cost, invoice),
         priority=retainer.priority,
         effective_from=line.period_start,
         expires_on=line.period_end,
@@ -100,6 +136,10 @@ def _grant(
         charge_ids=retainer.charge_ids,
         rollover=rollover,
     )
+
+
+def _amount(minor: int, invoice: Invoice) -> Decimal:
+    return plain(Decimal(minor).scaleb(-invoice.minor_digits))
 
 
 def retainer_grant_id(contract_id: str, retainer_id: str, period_start: str) -> str:
@@ -120,14 +160,3 @@ def _retainer_of(line: InvoiceLine, contract: Contract) -> DatedRetainer:
         f"line {line.line_id} is the price of {line.charge_id!r}, and contract {contract.contract_id!r} has "
         f"no such retainer on {line.period_start}. Restore the ledger the invoice was drafted with."
     )
-
-
-def _plans(connection: Connection, lines: Sequence[InvoiceLine]) -> dict[tuple[str, int], PricePlan]:
-    table = PRICE_PLAN_VERSIONS
-    found = {}
-    for plan_id, version in sorted({(line.plan_id, line.plan_version) for line in lines}):
-        text = connection.execute(
-            select(table.c.document).where(table.c.plan_id == plan_id, table.c.version == version)
-        ).scalar_one()
-        found[plan_id, version] = PricePlan.model_validate_json(text)
-    return found

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Engine, Row, Select, func, insert, select
 
-from ingest.document import canonical_json, decimal_text, validate_document
+from ingest.document import canonical_json, validate_document
 from ingest.errors import Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import select_by_ids
@@ -62,41 +61,44 @@ def grant_credit(ledger: Engine, document: Any, *, now: datetime) -> SavedGrant:
                 reason_code="grant_id_taken",
             )
         if known is None:
-            write_grant(connection, grant, origin="given", origin_id=None, now=now)
+            write_grant(connection, new_grant(grant, origin="given", origin_id=None), now=now)
     return SavedGrant(get_grant(ledger, grant.grant_id), created=known is None)
 
 
-def write_grant(
-    connection: Connection, grant: CreditGrant, *, origin: Origin, origin_id: str | None, now: datetime
-) -> StoredGrant:
-    """Enter a grant that was checked, in the caller's transaction."""
+def write_grant(connection: Connection, stored: StoredGrant, *, now: datetime) -> None:
+    """Enter a checked grant, with all of its amount on the day it begins, in the caller's transaction."""
+    write_grants(connection, [stored], now=now)
+    write_entries(connection, [stored.opening_entry()], now=now)
+
+
+def new_grant(grant: CreditGrant, *, origin: Origin, origin_id: str | None) -> StoredGrant:
+    """A checked grant of which nothing is taken yet, to be entered."""
     digits = minor_digits(grant.currency)
     amount, cost = (int(number.scaleb(digits)) for number in (grant.amount, grant.cost_basis))
-    connection.execute(
-        insert(CREDIT_GRANTS).values(
-            grant_id=grant.grant_id,
-            customer_id=grant.customer_id,
-            currency=grant.currency,
-            kind=grant.kind,
-            amount_minor=amount,
-            cost_minor=cost,
-            effective_from=grant.effective_from.isoformat(),
-            expires_on=None if grant.expires_on is None else grant.expires_on.isoformat(),
-            origin=origin,
-            origin_id=origin_id,
-            document=canonical_json(grant),
-            created_at=now.isoformat(),
-        )
-    )
-    entry = CreditEntry(
-        grant_id=grant.grant_id,
-        kind="rolled_in" if origin == "rollover" else "granted",
-        entry_date=grant.effective_from,
-        amount_minor=amount,
-        cost_minor=cost,
-    )
-    write_entries(connection, [entry], now=now)
-    return StoredGrant(grant, amount, cost, amount, origin, origin_id, now.isoformat())
+    return StoredGrant(grant, amount, cost, amount, origin, origin_id, "")
+
+
+def write_grants(connection: Connection, grants: Sequence[StoredGrant], *, now: datetime) -> None:
+    """Enter grants without their entries, in the caller's transaction. One that is there breaks a key."""
+    rows = [
+        {
+            "grant_id": stored.grant.grant_id,
+            "customer_id": stored.grant.customer_id,
+            "currency": stored.grant.currency,
+            "kind": stored.grant.kind,
+            "amount_minor": stored.amount_minor,
+            "cost_minor": stored.cost_minor,
+            "effective_from": stored.grant.effective_from.isoformat(),
+            "expires_on": stored.grant.expires_on.isoformat() if stored.grant.expires_on else None,
+            "origin": stored.origin,
+            "origin_id": stored.origin_id,
+            "document": canonical_json(stored.grant),
+            "created_at": now.isoformat(),
+        }
+        for stored in grants
+    ]
+    if rows:
+        connection.execute(insert(CREDIT_GRANTS), rows)
 
 
 def write_entries(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
@@ -238,11 +240,6 @@ def grants_of_customer(ledger: Engine, customer_id: str) -> list[StoredGrant]:
     statement = _with_remaining().where(CREDIT_GRANTS.c.customer_id == customer_id)
     with ledger.connect() as connection:
         return [_stored(row) for row in connection.execute(statement.order_by(CREDIT_GRANTS.c.grant_id))]
-
-
-def amount_of(minor: int, currency: str) -> Decimal:
-    """Minor units as a document writes them, without trailing zeros."""
-    return Decimal(decimal_text(Decimal(minor).scaleb(-minor_digits(currency))))
 
 
 def _entry_id(entry: CreditEntry) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import insert_rows
-from invoicing.credit_issue import draw_for_drafts, lock_accounts, reach_of, settle_credit
+from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
 from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -79,7 +79,7 @@ def _write(
         series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
         refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
-    drafts, lapsed = draw_for_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
+    drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
@@ -144,19 +144,11 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
-        accounts = lock_accounts(connection, [row.customer_id])
-        draft, _ = settle_credit(
-            connection,
-            accounts,
-            draft,
-            customer_id=row.customer_id,
-            reach=reach_of(connection, row.customer_id),
-            issue_date=issue_date,
-            now=now,
-        )
         series = series_of(prefix=series_prefix, issue_date=issue_date)
         refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
+        # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
         number = draw_numbers(connection, series=series, count=1)
+        draft = settle_invoice(connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now)
         issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
         text = invoice_text(issued)
         changed = connection.execute(

@@ -24,7 +24,7 @@ from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
-from invoicing.credit_issue import draw_on_paper
+from invoicing.credit_issue import settle_on_paper
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
@@ -110,7 +110,7 @@ def preview_contract(
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
     with ledger.connect() as connection:
-        parts = draw_on_paper(connection, parts, customer_id=contract["customer_id"])
+        parts = settle_on_paper(connection, parts, customer_id=contract["customer_id"])
     billing_date = max(periods["billing_date"].to_pylist(), default=today)
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 

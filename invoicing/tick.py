@@ -36,11 +36,35 @@ def tick(
     The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
     one each time the day reaches contracts in further time zones; one that did not finish is taken
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
-    the next day, or by a run started by hand. Credit that has expired lapses either way, and credit that
-    has become low is topped up. Raises what ``run_billing`` raises.
+    the next day, or by a run started by hand. After it credit that has expired lapses and credit that has
+    become low is topped up, whether anything was due or not. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
+    report = _bill_due(
+        as_of,
+        now=now,
+        event_store=event_store,
+        stored_usage=stored_usage,
+        ledger=ledger,
+        settings=settings,
+        progress=progress,
+    )
+    expire_credit(ledger, as_of=as_of, now=now)
+    top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
+    return report
+
+
+def _bill_due(
+    as_of: date,
+    *,
+    now: datetime,
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    settings: BillingSettings,
+    progress: Progress,
+) -> BillingReport | None:
     catalogue = load_billing_catalogue(ledger)
     periods = due_service_periods(
         contracts=catalogue.contracts,
@@ -52,8 +76,6 @@ def tick(
         now=now,
     )
     due = {(contract_id, day.isoformat()) for contract_id, day in billing_dates(periods)}
-    expire_credit(ledger, as_of=as_of, now=now)
-    top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
     with ledger.connect() as connection:
         if due <= _held_last(connection, as_of):
             return None

@@ -24,7 +24,7 @@ from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
-from invoicing.credit_store import open_grants, write_grant
+from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
 from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -289,8 +289,8 @@ def _issue(
             INVOICE_LINES,
             [(issued.invoice_id, 1, line.line_id, line.charge_id, line.amount_minor)],
         )
-        grant = _grant(top_up, contract, issued)
-        write_grant(connection, grant, origin="top_up", origin_id=line.line_id, now=now)
+        grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
+        write_grant(connection, grant, now=now)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:

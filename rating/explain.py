@@ -31,6 +31,7 @@ from rating.reprice import (
     share_of,
     true_up_follows,
 )
+from rating.retainer import sells_credit
 from rating.special_price import (
     BEFORE_QUANTITY,
     POOL_CONTRACTS,
@@ -45,7 +46,9 @@ from rating.tier_rows import TierRow, tier_rows
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
 
 
-_STEPS_OF_NUMBERS: Final = frozenset({"unit_conversion", "free_units", "minimum_maximum"})
+_STEPS_OF_NUMBERS: Final = frozenset(
+    {"unit_conversion", "free_units", "minimum_maximum", "spent", "commitment"}
+)
 """Steps whose text holds numbers and words of ours only, no names."""
 
 
@@ -357,6 +360,8 @@ def _price_words(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -
     listed = f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})"
     if not own_price:
         return listed
+    if line["charge_kind"] == TRUE_UP_KIND or sells_credit(line["charge_id"]):
+        return f"agreed in contract {line['contract_id']} (agreement {line['agreement']}), beside {listed}"
     return f"agreed in contract {line['contract_id']} (agreement {line['agreement']}), instead of {listed}"
 
 

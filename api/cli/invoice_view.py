@@ -62,7 +62,7 @@ def _what(line: Mapping[str, Any]) -> str:
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in _OF_MONEY:
+    if line["charge_kind"] in {*_OF_MONEY, "credit_top_up"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

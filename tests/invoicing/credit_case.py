@@ -142,7 +142,7 @@ class Account:
             lapse = lapse_of(replace(known, remaining_minor=self.remaining()[grant_id]))
             self.entries += lapse.entries
             if lapse.rolled_over is not None:
-                self.give(lapse.rolled_over, kind="rolled_in")
+                self.give(lapse.rolled_over.grant, kind="rolled_in")
 
     def balance(self, day: date) -> CreditBalance:
         return balance_on(self.entries, day)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +22,7 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import CreditEntry, CreditGrant
 from invoicing.credit_balance import CreditBalance, balance_on
 from invoicing.credit_expiry import expire_credit
-from invoicing.credit_issue import lock_accounts, settle_credit
+from invoicing.credit_issue import settle_invoice
 from invoicing.credit_store import (
     entries_of,
     get_grant,
@@ -347,10 +348,7 @@ def test_the_ledger_keeps_what_the_pure_account_keeps(
             draws = account.bill(billed, issued_on=today)
             account.expire(as_of=today)
             with ledger_transaction(ledger) as connection:
-                accounts = lock_accounts(connection, [customer])
-                settled, _ = settle_credit(
-                    connection, accounts, billed, customer_id=customer, reach={}, issue_date=today, now=now
-                )
+                settled = settle_invoice(connection, billed, customer_id=customer, issue_date=today, now=now)
             assert settled.credit_minor == sum(draw.amount_minor for draw in draws)
         elif action == "void" and isinstance(value, int):
             grant_id = list(account.grants)[value % len(account.grants)]
@@ -365,3 +363,24 @@ def test_the_ledger_keeps_what_the_pure_account_keeps(
     assert {stored.grant.grant_id: stored.remaining_minor for stored in found} == account.remaining()
     for day in account.days():
         assert balance_on(kept, day) == account.balance(day)
+
+
+def test_drafts_issued_at_one_moment_share_what_there_is(any_world: World) -> None:
+    """Four drafts of 7.00 and 10.00 of credit: whoever comes first, 10.00 are drawn."""
+    world = any_world
+    contracts = [f"c{number}" for number in range(4)]
+    world.plan(CALLS)
+    world.contracts(contracts, start_date=date(2025, 1, 1))
+    world.events(*(("call", f"{name}-subject", "2025-01-10", "700") for name in contracts))
+    give(world, amount="10")
+    world.bill("2025-02-01", issue=False)
+    ids = [entry.summary.invoice_id for entry in world.invoices()]
+
+    def issue(invoice_id: str) -> int:
+        issued = issue_invoice(world.ledger, invoice_id=invoice_id, now=at("2025-02-03"), series_prefix="INV")
+        return issued.summary.credit_minor
+
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(issue, ids))
+    assert sorted(drawn) == [0, 0, 300, 700]
+    assert get_grant(world.ledger, "g").remaining_minor == 0
