@@ -15,10 +15,10 @@ from typing import Any, Final
 import pytest
 
 WANTED: Final = """
-MET-01 MET-02 MET-03 MET-06 MET-08 MET-09 MET-10 MET-11 MET-12
+MET-01 MET-02 MET-03 MET-04 MET-05 MET-06 MET-07 MET-08 MET-09 MET-10 MET-11 MET-12
 CON-01 CON-02 CON-03 CON-04 CON-05 CON-06 CON-07 CON-08
 RAT-01 RAT-02 RAT-03 RAT-05 RAT-06 RAT-07 RAT-08 RAT-09 RAT-10
-GEN-01 GEN-03 AUD-02
+GEN-01 GEN-03 AUD-02 AUD-09 HLD-04 REP-14
 """
 """Rows whose step is done; ``make requirements`` ends with an error when one has no test."""
 
