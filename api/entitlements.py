@@ -23,6 +23,7 @@ from ingest.meter import Meter
 from rating.catalogue import get_plan_in_force
 from rating.contract import Contract
 from rating.contract_period import entitlement_period, runs_on
+from rating.contract_store import get_contract
 from rating.entitlement import Entitlement, Standing, Verdict, best, judge, strictest, without_limit
 from rating.entitlement_store import find_contracts, limited_contracts
 from rollup.live_usage import LiveKey, LiveUsage
@@ -100,6 +101,18 @@ class EntitlementDesk:
             else:
                 verdicts.append(self._unlimited(contract, question.meter_id, at))
         return (best if question.customer_id is not None else strictest)(verdicts), sequence
+
+    def standings(self, contract_id: str, *, at: datetime) -> tuple[list[Standing], int]:
+        """Every limit of a contract with what stands against it, in its order, and the number of the last
+        event or correction that is in the figures. No limits while the contract does not run. Raises
+        NotFound."""
+        contract = get_contract(self._ledger, contract_id)
+        meter_ids = dict.fromkeys(one.meter_id for one in contract.entitlements)
+        wanted = [one for meter_id in meter_ids for one in self._wanted(contract, meter_id, at)]
+        keys = [key for one in wanted for key in one.keys]
+        readings, sequence = self._live.read(keys, at_micros=to_micros(at))
+        figures = dict(zip(keys, readings, strict=True))
+        return [_standing(one, figures) for one in wanted], sequence
 
     def keep_ready(self) -> int:
         """Count ahead what the limits of all running contracts need, now and in the periods that begin next;

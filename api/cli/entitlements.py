@@ -20,6 +20,15 @@ CHECK_COLUMNS: tuple[Column, ...] = (
     ("used>", grouped("used")),
     ("limit>", grouped("limit")),
 )
+STANDING_COLUMNS: tuple[Column, ...] = (
+    ("meter", "meter_id"),
+    ("per", lambda item: item["period"]["name"]),
+    ("mode", "mode"),
+    ("used>", grouped("used")),
+    ("limit>", grouped("limit")),
+    ("left>", grouped("remaining")),
+    ("uncounted>", "unusable_events"),
+)
 
 Subject = Annotated[str | None, typer.Option(help="Whose use.")]
 Contract = Annotated[str | None, typer.Option(help="Of this contract.")]
@@ -51,6 +60,20 @@ def add_commands(app: typer.Typer) -> None:
         session.show(answer, _words(answer))
         if not answer["allowed"]:
             raise typer.Exit(1)
+
+    @command(entitlement, "show")
+    def show(
+        session: Session, contract: Annotated[str, typer.Argument(help="The contract, from `contract list`.")]
+    ) -> None:
+        """Where a contract stands against its limits, now."""
+        from urllib.parse import quote  # noqa: PLC0415
+
+        with session.client() as client:
+            answer = client.get(f"/v1/contracts/{quote(contract, safe='')}/entitlements")
+        title = f"As of {moment('as_of')(answer)}, event number {answer['as_of_sequence']:,}"
+        empty = "It has no entitlements, or does not run now."
+        items = answer["items"]
+        session.show(answer, table(items, STANDING_COLUMNS, title=title) if items else empty)
 
     @command(entitlement, "history")
     def history(

@@ -19,7 +19,7 @@ from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
 from ingest.clock import to_micros
 from ingest.document import ExactDecimal
-from rating.entitlement import Verdict
+from rating.entitlement import Standing, Verdict
 
 router = APIRouter()
 
@@ -41,6 +41,23 @@ _ANSWER: Final[dict[str, Any]] = {
     "decided_by": "united-2013",
     "as_of_sequence": 336803,
     "asked_at": "2013-01-20T09:00:00Z",
+}
+_STANDINGS: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "as_of": "2013-01-20T09:00:00Z",
+    "as_of_sequence": 336803,
+    "items": [
+        {
+            "meter_id": "landings",
+            "mode": "hard",
+            "period": _ANSWER["period"],
+            "used": "99",
+            "limit": "100",
+            "remaining": "1",
+            "event_count": 99,
+            "unusable_events": 0,
+        }
+    ],
 }
 _CHECK: Final[dict[str, Any]] = {
     "check_id": _ANSWER["check_id"],
@@ -112,13 +129,13 @@ def check_entitlement(
     return ExactJSON(_answer(check, verdict, question))
 
 
+def _period(standing: Standing) -> dict[str, Any]:
+    return {"name": standing.period, "start": standing.period_start, "end": standing.period_end}
+
+
 def _answer(check: EntitlementCheck, verdict: Verdict, question: Question) -> dict[str, Any]:
     standing = verdict.standing
-    period = standing and {
-        "name": standing.period,
-        "start": standing.period_start,
-        "end": standing.period_end,
-    }
+    period = _period(standing) if standing else None
     return {
         "check_id": check.check_id,
         "allowed": verdict.allowed,
@@ -138,6 +155,38 @@ def _answer(check: EntitlementCheck, verdict: Verdict, question: Question) -> di
         "as_of_sequence": check.as_of_sequence,
         "asked_at": check.asked_at,
     }
+
+
+@router.get(
+    "/v1/contracts/{contract_id}/entitlements",
+    **declared(
+        "contract_entitlements",
+        "read",
+        summary="Where a contract stands against its limits",
+        tag="entitlements",
+        example=_STANDINGS,
+        problems=(404, 409, 503),
+    ),
+)
+def contract_entitlements(state: State, contract_id: str) -> ExactJSON:
+    """Every limit with what was used in its period, as of now and right to the last event acknowledged.
+    Nothing is asked for, and nothing is kept."""
+    now = state.clock.now()
+    found, sequence = state.entitlements.standings(contract_id, at=now)
+    items = [
+        {
+            "meter_id": one.meter_id,
+            "mode": one.mode,
+            "period": _period(one),
+            "used": one.used,
+            "limit": one.limit,
+            "remaining": one.remaining,
+            "event_count": one.event_count,
+            "unusable_events": one.unusable_events,
+        }
+        for one in found
+    ]
+    return ExactJSON({"contract_id": contract_id, "as_of": now, "as_of_sequence": sequence, "items": items})
 
 
 @router.get(

@@ -4,6 +4,7 @@ told is on record, and everything asked and answered can be read afterwards."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,26 @@ def test_the_commands_say_what_the_api_says(run: Run, http: httpx.Client, tmp_pa
     assert "Not allowed: over limit." in not_more.out
     assert run("entitlement", "check", "calls", "--customer", "acme", "--json").json()["allowed"] is True
     assert "over_limit" in run("entitlement", "history", "--contract", "acme-1").out
+    assert "As of 2026-11-22T12:00:00Z, event number 1" in run("entitlement", "show", "acme-1").out
+
+
+@pytest.mark.requirement("AUD-09")
+def test_a_customer_sees_where_it_stands_as_of_when(http: httpx.Client, clock: FixedClock) -> None:
+    """The figure is the one a question is answered by and the one of the contract's usage."""
+    put_world(http)
+    limit(http, *LIMITS)
+    send(http, [event(1, value="42"), event(2, value="0.5", subject="acme-us") | {"time": NOW.isoformat()}])
+    seen = http.get("/v1/contracts/acme-1/entitlements").json()
+    assert (seen["as_of"], seen["as_of_sequence"]) == ("2026-11-22T12:00:00Z", 2)
+    shown = [(one["period"]["name"], one["used"], one["limit"], one["remaining"]) for one in seen["items"]]
+    assert shown == [("billing_period", "42.5", "100", "57.5"), ("day", "0.5", "60", "59.5")]
+    assert ask(http, "0", contract_id="acme-1")["used"] == "42.5"
+    items = http.get("/v1/contracts/acme-1/usage").json()["items"]
+    assert sum(Decimal(item["quantity"]) for item in items) == Decimal("42.5")
+    assert len(http.get("/v1/entitlements/checks").json()["items"]) == 1, "looking is not asking"
+    clock.move_to(datetime(2026, 12, 1, tzinfo=UTC))
+    assert [one["used"] for one in http.get("/v1/contracts/acme-1/entitlements").json()["items"]] == [
+        "0",
+        "0",
+    ]
+    assert http.get("/v1/contracts/nobody/entitlements").status_code == 404
