@@ -46,7 +46,7 @@ def _run(stages: Sequence[str], options: argparse.Namespace, place: Place, conso
     code = 0
     for stage in stages:
         try:
-            for result in run_stage(stage, options.size, place, systems=options.systems):
+            for result in run_stage(stage, options.size, place, systems=options.systems, cases=options.cases):
                 results.append(result)
                 if options.json:
                     with options.json.open("ab") as file:
@@ -90,6 +90,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", choices=list(SIZES), required=True)
     parser.add_argument("--json", type=Path, help="append one JSON object a result to this file")
     parser.add_argument("--systems", nargs="*", default=[], help="only these systems")
+    parser.add_argument("--cases", nargs="*", default=[], help="only these cases of the stage")
     parser.add_argument(
         "--folder",
         type=Path,

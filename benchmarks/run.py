@@ -35,8 +35,10 @@ class Place:
     say: Say
 
 
-def run_stage(stage: str, size: str, place: Place, *, systems: Sequence[str]) -> Iterator[CaseResult]:
-    """The results of every case of the stage as they come in. systems: only these; empty: all.
+def run_stage(
+    stage: str, size: str, place: Place, *, systems: Sequence[str], cases: Sequence[str]
+) -> Iterator[CaseResult]:
+    """The results of the stage's cases as they come in. systems, cases: only these; empty: all.
 
     Raises ResultsDiffer after a case in which exact systems disagree, subprocess.CalledProcessError
     when a system fails.
@@ -45,6 +47,8 @@ def run_stage(stage: str, size: str, place: Place, *, systems: Sequence[str]) ->
         place.say(f"writing the {size} workload")
         write_dataset(SIZES[size], place.data, ndjson=stage == "ingest")
     for case in STAGES[stage]:
+        if cases and case.name not in cases:
+            continue
         results = []
         for contender in case.contenders:
             if systems and contender.system not in systems:
