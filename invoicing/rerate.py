@@ -40,6 +40,7 @@ from invoicing.rerate_answer import CREDIT, DEBIT, RERATED_SCHEMA, Rerated, Rera
 from invoicing.run_blocks import billing_dates, lines_without
 from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
 from invoicing.wider_periods import count_wider, wider_periods
+from rating.needed_meters import needed_meters
 from rating.rate import rate_usage
 from rating.store import line_to_python, read_rated_lines
 from rollup.stored_usage import StoredUsage
@@ -144,7 +145,7 @@ def _rate_again(inputs: _Inputs, contracts: pa.Table, periods: pa.Table) -> tupl
         spans=spans,
         subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
         late=late,
-        meters=catalogue.meters,
+        meters=needed_meters(catalogue.price_book, periods, catalogue.meters),
         stored_usage=inputs.stored_usage,
     )
     used = usage_of_periods(periods, spans, rolled)
