@@ -65,7 +65,7 @@ def earlier_time(
     every = rows_from_the_start(catalogue, contracts, versions, periods)
     keys = ["contract_id"]
     if by_year:
-        mine, every = _with_year(mine, contracts), _with_year(every, contracts)
+        mine, every = with_contract_year(mine, contracts), with_contract_year(every, contracts)
         keys.append("year")
     pairs = mine.select("period_key", *keys, starts="period_start").join(every, on=keys)
     pairs = pairs.filter(pl.col("period_start") < pl.col("starts"))
@@ -99,7 +99,7 @@ def rows_from_the_start(
     return arrears_rows(every, {(entry.plan.plan_id, entry.version) for entry in versions})
 
 
-def _with_year(rows: pl.DataFrame, contracts: pa.Table) -> pl.DataFrame:
+def with_contract_year(rows: pl.DataFrame, contracts: pa.Table) -> pl.DataFrame:
     """The number of the contract year of each row, by the first day of its billing period."""
     starts = pl.DataFrame(contracts.select(["contract_id", "start_date"]))
     start, day = pl.col("start_date"), pl.col("period_first_day")

@@ -19,6 +19,7 @@ from invoicing.due import calendar_of
 from invoicing.run_blocks import blocks_of_contracts
 from invoicing.wider_periods import WiderPeriods
 from rating.compile import PriceBook
+from rating.needed_meters import needed_meters
 from rating.rate import RatedLines, rate_usage
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
@@ -88,7 +89,8 @@ def price_periods(
                 return roll_up_usage(event_store, calendar=calendar, meters=counted, stored=stored_usage)
             return _roll_up_until(event_store, calendar, counted, usage_until)
 
-        rolled = roll_up(calendar_of(periods=periods, contract_subjects=subjects), meters)
+        calendar = calendar_of(periods=periods, contract_subjects=subjects)
+        rolled = roll_up(calendar, needed_meters(price_book, periods, meters))
         beyond, unusable = (None, rolled.unusable) if wider is None else wider.count(roll_up, rolled.unusable)
     with timer.stage("rate"):
         rated = rate_usage(

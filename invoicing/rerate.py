@@ -43,6 +43,7 @@ from invoicing.run_blocks import billing_dates, dates_without, lines_without
 from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import count_wider, wider_periods
+from rating.needed_meters import needed_meters
 from rating.rate import rate_usage
 from rating.store import line_to_python, read_rated_lines
 from rollup.stored_usage import StoredUsage
@@ -157,7 +158,7 @@ def _rate_again(
         spans=spans,
         subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
         late=late,
-        meters=catalogue.meters,
+        meters=needed_meters(catalogue.price_book, periods, catalogue.meters),
         stored_usage=inputs.stored_usage,
     )
     used = usage_of_periods(periods, spans, rolled)

@@ -83,7 +83,7 @@ def read_periods(periods: pa.Table, price_book: PriceBook) -> PeriodColumns:
     return PeriodColumns(
         table=periods,
         period_key=period_key,
-        plan_row=_plan_rows(periods, price_book),
+        plan_row=plan_rows_of(periods, price_book),
         arrears=_is_word(periods["timing"], "arrears"),
         days=days,
         full_days=full_days,
@@ -100,7 +100,8 @@ def _invoices(periods: pa.Table) -> NDArray[np.int64]:
     return contracts * (1 << 32) + days
 
 
-def _plan_rows(periods: pa.Table, price_book: PriceBook) -> NDArray[np.int64]:
+def plan_rows_of(periods: pa.Table, price_book: PriceBook) -> NDArray[np.int64]:
+    """The plan row of each SERVICE_PERIOD_SCHEMA row. Raises BrokenState for one the book does not hold."""
     codes, words = dictionary_codes(periods["plan_id"])
     agreement_codes, agreements = dictionary_codes(periods["agreement"])
     versions = _integers(periods["plan_version"])

@@ -17,6 +17,7 @@ from rating import verify
 from rating.compile import compile_price_book
 from rating.event_bounds import event_meter
 from rating.explain import explain_line
+from rating.needed_meters import needed_meters
 from rating.plan_rules import price_plan_rules
 from rating.price import price_request
 from rating.price_plan import PercentagePrice
@@ -158,6 +159,23 @@ def test_an_event_that_comes_between_the_counts_leaves_its_period_to_the_next_ru
     found = rate_usage(periods=periods({}), usage=usage(*rows), price_book=book, run_id="r")
     assert found.unrated["reason_code"].to_pylist() == ["usage_changed"]
     assert found.lines.num_rows == 0
+
+
+def test_only_the_versions_of_the_periods_are_counted_by() -> None:
+    """Three versions with bounds of their own, and one without: a period needs the one it is priced by."""
+    calls = usage_charge("calls", {"model": "per_unit", "unit_price": "1"})
+    entries = [plan(usage_charge("value", bounded(least, None)["price"]), calls) for least in ("1", "2", "3")]
+    numbered = versions(*entries, plan(calls))
+    every = priced_meters(numbered, METERS)
+    assert [meter.meter_id for meter in every][:2] == ["calls", "value"]
+    assert len(every) == 5
+    book = compile_price_book(numbered, METERS)
+    for version, expected in ((1, 3), (2, 3), (4, 2)):
+        needed = needed_meters(book, periods({"plan_version": version}), every)
+        own = [meter.meter_id for meter in priced_meters([numbered[version - 1]], METERS)]
+        assert [meter.meter_id for meter in needed] == (own if version < 4 else ["calls", "value"])
+        assert len(needed) == expected
+    assert len(needed_meters(book, periods({}, {"plan_version": 3}), every)) == 4
 
 
 @pytest.mark.parametrize(
