@@ -298,6 +298,6 @@ CREATE TABLE IF NOT EXISTS archived_events ON CLUSTER 'main' AS archived_events_
 
 -- 0040_rating_line_inputs.sql
 
-ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS inputs Map(LowCardinality(String), Decimal(38, 12));
+ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS inputs Map(String, Decimal(38, 12));
 
 CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
