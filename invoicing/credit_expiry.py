@@ -27,7 +27,7 @@ from invoicing.credit_store import (
     lock_grants,
     open_grants,
     write_entries,
-    write_grant,
+    write_grants,
 )
 from invoicing.due import due_service_periods
 from invoicing.tables import INVOICES
@@ -120,7 +120,7 @@ def _expire(
     if not expiring:
         return [], []  # somebody else was faster
     latest = max(stored.grant.expires_on for stored in expiring if stored.grant.expires_on)
-    lapsed, waiting = [], []
+    lapses, lapsed, waiting = list[Lapse](), list[str](), list[str]()
     with ledger_transaction(ledger) as connection:
         fresh = lock_grants(connection, customers)
         reachable = sorted(chain.from_iterable(contracts.values()))
@@ -133,11 +133,13 @@ def _expire(
             if any(first_open.get(contract_id, date.max) <= grant.expires_on for contract_id in reach):
                 waiting.append(grant.grant_id)
                 continue
-            lapse = lapse_of(stored)
-            write_entries(connection, lapse.entries, now=now)
-            if lapse.rolled_over is not None:
-                write_grant(connection, lapse.rolled_over, now=now)
+            lapses.append(lapse_of(stored))
             lapsed.append(grant.grant_id)
+        rolled_over = [lapse.rolled_over for lapse in lapses if lapse.rolled_over is not None]
+        entries = chain.from_iterable(lapse.entries for lapse in lapses)
+        write_grants(connection, rolled_over, now=now)
+        opening = [stored.opening_entry() for stored in rolled_over]
+        write_entries(connection, [*entries, *opening], now=now)
     return lapsed, waiting
 
 

@@ -20,6 +20,8 @@ RETAINERS_MAX: Final = 20
 _FIRST: Final = date.min
 _LARGEST: Final = Decimal(10**15)
 """In minor units; the largest grant of credit (``invoicing/credit.py``)."""
+_MOST: Final = Decimal(10**11)
+"""In major units, of a currency with as many as four digits."""
 
 
 def retainer_rules(
@@ -120,13 +122,14 @@ def _scope_rules(
     if entry.units is not None:
         own = {override.charge_id for override in contract.overrides if override.price is not None}
         priced = len(entry.charge_ids) == 1 and all(unit_price_of(entry, plan) is not None for plan in plans)
-        if entry.units <= 0 or not priced or own & set(entry.charge_ids):
+        worth = [entry.units * (unit_price_of(entry, plan) or 0) for plan in plans]
+        if entry.units <= 0 or not priced or own & set(entry.charge_ids) or max(worth, default=0) >= _MOST:
             yield Issue(
                 "retainer_worth",
                 f"{pointer}.units",
                 "Units can be retained of one charge with one price a unit.",
                 "units above 0 and one charge in charge_ids, per_unit in every version of the plan and not "
-                "overridden; or credit in money.",
+                f"overridden, worth less than {_MOST:,} in all; or credit in money.",
             )
     keys = {
         key

@@ -252,6 +252,7 @@ def test_a_draft_sells_its_credit_when_it_is_issued(world: World) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "below zero": ({"amount": "-1"}, "credit_amount", "amount"),
     "credit and units": ({"credit": "1", "units": "1"}, "retainer_worth", ""),
+    "units beyond counting": ({"units": "1000000000"}, "retainer_worth", "units"),
     "units of anything": ({"units": "1", "charge_ids": []}, "retainer_worth", "units"),
     "no such charge": ({"charge_ids": ["fax"]}, "unknown_charge", "charge_ids[0]"),
     "no such key": ({"statement_by": "matter"}, "unknown_group_key", "statement_by"),
