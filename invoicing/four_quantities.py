@@ -30,6 +30,7 @@ from typing import Any, Final
 import pyarrow as pa
 from sqlalchemy import Engine, select
 
+from ingest.archives import TIME_IS_ARCHIVED, read_archived
 from ingest.clickhouse import EventStore
 from ingest.event import QUANTITY_TYPE
 from ingest.meter import Meter
@@ -46,6 +47,7 @@ from rollup.archived_time import is_level
 from rollup.period import find_time_zone, local_midnight
 from rollup.roll_up import roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA
+from rollup.stored_usage import StoredUsage
 
 _WIDE: Final = Context(prec=60)
 COLUMNS: Final = ("sold", "bought", "provisioned", "consumed")
@@ -102,11 +104,13 @@ def four_quantities(
     time_to: datetime,
     customer_ids: Sequence[str] | None,
     product: Product | None,
+    stored: StoredUsage | None = None,
 ) -> pa.Table:
     """FOUR_QUANTITIES_SCHEMA of [time_from, time_to), a time that is not empty.
 
     customer_ids: only these; None for all who have contracts in that time. product: this one; None for every
-    charge of the plans those contracts are on at the end of it.
+    charge of the plans those contracts are on at the end of it. stored: usage added up before, for time whose
+    events are archived. Raises Conflict for archived time that is not added up.
     """
     holdings = [
         one
@@ -140,7 +144,7 @@ def four_quantities(
             key: one.provisioned_meter_id if at_end else one.consumed_meter_id
             for key, one in products.items()
         }
-        _add_usage(found, unusable, event_store, holdings, wanted, meters, name, time_from, time_to)
+        _add_usage(found, unusable, event_store, stored, holdings, wanted, meters, name, time_from, time_to)
     return _table(found, unusable)
 
 
@@ -267,6 +271,7 @@ def _add_usage(
     found: dict[tuple[str, str], dict[str, Decimal]],
     unusable: defaultdict[tuple[str, str], int],
     event_store: EventStore,
+    stored: StoredUsage | None,
     holdings: Sequence[_Holding],
     wanted: Mapping[tuple[str, str], str | None],
     meters: Mapping[str, Meter],
@@ -279,7 +284,10 @@ def _add_usage(
     calendar = _calendar(holdings, customers, time_from, time_to)
     named = {meter_id for meter_id in wanted.values() if meter_id is not None} & meters.keys()
     chosen = {meter_id: _read_as(meters[meter_id], column) for meter_id in sorted(named)}
-    rolled = roll_up_usage(event_store, calendar=calendar, meters=list(chosen.values()))
+    rolled = roll_up_usage(event_store, calendar=calendar, meters=list(chosen.values()), stored=stored)
+    for row in rolled.unusable.to_pylist():
+        if row["reason_code"] == TIME_IS_ARCHIVED:
+            read_archived(event_store).refuse(chosen[row["meter_id"]].event_type, 0)
     sums: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for row in rolled.usage.to_pylist():
         key = customers[row["period_key"]], row["meter_id"]

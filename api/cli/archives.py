@@ -34,7 +34,8 @@ def add_commands(events: typer.Typer) -> None:
             answer = client.post(PATH, {"time_before": before, "folder": str(to.absolute())})
         session.show(
             answer,
-            f"{answer['event_count']:,} events before {answer['time_before']} are in {answer['folder']} and "
+            f"{answer['event_count']:,} events and versions of events before {answer['time_before']} are in "
+            f"{answer['folder']} and "
             "not in "
             "the store any more. Keep the folder: `ratemill events restore` puts them back from it.",
         )

@@ -217,7 +217,7 @@ def report_provisioned(
         summary="Sold, bought, provisioned, consumed",
         tag="usage",
         example=_QUANTITIES,
-        problems=(404, 422),
+        problems=(404, 409, 422),
         media=TABLE_MEDIA,
     ),
 )
@@ -253,6 +253,7 @@ def report_quantities(
         time_to=end,
         customer_ids=customer_id,
         product=_product(charge_id, provisioned_meter_id, consumed_meter_id),
+        stored=state.stored_usage,
     )
     return table_answer(
         request.headers.get("accept", ""),

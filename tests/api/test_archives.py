@@ -26,7 +26,10 @@ def test_archive_ask_and_restore(run: Run, http: httpx.Client, clock: FixedClock
     )
     assert "Nothing was archived." in run("events", "archives").out
     assert http.post("/v1/billing-runs", json={"as_of": "2026-12-01"}).json()["report"]["issued"] == 1
-    assert "2 events before" in run("events", "archive", "--before", BEFORE, "--to", str(folder)).out
+    assert (
+        "2 events and versions of events before"
+        in run("events", "archive", "--before", BEFORE, "--to", str(folder)).out
+    )
     assert "removed" in run("events", "archives").out
     period = {
         "meter_id": "calls",
@@ -38,6 +41,9 @@ def test_archive_ask_and_restore(run: Run, http: httpx.Client, clock: FixedClock
     refused = http.get("/v1/usage", params={"meter_id": "calls"})
     assert (refused.status_code, refused.json()["reason_code"]) == (409, "time_is_archived")
     assert "ratemill events restore FOLDER" in refused.json()["detail"]
+    window = {"time_from": "2026-10-31T23:00:00Z", "time_to": BEFORE}
+    refused = http.get("/v1/reports/quantities", params=window)
+    assert (refused.status_code, refused.json()["reason_code"]) == (409, "time_is_archived")
     later = http.get("/v1/usage", params={"meter_id": "calls", "time_from": BEFORE})
     assert later.json()["items"] == []
     verified = run("rollup", "verify")

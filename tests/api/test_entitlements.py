@@ -97,6 +97,23 @@ def test_each_limit_of_a_meter_counts_and_periods_begin_anew(http: httpx.Client,
     assert verdict(ask(http, "60")) == (True, "within_limit", "0", "60", "60")
 
 
+def test_limits_change_at_any_time_also_of_a_period_that_was_billed(
+    http: httpx.Client, clock: FixedClock
+) -> None:
+    put_world(http)
+    limit(http, LIMITS[0])
+    send(http, [event(1, value="30"), event(2, value="5") | {"time": "2026-12-01T00:00:00Z"}])
+    clock.move_to(datetime(2026, 12, 1, 12, tzinfo=UTC))
+    assert http.post("/v1/billing-runs", json={"as_of": "2026-12-01"}).json()["report"]["issued"] == 1
+    assert verdict(ask(http, "96")) == (False, "over_limit", "5", "100", "95")
+    limit(http, {**LIMITS[0], "limit": "101"})
+    assert verdict(ask(http, "96")) == (True, "within_limit", "5", "101", "96")
+    refused = http.put(
+        "/v1/contracts/acme-1", json={**CONTRACT, "entitlements": [{**LIMITS[0], "meter_id": "x"}]}
+    )
+    assert [one["reason_code"] for one in refused.json()["issues"]] == ["unknown_meter"]
+
+
 def test_who_has_no_limit_and_who_has_nothing(http: httpx.Client, clock: FixedClock) -> None:
     put_world(http)
     assert verdict(ask(http, "1000")) == (True, "not_limited", None, None, None)

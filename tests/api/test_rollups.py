@@ -31,7 +31,14 @@ def test_usage_of_the_open_period_is_added_up_and_proved(http: httpx.Client) -> 
     assert http.post("/v1/rollups/refresh").json() == {"sequence": 2, "behind": 0, "periods": 2, "meters": 1}
     send(http, 3)
     verified = http.post("/v1/rollups/verify").json()
-    assert verified == {"sequence": 3, "periods": 2, "rows": 1, "differences": 0, "shown": []}
+    assert verified == {
+        "sequence": 3,
+        "periods": 2,
+        "archived": 0,
+        "rows": 1,
+        "differences": 0,
+        "shown": [],
+    }
 
 
 def test_the_command_line_says_how_far_it_is_and_fails_when_a_figure_is_wrong(

@@ -20,7 +20,7 @@ from tests.conftest import EMPTIED_TABLES
 from tests.simulation.doors import simulate
 from tests.simulation.test_simulation import test_answers_usage_and_invoices_equal_the_auditors as bill_months
 
-REPORT_EVERY = 50
+REPORT_EVERY = 10
 
 
 def main() -> int:
