@@ -24,7 +24,7 @@ from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.errors import InvalidInput, Issue
 from invoicing.amendment_rows import with_credits
-from invoicing.amendments_due import with_amendments
+from invoicing.amendments_due import AmendedCatalogue, with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.credit_expiry import expire_credit
@@ -140,27 +140,7 @@ def _bill(
     stages: Stages,
 ) -> BillingReport:
     with stages.stage("find due"):
-        catalogue = load_billing_catalogue(ledger)
-        periods = due_service_periods(
-            contracts=catalogue.contracts,
-            plan_versions=catalogue.plan_versions,
-            segments=catalogue.segments,
-            agreements=catalogue.agreements,
-            settled=catalogue.settled,
-            as_of=as_of,
-            now=now,
-            invoice_days=catalogue.invoice_days,
-        )
-        amended = with_amendments(
-            catalogue,
-            periods,
-            event_store=event_store,
-            ledger=ledger,
-            as_of=as_of,
-            now=now,
-            run_id=run_id,
-        )
-        amended.keep_agreements(ledger)
+        amended = _find_due(run_id, as_of, event_store, ledger, now)
         catalogue, periods = amended.catalogue, amended.periods
         with ledger.connect() as connection:
             settled_before = count_settled(connection, as_of=as_of)
@@ -214,6 +194,28 @@ def _bill(
     )
     check_accounted_for(report)
     return report
+
+
+def _find_due(
+    run_id: str, as_of: date, event_store: EventStore, ledger: Engine, now: datetime
+) -> AmendedCatalogue:
+    """What is due, with what changes in mid-period add to it."""
+    catalogue = load_billing_catalogue(ledger)
+    periods = due_service_periods(
+        contracts=catalogue.contracts,
+        plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
+        settled=catalogue.settled,
+        as_of=as_of,
+        now=now,
+        invoice_days=catalogue.invoice_days,
+    )
+    amended = with_amendments(
+        catalogue, periods, event_store=event_store, ledger=ledger, as_of=as_of, now=now, run_id=run_id
+    )
+    amended.keep_agreements(ledger)
+    return amended
 
 
 def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
