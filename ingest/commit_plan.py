@@ -168,6 +168,7 @@ def new_events(
 
 
 def report_of_part(planned: PlannedPart) -> IngestReport:
+    """What became of the records of one part."""
     refusals, limit = planned.refusals, planned.part.refusals_max
     outcomes = planned.judged.outcomes
     return IngestReport(
@@ -184,6 +185,7 @@ def report_of_part(planned: PlannedPart) -> IngestReport:
 
 
 def plan_parts(batch: PreparedBatch, outcomes: Outcomes) -> Iterator[PlannedPart]:
+    """The parts of a batch with their outcomes. outcomes: of its events."""
     refusals = _with_conflicts(batch.raw, batch.valid, outcomes)
     rejected = _numbers([refusal.line for refusal in batch.valid.refusals])
     refused = _numbers([refusal.line for refusal in refusals])
