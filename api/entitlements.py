@@ -133,7 +133,9 @@ class EntitlementDesk:
             for key in one.keys
         }
         self._live.drop_ended(now_micros=to_micros(now))
-        self._live.keep(sorted(keys, key=lambda key: (key.meter.meter_id, key.subjects, key.start_micros)))
+        self._live.keep_countable(
+            sorted(keys, key=lambda key: (key.meter.meter_id, key.subjects, key.start_micros))
+        )
         return len(keys)
 
     def forget(self) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.archives import read_archived
 from ingest.commit import IngestContext
 from ingest.event import QUANTITY_SCALE
 from ingest.gate import IdentityGate
@@ -88,7 +89,7 @@ class LiveUsage:
         """The figures of ``keys``, and the number of the last event or correction that is in them.
 
         at_micros: the instant at which levels are read. Raises StoreUnavailable when another process
-        writes to the store: then this one does not hear of its events.
+        writes to the store: then this one does not hear of its events; Conflict for archived time.
         """
         turn = self._ingest.store.writing.claim()
         for _ in range(TRIES_MAX):
@@ -104,8 +105,13 @@ class LiveUsage:
             counters, sequence = self._count_at_rest(keys, gate)
             return [one.reading(at_micros=at_micros) for one in counters], sequence
 
+    def keep_countable(self, keys: Iterable[LiveKey]) -> None:
+        """``keep``, without the figures that reach into archived time: whoever asks for one is told."""
+        archived = read_archived(self._ingest.store)
+        self.keep([key for key in keys if not archived.reaches(key.meter.event_type, key.start_micros)])
+
     def keep(self, keys: Iterable[LiveKey]) -> None:
-        """Count the figures that are not kept yet, those of one meter and period together."""
+        """Count the figures that are not kept yet, one query a meter. Raises Conflict for archived time."""
         with self._opening:
             with self._ingest.alone() as gate:
                 # The gate's next number says what is on record: nothing is being inserted.

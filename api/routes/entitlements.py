@@ -87,7 +87,7 @@ _CHECK: Final[dict[str, Any]] = {
         summary="May this customer use n more?",
         tag="entitlements",
         example=_ANSWER,
-        problems=(422, 503),
+        problems=(409, 422, 503),
     ),
 )
 def check_entitlement(

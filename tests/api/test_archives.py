@@ -7,14 +7,17 @@ from pathlib import Path
 
 import httpx
 
+from api.state import Ratemill
 from ingest.clock import FixedClock
 from tests.api.conftest import Run
-from tests.api.test_flow import event, put_world, send
+from tests.api.test_flow import CONTRACT, event, put_world, send
 
 BEFORE = "2026-11-30T23:00:00Z"
 
 
-def test_archive_ask_and_restore(run: Run, http: httpx.Client, clock: FixedClock, tmp_path: Path) -> None:
+def test_archive_ask_and_restore(
+    run: Run, http: httpx.Client, state: Ratemill, clock: FixedClock, tmp_path: Path
+) -> None:
     put_world(http)
     send(http, [event(1, value="10"), event(2, value="5")])
     folder = tmp_path / "2026-11"
@@ -44,6 +47,15 @@ def test_archive_ask_and_restore(run: Run, http: httpx.Client, clock: FixedClock
     window = {"time_from": "2026-10-31T23:00:00Z", "time_to": BEFORE}
     refused = http.get("/v1/reports/quantities", params=window)
     assert (refused.status_code, refused.json()["reason_code"]) == (409, "time_is_archived")
+    limits = [
+        {"meter_id": "calls", "period": period, "mode": "hard", "limit": "9"}
+        for period in ("contract", "day")
+    ]
+    contract = {**CONTRACT, "entitlements": limits}
+    assert http.put("/v1/contracts/acme-1", json=contract).status_code == 201
+    assert state.entitlements.keep_ready() == 2
+    asked = http.get("/v1/entitlements", params={"meter_id": "calls", "quantity": "1", "subject": "acme-eu"})
+    assert (asked.status_code, asked.json()["reason_code"]) == (409, "time_is_archived")
     later = http.get("/v1/usage", params={"meter_id": "calls", "time_from": BEFORE})
     assert later.json()["items"] == []
     verified = run("rollup", "verify")
