@@ -91,7 +91,7 @@ def list_archives(store: EventStore) -> list[StoredArchive]:
         "argMax(folder, step) AS folder, toUnixTimestamp64Micro(argMax(time_before, step)) AS before_micros, "
         "argMax(types, step) AS types, argMax(event_count, step) AS event_count, "
         "argMax(manifest_hash, step) AS manifest_hash, toUnixTimestamp64Micro(min(made_at)) AS made_micros "
-        "FROM archives GROUP BY archive_id ORDER BY made_micros DESC, archive_id"
+        "FROM archives GROUP BY archive_id ORDER BY made_micros DESC, before_micros DESC, archive_id"
     ).to_pylist()
     return [
         StoredArchive(

@@ -39,13 +39,14 @@ class BilledChange:
 def agreement_changes_behind(
     before: Contract, now: Contract, *, settled: date, until: date, charges: Collection[Charge]
 ) -> Iterator[BilledChange]:
-    """The first plan, price or fee and the first discount that change for billed time, if any.
+    """The first plan, price or fee, the first sum paid or committed for, and the first discount that change
+    for billed time, if any.
 
     settled, until: usage and fees in advance are billed up to them. charges: of all versions of the plans.
     """
     starts = (day for contract in (before, now) for day, _ in phase_starts(contract))
-    days = {before.start_date, *starts, *agreement_changes(before), *agreement_changes(now)}
-    for day in sorted(day for day in days if before.start_date <= day < settled):
+    days = sorted({before.start_date, *starts, *agreement_changes(before), *agreement_changes(now)})
+    for day in (day for day in days if before.start_date <= day < settled):
         if before.plan_id == now.plan_id and plan_on(before, day) != plan_on(now, day):
             yield BilledChange("phases", f"The plan of {day} changes", settled)
             break
@@ -58,12 +59,12 @@ def agreement_changes_behind(
         if len(limits) > 1 and trial_end(before) == trial_end(now):
             yield BilledChange("commitments", f"What was committed for {day} changes", settled)
             break
-        retainers = {agreement_on(contract, day).retainers for contract in (before, now)}
-        if len(retainers) > 1:
+    for day in (day for day in days if before.start_date <= day < until):
+        old, new = (agreement_on(contract, day) for contract in (before, now))
+        if old.retainers != new.retainers:
             yield BilledChange("retainers", f"A retainer of {day} changes", until)
             break
-        terms = {agreement_on(contract, day).term_commitments for contract in (before, now)}
-        if len(terms) > 1:
+        if old.term_commitments != new.term_commitments:
             yield BilledChange("term_commitments", f"What was committed for {day} changes", until)
             break
     ends = {trial_end(before), trial_end(now)}

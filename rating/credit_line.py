@@ -87,6 +87,7 @@ def credit_line(
         "discount_number": [],
         "discount_amount": [],
         "dimensions": list(billed["dimensions"].items()),
+        "inputs": [],
     }
 
 

@@ -8,7 +8,7 @@ from ingest.in_force import EventCut
 from rollup.banded_meter import BAND_KEY, FREE_BAND, BandedMeter
 from rollup.calendar import CalendarFacts
 from rollup.counted_events import Parameters, band_sql, counted_events_sql
-from rollup.query import Query, calendar_join, inside_calendar
+from rollup.query import Query, calendar_join, inside_calendar, period_key_sql
 
 
 def free_bands_query(*, meter: BandedMeter, calendar: str, facts: CalendarFacts, cut: EventCut) -> Query:
@@ -38,7 +38,8 @@ def free_bands_query(*, meter: BandedMeter, calendar: str, facts: CalendarFacts,
         f"            SELECT *, row_number() OVER ({before} CURRENT ROW) AS place,\n"
         f"                sum(number) OVER ({before} CURRENT ROW) AS running\n"
         "            FROM (\n"
-        f"                SELECT c.period_key AS period_key{names}, e.time AS time, e.sequence AS sequence,\n"
+        f"                SELECT {period_key_sql(facts)} AS period_key{names}, e.time AS time,\n"
+        f"                    e.sequence AS sequence,\n"
         "                    assumeNotNull(e.number) AS number\n"
         f"                FROM (\n{counted}\n) AS e {calendar_join(calendar, facts)}\n"
         f"                WHERE {' AND '.join(where)}\n"
