@@ -202,6 +202,7 @@ def _line(entry: DueTrueUp, plan: PricePlan, spent_minor: int, run_id: str) -> d
         "agreement": period["agreement"],
         "discount_number": [],
         "discount_amount": [],
+        "inputs": [],
     }
 
 

@@ -13,6 +13,10 @@ import pytest
 from ingest.correct import correct_events
 from ingest.load import IngestContext, ingest_batch, open_ingest
 from ingest.settings import IngestSettings
+from invoicing.document import printed
+from invoicing.invoice import invoice_text
+from invoicing.preview import preview_contract
+from rating.agreement import agreed_plan
 from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version
 from rating.explain import explain_line
@@ -20,7 +24,9 @@ from rating.reprice import reprice_line
 from rating.store import get_rated_line
 from rating.verify import differences
 from tests.ingest.support import NDJSON
-from tests.invoicing.support import CALLS
+from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_completeness import shown
+from tests.invoicing.test_credits import give
 from tests.invoicing.test_rerate import again, rows
 from tests.invoicing.world import METERS, World, at
 
@@ -119,15 +125,15 @@ def explained(world: World) -> list[str]:
             line = get_rated_line(world.event_store, entry.line_id)
             plan = get_plan_version(world.ledger, line["plan_id"], line["plan_version"]).plan
             agreement = get_agreement(world.ledger, line["agreement"])
-            found = explain_line(line, plan, agreement=agreement)
+            found = explain_line(line, plan, agreement=agreement if line["agreement"] else None)
             assert differences(found.to_dict()) == []
             assert found.amount_minor == entry.amount_minor
             assert "adjustment" in found.to_text()
             wrong = json.loads(json.dumps(found.to_dict())) | {"amount_minor": entry.amount_minor + 1}
             assert differences(wrong) != []
-            if agreement is None:
-                assert reprice_line(line, plan) == 0
-                assert reprice_line({**line, "amount_minor": line["amount_minor"] + 1}, plan) != 0
+            agreed = agreed_plan(plan, agreement)
+            assert reprice_line(line, agreed, agreement) == 0
+            assert reprice_line({**line, "amount_minor": line["amount_minor"] + 1}, agreed, agreement) != 0
             last.append(f"{stored.summary.contract_id} {found.steps[-1].text} -> {found.steps[-1].result}")
     return last
 
@@ -195,3 +201,156 @@ def test_each_change_after_the_bill_is_one_line_of_the_difference(world: World) 
     steps = explained(world)
     assert len(steps) == 11
     assert "late 1.00 EUR billed before, for a quantity of 100 -> 0.50 EUR" in steps
+
+
+@pytest.mark.requirement("RAT-07")
+def test_preview_invoice_and_document_show_it(any_world: World) -> None:
+    world = any_world
+    sender = Sender(world)
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(**JANUARY)
+    give(world, amount="20", effective_from="2025-02-02")
+    sender.calls(("one", "c1", "2025-01-10", "100"))
+    world.bill("2025-02-01")
+    sender.calls(("two", "c1", "2025-01-11", "50"), ("three", "c1", "2025-02-03", "200"))
+    preview = preview_contract(
+        contract_id="c1", at=at("2025-02-20"), event_store=world.event_store, ledger=world.ledger
+    )
+    world.bill("2025-03-01")
+    _, first, second = world.invoices()
+    assert [line.line_id for line in preview.lines] == [line.line_id for line in second.invoice.lines]
+    assert preview.total_minor == second.invoice.total_minor == 3250
+    assert second.invoice.credit_minor == 2000, "credit pays an adjustment as it pays the rest"
+    assert invoice_text(second.invoice) == second.text
+    assert '"adjusts"' not in first.text
+    (line,) = [line for line in second.invoice.lines if line.adjusts]
+    assert line.description == "API calls, adjustment"
+    assert line.adjusts is not None
+    assert (line.adjusts.invoice_id, line.adjusts.invoice_number) == (
+        first.summary.invoice_id,
+        first.invoice.number,
+    )
+    (shown_line,) = [row for row in printed(second.invoice)["lines"] if "adjustment" in row["description"]]
+    assert "adjusts" in shown_line["detail"]
+    assert [(row["label"], row["units"], row["amount"]) for row in shown_line["tiers"]] == [
+        ("Comes to", "150 call", "1.50"),
+        ("Billed before", "100 call", "-1.00"),
+    ]
+
+
+@pytest.mark.requirement("RAT-07")
+@pytest.mark.requirement("MET-08")
+def test_what_is_not_adjusted_is_reported(world: World) -> None:
+    """One contract lets late usage be, one has ended, one would be owed money, one is adjusted."""
+    sender = Sender(world)
+    world.plan(CALLS)
+    world.contract("adjusts", **JANUARY)
+    world.contract("ended", **JANUARY, end_date=date(2025, 2, 1))
+    world.contract("ignores", **JANUARY, late_usage="ignore")
+    world.contract("owed", **JANUARY)
+    sender.calls(
+        *((f"{name}-1", name, "2025-01-10", "100") for name in ("adjusts", "ended", "ignores", "owed"))
+    )
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    assert shown(world, now=at("2025-02-02")) == ["call billed  4 400"]
+    sender.received_at = at("2025-02-05")
+    sender.calls(*((f"{name}-2", name, "2025-01-11", "7") for name in ("adjusts", "ended", "ignores")))
+    sender.correct("owed-1", "40")
+    assert shown(world, now=at("2025-02-06")) == [
+        "call billed  3 300",
+        "call unbilled amended_later 1 40",
+        "call unbilled late 2 14",
+        "call unbilled late_ignored 1 7",
+    ]
+    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
+    held = {entry.contract_id: entry for entry in report.held}
+    assert {key: entry.reason_code for key, entry in held.items()} == {
+        "ended": "adjustment_without_invoice",
+        "owed": "negative_total",
+    }
+    assert "0.07 EUR on 1 billed lines" in held["ended"].message
+    assert held["ended"].billing_date == date(2025, 2, 1)
+    assert report.due == report.invoiced + report.nothing_due + len(report.held)
+    assert adjustments(world) == ["2025-03-01 adjusts calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07"]
+    assert shown(world, now=at("2025-03-02")) == [
+        "call billed  4 307",
+        "call unbilled amended_later 1 40",
+        "call unbilled late 1 7",
+        "call unbilled late_ignored 1 7",
+    ]
+    # The one that is owed 0.60 uses more, in time, and its bill is not below zero any more.
+    sender.calls(("owed-2", "owed", "2025-02-11", "80"))
+    world.contract("ignores", **JANUARY)
+    report = world.bill("2025-04-01", now=at("2025-04-01T06:00"))
+    assert [entry.contract_id for entry in report.held] == ["ended"], "until it says so, or is settled"
+    assert adjustments(world)[1:] == [
+        "2025-04-01 ignores calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07",
+        "2025-03-01 owed calls of 2025-02-01: 100 -> 40, 1.00 -> 0.40: -0.60",
+    ]
+
+
+def test_a_date_that_cannot_be_rated_now_holds_the_next(world: World) -> None:
+    world.plan(CALLS)
+    world.contract(**JANUARY)
+    world.events(("call", "c1-subject", "2025-01-20", "100"))
+    world.bill("2025-02-01")
+    world.events(("call", "c1-subject", "2025-01-21", ""), ("call", "c1-subject", "2025-02-21", "3"))
+    report = world.bill("2025-03-01")
+    assert [(entry.billing_date, entry.reason_code) for entry in report.held] == [
+        (date(2025, 3, 1), "unusable_events")
+    ]
+    assert "late usage changes the bill of 2025-02-01" in report.held[0].message
+
+
+@pytest.mark.requirement("RAT-07")
+def test_what_one_date_changes_on_others(world: World) -> None:
+    """Tiers over a year, a pool of two contracts, 3.00 off shared with a fee, 100.00 committed a quarter."""
+    sender = Sender(world)
+    world.plan(GRADUATED | {"tiers_count": "year"}, plan_id="year")
+    world.plan(GRADUATED | {"pooled_over": "customer"}, plan_id="pool")
+    world.plan(MONTHLY_FEE, CALLS)
+    world.plan(CALLS, plan_id="plain")
+    off = {"discounts": [{"discount_id": "off", "name": "Off", "amount": "3"}]}
+    quarter = {
+        "commitment_id": "q1",
+        "amount": "100",
+        "effective_from": date(2025, 1, 1),
+        "effective_until": date(2025, 4, 1),
+    }
+    world.contract("committed", plan_id="plain", **JANUARY, term_commitments=[quarter])
+    world.contracts(["pool-a", "pool-b"], plan_id="pool", **JANUARY)
+    world.contract("shared", **JANUARY, **off)
+    world.contract("year", plan_id="year", **JANUARY)
+    sender.calls(
+        ("k1", "committed", "2025-01-10", "1000"),
+        ("a1", "pool-a", "2025-01-10", "60"),
+        ("b1", "pool-b", "2025-01-10", "60"),
+        ("b2", "pool-b", "2025-02-10", "200"),
+        ("s1", "shared", "2025-01-10", "1000"),
+        ("y1", "year", "2025-01-10", "90"),
+        ("y2", "year", "2025-02-10", "90"),
+    )
+    world.bill("2025-02-01")
+    sender.calls(("k2", "committed", "2025-01-11", "1000"), ("a2", "pool-a", "2025-01-11", "80"))
+    sender.calls(("s2", "shared", "2025-01-11", "1000"))
+    world.bill("2025-03-01")
+    sender.calls(("y3", "year", "2025-01-11", "20"))
+    world.bill("2025-04-01")
+    sender.calls(("k3", "committed", "2025-02-11", "500"), ("k4", "committed", "2025-03-11", "1000"))
+    world.bill("2025-05-01")
+    assert adjustments(world) == [
+        "2025-03-01 committed calls of 2025-02-01: 1000 -> 2000, 10.00 -> 20.00: 10.00",
+        "2025-05-01 committed calls of 2025-03-01: 0 -> 500, 0.00 -> 5.00: 5.00",
+        "2025-05-01 committed calls of 2025-04-01: 0 -> 1000, 0.00 -> 10.00: 10.00",
+        "2025-05-01 committed commitment-true-up of 2025-04-01: 20 -> 35, 80.00 -> 65.00: -15.00",
+        "2025-03-01 pool-a calls of 2025-02-01: 60 -> 140, 5.50 -> 10.50: 5.00",
+        "2025-03-01 pool-b calls of 2025-02-01: 60 -> 60, 5.50 -> 4.50: -1.00",
+        "2025-03-01 shared calls of 2025-02-01: 1000 -> 2000, 9.25 -> 18.80: 9.55",
+        "2025-03-01 shared fee of 2025-02-01: 1 -> 1, 27.75 -> 28.20: 0.45",
+        "2025-04-01 year calls of 2025-02-01: 90 -> 110, 9.00 -> 10.50: 1.50",
+        "2025-04-01 year calls of 2025-03-01: 90 -> 90, 5.00 -> 4.50: -0.50",
+    ]
+    assert rows(again(world, end="2025-06-01")) == []
+    assert totals(world)["committed"] == Decimal("100.00")
+    assert totals(world)["year"] == Decimal("15.00")
+    assert len(explained(world)) == 10
