@@ -73,10 +73,11 @@ class Sender:
         )
         assert report.accepted == len(calls), report.refusals
 
-    def correct(self, name: str, value: str | None) -> None:
-        """Another value for a call, or None: it never was."""
+    def correct(self, name: str, value: str | None, day: str | None = None) -> None:
+        """Another value and day for a call, or None: it never was."""
         self.fixes += 1
         change = {"kind": "cancel"} if value is None else {"kind": "amend", "value": value}
+        change |= {} if day is None else {"time": f"{day}T12:00:00Z"}
         record = {"source": "test", "id": f"fix{self.fixes}", "corrects": name, "reason": "r", **change}
         report = correct_events(
             json.dumps(record).encode(),
