@@ -71,9 +71,8 @@ class Life:
             name, contract = f"call{self.sent}", self.random.choice(sorted(ONE_BILL))
             self.calls[name] = (contract, self._day(until), self.random.randint(1, 90))
             made.append(name)
-        self.sender.calls(
-            *((name, *(str(part) for part in self.calls[name])) for name in made)  # type: ignore[misc]
-        )
+        sent = [(name, *self.calls[name]) for name in made]
+        self.sender.calls(*((name, contract, str(day), str(value)) for name, contract, day, value in sent))
 
     def correct(self, until: int) -> None:
         """Another value, another day, or never."""
