@@ -355,3 +355,30 @@ def test_what_one_date_changes_on_others(world: World) -> None:
     assert totals(world)["committed"] == Decimal("100.00")
     assert totals(world)["year"] == Decimal("15.00")
     assert len(explained(world)) == 10
+
+
+def test_a_shared_discount_beside_a_commitment_is_refused(world: World) -> None:
+    """The fee's share of 3.00 off changes, and a commitment would have to know that it is a fee."""
+    sender = Sender(world)
+    world.plan(MONTHLY_FEE, CALLS)
+    term = {"amount": "500", "effective_from": date(2025, 1, 1), "effective_until": date(2026, 1, 1)}
+    world.contract(
+        **JANUARY,
+        discounts=[{"discount_id": "off", "name": "Off", "amount": "3"}],
+        term_commitments=[{"commitment_id": "year", **term}],
+    )
+    sender.calls(("one", "c1", "2025-01-10", "1000"))
+    world.bill("2025-02-01")
+    sender.calls(("two", "c1", "2025-01-11", "1000"))
+    report = world.bill("2025-03-01")
+    assert [(entry.billing_date, entry.reason_code) for entry in report.held] == [
+        (date(2025, 3, 1), "adjustment_refused")
+    ]
+    world.contract(
+        **JANUARY,
+        discounts=[{"discount_id": "off", "name": "Off", "amount": "3"}],
+        term_commitments=[{"commitment_id": "year", **term}],
+        late_usage="ignore",
+    )
+    assert world.bill("2025-03-01").held == ()
+    assert adjustments(world) == []

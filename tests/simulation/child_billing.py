@@ -1,8 +1,8 @@
 """A process that bills and may be killed: ``python -m tests.simulation.child_billing FOLDER ACTION``.
 
 ``prepare`` fills both stores; ``bill`` runs billing and prints a line before and after each ledger
-transaction's worth of work, and the report at the end. ``bill-late`` first sends one more call a contract, most of
-them of months that are billed, and bills April.
+transaction's worth of work, and the report at the end. ``bill-late`` first sends one more call a contract,
+most of them of months that are billed, and bills April.
 """
 
 from __future__ import annotations
