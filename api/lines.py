@@ -24,7 +24,7 @@ from rating.explain import Explanation, explain_line
 from rating.money import minor_to_decimal
 from rating.reprice import commitment_of_line
 from rating.store import get_rated_line
-from rating.term_commitment import TRUE_UP_KIND
+from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rollup.period import find_time_zone
 from rollup.source import SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
 
@@ -56,7 +56,7 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
     (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
     agreement = get_agreement(state.ledger, line["agreement"])
-    commitment = commitment_of_line(line, agreement) if line["charge_kind"] == TRUE_UP_KIND else None
+    commitment = commitment_of_line(line, agreement) if line["charge_id"] == TRUE_UP_CHARGE_ID else None
     spent = [] if commitment is None else spent_towards(state.event_store, line, commitment)
     explanation = explain_line(
         line,

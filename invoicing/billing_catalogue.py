@@ -29,11 +29,11 @@ class BillingCatalogue:
     """contracts: sorted by id, so that every run walks them in the same order. meters: those a plan
     prices. segments: what contracts agree beyond their plans, by contract_id; agreements: by key.
     agreed_versions: the plan versions and, after them, those that come of the agreements. settled:
-    (contract_id, billing_date, contract_version) the last settled date of each
-    contract and the version of the contract it was billed by. companions: when only some contracts were
-    asked for and a plan pools the contracts of a customer, the other contracts of theirs, with subjects and
-    segments among those of the rest. invoice_days: the rules of contracts that are invoiced on business days,
-    by contract_id."""
+    (contract_id, billing_date, contract_version, looked_through) the last settled date of each contract, the
+    version of the contract it was billed by, up to which event late usage was looked for. companions: when
+    only some contracts were asked for and a plan pools the contracts of a customer, the other contracts of
+    theirs, with subjects and segments among those of the rest. invoice_days: the rules of contracts that are
+    invoiced on business days, by contract_id."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -109,9 +109,12 @@ def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str,
 
 def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
     dates = SETTLED_BILLING_DATES
-    # Dates are settled in order and versions only rise, so both maxima stand in one row.
+    # Dates are settled in order and versions only rise, so these maxima stand in one row.
     statement = select(
-        dates.c.contract_id, func.max(dates.c.billing_date), func.max(dates.c.contract_version)
+        dates.c.contract_id,
+        func.max(dates.c.billing_date),
+        func.max(dates.c.contract_version),
+        func.max(dates.c.looked_through),
     ).group_by(dates.c.contract_id)
     with ledger.connect() as connection:
         if contract_ids is None:
@@ -124,5 +127,6 @@ def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa
             "contract_id": pa.array([row[0] for row in rows], pa.string()),
             "billing_date": pa.array([row[1] for row in rows], pa.string()),
             "contract_version": pa.array([row[2] for row in rows], pa.int64()),
+            "looked_through": pa.array([row[3] for row in rows], pa.int64()),
         }
     )

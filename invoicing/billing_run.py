@@ -23,8 +23,9 @@ from sqlalchemy import Engine
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.errors import InvalidInput, Issue
+from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
 from invoicing.amendment_rows import with_credits
-from invoicing.amendments_due import AmendedCatalogue, with_amendments
+from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.credit_expiry import expire_credit
@@ -34,6 +35,7 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.late_usage import LateUsage, find_late_usage
 from invoicing.lock import billing_lock
 from invoicing.number import refuse_earlier_issue_date
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
@@ -43,6 +45,7 @@ from invoicing.run_blocks import (
     blocks_of_contracts,
     chunks_of_contracts,
     dates_without,
+    first_dates,
     lines_without,
 )
 from invoicing.run_record import (
@@ -82,6 +85,7 @@ class _Run:
     catalogue: BillingCatalogue
     changed: Mapping[str, Sequence[Issue]]
     credits: pa.Table
+    late: LateUsage
     totals_before: Mapping[str, int]
     stages: Stages
     now: datetime
@@ -140,41 +144,21 @@ def _bill(
     stages: Stages,
 ) -> BillingReport:
     with stages.stage("find due"):
-        amended = _find_due(run_id, as_of, event_store, ledger, now)
-        catalogue, periods = amended.catalogue, amended.periods
+        run, periods = _find_due(run_id, as_of, event_store, stored_usage, ledger, now, settings, stages)
         with ledger.connect() as connection:
             settled_before = count_settled(connection, as_of=as_of)
-            totals_before = invoiced_totals(connection, run_id)
-            changed = changed_behind_bill(
-                connection,
-                contracts=catalogue.contracts,
-                settled=catalogue.settled,
-                plan_versions=catalogue.plan_versions,
-            )
     stages.count("find due", periods.num_rows, total=periods.num_rows)
-    run = _Run(
-        run_id=run_id,
-        as_of=as_of,
-        event_store=event_store,
-        stored_usage=stored_usage,
-        ledger=ledger,
-        settings=settings,
-        catalogue=catalogue,
-        changed=changed,
-        credits=amended.credits,
-        totals_before=totals_before,
-        stages=stages,
-        now=now,
-    )
+    catalogue = run.catalogue
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
+    _report_ended(run, tally)
     with stages.stage("expire credit"):
         expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
-        tally.check(stored=invoiced_totals(connection, run_id), before=totals_before)
+        tally.check(stored=invoiced_totals(connection, run_id), before=run.totals_before)
         manifest = manifest_hash(connection, as_of=as_of)
     report = BillingReport(
         run_id=run_id,
@@ -197,9 +181,16 @@ def _bill(
 
 
 def _find_due(
-    run_id: str, as_of: date, event_store: EventStore, ledger: Engine, now: datetime
-) -> AmendedCatalogue:
-    """What is due, with what changes in mid-period add to it."""
+    run_id: str,
+    as_of: date,
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    now: datetime,
+    settings: BillingSettings,
+    stages: Stages,
+) -> tuple[_Run, pa.Table]:
+    """The run with all it reads before usage, and its periods: SERVICE_PERIOD_SCHEMA."""
     catalogue = load_billing_catalogue(ledger)
     periods = due_service_periods(
         contracts=catalogue.contracts,
@@ -212,15 +203,49 @@ def _find_due(
         invoice_days=catalogue.invoice_days,
     )
     amended = with_amendments(
-        catalogue, periods, event_store=event_store, ledger=ledger, as_of=as_of, now=now, run_id=run_id
+        catalogue,
+        periods,
+        event_store=event_store,
+        ledger=ledger,
+        as_of=as_of,
+        now=now,
+        run_id=run_id,
     )
     amended.keep_agreements(ledger)
-    return amended
+    catalogue, periods = amended.catalogue, amended.periods
+    late = find_late_usage(event_store, ledger, catalogue, pc.unique(periods["contract_id"]).to_pylist())
+    with ledger.connect() as connection:
+        totals_before = invoiced_totals(connection, run_id)
+        changed = changed_behind_bill(
+            connection,
+            contracts=catalogue.contracts,
+            settled=catalogue.settled,
+            plan_versions=catalogue.plan_versions,
+        )
+    run = _Run(
+        run_id=run_id,
+        as_of=as_of,
+        event_store=event_store,
+        stored_usage=stored_usage,
+        ledger=ledger,
+        settings=settings,
+        catalogue=catalogue,
+        changed=changed,
+        credits=amended.credits,
+        late=late,
+        totals_before=totals_before,
+        stages=stages,
+        now=now,
+    )
+    return run, periods
 
 
 def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
-    catalogue, stages = run.catalogue, run.stages
+    stages, dates = run.stages, billing_dates(periods)
+    with stages.stage("adjust"):
+        adjustments = _adjustments(run, first_dates(dates))
+    catalogue = adjustments.catalogue
     ids = pc.unique(periods["contract_id"])
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
     subjects = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
@@ -242,7 +267,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
-    priced = replace(priced, lines=with_credits(priced.lines, own))
+    priced = replace(priced, lines=with_credits(with_credits(priced.lines, own), adjustments.lines))
     priced = add_true_ups(
         priced,
         periods=periods,
@@ -253,7 +278,6 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):
-        dates = billing_dates(periods)
         customers = _customer_texts(run, contracts)
         held = held_dates(
             dates,
@@ -264,6 +288,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
+            late=adjustments.held,
         )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
@@ -271,13 +296,12 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
-    open_dates = dates_without(dates, held)
     by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-    policy = _policy(run, by_id)
+    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
             with stages.stage("draft"):
-                context = _context(run, chunk_dates, by_id, customers)
+                context = _context(run, chunk_dates, by_id, customers, adjustments)
                 drafts = draft_invoices(lines=chunk_lines, context=context)
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
@@ -288,6 +312,29 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
             tally.add(drafts, nothing_due)
             tally.credit_expired += lapsed
+
+
+def _adjustments(run: _Run, next_dates: Mapping[str, date]) -> AdjustmentsDue:
+    """What late usage adds to the next bills of these contracts, by the dates that carry it."""
+    return adjustments_due(
+        run.catalogue,
+        run.late.touched,
+        next_dates,
+        event_store=run.event_store,
+        stored_usage=run.stored_usage,
+        ledger=run.ledger,
+        changed=run.changed,
+        now=run.now,
+        run_id=run.run_id,
+    )
+
+
+def _report_ended(run: _Run, tally: Tally) -> None:
+    """Late usage of contracts that have no further bill is reported, run after run, and never dropped."""
+    with run.stages.stage("adjust"):
+        held = held_without_invoice(_adjustments(run, run.late.ended), run.late.ended)
+    tally.due += len(held)
+    tally.held += held
 
 
 def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:
@@ -307,6 +354,7 @@ def _context(
     dates: Sequence[Key],
     contracts: Mapping[str, Mapping[str, Any]],
     customers: Mapping[str, tuple[int, str]],
+    adjustments: AdjustmentsDue,
 ) -> DraftContext:
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
@@ -317,8 +365,9 @@ def _context(
         customers=customers,
         terms=terms,
         seller="null" if seller is None else canonical_json(seller),
-        plan_versions=run.catalogue.agreed_versions,
-        agreements=run.catalogue.agreements,
+        plan_versions=adjustments.catalogue.agreed_versions,
+        agreements=adjustments.catalogue.agreements,
+        adjusted=adjustments.adjusted,
     )
 
 
@@ -329,11 +378,16 @@ def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
     return pa.table({"contract_id": contracts["contract_id"], "settled": dates})
 
 
-def _policy(run: _Run, contracts: Mapping[str, Mapping[str, Any]]) -> IssuePolicy:
+def _policy(
+    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue
+) -> IssuePolicy:
     return IssuePolicy(
         series_prefix=run.settings.series,
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
         contract_versions={contract_id: row["version"] for contract_id, row in contracts.items()},
         now=run.now,
+        looked_through=run.late.looked_through,
+        without_adjustments=run.late.ignoring,
+        adjusted=adjustments.adjusted,
     )

@@ -19,11 +19,11 @@ import typst
 from babel import Locale
 
 from ingest.document import plain
-from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
+from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
-from rating.term_commitment import TRUE_UP_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
@@ -34,6 +34,7 @@ _QUANTITY_WIDTH: Final = 26
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
+_CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -158,6 +159,8 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
 
 
 def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
+    if line.adjusts is not None:
+        return _adjustment(line, line.adjusts, digits)
     of_money = line.charge_kind in _OF_MONEY
     quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.charge_kind in _METERED_KINDS else ""
@@ -176,6 +179,34 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
         "tiers": [
             *(_tier(tier, digits) for tier in line.tiers if tiered),
             *_discounts(line, digits),
+        ],
+    }
+
+
+def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int) -> dict[str, Any]:
+    """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
+    of_money, unit = line.charge_id in _CHARGES_OF_MONEY, line.unit
+    invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
+    names = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    details = [_period(line.period_start, line.period_end), *names]
+    if adjusts.invoice_id is None:
+        details.append(f"nothing was billed on {_short(adjusts.billing_date)}")
+    else:
+        details.append(f"adjusts {invoice} of {_short(adjusts.billing_date)}")
+    now, before = (
+        "" if of_money else f"{_number(number)} {unit}" for number in (line.quantity, adjusts.billed_quantity)
+    )
+    return {
+        "description": _breakable(line.description),
+        "detail": _breakable(" · ".join(details)),
+        "quantity": "",
+        "unit": "",
+        "wide": False,
+        "price": "",
+        "amount": _money(line.amount_minor, digits),
+        "tiers": [
+            {**_small_row("Comes to", "", adjusts.rated_amount, digits), "units": _breakable(now)},
+            {**_small_row("Billed before", "", -adjusts.billed_amount, digits), "units": _breakable(before)},
         ],
     }
 

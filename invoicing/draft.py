@@ -8,7 +8,7 @@ tier bounds) is written once per charge and gathered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.errors import BrokenState
+from invoicing.adjusted_line import AdjustedLine
 from invoicing.invoice import DOCUMENT_SCHEMA, TAX_NOTE, invoice_id_of
 from invoicing.line_text import LineTexts, write_line_texts
 from rating.agreement import Agreement
@@ -34,7 +35,7 @@ class DraftContext:
 
     contracts: rows of ``load_contracts`` by contract_id. customers: version and text by customer_id.
     terms: text of the contract's terms by contract_id. seller: text, or ``null``. plan_versions: with
-    those that come of ``agreements``, which are by key.
+    those that come of ``agreements``, which are by key. adjusted: what adjustments adjust, by line id in hex.
     """
 
     contracts: Mapping[str, Mapping[str, Any]]
@@ -43,6 +44,7 @@ class DraftContext:
     seller: str
     plan_versions: Sequence[PlanVersion]
     agreements: Mapping[str, Agreement]
+    adjusted: Mapping[str, AdjustedLine] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,11 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
     starts = _invoice_starts(lines)
     zones = {key: str(row["time_zone"]) for key, row in context.contracts.items()}
     texts = write_line_texts(
-        lines=lines, zones=zones, plan_versions=context.plan_versions, agreements=context.agreements
+        lines=lines,
+        zones=zones,
+        plan_versions=context.plan_versions,
+        agreements=context.agreements,
+        adjusts={line_id: one.text() for line_id, one in context.adjusted.items()},
     )
     drafts = _write_drafts(lines, starts, texts, context)
     drafted, rated = sum(draft.total_minor for draft in drafts), sum(lines["amount_minor"].to_pylist())

@@ -37,6 +37,7 @@ from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from invoicing.bulk import select_by_ids
 from invoicing.tables import INVOICE_LINES, INVOICES
+from rating.adjustment_line import BILLED_QUANTITY
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.contract import Contract
 from rating.entitlement import Entitlement
@@ -261,7 +262,9 @@ def _line_quantities(
     wanted = pa.table({"line_id": pa.array([bytes.fromhex(one) for one in line_ids], pa.binary(16))})
     with event_store.scratch_table("line_id FixedString(16)", wanted) as name:
         rows = event_store.query(
-            "SELECT lower(hex(line_id)) AS hex_id, quantity, period_start FROM rated_lines FINAL "
+            "SELECT lower(hex(line_id)) AS hex_id, period_start,\n"
+            # an adjustment has the quantity of now, and changes it by what it adds
+            f"quantity - toDecimal128(inputs['{BILLED_QUANTITY}'], 12) AS quantity FROM rated_lines FINAL "
             f"WHERE line_id IN (SELECT line_id FROM {name})"
         ).to_pylist()
     return {row["hex_id"]: row["quantity"] for row in rows if time_from <= row["period_start"] < time_to}

@@ -1,6 +1,6 @@
 """Why a billing date is held back. Held dates are reported, never dropped: the next run tries again.
 
-Reasons, in the order they are looked for:
+Reasons; those of the run's own dates in the order they are looked for:
 
     plan_not_in_force      no price covers the contract's first day
     customer_unknown       an invoice is never issued to nobody
@@ -11,6 +11,10 @@ Reasons, in the order they are looked for:
     negative_total         money owed to the customer is a credit note, never a negative invoice
     total_too_large        the invoice, or the run with it, comes to 2**63 minor units or more
     earlier_date_held      the contract is billed in order
+    adjustment_refused     late usage changes a fee in a way that no adjustment can say
+    adjustment_without_invoice  late usage of a contract that has no further bill; nothing else is held by it
+
+Late usage of billed dates that cannot be rated now holds the next date, for the reason of that one.
 """
 
 from __future__ import annotations

@@ -32,11 +32,13 @@ def held_dates(
     customers: Mapping[str, tuple[int, str]],
     changed: Mapping[str, Sequence[Issue]],
     totals_minor: Mapping[str, int],
+    late: Sequence[Held] = (),
 ) -> list[Held]:
     """One entry a date of ``dates`` that cannot be billed, with the first reason found.
 
     contracts: those of the dates, as ``load_contracts`` gives them. customers: the known ones.
-    changed: what ``changed_behind_bill`` found. totals_minor: what the run has billed so far.
+    changed: what ``changed_behind_bill`` found. totals_minor: what the run has billed so far. late: why late
+    usage of earlier dates cannot be adjusted.
     """
     owners = dict(
         zip(contracts["contract_id"].to_pylist(), contracts["customer_id"].to_pylist(), strict=True)
@@ -46,6 +48,7 @@ def held_dates(
         [
             *hold_unknown_customers(dates, customer_of=owners, known=customers),
             *hold_changed_contracts(dates, changed=changed),
+            *late,
             *hold_unusable(priced.unusable, periods=periods, plan_versions=catalogue.plan_versions),
             *hold_unrated(priced.unrated, periods=periods),
             *hold_by_amount(priced.lines),

@@ -25,7 +25,7 @@ from ingest.errors import BrokenState, Conflict
 InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
 TAX_NOTE: Final = "excluded"
-_LISTS: Final = frozenset({"tiers", "discounts"})
+_NESTED: Final = frozenset({"tiers", "discounts", "adjusts"})
 _DATES: Final = frozenset({"billing_date", "period_start", "period_end", "issue_date", "due_date"})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
@@ -59,6 +59,25 @@ class InvoiceDiscount:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceAdjusts:
+    """What an adjustment adjusts: ``line_id`` of ``billing_date``, on that date's invoice; null where nothing
+    was billed then, ``invoice_number`` also when it was a draft.
+
+    billed_quantity, billed_amount: as billed before, earlier adjustments included; rated_amount: what it
+    comes to now; amounts rounded, in major units. The line's amount is the difference, its
+    quantity that of now.
+    """
+
+    line_id: str
+    billing_date: date
+    invoice_id: str | None
+    invoice_number: str | None
+    billed_quantity: Decimal
+    billed_amount: Decimal
+    rated_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """One rated line as the invoice shows it.
 
@@ -67,7 +86,7 @@ class InvoiceLine:
     billed fee is given back, whose amount is ``quantity``. amount: exact, in major units; amount_minor:
     rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
     price. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount`` already,
-    in the order applied. line_id: leads to the
+    in the order applied. adjusts: of an adjustment. line_id: leads to the
     rated line, its derivation and the events behind it.
     """
 
@@ -94,6 +113,7 @@ class InvoiceLine:
     tiers: tuple[InvoiceTier, ...]
     price_source: str = "plan"
     discounts: tuple[InvoiceDiscount, ...] = ()
+    adjusts: InvoiceAdjusts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +209,11 @@ def credit_document(invoice: Invoice) -> dict[str, Any]:
     return {"due_minor": invoice.due_minor, "grants": grants, "total_minor": invoice.credit_minor}
 
 
+def adjusts_document(adjusts: InvoiceAdjusts) -> dict[str, Any]:
+    """What an adjustment adjusts, as the canonical text has it."""
+    return {name: _json_value(getattr(adjusts, name)) for name in InvoiceAdjusts.__slots__}
+
+
 def invoice_hash(text: str) -> str:
     """SHA-256 of the canonical text, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -249,14 +274,21 @@ def _document(invoice: Invoice) -> dict[str, Any]:
 
 
 def _line_document(line: InvoiceLine) -> dict[str, Any]:
-    plain = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name not in _LISTS}
-    return plain | {
-        name: [{field: _json_value(getattr(entry, field)) for field in kind.__slots__} for entry in entries]
-        for name, kind, entries in (
-            ("tiers", InvoiceTier, line.tiers),
-            ("discounts", InvoiceDiscount, line.discounts),
-        )
-    }
+    plain = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name not in _NESTED}
+    adjusts = {} if line.adjusts is None else {"adjusts": adjusts_document(line.adjusts)}
+    return (
+        plain
+        | adjusts
+        | {
+            name: [
+                {field: _json_value(getattr(entry, field)) for field in kind.__slots__} for entry in entries
+            ]
+            for name, kind, entries in (
+                ("tiers", InvoiceTier, line.tiers),
+                ("discounts", InvoiceDiscount, line.discounts),
+            )
+        }
+    )
 
 
 def _json_value(value: Any) -> Any:
@@ -275,7 +307,13 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
         InvoiceDiscount(**{**entry, "amount": Decimal(entry["amount"])})
         for entry in data.get("discounts", ())  # not in documents of before there were any
     )
-    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts})
+    adjusts = {"adjusts": _parse_adjusts(data["adjusts"])} if "adjusts" in data else {}
+    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts, **adjusts})
+
+
+def _parse_adjusts(data: Mapping[str, Any]) -> InvoiceAdjusts:
+    amounts = {name: Decimal(data[name]) for name in ("billed_quantity", "billed_amount", "rated_amount")}
+    return InvoiceAdjusts(**{**data, **amounts, "billing_date": date.fromisoformat(data["billing_date"])})
 
 
 def _parse_tier(data: Mapping[str, Any]) -> InvoiceTier:

@@ -6,7 +6,7 @@ one invoice a number, one place a rated line, one settlement a billing date.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -16,13 +16,14 @@ from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.adjusted_line import AdjustedLine
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
 from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
 from invoicing.store import StoredInvoice, get_invoice
-from invoicing.tables import INVOICE_LINES, INVOICES, SETTLED_BILLING_DATES
+from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
 from rollup.period import find_time_zone
 
 INVOICED = "invoiced"
@@ -33,13 +34,17 @@ NOTHING_DUE = "nothing_due"
 class IssuePolicy:
     """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
     contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
-    drawn."""
+    drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
+    contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex."""
 
     series_prefix: str
     issue_date: date | None
     run_id: str
     contract_versions: Mapping[str, int]
     now: datetime
+    looked_through: int | None
+    without_adjustments: Collection[str]
+    adjusted: Mapping[str, AdjustedLine]
 
 
 def write_invoices(
@@ -82,10 +87,25 @@ def _write(
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
+    adjustments = [
+        policy.adjusted[line_id].row(line_id)
+        for draft in (drafts if policy.adjusted else ())
+        for line_id in draft.line_ids
+        if line_id in policy.adjusted
+    ]
+    if adjustments:
+        insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
     outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
     outcomes += [(contract_id, day, NOTHING_DUE) for contract_id, day in nothing_due]
     settled = (
-        (contract_id, day.isoformat(), outcome, policy.run_id, policy.contract_versions[contract_id])
+        (
+            contract_id,
+            day.isoformat(),
+            outcome,
+            policy.run_id,
+            policy.contract_versions[contract_id],
+            None if contract_id in policy.without_adjustments else policy.looked_through,
+        )
         for contract_id, day, outcome in outcomes
     )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)

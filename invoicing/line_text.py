@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
-from rating.steps import FEE_CREDIT_KIND
-from rating.term_commitment import COMMITMENT, TRUE_UP_KIND
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND
+from rating.term_commitment import COMMITMENT, TRUE_UP_CHARGE_ID
 from rollup.period import find_time_zone
 
 _PRICE_KEY: Final = (
@@ -68,15 +68,18 @@ def write_line_texts(
     zones: Mapping[str, str],
     plan_versions: Sequence[PlanVersion],
     agreements: Mapping[str, Agreement],
+    adjusts: Mapping[str, str],
 ) -> LineTexts:
     """Write the text of each line. zones: time zone by contract_id. plan_versions: with those that come
-    of agreements. agreements: by key, all that the lines name."""
+    of agreements. agreements: by key, all that the lines name. adjusts: what adjustments adjust, as canonical
+    text by line id in hex."""
     dimensions = _dimension_texts(lines["dimensions"].combine_chunks())
     prices = _prices(lines, dimensions, plan_versions, agreements)
     zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
     start_days, end_days = (_local_days(lines[name], zone) for name in ("period_start", "period_end"))
     line_ids = pl.Series(lines["line_id"].combine_chunks().cast(pa.binary())).bin.encode("hex")
     columns = prices.pieces[prices.key].with_columns(
+        adjusts_piece=_adjusts_pieces(line_ids, adjusts),
         amount=_decimal_texts(lines["amount"]),
         amount_minor=pl.Series(lines["amount_minor"]),
         days=pl.Series(lines["days"]),
@@ -93,7 +96,8 @@ def write_line_texts(
     )
     # Names in alphabetical order, as the canonical text has them; the pieces hold what lies between.
     texts = columns.select(
-        _join('{"amount":"', "amount", '","amount_minor":', "amount_minor", ",")
+        pl.col("adjusts_piece")
+        + _join('"amount":"', "amount", '","amount_minor":', "amount_minor", ",")
         + pl.col("charge_piece")
         + _join('"days":', "days", ",")
         + pl.col("description_piece")
@@ -109,6 +113,12 @@ def write_line_texts(
         + pl.col("unit_piece")
     )
     return LineTexts(texts.to_series(), line_ids, start_days, end_days)
+
+
+def _adjusts_pieces(line_ids: pl.Series, adjusts: Mapping[str, str]) -> pl.Series:
+    """How the text of each line begins: with what it adjusts, if it does."""
+    pieces = {line_id: f'{{"adjusts":{text},' for line_id, text in adjusts.items()}
+    return line_ids.replace_strict(pieces, default="{", return_dtype=pl.String)
 
 
 def _join(*parts: str) -> pl.Expr:
@@ -151,7 +161,7 @@ def _prices(
     )
     charge_key = ["plan_id", "plan_version", "agreement", "charge_id"]
     frame = frame.join(kinds, on=charge_key, how="left", maintain_order="left").with_columns(
-        matrix_dimensions=pl.when(pl.col("matrix") | (pl.col("charge_kind") == TRUE_UP_KIND))
+        matrix_dimensions=pl.when(pl.col("matrix") | (pl.col("charge_id") == TRUE_UP_CHARGE_ID))
         .then(pl.col("dimensions"))
         .otherwise(pl.lit("{}"))
     )
@@ -189,10 +199,19 @@ def _prices(
 
 
 def _terms(row: Mapping[str, Any], plan: PricePlan, agreements: Mapping[str, Agreement]) -> ChargeTerms:
+    terms = _terms_as_billed(row, plan, agreements)
+    if row["charge_kind"] == ADJUSTMENT_KIND:
+        return replace(terms, description=f"{terms.description}, adjustment")
+    return terms
+
+
+def _terms_as_billed(
+    row: Mapping[str, Any], plan: PricePlan, agreements: Mapping[str, Agreement]
+) -> ChargeTerms:
     if row["charge_kind"] == FEE_CREDIT_KIND:
         return credit_terms(plan, charge_id=row["charge_id"])
     dimensions = orjson.loads(row["matrix_dimensions"])
-    if row["charge_kind"] == TRUE_UP_KIND:
+    if row["charge_id"] == TRUE_UP_CHARGE_ID:
         return true_up_terms(plan, agreements[row["agreement"]], commitment_id=dimensions[COMMITMENT])
     return charge_terms(plan, charge_id=row["charge_id"], dimensions=dimensions, unit=row["unit"])
 

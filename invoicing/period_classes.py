@@ -1,8 +1,9 @@
 """All time of every contract, sorted by what has become of it: what the completeness report counts by.
 
 A billing period is *billed* when its billing date is settled, for the subjects and up to the instant
-its run counted. Any other is *unbilled*, with the reason: the one the last billing run held it for,
-or, in this order,
+its run counted, or up to the last later bill of the contract that adjusted for late usage. A contract that
+ignores late usage has the reason ``late_ignored`` on its billed periods, for events that came after that.
+Any other is *unbilled*, with the reason: the one the last billing run held it for, or, in this order,
 
     subject_added_later     the contract got the subject after that period was billed
     earlier_than_last_bill  later dates of the contract are settled, so it is never due again
@@ -38,8 +39,9 @@ from invoicing.run_record import FINISHED
 from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment
 from rating.contract import Contract
+from rating.late_usage_store import contracts_without_adjustments
 from rating.tables import CONTRACT_VERSIONS
-from rollup.completeness import NO_CHARGE
+from rollup.completeness import LATE_IGNORED, NO_CHARGE
 from rollup.coverage import CLASSED_PERIODS_SCHEMA, Outcome, PeriodClass
 from rollup.period import local_midnights_micros
 
@@ -60,8 +62,8 @@ _FAR: Final = to_micros(TIME_MAX)
 _CLASS: Final = ["reason", "plan_id", "plan_version", "billed_at"]
 _ANY_VERSION: Final = 0
 _CLASSED: Final = ["contract_id", "start", "end", *_CLASS]
-"""Frames in here: [start, end) in microseconds; reason: empty when billed; plan_version: _ANY_VERSION for
-all of them; billed_at: microseconds, null when not billed."""
+"""Frames in here: [start, end) in microseconds; reason: empty or late_ignored when billed; plan_version:
+_ANY_VERSION for all of them; billed_at: microseconds, null when not billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def classed_time(ledger: Engine, *, now: datetime) -> ClassedTime:
     """Every contract's time as of ``now``."""
     catalogue = load_billing_catalogue(ledger)
     settled = _settled_dates(ledger)
+    with ledger.connect() as connection:
+        ignoring = sorted(contracts_without_adjustments(connection))
     subjects: Any = pl.from_arrow(catalogue.subjects)
     lives = _lives(catalogue)
     periods = _periods(catalogue, settled, _held_reasons(ledger), now=now)
@@ -90,7 +94,11 @@ def classed_time(ledger: Engine, *, now: datetime) -> ClassedTime:
     rows = pl.concat(
         [
             current.filter(pl.col("billed_at").is_null()),
-            billed.join(then, on=["contract_id", "start", "subject"], how="semi"),
+            billed.join(then, on=["contract_id", "start", "subject"], how="semi").with_columns(
+                reason=pl.when(pl.col("contract_id").is_in(ignoring))
+                .then(pl.lit(LATE_IGNORED))
+                .otherwise(pl.col("reason"))
+            ),
             added,
         ]
     ).filter(pl.col("start") < pl.col("end"))
@@ -233,26 +241,41 @@ def _not_begun(lives: pl.DataFrame, periods: pl.DataFrame) -> pl.DataFrame:
 
 def _settled_dates(ledger: Engine) -> pl.DataFrame:
     """(contract_id, billing_date, contract_version, billed_at). Events count as billed when they came in
-    before the run had finished, like the events behind a line; while it is at work, all do."""
+    before the run had finished, like the events behind a line; while it is at work, all do. A run that
+    settled a later date of the contract and looked for late usage has billed what came in up to its end."""
     dates, runs = SETTLED_BILLING_DATES, BILLING_RUNS
     statement = select(
-        dates.c.contract_id, dates.c.billing_date, dates.c.contract_version, runs.c.finished_at
+        dates.c.contract_id,
+        dates.c.billing_date,
+        dates.c.contract_version,
+        runs.c.finished_at,
+        dates.c.looked_through.is_not(None),
     ).select_from(dates.outerjoin(runs, dates.c.run_id == runs.c.run_id))
     with ledger.connect() as connection:
         rows = [tuple(row) for row in connection.execute(statement)]
     instants = {
-        text: _FAR if text is None else to_micros(datetime.fromisoformat(text)) for _, _, _, text in rows
+        text: _FAR if text is None else to_micros(datetime.fromisoformat(text)) for _, _, _, text, _ in rows
     }
-    return pl.DataFrame(
-        [(contract_id, day, version, instants[text]) for contract_id, day, version, text in rows],
+    frame = pl.DataFrame(
+        [
+            (contract_id, day, version, instants[text], instants[text] if looked else None)
+            for contract_id, day, version, text, looked in rows
+        ],
         schema={
             "contract_id": pl.String,
             "billing_date": pl.String,
             "contract_version": pl.Int64,
             "billed_at": pl.Int64,
+            "looked_at": pl.Int64,
         },
         orient="row",
-    ).with_columns(pl.col("billing_date").str.to_date())
+    )
+    latest = frame.sort("contract_id", "billing_date").with_columns(
+        pl.col("looked_at").cum_max(reverse=True).backward_fill().shift(-1).over("contract_id")
+    )
+    return latest.with_columns(
+        pl.col("billing_date").str.to_date(), billed_at=pl.max_horizontal("billed_at", "looked_at")
+    ).drop("looked_at")
 
 
 def _held_reasons(ledger: Engine) -> pl.DataFrame:

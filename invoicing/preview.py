@@ -15,11 +15,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
-from ingest.errors import Conflict, NotFound
+from ingest.errors import Conflict, Issue, NotFound
+from invoicing.adjustments_due import adjustments_due
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
@@ -28,11 +29,12 @@ from invoicing.credit_issue import settle_on_paper
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
-from invoicing.hold import hold_without_plan
+from invoicing.hold import Held, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
+from invoicing.late_usage import find_late_usage
 from invoicing.pricing import PricedPeriods, price_periods
-from invoicing.run_blocks import billing_dates
+from invoicing.run_blocks import billing_dates, first_dates
 from invoicing.settings import Seller
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_periods
@@ -55,9 +57,9 @@ def preview_contract(
     """The draft of the contract's next invoice as of ``at``, with usage before ``at``.
 
     It is dated the first billing date after ``at`` and covers the open period, whatever is billed
-    in advance on that date, and every earlier billing date not settled yet. Fees count for their
-    whole period, seats stay as they are. It shows the credit it would draw. Without anything to bill it has
-    no lines.
+    in advance on that date, and every earlier billing date not settled yet, with what late usage
+    adjusts of those that are. Fees count for their whole period, seats stay as they are. It shows
+    the credit it would draw. Without anything to bill it has no lines.
 
     Raises NotFound for an unknown contract, Conflict when the invoice would be held, with the reason.
     """
@@ -71,6 +73,61 @@ def preview_contract(
         catalogue, periods, event_store=event_store, ledger=ledger, as_of=last, now=None, run_id="preview"
     )
     catalogue, periods = amended.catalogue, amended.periods
+    changed = _changed(ledger, catalogue)
+    adjustments = adjustments_due(
+        catalogue,
+        find_late_usage(event_store, ledger, catalogue, [contract_id]).touched,
+        first_dates(billing_dates(periods)),
+        event_store=event_store,
+        stored_usage=None,
+        ledger=ledger,
+        changed=changed,
+        now=at,
+        run_id="preview",
+    )
+    catalogue = adjustments.catalogue
+    added = with_credits(amended.credits, adjustments.lines)
+    priced = _price(event_store, ledger, catalogue, periods, added, at)
+    with ledger.connect() as connection:
+        customers = load_customer_texts(connection, [contract["customer_id"]])
+        _refuse_held(periods, priced, catalogue, customers, changed, adjustments.held)
+        terms = load_terms(connection, {contract_id: contract["version"]})
+    context = DraftContext(
+        contracts={contract_id: contract},
+        customers=customers,
+        terms=terms,
+        seller="null" if seller is None else canonical_json(seller),
+        plan_versions=catalogue.agreed_versions,
+        agreements=catalogue.agreements,
+        adjusted=adjustments.adjusted,
+    )
+    drafts = draft_invoices(lines=priced.lines, context=context)
+    parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
+    with ledger.connect() as connection:
+        parts = settle_on_paper(connection, parts, customer_id=contract["customer_id"])
+    billing_date = max(periods["billing_date"].to_pylist(), default=today)
+    return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
+
+
+def _changed(ledger: Engine, catalogue: BillingCatalogue) -> Mapping[str, Sequence[Issue]]:
+    with ledger.connect() as connection:
+        return changed_behind_bill(
+            connection,
+            contracts=catalogue.contracts,
+            settled=catalogue.settled,
+            plan_versions=catalogue.plan_versions,
+        )
+
+
+def _price(
+    event_store: EventStore,
+    ledger: Engine,
+    catalogue: BillingCatalogue,
+    periods: pa.Table,
+    added: pa.Table,
+    at: datetime,
+) -> PricedPeriods:
+    """The lines of the periods with usage before ``at``, and those ``added`` by amendments and late usage."""
     priced = price_periods(
         event_store=event_store,
         periods=periods,
@@ -87,32 +144,14 @@ def preview_contract(
             meters=catalogue.meters,
         ),
     )
-    priced = add_true_ups(
-        replace(priced, lines=with_credits(priced.lines, amended.credits)),
+    return add_true_ups(
+        replace(priced, lines=with_credits(priced.lines, added)),
         periods=periods,
         contracts=catalogue.contracts,
         catalogue=catalogue,
         event_store=event_store,
         run_id="preview",
     )
-    with ledger.connect() as connection:
-        customers = load_customer_texts(connection, [contract["customer_id"]])
-        _refuse_held(connection, periods, priced, catalogue, customers)
-        terms = load_terms(connection, {contract_id: contract["version"]})
-    context = DraftContext(
-        contracts={contract_id: contract},
-        customers=customers,
-        terms=terms,
-        seller="null" if seller is None else canonical_json(seller),
-        plan_versions=catalogue.agreed_versions,
-        agreements=catalogue.agreements,
-    )
-    drafts = draft_invoices(lines=priced.lines, context=context)
-    parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
-    with ledger.connect() as connection:
-        parts = settle_on_paper(connection, parts, customer_id=contract["customer_id"])
-    billing_date = max(periods["billing_date"].to_pylist(), default=today)
-    return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
 
 
 def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.Table, date]:
@@ -134,11 +173,12 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.
 
 
 def _refuse_held(
-    connection: Connection,
     periods: pa.Table,
     priced: PricedPeriods,
     catalogue: BillingCatalogue,
     customers: Mapping[str, tuple[int, str]],
+    changed: Mapping[str, Sequence[Issue]],
+    late: Sequence[Held],
 ) -> None:
     """The run's own reasons; the amounts of a run's other invoices are not known here."""
     contracts, plan_versions = catalogue.contracts, catalogue.plan_versions
@@ -151,10 +191,9 @@ def _refuse_held(
             contracts=contracts,
             catalogue=catalogue,
             customers=customers,
-            changed=changed_behind_bill(
-                connection, contracts=contracts, settled=catalogue.settled, plan_versions=plan_versions
-            ),
+            changed=changed,
             totals_minor={},
+            late=late,
         ),
     ]
     if held:

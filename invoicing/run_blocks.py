@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import polars as pl
 import pyarrow as pa
@@ -31,6 +32,14 @@ def billing_dates(periods: pa.Table) -> list[Key]:
     """Each (contract_id, billing_date) of the periods once, in their order."""
     dates = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique(maintain_order=True)
     return [(contract_id, day) for contract_id, day in dates.iter_rows()]
+
+
+def first_dates(dates: Sequence[Key]) -> dict[str, date]:
+    """The first of each contract's billing dates."""
+    found: dict[str, date] = {}
+    for contract_id, day in dates:
+        found[contract_id] = min(day, found.get(contract_id, day))
+    return found
 
 
 def lines_without(lines: pa.Table, held: Sequence[Held]) -> pa.Table:

@@ -80,11 +80,27 @@ SETTLED_BILLING_DATES: Final = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("contract_version", sa.Integer, nullable=False),
+    sa.Column("looked_through", sa.BigInteger, nullable=True),
 )
 """One row a billing date that is done with. ``outcome``: invoiced or nothing_due.
 
+looked_through: number of the last event or correction that its run knew of when it looked for late usage of
+earlier dates; later ones are looked at by the contract's next bill. Null where nothing was looked for.
+
 contract_version: the version of the contract it was billed by, which later versions are held to.
 """
+
+LINE_ADJUSTMENTS: Final = sa.Table(
+    "line_adjustments",
+    LEDGER,
+    sa.Column("line_id", sa.String(32), primary_key=True),
+    sa.Column("adjusted_line_id", sa.String(32), nullable=False),
+    sa.Column("contract_id", sa.String(128), nullable=False, index=True),
+    sa.Column("billing_date", sa.String(10), nullable=False),
+    sa.Column("charge_kind", sa.String(32), nullable=False),
+)
+"""Invoice lines that adjust lines of earlier billing dates. adjusted_line_id, billing_date, charge_kind: of
+the line adjusted, which has no invoice line of its own when nothing was billed of it then."""
 
 NUMBER_SERIES: Final = sa.Table(
     "number_series",

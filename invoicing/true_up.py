@@ -9,12 +9,14 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.clickhouse import EventStore
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.pricing import PricedPeriods
 from rating.billed_spend import SPANS_SCHEMA, read_billed_spend
 from rating.plan_version import PlanVersion
+from rating.steps import ADJUSTMENT_KIND
 from rating.true_up import BILLED_SPEND_SCHEMA, DueTrueUp, due_true_ups, with_true_up_lines
 
 
@@ -54,9 +56,18 @@ def _billed_elsewhere(
     """What the contracts were billed in their terms on dates that are not priced here."""
     billed = read_billed_spend(event_store, _spans(due, settled))
     here = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique()
-    kept = pl.DataFrame(billed.select(["contract_id", "billing_date"])).with_row_index()
-    kept = kept.join(here, on=["contract_id", "billing_date"], how="anti", maintain_order="left")
-    return billed.take(kept["index"].to_arrow()).cast(BILLED_SPEND_SCHEMA)
+    # An adjustment counts with the period it adjusts, on whatever invoice it stands.
+    adjusting = pc.equal(billed["charge_kind"], ADJUSTMENT_KIND)
+    spans = ["contract_id", "period_start", "period_end"]
+    lines, adjustments = billed.filter(pc.invert(adjusting)), billed.filter(adjusting)
+    kept = _without(lines, here, ["contract_id", "billing_date"])
+    both = [kept, _without(adjustments, pl.DataFrame(periods.select(spans)).unique(), spans)]
+    return pa.concat_tables(both).cast(BILLED_SPEND_SCHEMA)
+
+
+def _without(billed: pa.Table, here: pl.DataFrame, keys: list[str]) -> pa.Table:
+    rows = pl.DataFrame(billed.select(keys)).with_row_index()
+    return billed.take(rows.join(here, on=keys, how="anti", maintain_order="left")["index"].to_arrow())
 
 
 def _spans(due: Sequence[DueTrueUp], settled: pa.Table) -> pa.Table:

@@ -8,12 +8,15 @@ promised beside those of the plan; ``commitments`` are the least and the most a 
 The first ``trial_days`` days cost nothing but one-time charges. See ``rating/agreement.py``.
 ``phases``, ``additions`` and ``quantities`` change it on its way, see ``rating/contract_life.py``; ``unused``
 says whether days paid in advance and not had are given back.
+``late_usage`` says what becomes of usage that comes or is corrected after its invoice: an adjustment on the
+next one, or nothing.
 ``entitlements`` say how much may be used, see ``rating/entitlement.py``; they price nothing.
 """
 
 from __future__ import annotations
 
 from datetime import date
+from typing import Literal
 
 from pydantic import Field
 
@@ -84,4 +87,5 @@ class Contract(Document):
     additions: tuple[Addition, ...] = ()
     quantities: tuple[DatedQuantity, ...] = ()
     unused: Unused = "credit"
+    late_usage: Literal["adjust", "ignore"] = "adjust"
     entitlements: tuple[Entitlement, ...] = ()

@@ -6,19 +6,27 @@ An explanation is never shown for an amount the plan version does not give: that
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from datetime import UTC, date, tzinfo
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
+from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_follows, rated_again
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import FREE
+from rating.explanation import Explanation, ExplanationStep
 from rating.line_discounts import discounts_of
-from rating.line_inputs import credit_inputs, line_inputs, minimum_spend_inputs, true_up_inputs
-from rating.money import exact_money, format_minor, grouped_words, minor_digits
+from rating.line_inputs import (
+    credit_inputs,
+    line_inputs,
+    minimum_spend_inputs,
+    nothing_due_inputs,
+    true_up_inputs,
+)
+from rating.money import exact_money, format_minor, minor_digits
 from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import (
@@ -39,66 +47,11 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
-from rating.term_commitment import TRUE_UP_KIND, TermCommitment
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
-
-
-_STEPS_OF_NUMBERS: Final = frozenset(
-    {"unit_conversion", "free_units", "minimum_maximum", "spent", "commitment"}
-)
-"""Steps whose text holds numbers and words of ours only, no names."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExplanationStep:
-    """One step of ``rating/steps.py``: what was done, and the number it left (text)."""
-
-    step: str
-    text: str
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The derivation of one line. ``amount`` is exact to 12 digits; what the tiers sum to differs from it
-    by what the steps after the price model did. inputs: all it was computed from, for ``python -m
-    rating.verify``."""
-
-    line_id: str
-    contract_id: str
-    plan: str
-    charge: str
-    period: str
-    dimensions: Mapping[str, str]
-    event_count: int
-    steps: tuple[ExplanationStep, ...]
-    tiers: tuple[TierRow, ...]
-    amount: str
-    amount_minor: int
-    billed: str
-    input_hash: str
-    inputs: Mapping[str, Any]
-    currency_digits: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; decimals as text."""
-        return {name: value for name, value in asdict(self).items() if name != "currency_digits"}
-
-    def to_text(self) -> str:
-        """The same for people, one fact a line, numbers grouped."""
-        lines = [f"Line {self.line_id}: {self.charge}, {self.period}", f"  price: {self.plan}"]
-        if self.dimensions:
-            lines.append("  for: " + ", ".join(f"{name}={value}" for name, value in self.dimensions.items()))
-        lines.append(f"  from {self.event_count:,} events")
-        for step in self.steps:
-            text = grouped_words(step.text) if step.step in _STEPS_OF_NUMBERS else step.text
-            lines.append(f"  {step.step:<16} {text} -> {grouped_words(step.result)}")
-            if step.step == "price_model":
-                lines.extend(f"    {row.to_text(self.currency_digits)}" for row in self.tiers)
-        return "\n".join([*lines, f"  billed           {grouped_words(self.billed)}"])
 
 
 def explain_line(
@@ -117,6 +70,8 @@ def explain_line(
     term, (billing date, amount). Raises BrokenState when the plan under the agreement does not
     give the line's amount: then line and catalogue disagree and neither may be shown as right.
     """
+    if line["charge_kind"] == ADJUSTMENT_KIND:
+        return _explain_adjustment(line, plan, agreement=agreement, time_zone=time_zone, spent=spent)
     agreed = agreement or Agreement()
     _check_agreement(line, agreement)
     plan = agreed_plan(plan, agreed)
@@ -147,6 +102,59 @@ def explain_line(
         inputs=line_inputs(line, terms, currency=plan.currency, formula=charge.formula),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
         tiers=tuple(tier_rows(price, priced, digits=digits)),
+    )
+
+
+def _explain_adjustment(
+    line: Mapping[str, Any],
+    plan: PricePlan,
+    *,
+    agreement: Agreement | None,
+    time_zone: tzinfo,
+    spent: Sequence[tuple[date, Decimal]],
+) -> Explanation:
+    """The line as rated again, and what was billed before taken off it."""
+    agreed = agreed_plan(plan, agreement or Agreement())
+    if not adjustment_follows(line):
+        raise _disagreement(line, agreed)
+    again = rated_again(line, agreed)
+    if again is None:
+        _check_agreement(line, agreement)
+        now = _explain_nothing_due(line, agreed, agreement or Agreement(), time_zone)
+    else:
+        now = explain_line(again, plan, agreement=agreement, time_zone=time_zone, spent=spent)
+    before, quantity = line["inputs"][BILLED_AMOUNT], decimal_text(line["inputs"][BILLED_QUANTITY])
+    text = f"{_money(before, agreed.currency)} billed before, for a quantity of {quantity}"
+    return replace(
+        now,
+        charge=f"{now.charge}, adjustment",
+        steps=(*now.steps, ExplanationStep("adjustment", text, _money(line["amount"], agreed.currency))),
+        amount=decimal_text(line["amount"]),
+        amount_minor=line["amount_minor"],
+        billed=f"{format_minor(line['amount_minor'], agreed.currency)} {agreed.currency}",
+        input_hash=_hex(line["input_hash"]),
+        inputs={**now.inputs, BILLED_AMOUNT: decimal_text(before)},
+    )
+
+
+def _explain_nothing_due(
+    line: Mapping[str, Any], plan: PricePlan, agreed: Agreement, time_zone: tzinfo
+) -> Explanation:
+    """A line that was billed and is not due any more."""
+    names = {charge.charge_id: charge.name for charge in plan.charges}
+    names |= {MINIMUM_SPEND_CHARGE_ID: "Minimum spend", TRUE_UP_CHARGE_ID: "True-up"}
+    local = {name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")}
+    inputs = nothing_due_inputs(
+        line, currency=plan.currency, minor_digits=minor_digits(plan.currency), rounding=plan.rounding
+    )
+    return _explanation(
+        {**line, **local},
+        plan,
+        names.get(line["charge_id"], line["charge_id"]),
+        own_price=is_overridden(line["charge_id"], agreed),
+        steps=(ExplanationStep("quantity", "nothing is due any more", "0"),),
+        tiers=(),
+        inputs=inputs,
     )
 
 

@@ -72,6 +72,13 @@ def true_up_inputs(
     }
 
 
+def nothing_due_inputs(
+    line: Mapping[str, Any], *, currency: str, minor_digits: int, rounding: str
+) -> dict[str, Any]:
+    """The same of an adjustment whose line is not due any more."""
+    return {**_of_money(line, currency, minor_digits, rounding), "nothing_due": True}
+
+
 def _of_every_line(line: Mapping[str, Any], *, currency: str, terms: PriceTerms) -> dict[str, Any]:
     return _of_money(line, currency, terms.minor_digits, terms.rounding)
 

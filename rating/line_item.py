@@ -49,8 +49,9 @@ RATED_LINE_SCHEMA: Final = pa.schema(
 line_id: hash of what the line is for: contract, billing date, timing, charge, plan version, period,
     dimensions. The same question always has the same id, whoever computes it.
 charge_kind: usage, licence, recurring, one_time, minimum_spend (``charge_id`` then is ``minimum-spend``),
-    fee_credit (``rating/credit_line.py``; quantity is what was billed of its charge) or commitment_true_up
-    (``commitment-true-up``; its period and days are those of the term).
+    fee_credit (``rating/credit_line.py``; quantity is what was billed of its charge), commitment_true_up
+    (``commitment-true-up``; its period and days are those of the term) or adjustment
+    (``rating/adjustment_line.py``; all of it as rated again, but the amounts, which are the difference).
 days, full_days: how much of the billing period the service period is, counted as the plan prorates
     (calendar days unless it says otherwise): the share by which fees and minimums are prorated. Of a credit
     line: how much of the billed line is given back.
@@ -66,7 +67,8 @@ discount_*: what each discount took off, in the order applied; numbered from 1 a
 agreement: the key of what the contract agreed beyond the plan when the line was priced
     (``rating/agreement.py``), empty for nothing.
 inputs: what else the amount was computed from, by name (``rating/special_price.py``): the meters of a
-    formula, what came before in the year, the total of a pool, events by the bounds of their amount.
+    formula, what came before in the year, the total of a pool, events by the bounds of their amount; of an
+    adjustment also what was billed before.
 input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
     amounts.
 """

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ingest.errors import BrokenState
+from rating.adjustment_line import adjustment_follows, rated_again
 from rating.agreement import Agreement
 from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
@@ -25,7 +26,7 @@ from rating.reference import (
     terms_of,
 )
 from rating.special_price import price_line
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up
 from rating.unrateable import Unrateable
 
@@ -46,6 +47,11 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan, agreement: Agreement 
     amounts are compared first, then the rounded ones (in major units). Raises BrokenState when the
     version has no such charge or no price for the line's quantity and dimensions.
     """
+    if line["charge_kind"] == ADJUSTMENT_KIND:
+        again = rated_again(line, plan)
+        if not adjustment_follows(line):
+            return Decimal(line["amount"])
+        return Decimal(0) if again is None else reprice_line(again, plan, agreement)
     if line["charge_kind"] == TRUE_UP_KIND:
         commitment = commitment_of_line(line, agreement)
         return (

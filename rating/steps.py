@@ -15,6 +15,7 @@ from rating.price_plan import Charge
 MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
 MINIMUM_SPEND_KIND: Final = "minimum_spend"
 FEE_CREDIT_KIND: Final = "fee_credit"
+ADJUSTMENT_KIND: Final = "adjustment"
 
 STEPS: Final = (
     ("quantity", "Everything starts from what the meter counted, or the fixed quantity of the charge."),
@@ -41,6 +42,10 @@ STEPS: Final = (
         "A term is compared with what all of its periods came to, so it comes after them.",
     ),
     ("rounding", "Money is rounded once, last, so that no error of an earlier rounding can grow."),
+    (
+        "adjustment",
+        "What was billed before comes off the rounded amount: bills and adjustments sum to one bill.",
+    ),
 )
 
 _LEVELS: Final[frozenset[Aggregation]] = frozenset({"max", "min", "avg", "latest", "time_weighted"})

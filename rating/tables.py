@@ -96,6 +96,13 @@ CONTRACT_INVOICE_DAYS: Final = Table(
 """Contracts that are invoiced on business days; others have no row. The calendar is empty for one of weekends
 alone."""
 
+CONTRACTS_WITHOUT_ADJUSTMENTS: Final = Table(
+    "contracts_without_adjustments",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+)
+"""Contracts that let late usage be (``late_usage: ignore``); others have no row."""
+
 CONTRACT_ENTITLEMENTS: Final = Table(
     "contract_entitlements",
     LEDGER,

@@ -20,13 +20,13 @@ from ingest.meter import Key
 from rating.money import round_to_minor
 from rating.price_plan import RoundingMode
 from rating.retainer import sells_credit
-from rating.steps import FEE_CREDIT_KIND
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND
 
 TRUE_UP_CHARGE_ID: Final = "commitment-true-up"
 TRUE_UP_KIND: Final = "commitment_true_up"
 COMMITMENT: Final = "commitment"
 """The dimension of a true-up line that names its commitment."""
-_USAGE_KINDS: Final = frozenset({"usage", "licence", "minimum_spend"})
+_USAGE_KINDS: Final = frozenset({"usage", "licence", "minimum_spend", ADJUSTMENT_KIND})
 _FEE_KINDS: Final = frozenset({"recurring", "one_time", FEE_CREDIT_KIND})
 """What is given back of a fee counts as the fee did."""
 
@@ -55,7 +55,7 @@ class TermCommitment(Document):
 
     def covers(self, *, charge_id: str, charge_kind: str) -> bool:
         """Whether what a charge comes to counts."""
-        if charge_kind == TRUE_UP_KIND or sells_credit(charge_id):
+        if charge_kind == TRUE_UP_KIND or charge_id == TRUE_UP_CHARGE_ID or sells_credit(charge_id):
             return False  # usage that a retainer pays for counts as usage
         if self.charge_ids:
             return charge_id in self.charge_ids

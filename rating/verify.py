@@ -65,6 +65,11 @@ def differences(line: Mapping[str, Any]) -> list[str]:
 
 def recompute(inputs: Mapping[str, Any]) -> Recomputed:
     """The line that the inputs give. Raises KeyError or ValueError for inputs that are not whole."""
+    if "billed_amount" in inputs:  # an adjustment: what is due now less what was billed before
+        rest = {name: value for name, value in inputs.items() if name != "billed_amount"}
+        now = Recomputed((), ZERO, 0) if "nothing_due" in inputs else recompute(rest)
+        minor = now.amount_minor - int(Fraction(inputs["billed_amount"]) * 10 ** inputs["minor_digits"])
+        return Recomputed(now.tiers, Fraction(minor, 10 ** inputs["minor_digits"]), minor)
     quantity = Fraction(inputs["quantity"])
     share = Fraction(inputs["days"], inputs["full_days"])
     least = inputs.get("minimum_spend", inputs.get("committed_amount"))

@@ -6,9 +6,11 @@ had last), and ``value_total`` adds up ``value`` as it was sent. Asked in this o
     not_billable  cancelled           the event was cancelled
                   type_unmatched      no meter counts its type
                   subject_unmatched   no contract has its subject
-    billed                            a period that is billed counts it, and it was there in time
+    billed                            a period that is billed counts it, and it was there in time, or in time
+                                      for the bill that adjusts it
     unbilled      late                a period that is billed counts it, but it came in afterwards
                   amended_later       the same of a version that an amendment made
+                  late_ignored        the same of either, where the contract lets late usage be
                   (of the period)     a period that is not billed counts it
     not_billable  filtered_out        its period's meters of its type all leave it out by their filters
                   no_charge           nothing in its period is charged by a meter of its type
@@ -54,6 +56,7 @@ NO_CHARGE: Final = "no_charge"
 FILTERED_OUT: Final = "filtered_out"
 LATE: Final = "late"
 AMENDED_LATER: Final = "amended_later"
+LATE_IGNORED: Final = "late_ignored"
 OUTCOME_REASONS: Final = {
     CANCELLED: "The event was cancelled.",
     TYPE_UNMATCHED: "No meter counts the type of the event.",
@@ -63,6 +66,8 @@ OUTCOME_REASONS: Final = {
     FILTERED_OUT: "The meters that price the event's type leave it out by their filters.",
     LATE: "The event came in after its period was billed.",
     AMENDED_LATER: "The event was amended after its period was billed.",
+    LATE_IGNORED: "The event came in or was amended after its period was billed, and the contract says "
+    "`late_usage: ignore`.",
 }
 
 _WIDE: Final = Context(prec=60)
@@ -171,8 +176,10 @@ def _outcome(
     billed = billed_classes(coverage, classes)
     if any(one.meter_ids & counting for one in billed[: row["in_time"]]):
         return "billed", ""
-    if any(one.meter_ids & counting for one in billed):
-        return "unbilled", AMENDED_LATER if row["amended"] else LATE
+    late = [one for one in billed if one.meter_ids & counting]
+    if late:
+        reason = AMENDED_LATER if row["amended"] else LATE
+        return "unbilled", LATE_IGNORED if all(one.reason_code == LATE_IGNORED for one in late) else reason
     for number in coverage:
         if classes[number].outcome == "unbilled" and classes[number].meter_ids & counting:
             return "unbilled", classes[number].reason_code

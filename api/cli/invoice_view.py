@@ -56,13 +56,21 @@ def _what(line: Mapping[str, Any]) -> str:
     what = f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
     last = date.fromisoformat(line["period_end"]) - timedelta(days=1)
     prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]
+    adjusts = line.get("adjusts")
+    if adjusts:
+        of = adjusts["invoice_number"] or "the bill"
+        dimensions = (
+            f"{adjusts['billed_quantity']} -> {line['quantity']}, {adjusts['billed_amount']} -> "
+            f"{adjusts['rated_amount']}, {of} of {adjusts['billing_date']}"
+        )
+        what = f"{what}\n{dimensions}"
     part = f", {part_words(line['days'], line['full_days'])}" if prorated else ""
     return f"{what}\n{line['period_start']} to {last}{part}\n{line['line_id']}"
 
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in {*_OF_MONEY, "credit_top_up"}:
+    if line["charge_kind"] in {*_OF_MONEY, "credit_top_up", "adjustment"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

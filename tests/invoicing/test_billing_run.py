@@ -458,4 +458,4 @@ def test_progress_counts_every_stage_to_its_end(world: World) -> None:
     last = {stage: (done, total) for stage, done, total in seen}
     assert last["roll up and rate"] == (9, 9)
     assert last["issue"] == (report.invoiced, 6)
-    assert list(report.stage_seconds)[:3] == ["find due", "roll up", "rate"]
+    assert list(report.stage_seconds)[:4] == ["find due", "adjust", "roll up", "rate"]

@@ -1,17 +1,18 @@
-"""A process that bills and may be killed: ``python -m tests.simulation.child_billing FOLDER prepare|bill``.
+"""A process that bills and may be killed: ``python -m tests.simulation.child_billing FOLDER ACTION``.
 
 ``prepare`` fills both stores; ``bill`` runs billing and prints a line before and after each ledger
-transaction's worth of work, and the report at the end.
+transaction's worth of work, and the report at the end. ``bill-late`` first sends one more call a contract,
+most of them of months that are billed, and bills April.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from ingest.clickhouse import default_events_url, open_event_store
+from ingest.clickhouse import EventStore, default_events_url, open_event_store
 from ingest.ledger import default_ledger_url, open_ledger
 from ingest.load import ingest_batch, open_ingest
 from ingest.meter import Meter
@@ -25,6 +26,7 @@ from rating.contract_store import save_contracts
 CONTRACTS = 90
 MONTHS = 3
 NOW = datetime(2025, 4, 1, 12, tzinfo=UTC)
+AS_OF = {"bill": date(2025, 4, 1), "bill-late": date(2025, 5, 1)}
 METER = Meter(meter_id="calls", event_type="call", aggregation="sum")
 PLAN = {
     "plan_id": "metered",
@@ -53,13 +55,15 @@ PLAN = {
 def main(folder: str, action: str) -> None:
     events = open_event_store(default_events_url(Path(folder)))
     ledger = open_ledger(default_ledger_url(Path(folder)))
-    if action == "bill":
+    if action == "bill-late":
+        _send(events, [_event(number, 1 + number % 4, name="late") for number in range(CONTRACTS)])
+    if action in AS_OF:
         report = run_billing(
             run_id=None,
-            as_of=date(2025, 4, 1),
+            as_of=AS_OF[action],
             event_store=events,
             ledger=ledger,
-            now=NOW,
+            now=NOW + timedelta(days=30),
             settings=BillingSettings(pricing_contracts=30, chunk_contracts=2),
             progress=lambda stage, done, total: _say({"stage": stage, "done": done, "total": total}),
         )
@@ -69,17 +73,20 @@ def main(folder: str, action: str) -> None:
         save_price_plan(ledger, PLAN, now=NOW)
         save_customer(ledger, {"customer_id": "acme", "name": "Acme"}, now=NOW)
         save_contracts(ledger, [_contract(number) for number in range(CONTRACTS)], now=NOW)
-        ingest = open_ingest(events, meters=lambda: (METER,), settings=IngestSettings())
-        lines = [_event(number, month) for number in range(CONTRACTS) for month in range(1, MONTHS + 1)]
-        ingest_batch(
-            "\n".join(lines).encode(),
-            content_type="application/x-ndjson",
-            content_encoding=None,
-            received_at=NOW,
-            ingest=ingest,
-        )
+        months = range(1, MONTHS + 1)
+        _send(events, [_event(number, month) for number in range(CONTRACTS) for month in months])
     ledger.dispose()
     events.close()
+
+
+def _send(events: EventStore, lines: list[str]) -> None:
+    ingest_batch(
+        "\n".join(lines).encode(),
+        content_type="application/x-ndjson",
+        content_encoding=None,
+        received_at=NOW,
+        ingest=open_ingest(events, meters=lambda: (METER,), settings=IngestSettings()),
+    )
 
 
 def _contract(number: int) -> dict[str, object]:
@@ -93,10 +100,10 @@ def _contract(number: int) -> dict[str, object]:
     }
 
 
-def _event(number: int, month: int) -> str:
+def _event(number: int, month: int, name: str = "e") -> str:
     event = {
         "source": "sender",
-        "id": f"e{number}-{month}",
+        "id": f"{name}{number}-{month}",
         "type": "call",
         "subject": f"s{number}",
         "time": f"2025-{month:02d}-{number % 28 + 1:02d}T10:00:00Z",

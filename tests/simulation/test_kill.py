@@ -175,6 +175,7 @@ def after_corrections(events: int, batches: int) -> list[list[str]]:
     return sorted([f"e{number}", value] for number, value in values.items() if value is not None)
 
 
+@pytest.mark.requirement("RAT-07")
 def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_path: Path) -> None:
     random = Random(SEED)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -197,6 +198,22 @@ def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_p
     assert invoices == invoices_of(whole)
     again = finished("child_billing", killed, "bill")[-1]["report"]
     assert (again["due"], again["invoiced"], again["manifest_hash"]) == (0, 0, reference["manifest_hash"])
+    assert_late_usage_is_billed_once(random, whole, killed)
+
+
+def assert_late_usage_is_billed_once(random: Random, whole: Path, killed: Path) -> None:
+    """One late call a contract, three of four in months that are billed; the run after it is killed too."""
+    reference = finished("child_billing", whole, "bill-late")[-1]["report"]
+    for kill in range(max(1, KILLS // 4)):
+        with child("child_billing", killed, "bill-late") as running:
+            heard = killed_after(random, running, lines_max=12)
+        assert "report" not in heard[-1], f"seed {SEED}: the run ended after {kill} kills"
+        assert_books_are_whole(killed, f"seed {SEED}, kill {kill} of late usage")
+    final = finished("child_billing", killed, "bill-late")[-1]["report"]
+    assert final["manifest_hash"] == reference["manifest_hash"]
+    assert invoices_of(killed) == invoices_of(whole)
+    assert adjustments_of(killed) == adjustments_of(whole)
+    assert len(adjustments_of(killed)) == sum(number % 4 < MONTHS for number in range(CONTRACTS))
 
 
 def assert_books_are_whole(folder: Path, where: str) -> None:
@@ -211,6 +228,17 @@ def assert_books_are_whole(folder: Path, where: str) -> None:
         ).fetchone()[0]
     ledger.close()
     assert apart == 0, where
+
+
+def adjustments_of(folder: Path) -> list[tuple[str, str, int]]:
+    """(contract, adjusted billing date, amount)."""
+    with sqlite3.connect(folder / "ledger.sqlite") as ledger:
+        rows = ledger.execute(
+            "SELECT contract_id, billing_date, amount_minor FROM line_adjustments JOIN invoice_lines "
+            "USING (line_id) ORDER BY contract_id"
+        ).fetchall()
+    ledger.close()
+    return rows
 
 
 def invoices_of(folder: Path) -> list[tuple[int, str, str, int]]:

@@ -1,0 +1,218 @@
+"""Late usage as lines of the next invoice: touched dates are rated again, and every difference is one line.
+
+The dates are rated by the function that billed them, from the earliest day that was touched to the last bill:
+tiers that count over a year and levels carry a change on to later periods. What differs is what re-rating
+shows, so after the adjustments it shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine, select
+
+from ingest.clickhouse import EventStore
+from ingest.errors import Issue
+from invoicing.adjusted_line import AdjustedLine
+from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.bulk import select_by_ids
+from invoicing.history import BillingDates
+from invoicing.hold import Held
+from invoicing.invoice import InvoiceAdjusts, invoice_id_of
+from invoicing.line_differences import LineDifference, line_differences
+from invoicing.number import number_text
+from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
+from invoicing.tables import INVOICES
+from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
+from rating.line_item import RATED_LINE_SCHEMA
+from rating.money import format_minor
+from rating.steps import FEE_CREDIT_KIND
+from rollup.stored_usage import StoredUsage
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentsDue:
+    """lines: RATED_LINE_SCHEMA, by contract and adjusted date. adjusted: what each adjusts, by line id in
+    hex. held: contracts that cannot be adjusted now, by the date that would carry it. catalogue: with all
+    prices that the lines name."""
+
+    catalogue: BillingCatalogue
+    lines: pa.Table = field(default_factory=RATED_LINE_SCHEMA.empty_table)
+    adjusted: Mapping[str, AdjustedLine] = field(default_factory=dict)
+    held: Sequence[Held] = ()
+
+
+def adjustments_due(
+    catalogue: BillingCatalogue,
+    touched: Mapping[str, date],
+    next_dates: Mapping[str, date],
+    *,
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    changed: Mapping[str, Sequence[Issue]],
+    now: datetime,
+    run_id: str,
+) -> AdjustmentsDue:
+    """What late usage adds to the next bills of touched contracts.
+
+    touched: of ``touched_contracts``. next_dates: the billing date that carries a contract's adjustments;
+    contracts that are not named are left out. changed: what ``changed_behind_bill`` found; such a contract is
+    held for that. Nothing is written.
+    """
+    first = {key: day for key, day in touched.items() if key in next_dates and key not in changed}
+    if not first:
+        return AdjustmentsDue(catalogue)
+    chosen = pa.array(sorted(first), pa.string())
+    settled = catalogue.settled.filter(pc.is_in(catalogue.settled["contract_id"], value_set=chosen))
+    last = date.fromisoformat(max(settled["billing_date"].to_pylist()))
+    start = min(first.values()) + timedelta(days=1)  # a day is billed on a later one
+    inputs = RatingInputs(
+        event_store=event_store,
+        stored_usage=stored_usage,
+        ledger=ledger,
+        catalogue=catalogue,
+        changed=changed,
+        dates=BillingDates(min(start, last), last + timedelta(days=1)),
+        now=now,
+        run_id=run_id,
+    )
+    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=chosen))
+    again = rate_settled_dates(inputs, contracts)
+    differences = [
+        one for one in line_differences(event_store, again.lines, again.billed) if one.difference_minor
+    ]
+    held = [*_held(again, next_dates), *_refused(differences, next_dates, catalogue)]
+    without = {entry.contract_id for entry in held}
+    kept = [one for one in differences if one.line["contract_id"] not in without]
+    kept.sort(key=_order)
+    return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
+
+
+def held_without_invoice(found: AdjustmentsDue, ended: Mapping[str, date]) -> list[Held]:
+    """What late usage changes of contracts that have no further billing date. found: of these contracts, with
+    the day they ended as the date that would carry it."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in found.lines.select(["contract_id", "currency", "amount_minor"]).to_pylist():
+        sums.setdefault((row["contract_id"], row["currency"]), []).append(row["amount_minor"])
+    words: dict[str, list[str]] = {}
+    for (contract_id, currency), amounts in sums.items():
+        said = f"{format_minor(sum(amounts), currency)} {currency} on {len(amounts)} billed lines"
+        words.setdefault(contract_id, []).append(said)
+    reported = [
+        Held(
+            contract_id,
+            ended[contract_id],
+            "adjustment_without_invoice",
+            "the contract ended and all of it is billed; usage that came or was corrected since makes a "
+            f"difference of {' and '.join(said)}, and no invoice is to come that could carry it. "
+            "`ratemill rerate` shows the lines. Settle it outside, and say `late_usage: ignore` in the "
+            "contract.",
+        )
+        for contract_id, said in words.items()
+    ]
+    return sorted([*found.held, *reported], key=lambda entry: entry.contract_id)
+
+
+def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:
+    first: dict[str, Held] = {}
+    for entry in again.held:
+        first.setdefault(entry.contract_id, entry)
+    return [
+        Held(
+            key,
+            next_dates[key],
+            entry.reason_code,
+            f"late usage changes the bill of {entry.billing_date}, which has no price now: {entry.message}",
+        )
+        for key, entry in first.items()
+    ]
+
+
+def _refused(
+    differences: Iterable[LineDifference], next_dates: Mapping[str, date], catalogue: BillingCatalogue
+) -> list[Held]:
+    """Contracts with a difference that no adjustment can say rightly."""
+    committed = {
+        key
+        for key, track in catalogue.segments.items()
+        if any(
+            catalogue.agreements[part.agreement_key].term_commitments for part in track if part.agreement_key
+        )
+    }
+    found: dict[str, Held] = {}
+    for one in differences:
+        contract_id, kind = one.line["contract_id"], one.line["charge_kind"]
+        of_fee = kind in {"recurring", "one_time"} and contract_id in committed
+        if kind == FEE_CREDIT_KIND or of_fee:
+            found[contract_id] = Held(
+                contract_id,
+                next_dates[contract_id],
+                "adjustment_refused",
+                f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
+                f"{one.line['billing_date']} ({kind}), because a discount of an amount is shared out again"
+                + (", and a commitment over a term counts it." if of_fee else ".")
+                + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
+            )
+    return list(found.values())
+
+
+def _made(
+    catalogue: BillingCatalogue,
+    differences: Sequence[LineDifference],
+    next_dates: Mapping[str, date],
+    ledger: Engine,
+    run_id: str,
+) -> tuple[BillingCatalogue, pa.Table, dict[str, AdjustedLine]]:
+    numbers = _invoice_numbers(ledger, differences)
+    rows, adjusted = [], {}
+    for one in differences:
+        line = one.line
+        row = adjustment_line(
+            one.was,
+            one.now,
+            billed_minor=one.billed_minor,
+            billing_date=next_dates[line["contract_id"]],
+            run_id=run_id,
+        )
+        rows.append(row)
+        inputs = dict(row["inputs"])
+        invoice_id = _invoice_id(one)
+        shown = InvoiceAdjusts(
+            line_id=line["line_id"].hex(),
+            billing_date=line["billing_date"],
+            invoice_id=invoice_id if invoice_id in numbers else None,
+            invoice_number=numbers.get(invoice_id),
+            billed_quantity=inputs[BILLED_QUANTITY],
+            billed_amount=inputs[BILLED_AMOUNT],
+            rated_amount=inputs[BILLED_AMOUNT] + row["amount"],
+        )
+        adjusted[row["line_id"].hex()] = AdjustedLine(line["contract_id"], line["charge_kind"], shown)
+    return catalogue, pa.Table.from_pylist(rows, schema=RATED_LINE_SCHEMA), adjusted
+
+
+def _order(one: LineDifference) -> tuple[str, date, str, bytes]:
+    line = one.line
+    return line["contract_id"], line["billing_date"], line["charge_id"], line["line_id"]
+
+
+def _invoice_id(one: LineDifference) -> str:
+    return invoice_id_of(contract_id=one.line["contract_id"], billing_date=one.line["billing_date"])
+
+
+def _invoice_numbers(ledger: Engine, differences: Sequence[LineDifference]) -> dict[str, str | None]:
+    """Of the invoices of the adjusted dates; None of a draft, no entry where nothing was billed."""
+    table = INVOICES
+    wanted = sorted({_invoice_id(one) for one in differences})
+    statement = select(table.c.invoice_id, table.c.series, table.c.number)
+    with ledger.connect() as connection:
+        return {
+            row.invoice_id: None
+            if row.number is None
+            else number_text(series=row.series, number=int(row.number))
+            for row in select_by_ids(connection, statement, table.c.invoice_id, wanted)
+        }

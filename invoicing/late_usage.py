@@ -1,0 +1,159 @@
+"""Contracts whose billed time was touched since their last bill: events that came late, or were corrected.
+
+A billing run notes with every date it settles up to which event it knew (``looked_through``). The next bill
+of the contract asks for what came after that number with a time before its last billing date. So nothing is
+looked at twice, nothing is missed by a run that was killed, and only touched contracts are rated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from ingest.clickhouse import EventStore
+from ingest.clock import from_micros
+from ingest.in_force import read_cut
+from invoicing.billing_catalogue import BillingCatalogue
+from rating.late_usage_store import contracts_without_adjustments
+from rollup.period import find_time_zone, local_midnights_micros
+from rollup.stored_rows import newest_events
+
+_COLUMNS: Final = "contract_id String, subject String, looked_through Int64, settled_micros Int64"
+_SCHEMA: Final = pa.schema(
+    [
+        ("contract_id", pa.string()),
+        ("subject", pa.string()),
+        ("looked_through", pa.int64()),
+        ("settled_micros", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LateUsage:
+    """What a billing run knows of late usage. looked_through: everything up to that event or correction was
+    looked at. touched: of ``touched_contracts``, without those that ignore it. ended: contracts that are
+    billed to their end, with that day. ignoring: contracts that let late usage be."""
+
+    looked_through: int
+    touched: Mapping[str, date]
+    ended: Mapping[str, date]
+    ignoring: Collection[str]
+
+
+def find_late_usage(
+    store: EventStore, ledger: Engine, catalogue: BillingCatalogue, due: Collection[str]
+) -> LateUsage:
+    """Look for late usage of the contracts that are due and of those that have ended. Ask before any usage is
+    counted: what comes in afterwards is looked at by the next bill."""
+    looked_through = newest_change(store)
+    with ledger.connect() as connection:
+        ignoring = contracts_without_adjustments(connection)
+    ended = ended_contracts(catalogue)
+    asked = {*due, *ended} - ignoring
+    return LateUsage(looked_through, touched_contracts(store, catalogue, asked), ended, ignoring)
+
+
+def newest_change(store: EventStore) -> int:
+    """The number of the last event or correction. Whoever reads it sees all before it."""
+    return max(newest_events(store, after=0), read_cut(store, known_at=None).correction_sequence)
+
+
+def touched_contracts(
+    store: EventStore, catalogue: BillingCatalogue, contract_ids: Collection[str]
+) -> dict[str, date]:
+    """Of these contracts, those with billed time that was touched since it was looked at: the earliest local
+    day that was. Of a contract that was never billed nothing is touched.
+
+    Usage of another contract that shares a pool touches this one too. A contract may be named in vain (an
+    event that none of its meters counts): rating it again then gives no difference.
+    """
+    rows = _billed_subjects(catalogue, contract_ids)
+    types = sorted({meter.event_type for meter in catalogue.meters})
+    if not len(rows) or not types:
+        return {}
+    lowest: Any = rows["looked_through"].min()
+    latest: Any = rows["settled_micros"].max()
+    sql = (
+        "SELECT c.contract_id AS contract_id, min(e.micros) AS first FROM (\n"
+        "    SELECT toString(subject) AS subject, toInt64(sequence) AS number,\n"
+        "        toUnixTimestamp64Micro(time) AS micros FROM events\n"
+        f"    WHERE sequence > {lowest:d} AND replaces = 0 AND type IN {{types:Array(String)}}\n"
+        f"        AND time < fromUnixTimestamp64Micro(toInt64({latest:d}), 'UTC')\n"
+        "    UNION ALL\n"
+        "    SELECT toString(subject) AS subject, toInt64(correction_sequence) AS number,\n"
+        "        toUnixTimestamp64Micro(assumeNotNull(arrayJoin(arrayFilter(one -> isNotNull(one),\n"
+        "            [toNullable(time), replacement_time])))) AS micros FROM superseded_events\n"
+        f"    WHERE correction_sequence > {lowest:d} AND type IN {{types:Array(String)}}\n"
+        ") AS e INNER JOIN {scratch} AS c ON e.subject = c.subject\n"
+        "WHERE e.number > c.looked_through AND e.micros < c.settled_micros GROUP BY contract_id"
+    )
+    with store.scratch_table(_COLUMNS, rows.to_arrow().cast(_SCHEMA)) as scratch:
+        found = store.query(sql.replace("{scratch}", scratch), {"types": types}).to_pylist()
+    zones = dict(
+        zip(*(catalogue.contracts[name].to_pylist() for name in ("contract_id", "time_zone")), strict=True)
+    )
+    return {
+        row["contract_id"]: from_micros(row["first"])
+        .astimezone(find_time_zone(zones[row["contract_id"]]))
+        .date()
+        for row in sorted(found, key=lambda row: str(row["contract_id"]))
+    }
+
+
+def ended_contracts(catalogue: BillingCatalogue) -> dict[str, date]:
+    """Contracts whose last billing date is settled: the day they ended."""
+    settled = pl.DataFrame(catalogue.settled.select(["contract_id", "billing_date"]))
+    ends = pl.DataFrame(catalogue.contracts.select(["contract_id", "end_date"]))
+    both = ends.with_columns(pl.col("end_date").cast(pl.String)).join(settled, on="contract_id")
+    over = both.filter(pl.col("billing_date") >= pl.col("end_date"))
+    return {row[0]: date.fromisoformat(row[1]) for row in over.select("contract_id", "end_date").iter_rows()}
+
+
+def _billed_subjects(catalogue: BillingCatalogue, contract_ids: Collection[str]) -> pl.DataFrame:
+    """_SCHEMA: every subject whose usage the contracts were billed for, and up to when."""
+    facts = pl.DataFrame(catalogue.contracts.select(["contract_id", "customer_id", "time_zone"]))
+    settled = pl.DataFrame(catalogue.settled.select(["contract_id", "billing_date", "looked_through"]))
+    wanted = pl.DataFrame({"contract_id": sorted(contract_ids)}, schema={"contract_id": pl.String})
+    billed = facts.join(wanted, on="contract_id", how="semi").join(settled, on="contract_id")
+    if not len(billed):
+        return billed
+    parts = [
+        zone.with_columns(settled_micros=_midnights(zone["billing_date"], str(name[0])))
+        for name, zone in billed.group_by("time_zone", maintain_order=True)
+    ]
+    billed = pl.concat(parts).with_columns(pl.col("looked_through").fill_null(0))
+    return billed.join(_subjects(catalogue), on="contract_id").select(_SCHEMA.names)
+
+
+def _subjects(catalogue: BillingCatalogue) -> pl.DataFrame:
+    """(contract_id, subject): those of each contract, and where plans pool those of its customer's others."""
+    own = pl.DataFrame(catalogue.subjects.select(["contract_id", "subject"]))
+    pooled = any(
+        charge.pooled_over == "customer" for entry in catalogue.plan_versions for charge in entry.plan.charges
+    )
+    if not pooled:
+        return own
+    names = ["contract_id", "customer_id"]
+    both = pa.concat_tables([catalogue.contracts.select(names), catalogue.companions.select(names)])
+    owners = pl.DataFrame(both)
+    beside = owners.join(owners, on="customer_id", suffix="_beside").select(
+        "contract_id", pl.col("contract_id_beside").alias("beside")
+    )
+    return beside.join(own, left_on="beside", right_on="contract_id").select("contract_id", "subject")
+
+
+def _midnights(dates: pl.Series, time_zone: str) -> pl.Series:
+    """First instants of local days (ISO texts) in microseconds."""
+    days = sorted({date.fromisoformat(text) for text in dates.to_list()})
+    marks: Mapping[str, int] = {
+        day.isoformat(): int(mark)
+        for day, mark in zip(days, local_midnights_micros(days, time_zone).tolist(), strict=True)
+    }
+    return pl.Series([marks[text] for text in dates.to_list()], dtype=pl.Int64)
