@@ -48,6 +48,8 @@ NULLABLE_FIELDS: Final = frozenset(
     }
 )
 """Fields of answers that may be null although the example shows a value."""
+TEXT_OR_LINES: Final = frozenset({"value_in_force", "says"})
+"""Fields of answers that are a text, or the lines of an address."""
 SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 
 _PROBLEM_WORDS: Final = {
@@ -195,6 +197,8 @@ def schema_of(example: Any) -> dict[str, Any]:
 
 def _field_schema(name: str, example: Any) -> dict[str, Any]:
     schema = schema_of(example)
+    if name in TEXT_OR_LINES:
+        return {"type": ["string", "array"], "items": {"type": "string"}}
     if name in NULLABLE_FIELDS and "type" in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return schema

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from api.cli import customers
 from api.cli.session import Column, Limit, Session, command, group, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
@@ -117,6 +118,8 @@ def add_commands(app: typer.Typer) -> None:
         _add_put(sub, kind)
         _add_list(sub, kind)
         _add_show(sub, kind)
+        if kind.name == "customer":
+            customers.add_commands(sub)
         if kind.name == "contract":
             _add_preview(sub)
             _add_dates(sub)

@@ -26,12 +26,15 @@ _STORED = {"customer_id": "united", "version": 1, "document": CUSTOMER}
         tag="contracts",
         status=201,
         example={"customer_id": "united", **SAVED_VERSION},
-        problems=(400, 422),
+        problems=(400, 409, 422),
         body={"application/json": CUSTOMER},
     ),
 )
 def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSON:
-    """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs."""
+    """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs.
+
+    Where systems have sent records of the customer, this is what was entered directly, one record beside
+    theirs; `warnings` then names the fields on which they differ."""
     document = keyed_document(body, field="customer_id", key=customer_id, what="customer")
     return saved_answer("customer_id", save_customer(state.ledger, document, now=state.clock.now()))
 
@@ -44,7 +47,7 @@ def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSO
         summary="Save many customers",
         tag="contracts",
         example={"saved": 1, "created": 1, "unchanged": 0},
-        problems=(400, 413, 422),
+        problems=(400, 409, 413, 422),
         body={"application/json": [CUSTOMER]},
     ),
 )
