@@ -8,7 +8,7 @@ contracts ahead (``keep_ready``), so that no question has to wait for a first co
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
@@ -26,6 +26,7 @@ from rating.contract_period import entitlement_period, runs_on
 from rating.contract_store import get_contract
 from rating.entitlement import Entitlement, Standing, Verdict, best, judge, strictest, without_limit
 from rating.entitlement_store import find_contracts, limited_contracts
+from rollup.live_counter import LiveReading
 from rollup.live_usage import LiveKey, LiveUsage
 from rollup.period import find_time_zone
 
@@ -113,6 +114,18 @@ class EntitlementDesk:
         readings, sequence = self._live.read(keys, at_micros=to_micros(at))
         figures = dict(zip(keys, readings, strict=True))
         return [_standing(one, figures) for one in wanted], sequence
+
+    def levels(
+        self, contract: Contract, meters: Sequence[Meter], *, at: datetime
+    ) -> tuple[list[LiveReading], int]:
+        """The level of each ``time_weighted`` meter over the contract's subjects at an instant, and the
+        number of the last event or correction that is in them."""
+        keys = [LiveKey(meter, contract.subjects, 0, _FAR) for meter in meters]
+        return self._live.read(keys, at_micros=to_micros(at))
+
+    def last_sequence(self, *, at: datetime) -> int:
+        """The number of the last event or correction acknowledged. Raises StoreUnavailable."""
+        return self._live.read([], at_micros=to_micros(at))[1]
 
     def keep_ready(self) -> int:
         """Count ahead what the limits of all running contracts need, now and in the periods that begin next;

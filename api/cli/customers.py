@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from api.cli.customer_now import now_shown
 from api.cli.session import Column, Limit, Session, command, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
@@ -50,6 +51,15 @@ def add_commands(sub: typer.Typer) -> None:
     _add_sync(sub)
     _add_views(sub)
     _add_sources(sub)
+
+    @command(sub, "now")
+    def now(
+        session: Session, customer: Annotated[str, typer.Argument(help="The customer, from `list`.")]
+    ) -> None:
+        """Where a customer stands now: usage, licences, limits, credit and the next billing dates."""
+        with session.client() as client:
+            answer = client.get(f"/v1/customers/{quote(customer, safe='')}/now")
+        session.show(answer, *now_shown(answer))
 
     @command(sub, "forget")
     def forget(session: Session, system: System, external_id: External) -> None:

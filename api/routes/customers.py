@@ -83,7 +83,13 @@ def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJS
 @router.get(
     "/v1/customers/{customer_id}",
     **declared(
-        "get_customer", "read", summary="One customer", tag="contracts", example=_STORED, problems=(404,)
+        "get_customer",
+        "read",
+        sees="customer",
+        summary="One customer",
+        tag="contracts",
+        example=_STORED,
+        problems=(404,),
     ),
 )
 def get_one(state: State, customer_id: str) -> ExactJSON:

@@ -33,7 +33,7 @@ STORY = (
     "post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
-    "contract_entitlements",
+    "contract_entitlements customer_now",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
