@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -35,6 +35,8 @@ from invoicing.customer_claims import (
 from invoicing.customer_record import DIRECT, MergedCustomer
 from invoicing.tables import CUSTOMERS
 from rating.plan_version import SavedDocument
+
+_SEARCH_BLOCK: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +176,33 @@ def get_customer(ledger: Engine, customer_id: str) -> StoredCustomer:
     return StoredCustomer(_parse(row[0]), row[1])
 
 
-def list_customers(ledger: Engine, *, limit: int, after: str | None = None) -> list[StoredCustomer]:
-    """Up to ``limit`` customers by id, those after the id ``after``."""
-    statement = select(CUSTOMERS.c.document, CUSTOMERS.c.version).order_by(CUSTOMERS.c.customer_id)
-    if after is not None:
-        statement = statement.where(CUSTOMERS.c.customer_id > after)
+def list_customers(
+    ledger: Engine, *, limit: int, after: str | None = None, search: str | None = None
+) -> list[StoredCustomer]:
+    """Up to ``limit`` customers by id, those after the id ``after``.
+
+    search: text that the id, name, legal name, e-mail address, tax id or an external id holds, in any case.
+    """
+    statement = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.document, CUSTOMERS.c.version)
+    statement = statement.order_by(CUSTOMERS.c.customer_id)
+    block = limit if search is None else max(limit, _SEARCH_BLOCK)
+    found: list[StoredCustomer] = []
     with ledger.connect() as connection:
-        return [StoredCustomer(_parse(row[0]), row[1]) for row in connection.execute(statement.limit(limit))]
+        while len(found) < limit:
+            further = statement if after is None else statement.where(CUSTOMERS.c.customer_id > after)
+            rows = connection.execute(further.limit(block)).all()
+            read = (StoredCustomer(_parse(row.document), row.version) for row in rows)
+            found += [one for one in read if search is None or _holds(one.customer, search.casefold())]
+            if len(rows) < block:
+                break
+            after = rows[-1].customer_id
+    return found[:limit]
+
+
+def _holds(customer: Customer, folded: str) -> bool:
+    # Not in SQL: SQLite knows upper and lower case of ASCII only.
+    texts = (customer.customer_id, customer.name, customer.legal_name, customer.email, customer.tax_id)
+    return any(folded in text.casefold() for text in (*texts, *customer.external_ids.values()))
 
 
 def load_customer_texts(connection: Connection, ids: Sequence[str]) -> Mapping[str, tuple[int, str]]:

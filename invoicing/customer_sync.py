@@ -129,7 +129,7 @@ def save_sources(ledger: Engine, document: Any, *, now: datetime) -> SavedDocume
     The same document again changes nothing. Raises InvalidDocument.
     """
     sources = validate_document(
-        CustomerSources, document, what="the sources of customer data", rules=sources_rules
+        CustomerSources, document, what="the document of sources", rules=sources_rules
     )
     with ledger_transaction(ledger) as connection:
         current = load_sources(connection)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from api.cli.customer_export import add_export
 from api.cli.customer_now import now_shown
 from api.cli.session import Column, Limit, Session, command, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
@@ -51,6 +52,7 @@ def add_commands(sub: typer.Typer) -> None:
     _add_sync(sub)
     _add_views(sub)
     _add_sources(sub)
+    add_export(sub)
 
     @command(sub, "now")
     def now(
@@ -152,7 +154,9 @@ def _add_sources(sub: typer.Typer) -> None:
 
                 content = to_json(read_document(file.read_bytes()))
                 saved = client.put("/v1/customers/sources", content, content_type="application/json")
-                words = f"Version {saved['version']}" + (" is in force." if saved["created"] else " says so.")
+                words = f"Version {saved['version']}" + (
+                    " is in force." if saved["created"] else " is in force already and says the same."
+                )
                 session.show(saved, words)
                 return
             answer = client.get("/v1/customers/sources")

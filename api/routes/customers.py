@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from api.documents import keyed_document, saved_answer
 from api.examples import CUSTOMER, SAVED_VERSION
@@ -69,10 +71,20 @@ def put_customers(state: State, body: DocumentBody) -> ExactJSON:
         problems=(422,),
     ),
 )
-def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
+def list_all(
+    state: State,
+    search: Annotated[
+        str | None,
+        Query(description="Part of an id, name, e-mail address, tax id or external id, in any case."),
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> ExactJSON:
     """By id."""
     after = read_cursor(cursor, fields=1)
-    found = list_customers(state.ledger, limit=limit + 1, after=None if after is None else str(after[0]))
+    found = list_customers(
+        state.ledger, limit=limit + 1, after=None if after is None else str(after[0]), search=search
+    )
     items = [
         {"customer_id": item.customer.customer_id, "version": item.version, "document": item.customer}
         for item in found

@@ -96,3 +96,27 @@ def test_refusals_say_what_to_do(http: httpx.Client, run: Run, tmp_path: Path) -
     assert failed.status == 1
     assert "record 1 has another number of cells" in failed.err
     assert http.delete("/v1/customers/by-external-id/crm/nobody").status_code == 404
+
+
+def test_customers_are_found_and_exported(http: httpx.Client, run: Run, tmp_path: Path) -> None:
+    assert "No customers yet" in run("customer", "list").out
+    for number in range(3):
+        document = {"name": f"Größe {number}", "address_lines": ["Hafen 1", "Hamburg"]}
+        external = {"external_ids": {"crm": f"A-{number}"}} if number else {}
+        http.put(f"/v1/customers/c{number}", json={**document, **external})
+    for search, found in (("GRÖSSE 1", ["c1"]), ("a-", ["c1", "c2"]), ("C0", ["c0"]), ("hafen", [])):
+        items = http.get("/v1/customers", params={"search": search}).json()["items"]
+        assert [item["customer_id"] for item in items] == found, search
+    first = http.get("/v1/customers", params={"search": "größe", "limit": 2}).json()
+    rest = {"search": "größe", "limit": 2, "cursor": first["next_cursor"]}
+    assert [item["customer_id"] for item in http.get("/v1/customers", params=rest).json()["items"]] == ["c2"]
+    assert "No customer has 'hafen'" in run("customer", "list", "--search", "hafen").out
+    table, file = tmp_path / "all.csv", tmp_path / "all.json"
+    assert "3 customers in" in run("customer", "export", str(table)).out
+    assert table.read_text(encoding="utf-8").splitlines()[:2] == [
+        "customer_id,name,legal_name,email,address_lines,country,tax_id,language,external_ids.crm",
+        "c0,Größe 0,,,Hafen 1|Hamburg,,,en,",
+    ]
+    assert run("customer", "export", str(file)).status == 0
+    assert run("customer", "put", str(file)).out.count("unchanged") == 3
+    assert run("customer", "export", str(tmp_path / "all.txt")).status == 1
