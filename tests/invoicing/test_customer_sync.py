@@ -4,6 +4,8 @@ disagreement is a list entry, never a silent overwrite."""
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -181,3 +183,65 @@ def test_many_customers_follow_new_sources(any_ledger: Engine) -> None:
     expected = ["billing@acme.example" if n % 2 else f"crm{n}@x.example" for n in range(30)]
     assert emails == expected
     assert len(list_conflicts(any_ledger, limit=100)) == 15
+
+
+@pytest.mark.requirement("AUD-04")
+@pytest.mark.parametrize("seed", range(3))
+def test_any_history_of_records_gives_what_a_plain_model_gives(ledger: Engine, seed: int) -> None:
+    """Entered, sent, sent again, forgotten and re-ranked in any order, refusals included: the customer in
+    force and the list of conflicts are those of a dictionary that knows only the last word of each system."""
+    dice = Random(seed)
+    model = Model()
+    for number in range(60):
+        system = dice.choice(["direct", "crm", "psa", "erp"])
+        said = {"name": dice.choice("AB"), "tax_id": dice.choice(["", "1", "2"])}
+        step, now = dice.choice(["say", "say", "say", "forget", "rank"]), DAY[0] + timedelta(minutes=number)
+        try:
+            if step == "rank":
+                order = dice.sample(["direct", "crm", "psa", "erp"], dice.randrange(4))
+                save_sources(ledger, {"fields": {"tax_id": order}}, now=now)
+                model.order = order
+            elif step == "forget":
+                forget_record(ledger, system, f"{system}-1", now=now)
+                del model.said[system]
+            elif system == "direct":
+                save_customer(ledger, {"customer_id": "acme", **said}, now=now)
+                model.say(system, said)
+            else:
+                record = {"external_id": f"{system}-1", "customer_id": "acme", **said}
+                sync_records(ledger, system, [record], now=now)
+                model.say(system, said)
+        except (NotFound, Conflict):
+            assert step == "forget"
+            assert system == "direct" or system not in model.said or len(model.said) == 1
+        if model.said:
+            customer = get_customer(ledger, "acme").customer
+            assert (customer.name, customer.tax_id) == (model.in_force("name"), model.in_force("tax_id"))
+            assert set(customer.external_ids) == set(model.said) - {"direct"}
+            found = list_conflicts(ledger, limit=10)
+            assert [one.in_force.field for one in found] == model.conflicts()
+
+
+class Model:
+    """What each system said last, in the order in which they first spoke."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, dict[str, str]] = {}
+        self.order: list[str] = []
+
+    def say(self, system: str, said: dict[str, str]) -> None:
+        self.said[system] = said
+
+    def in_force(self, field: str) -> str:
+        order = self.order if field == "tax_id" else []
+        for system in [*order, "direct", *self.said]:
+            value = self.said.get(system, {}).get(field)
+            if value:
+                return value
+        return ""
+
+    def conflicts(self) -> list[str]:
+        values = {
+            field: {said[field] for said in self.said.values() if said[field]} for field in ("name", "tax_id")
+        }
+        return sorted(field for field, different in values.items() if len(different) > 1)
