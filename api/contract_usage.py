@@ -10,6 +10,7 @@ import pyarrow as pa
 from api.state import Ratemill
 from ingest.errors import Conflict
 from ingest.meter import Meter
+from rating.agreement_dates import plan_windows
 from rating.catalogue import get_plan_in_force
 from rating.contract import Contract
 from rating.contract_period import billing_period, runs_on
@@ -54,7 +55,15 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
 
 
 def priced_meters(state: Ratemill, contract: Contract, *, on: date) -> list[Meter]:
-    """The meters that the contract's plan prices on a day, in the order of the list of meters."""
-    plan = get_plan_in_force(state.ledger, contract.plan_id, on=on).plan
-    priced = {meter_id for charge in plan.charges for meter_id in charge.meter_ids()}
+    """The meters priced by the plans of the billing period that holds the day, up to that day, in the order
+    of the list of meters: a phase may have begun inside the period."""
+    start, _ = billing_period(contract, on=on)
+    first = start.astimezone(find_time_zone(contract.time_zone)).date()
+    plan_ids = {
+        plan_id
+        for plan_id, begins, ends in plan_windows(contract)
+        if begins <= on and (ends is None or ends > first)
+    }
+    plans = [get_plan_in_force(state.ledger, plan_id, on=on).plan for plan_id in sorted(plan_ids)]
+    priced = {meter_id for plan in plans for charge in plan.charges for meter_id in charge.meter_ids()}
     return [meter for meter in state.meters.current() if meter.meter_id in priced]

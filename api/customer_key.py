@@ -33,7 +33,7 @@ def check_own(ledger: Engine, customer_id: str, sees: Sees | None, request: Requ
     """
     if sees is None:
         raise Forbidden(
-            f"this API key sees only what is customer {customer_id!r}'s own, and this call is not about one "
+            f"this API key sees customer {customer_id!r} only, and this call is not about one "
             f"customer. Ask GET /v1/customers/{customer_id}/now, or use a key that sees everything.",
             reason_code="customer_key",
         )

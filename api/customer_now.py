@@ -17,6 +17,7 @@ from ingest.meter import Meter
 from invoicing.coming_dates import coming_dates
 from invoicing.credit_store import entries_of, grants_of_customer
 from invoicing.customer_store import get_customer
+from rating.agreement_dates import plan_on
 from rating.contract import Contract
 from rating.contract_period import runs_on
 from rating.entitlement_store import find_contracts
@@ -45,7 +46,8 @@ def _contract_now(state: Ratemill, contract: Contract, *, at: datetime) -> dict[
     contract_id = contract.contract_id
     today = at.astimezone(find_time_zone(contract.time_zone)).date()
     dates = [entry.to_dict() for entry in coming_dates(state.ledger, contract_id, count=DATES_SHOWN)]
-    head = {"contract_id": contract_id, "plan_id": contract.plan_id, "next_billing_dates": dates}
+    plan_id = plan_on(contract, today)
+    head = {"contract_id": contract_id, "plan_id": plan_id, "next_billing_dates": dates}
     if not runs_on(contract, today):
         nothing: dict[str, list[Any]] = {"usage": [], "unusable": [], "licences": [], "entitlements": []}
         return {**head, "running": False, "period_start": None, "period_end": None, **nothing}

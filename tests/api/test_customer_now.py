@@ -18,7 +18,7 @@ from ingest.errors import InvalidInput
 from tests.api.conftest import NOW, HttpFor, Run
 from tests.api.test_auth import operations
 from tests.api.test_entitlements import SEATS, change, limit
-from tests.api.test_flow import CONTRACT, CUSTOMER, event, put_world, send
+from tests.api.test_flow import CONTRACT, CUSTOMER, PLAN, event, put_world, send
 
 LIMITS: list[dict[str, Any]] = [
     {"meter_id": "calls", "period": "billing_period", "mode": "hard", "limit": "100"},
@@ -110,6 +110,35 @@ def test_a_customer_sees_what_was_sent_a_moment_ago(http: httpx.Client, run: Run
     assert http.get("/v1/customers/nobody/now").status_code == 404
     http.put("/v1/customers/new", json={"name": "New"})
     assert "No contract yet" in run("customer", "now", "new").out
+
+
+@pytest.mark.requirement("POR-02")
+def test_a_plan_that_began_inside_the_period_is_seen(http: httpx.Client) -> None:
+    """From the 10th on another plan, which prices other things: of both is counted what was used, and each
+    contract's own endpoint says the same."""
+    put_world(http)
+    texts = {"meter_id": "texts", "event_type": "text", "aggregation": "count", "unit": "text"}
+    charge = {**PLAN["charges"][0], "charge_id": "texts", "meter_id": "texts", "unit": "text"}
+    assert http.put("/v1/meters/texts", json=texts).status_code == 201
+    other = {**PLAN, "plan_id": "texting", "charges": [charge]}
+    assert http.put("/v1/price-plans/texting", json=other).status_code == 201
+    phases = [{"plan_id": "texting", "effective_from": "2026-11-10"}]
+    assert http.put("/v1/contracts/acme-1", json={**CONTRACT, "phases": phases}).status_code == 201
+    text = event(9) | {"type": "text", "time": "2026-11-12T00:00:00Z"}
+    send(http, [event(1, value="60"), text])
+    [contract] = http.get("/v1/customers/acme/now").json()["contracts"]
+    assert contract["plan_id"] == "texting"
+    assert {item["meter_id"]: item["quantity"] for item in contract["usage"]} == {"calls": "60", "texts": "1"}
+    assert contract["usage"] == http.get("/v1/contracts/acme-1/usage").json()["items"]
+    before = {"at": "2026-11-05T00:00:00Z"}
+    items = http.get("/v1/contracts/acme-1/usage", params=before).json()["items"]
+    assert [item["meter_id"] for item in items] == ["calls"]
+    asked = {"contract_id": "acme-1", "quantity": "1"}
+    answers = {
+        meter: http.get("/v1/entitlements", params={**asked, "meter_id": meter}).json()["reason"]
+        for meter in ("calls", "texts")
+    }
+    assert answers == {"calls": "not_in_contract", "texts": "not_limited"}
 
 
 # What a key of acme may name on each route that it reaches, and what is globex's.
