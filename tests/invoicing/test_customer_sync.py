@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine
 
+from ingest.document import canonical_json
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
+from ingest.ledger import MIGRATIONS, default_ledger_url, open_ledger
+from invoicing.customer import Customer
 from invoicing.customer_store import get_customer, save_customer, save_customers
 from invoicing.customer_sync import SyncedRecord, forget_record, get_record, save_sources, sync_records
 from invoicing.customer_view import get_sources, list_conflicts, records_of_customer
@@ -245,3 +251,30 @@ class Model:
             field: {said[field] for said in self.said.values() if said[field]} for field in ("name", "tax_id")
         }
         return sorted(field for field, different in values.items() if len(different) > 1)
+
+
+def test_a_ledger_from_before_keeps_its_external_ids(data_folder: Path) -> None:
+    """Of two customers that named the same id, which was allowed, the first has it; the other hears of it
+    when it is saved next."""
+    url = default_ledger_url(data_folder)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    old = create_engine(url)
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0090")
+        for customer_id in ("acme", "globex"):
+            document = canonical_json(Customer(customer_id=customer_id, name="X", external_ids={"crm": "7"}))
+            row = (customer_id, 1, document, "hash", "2026-01-01", "2026-01-01")
+            connection.exec_driver_sql("INSERT INTO customers VALUES (?, ?, ?, ?, ?, ?)", row)
+    old.dispose()
+    ledger = open_ledger(url)
+    assert (
+        sync_records(ledger, "crm", [{"external_id": "7", "tax_id": "1"}], now=DAY[0])[0].customer_id
+        == "acme"
+    )
+    with pytest.raises(Conflict, match="belongs to customer 'acme'"):
+        save_customer(
+            ledger, {"customer_id": "globex", "name": "X", "external_ids": {"crm": "7"}}, now=DAY[1]
+        )
+    ledger.dispose()
