@@ -2,7 +2,8 @@
 
 A key reads ``rm_<key_id>_<secret>`` and is shown once, when it is made; the ledger keeps a hash of
 the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``bill`` (price, bill and
-issue), ``admin`` (documents and keys; implies the others).
+issue), ``admin`` (documents and keys; implies the others). A read key may be made for one customer: it
+reaches only routes that say how they are about a customer (``Sees``), and only for that one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from api.customer_key import Sees, check_own, customer_key_issues
 from api.tables import API_KEYS
 from ingest.clock import Clock
 from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
@@ -43,6 +45,8 @@ class ApiKey:
     scopes: tuple[str, ...]
     created_at: str
     revoked_at: str | None = None
+    customer_id: str | None = None
+    """The one customer that it sees; None: all there is."""
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -54,6 +58,7 @@ class ApiKey:
             "scopes": list(self.scopes),
             "created_at": self.created_at,
             "revoked_at": self.revoked_at,
+            "customer_id": self.customer_id,
         }
 
 
@@ -67,10 +72,11 @@ class KeyRing:
         self._verified: dict[str, tuple[ApiKey, datetime]] = {}
         self._own: dict[str, ApiKey] = {}
 
-    def grant_in_memory(self, name: str, scopes: Sequence[Scope]) -> str:
+    def grant_in_memory(self, name: str, scopes: Sequence[Scope], customer_id: str | None = None) -> str:
         """A token known to this process only, gone with it: for a command's private server."""
         token = new_token(secrets.token_hex(6))
-        key = ApiKey(token.split("_")[1], name, tuple(scopes), self._clock.now().isoformat())
+        key_id, made_at = token.split("_")[1], self._clock.now().isoformat()
+        key = ApiKey(key_id, name, tuple(scopes), made_at, customer_id=customer_id)
         with self._lock:
             self._own[_token_hash(token)] = key
         return token
@@ -126,10 +132,13 @@ class KeyRing:
         return _to_key(row)
 
 
-def create_key(ledger: Engine, *, name: str, scopes: Iterable[str], now: datetime) -> tuple[ApiKey, str]:
+def create_key(
+    ledger: Engine, *, name: str, scopes: Iterable[str], now: datetime, customer_id: str | None = None
+) -> tuple[ApiKey, str]:
     """Make a key; the second value is the token, which is not kept and cannot be shown again.
 
-    Raises InvalidInput for an unknown scope, no scope, or a name that is empty or too long.
+    customer_id: the one customer it sees. Raises InvalidInput for an unknown scope, no scope, a name that is
+    empty or too long, or a customer that is not on record or comes with another scope than ``read``.
     """
     wanted = tuple(dict.fromkeys(scopes))
     issues = [
@@ -141,13 +150,15 @@ def create_key(ledger: Engine, *, name: str, scopes: Iterable[str], now: datetim
         issues.append(Issue("no_scope", "scopes", "The key has no scope.", f"one of {', '.join(SCOPES)}."))
     if not name.strip() or len(name) > 128:
         issues.append(Issue("bad_name", "name", f"The name is {name!r}.", "1 to 128 characters."))
+    if customer_id is not None:
+        issues += customer_key_issues(ledger, customer_id, wanted)
     if issues:
         raise InvalidInput(
             "the API key was not made: " + " ".join(str(issue) for issue in issues), issues=issues
         )
     token = new_token(secrets.token_hex(6))
     _, key_id, secret = token.split("_", 2)
-    key = ApiKey(key_id, name.strip(), wanted, now.isoformat())
+    key = ApiKey(key_id, name.strip(), wanted, now.isoformat(), customer_id=customer_id)
     with ledger_transaction(ledger) as connection:
         connection.execute(
             sa.insert(API_KEYS).values(
@@ -156,6 +167,7 @@ def create_key(ledger: Engine, *, name: str, scopes: Iterable[str], now: datetim
                 scopes=" ".join(wanted),
                 secret_hash=_secret_hash(secret),
                 created_at=key.created_at,
+                customer_id=customer_id,
             )
         )
     return key, token
@@ -185,8 +197,9 @@ def revoke_key(ledger: Engine, key_id: str, *, now: datetime) -> ApiKey:
 class Needs:
     """A route's declared scope: a FastAPI dependency, and callable by bare routes as well."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, sees: Sees | None = None) -> None:
         self.scope: Final = scope
+        self.sees: Final = sees
 
     async def __call__(self, request: Request) -> ApiKey:
         keys: KeyRing = request.app.state.ratemill.keys
@@ -201,6 +214,9 @@ class Needs:
                 f"needs {self.scope}. An admin can make one: `ratemill keys create --scope {self.scope}`.",
                 reason_code="scope_missing",
             )
+        if key.customer_id is not None:
+            state = request.app.state.ratemill
+            await state.in_thread(check_own, state.ledger, key.customer_id, self.sees, request)
         return key
 
 
@@ -247,4 +263,5 @@ def _secret_hash(secret: str) -> str:
 
 
 def _to_key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
-    return ApiKey(row.key_id, row.name, tuple(row.scopes.split()), row.created_at, row.revoked_at)
+    scopes = tuple(row.scopes.split())
+    return ApiKey(row.key_id, row.name, scopes, row.created_at, row.revoked_at, row.customer_id)

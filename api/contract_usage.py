@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import pyarrow as pa
 
 from api.state import Ratemill
 from ingest.errors import Conflict
+from ingest.meter import Meter
+from rating.agreement_dates import plan_windows
 from rating.catalogue import get_plan_in_force
+from rating.contract import Contract
 from rating.contract_period import billing_period, runs_on
 from rating.contract_store import get_contract
 from rollup.period import find_time_zone
@@ -41,13 +44,26 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
             reason_code="contract_not_running",
         )
     start, end = billing_period(contract, on=today)
-    plan = get_plan_in_force(state.ledger, contract.plan_id, on=today).plan
-    priced = {meter_id for charge in plan.charges for meter_id in charge.meter_ids()}
     subjects = list(contract.subjects)
     calendar = pa.table(
         [[0] * len(subjects), subjects, [start] * len(subjects), [end] * len(subjects)],
         schema=CALENDAR_SCHEMA,
     )
-    meters = [meter for meter in state.meters.current() if meter.meter_id in priced]
+    meters = priced_meters(state, contract, on=today)
     rolled = roll_up_usage(state.event_store, calendar=calendar, meters=meters)
     return ContractUsage(start, end, rolled.usage, rolled.unusable)
+
+
+def priced_meters(state: Ratemill, contract: Contract, *, on: date) -> list[Meter]:
+    """The meters priced by the plans of the billing period that holds the day, up to that day, in the order
+    of the list of meters: a phase may have begun inside the period."""
+    start, _ = billing_period(contract, on=on)
+    first = start.astimezone(find_time_zone(contract.time_zone)).date()
+    plan_ids = {
+        plan_id
+        for plan_id, begins, ends in plan_windows(contract)
+        if begins <= on and (ends is None or ends > first)
+    }
+    plans = [get_plan_in_force(state.ledger, plan_id, on=on).plan for plan_id in sorted(plan_ids)]
+    priced = {meter_id for plan in plans for charge in plan.charges for meter_id in charge.meter_ids()}
+    return [meter for meter in state.meters.current() if meter.meter_id in priced]

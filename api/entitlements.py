@@ -8,7 +8,7 @@ contracts ahead (``keep_ready``), so that no question has to wait for a first co
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
@@ -20,12 +20,14 @@ from ingest.clock import Clock, to_micros
 from ingest.errors import BrokenState, InvalidInput
 from ingest.event import TIME_MAX
 from ingest.meter import Meter
+from rating.agreement_dates import plan_on
 from rating.catalogue import get_plan_in_force
 from rating.contract import Contract
 from rating.contract_period import entitlement_period, runs_on
 from rating.contract_store import get_contract
 from rating.entitlement import Entitlement, Standing, Verdict, best, judge, strictest, without_limit
 from rating.entitlement_store import find_contracts, limited_contracts
+from rollup.live_counter import LiveReading
 from rollup.live_usage import LiveKey, LiveUsage
 from rollup.period import find_time_zone
 
@@ -114,6 +116,18 @@ class EntitlementDesk:
         figures = dict(zip(keys, readings, strict=True))
         return [_standing(one, figures) for one in wanted], sequence
 
+    def levels(
+        self, contract: Contract, meters: Sequence[Meter], *, at: datetime
+    ) -> tuple[list[LiveReading], int]:
+        """The level of each ``time_weighted`` meter over the contract's subjects at an instant, and the
+        number of the last event or correction that is in them."""
+        keys = [LiveKey(meter, contract.subjects, 0, _FAR) for meter in meters]
+        return self._live.read(keys, at_micros=to_micros(at))
+
+    def last_sequence(self, *, at: datetime) -> int:
+        """The number of the last event or correction acknowledged. Raises StoreUnavailable."""
+        return self._live.read([], at_micros=to_micros(at))[1]
+
     def keep_ready(self) -> int:
         """Count ahead what the limits of all running contracts need, now and in the periods that begin next;
         returns how many figures that are, 0 also when it was done within READY_FOR and no contract was saved
@@ -164,9 +178,10 @@ class EntitlementDesk:
         today = at.astimezone(find_time_zone(contract.time_zone)).date()
         if not runs_on(contract, today):
             return without_limit("contract_not_running", contract.contract_id)
+        plan_id = plan_on(contract, today)
         plan = self._remember(
-            ("plan", contract.plan_id, today),
-            lambda: get_plan_in_force(self._ledger, contract.plan_id, on=today).plan,
+            ("plan", plan_id, today),
+            lambda: get_plan_in_force(self._ledger, plan_id, on=today).plan,
         )
         priced = any(charge.meter_id == meter_id for charge in plan.charges)
         return without_limit("not_limited" if priced else "not_in_contract", contract.contract_id)

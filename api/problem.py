@@ -31,6 +31,7 @@ _STATUS_OF_REASON: Final = {
     "body_too_large": 413,
     "too_many_records": 413,
     "scope_missing": 403,
+    "customer_key": 403,
     "clock_behind": 422,
     "shutting_down": 503,
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from api.auth import Needs, Scope
+from api.customer_key import Sees
 from api.examples import DOCUMENT_EXAMPLES
 from api.problem import PROBLEM_MEDIA_TYPE, problem
 from api.state import Ratemill
@@ -45,9 +46,14 @@ NULLABLE_FIELDS: Final = frozenset(
         "bought",
         "provisioned",
         "consumed",
+        "customer_id",
+        "period_start",
+        "period_end",
     }
 )
 """Fields of answers that may be null although the example shows a value."""
+TEXT_OR_LINES: Final = frozenset({"value_in_force", "says"})
+"""Fields of answers that are a text, or the lines of an address."""
 SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 
 _PROBLEM_WORDS: Final = {
@@ -115,13 +121,15 @@ def declared(
     problems: tuple[int, ...] = (),
     body: dict[str, Any] | None = None,
     media: dict[str, Any] | None = None,
+    sees: Sees | None = None,
 ) -> dict[str, Any]:
     """The arguments of a route decorator: its scope, and its whole documentation.
 
     example: an answer, from which the answer's schema is drawn too. body: request body examples by
-    media type. media: other media types the answer may have, with an example each.
+    media type. media: other media types the answer may have, with an example each. sees: how the route is
+    about one customer, so that a key made for that customer may call it; None: no such key may.
     """
-    extra: dict[str, Any] = {"x-scope": scope}
+    extra: dict[str, Any] = {"x-scope": scope} | ({"x-customer-key": sees} if sees else {})
     if body is not None:
         extra["requestBody"] = {"required": True, "content": documented_content(body)}
     return {
@@ -130,7 +138,7 @@ def declared(
         "tags": [tag],
         "status_code": status,
         "response_model": None,
-        "dependencies": [] if scope is None else [Depends(Needs(scope))],
+        "dependencies": [] if scope is None else [Depends(Needs(scope, sees))],
         "responses": documented_responses(scope, status, example, problems, media),
         "openapi_extra": extra,
     }
@@ -195,6 +203,8 @@ def schema_of(example: Any) -> dict[str, Any]:
 
 def _field_schema(name: str, example: Any) -> dict[str, Any]:
     schema = schema_of(example)
+    if name in TEXT_OR_LINES:
+        return {"type": ["string", "array"], "items": {"type": "string"}}
     if name in NULLABLE_FIELDS and "type" in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return schema

@@ -1,4 +1,5 @@
-"""The ledger tables this room owns: API keys and kept answers. Made by migrations 0001 and 0002."""
+"""The ledger tables this room owns: API keys and kept answers. Made by migrations 0001, 0002
+and 0110."""
 
 from __future__ import annotations
 
@@ -17,9 +18,11 @@ API_KEYS: Final = sa.Table(
     sa.Column("secret_hash", sa.String(64), nullable=False),
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("revoked_at", sa.String(32), nullable=True),
+    sa.Column("customer_id", sa.String(128), nullable=True),
 )
 """``scopes``: names joined by spaces. ``secret_hash``: SHA-256 of the secret part, in hex: the secret
-is 256 random bits, so a slow password hash would add nothing."""
+is 256 random bits, so a slow password hash would add nothing. ``customer_id``: the
+one customer that the key sees; none: everything."""
 
 IDEMPOTENT_ANSWERS: Final = sa.Table(
     "idempotent_answers",

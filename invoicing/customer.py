@@ -6,7 +6,8 @@ address never changes an invoice that exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from babel import Locale
 from pydantic import Field
@@ -14,6 +15,9 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
+
+RESERVED_IDS: Final = frozenset({"conflicts", "sources", "by-external-id"})
+"""Words that follow /v1/customers/ in paths of their own."""
 
 
 class Customer(Document):
@@ -36,25 +40,45 @@ class Customer(Document):
 
 def customer_rules(customer: Customer) -> Iterator[Issue]:
     """What a customer document must keep beyond its field types."""
-    if customer.country and customer.country not in Locale("en").territories:
+    if customer.customer_id in RESERVED_IDS:
+        yield Issue(
+            "reserved_customer_id",
+            "customer_id",
+            f"{customer.customer_id!r} is part of a path of the API.",
+            "another key.",
+        )
+    for system, external_id in customer.external_ids.items():
+        if not 1 <= len(external_id) <= 256 or not 1 <= len(system) <= 128:
+            yield Issue(
+                "bad_external_id",
+                f"external_ids.{system}",
+                f"The key has {len(external_id)} characters, the system's name {len(system)}.",
+                "a key of 1 to 256 characters under a name of 1 to 128.",
+            )
+    yield from contact_issues(customer.email, customer.address_lines, customer.country)
+
+
+def contact_issues(email: str, address_lines: Sequence[str], country: str) -> Iterator[Issue]:
+    """What the fields of an address must keep, whoever sends them. An empty field breaks nothing."""
+    if country and country not in Locale("en").territories:
         yield Issue(
             "unknown_country",
             "country",
-            f"{customer.country!r} is not a country code.",
+            f"{country!r} is not a country code.",
             "two capital letters of ISO 3166-1, like DE or US.",
         )
-    local_part, _, domain = customer.email.rpartition("@")
-    if customer.email and (not local_part or not domain or " " in customer.email):
+    local_part, _, domain = email.rpartition("@")
+    if email and (not local_part or not domain or " " in email):
         yield Issue(
             "bad_email",
             "email",
-            f"{customer.email!r} is not an e-mail address.",
+            f"{email!r} is not an e-mail address.",
             "one address, like billing@example.com.",
         )
-    if len(customer.address_lines) > 8:
+    if len(address_lines) > 8:
         yield Issue(
             "address_too_long",
             "address_lines",
-            f"The address has {len(customer.address_lines)} lines.",
+            f"The address has {len(address_lines)} lines.",
             "at most 8 lines.",
         )

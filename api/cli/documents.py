@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from api.cli import customers
 from api.cli.session import Column, Limit, Session, command, group, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
@@ -115,8 +116,12 @@ def add_commands(app: typer.Typer) -> None:
     for kind in KINDS:
         sub = group(app, kind.name, kind.help)
         _add_put(sub, kind)
-        _add_list(sub, kind)
+        if kind.name != "customer":
+            _add_list(sub, kind)
         _add_show(sub, kind)
+        if kind.name == "customer":
+            _add_customer_list(sub, kind)
+            customers.add_commands(sub)
         if kind.name == "contract":
             _add_preview(sub)
             _add_dates(sub)
@@ -190,16 +195,36 @@ def _add_list(sub: typer.Typer, kind: Kind) -> None:
         limit: Limit = 100,
     ) -> None:
         """Those on record, by key."""
-        with session.client() as client:
-            answer = client.get(kind.path, {"limit": limit})
         empty = (
             f"No {kind.name}s yet. `ratemill {kind.name} put FILE` saves one; "
             f"`ratemill schema {kind.name}` shows its fields."
         )
-        shown: list[Any] = [table(answer["items"], kind.columns) if answer["items"] else empty]
-        if answer.get("next_cursor"):
-            shown.append(more(limit))
-        session.show(answer, *shown)
+        _show_list(session, kind, {"limit": limit}, empty)
+
+
+def _add_customer_list(sub: typer.Typer, kind: Kind) -> None:
+    @command(sub, "list")
+    def list_all(
+        session: Session,
+        search: Annotated[
+            str | None, typer.Option(help="Part of a key, name, e-mail address, tax id or external id.")
+        ] = None,
+        limit: Limit = 100,
+    ) -> None:
+        """Those on record, by key."""
+        empty = "No customers yet. `ratemill customer put FILE` saves one; `sync` takes them from a system."
+        if search is not None:
+            empty = f"No customer has {search!r} in its key, name, e-mail address, tax id or external ids."
+        _show_list(session, kind, {"limit": limit, "search": search}, empty)
+
+
+def _show_list(session: Session, kind: Kind, params: dict[str, Any], empty: str) -> None:
+    with session.client() as client:
+        answer = client.get(kind.path, params)
+    shown: list[Any] = [table(answer["items"], kind.columns) if answer["items"] else empty]
+    if answer.get("next_cursor"):
+        shown.append(more(params["limit"]))
+    session.show(answer, *shown)
 
 
 def _add_show(sub: typer.Typer, kind: Kind) -> None:

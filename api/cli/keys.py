@@ -17,6 +17,7 @@ COLUMNS: tuple[Column, ...] = (
     ("key", "key_id"),
     ("name", "name"),
     ("scopes", "scopes"),
+    ("only customer", "customer_id"),
     ("made", moment("created_at")),
     ("revoked", moment("revoked_at")),
 )
@@ -32,17 +33,22 @@ def add_commands(app: typer.Typer) -> None:
             list[str], typer.Option(help="ingest, read, bill or admin; may be given several times.")
         ],
         name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+        customer: Annotated[
+            str | None, typer.Option(help="A read key for this customer's own figures and no other's.")
+        ] = None,
     ) -> None:
         """Make an API key. The token is shown this once."""
         if _over_http(session):
             with session.client() as client:
-                made = client.post("/v1/api-keys", {"name": name, "scopes": scope})
+                asked = {"name": name, "scopes": scope, "customer_id": customer}
+                made = client.post("/v1/api-keys", asked)
         else:
             from api.auth import create_key  # noqa: PLC0415
             from ingest.clock import SystemClock  # noqa: PLC0415
 
             with _ledger(session) as ledger:
-                key, token = create_key(ledger, name=name, scopes=scope, now=SystemClock().now())
+                now = SystemClock().now()
+                key, token = create_key(ledger, name=name, scopes=scope, customer_id=customer, now=now)
             made = {**key.to_dict(), "token": token}
         session.say("Keep this token: only its hash is stored and it cannot be shown again.")
         session.show(made, made["token"])

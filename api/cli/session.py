@@ -74,7 +74,9 @@ class Session:
             self.show_json(answer)
             return
         for item in shown:
-            self.out.print(item, soft_wrap=isinstance(item, str))
+            is_text = isinstance(item, str)
+            # A text may hold what others wrote, and [brackets] are part of it.
+            self.out.print(item, soft_wrap=is_text, markup=not is_text)
 
     def show_json(self, answer: Any) -> None:
         """One JSON text on one line, exact as the API wrote it."""

@@ -20,6 +20,7 @@ _KEY: Final[dict[str, Any]] = {
     "scopes": ["ingest", "read"],
     "created_at": "2026-11-22T18:00:00+00:00",
     "revoked_at": None,
+    "customer_id": None,
 }
 
 
@@ -28,6 +29,7 @@ class NewKey(Document):
 
     name: str = Field(min_length=1, max_length=128)
     scopes: tuple[str, ...]
+    customer_id: str | None = None
 
 
 @router.post(
@@ -44,9 +46,16 @@ class NewKey(Document):
     ),
 )
 def create(state: State, body: DocumentBody) -> ExactJSON:
-    """The answer holds the token, this once: only its hash is kept."""
+    """The answer holds the token, this once: only its hash is kept. `customer_id`: a key of scope `read` that
+    sees that customer only, by the routes that docs/customers.md names."""
     wanted = validate_document(NewKey, read_document(body), what="the API key")
-    key, token = create_key(state.ledger, name=wanted.name, scopes=wanted.scopes, now=state.clock.now())
+    key, token = create_key(
+        state.ledger,
+        name=wanted.name,
+        scopes=wanted.scopes,
+        customer_id=wanted.customer_id,
+        now=state.clock.now(),
+    )
     return ExactJSON({**key.to_dict(), "token": token}, status_code=201)
 
 

@@ -160,6 +160,7 @@ def list_versions(state: State, contract_id: str) -> ExactJSON:
     **declared(
         "preview_contract",
         "read",
+        sees="contract",
         summary="The next invoice as it stands",
         tag="billing",
         example=PREVIEW_EXAMPLE,
@@ -198,6 +199,7 @@ def preview(
     **declared(
         "list_billing_dates",
         "read",
+        sees="contract",
         summary="The next billing dates",
         tag="contracts",
         example={

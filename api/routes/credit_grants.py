@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date
 from typing import Annotated, Any, Final
 
@@ -271,6 +272,7 @@ def show_top_up(state: State, contract_id: str) -> ExactJSON:
     **declared(
         "credit_balance",
         "read",
+        sees="customer",
         summary="A customer's credit on a day",
         tag="credits",
         example={
@@ -296,7 +298,18 @@ def balance(
     grants = grants_of_customer(state.ledger, customer_id)
     entries = entries_of(state.ledger, [stored.grant.grant_id for stored in grants])
     currency_of = {stored.grant.grant_id: stored.grant.currency for stored in grants}
-    balances = [
+    balances = balances_answer(entries, currency_of, day)
+    shown = [
+        _entry_answer(entry, currency_of[entry.grant_id]) for entry in entries if entry.entry_date <= day
+    ]
+    return ExactJSON({"customer_id": customer_id, "as_of": day, "balances": balances, "entries": shown})
+
+
+def balances_answer(
+    entries: Sequence[CreditEntry], currency_of: Mapping[str, str], day: date
+) -> list[dict[str, Any]]:
+    """What the entries come to at the end of a day, one balance a currency. currency_of: by grant."""
+    return [
         {
             "currency": currency,
             **balance_on(
@@ -305,10 +318,6 @@ def balance(
         }
         for currency in sorted(set(currency_of.values()))
     ]
-    shown = [
-        _entry_answer(entry, currency_of[entry.grant_id]) for entry in entries if entry.entry_date <= day
-    ]
-    return ExactJSON({"customer_id": customer_id, "as_of": day, "balances": balances, "entries": shown})
 
 
 def _grant_answer(stored: StoredGrant) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from api.documents import keyed_document, saved_answer
 from api.examples import CUSTOMER, SAVED_VERSION
@@ -26,12 +28,15 @@ _STORED = {"customer_id": "united", "version": 1, "document": CUSTOMER}
         tag="contracts",
         status=201,
         example={"customer_id": "united", **SAVED_VERSION},
-        problems=(400, 422),
+        problems=(400, 409, 422),
         body={"application/json": CUSTOMER},
     ),
 )
 def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSON:
-    """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs."""
+    """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs.
+
+    Where systems have sent records of the customer, this is what was entered directly, one record beside
+    theirs; `warnings` then names the fields on which they differ."""
     document = keyed_document(body, field="customer_id", key=customer_id, what="customer")
     return saved_answer("customer_id", save_customer(state.ledger, document, now=state.clock.now()))
 
@@ -44,7 +49,7 @@ def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSO
         summary="Save many customers",
         tag="contracts",
         example={"saved": 1, "created": 1, "unchanged": 0},
-        problems=(400, 413, 422),
+        problems=(400, 409, 413, 422),
         body={"application/json": [CUSTOMER]},
     ),
 )
@@ -66,10 +71,20 @@ def put_customers(state: State, body: DocumentBody) -> ExactJSON:
         problems=(422,),
     ),
 )
-def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
+def list_all(
+    state: State,
+    search: Annotated[
+        str | None,
+        Query(description="Part of an id, name, e-mail address, tax id or external id, in any case."),
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> ExactJSON:
     """By id."""
     after = read_cursor(cursor, fields=1)
-    found = list_customers(state.ledger, limit=limit + 1, after=None if after is None else str(after[0]))
+    found = list_customers(
+        state.ledger, limit=limit + 1, after=None if after is None else str(after[0]), search=search
+    )
     items = [
         {"customer_id": item.customer.customer_id, "version": item.version, "document": item.customer}
         for item in found
@@ -80,7 +95,13 @@ def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJS
 @router.get(
     "/v1/customers/{customer_id}",
     **declared(
-        "get_customer", "read", summary="One customer", tag="contracts", example=_STORED, problems=(404,)
+        "get_customer",
+        "read",
+        sees="customer",
+        summary="One customer",
+        tag="contracts",
+        example=_STORED,
+        problems=(404,),
     ),
 )
 def get_one(state: State, customer_id: str) -> ExactJSON:

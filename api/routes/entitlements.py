@@ -129,6 +129,20 @@ def check_entitlement(
     return ExactJSON(_answer(check, verdict, question))
 
 
+def standing_answer(one: Standing) -> dict[str, Any]:
+    """A limit with what stands against it."""
+    return {
+        "meter_id": one.meter_id,
+        "mode": one.mode,
+        "period": _period(one),
+        "used": one.used,
+        "limit": one.limit,
+        "remaining": one.remaining,
+        "event_count": one.event_count,
+        "unusable_events": one.unusable_events,
+    }
+
+
 def _period(standing: Standing) -> dict[str, Any]:
     return {"name": standing.period, "start": standing.period_start, "end": standing.period_end}
 
@@ -162,6 +176,7 @@ def _answer(check: EntitlementCheck, verdict: Verdict, question: Question) -> di
     **declared(
         "contract_entitlements",
         "read",
+        sees="contract",
         summary="Where a contract stands against its limits",
         tag="entitlements",
         example=_STANDINGS,
@@ -173,19 +188,7 @@ def contract_entitlements(state: State, contract_id: str) -> ExactJSON:
     Nothing is asked for, and nothing is kept."""
     now = state.clock.now()
     found, sequence = state.entitlements.standings(contract_id, at=now)
-    items = [
-        {
-            "meter_id": one.meter_id,
-            "mode": one.mode,
-            "period": _period(one),
-            "used": one.used,
-            "limit": one.limit,
-            "remaining": one.remaining,
-            "event_count": one.event_count,
-            "unusable_events": one.unusable_events,
-        }
-        for one in found
-    ]
+    items = [standing_answer(one) for one in found]
     return ExactJSON({"contract_id": contract_id, "as_of": now, "as_of_sequence": sequence, "items": items})
 
 

@@ -97,6 +97,7 @@ _TOTAL: Final = {
     **declared(
         "list_invoices",
         "read",
+        sees="issued_invoices",
         summary="Invoices",
         tag="billing",
         example={"items": [SUMMARY_EXAMPLE], "next_cursor": None, "totals": [_TOTAL]},
@@ -141,6 +142,7 @@ def list_all(
     **declared(
         "get_invoice",
         "read",
+        sees="issued_invoice",
         summary="One invoice, as JSON or PDF",
         tag="billing",
         example=INVOICE_EXAMPLE,
@@ -161,6 +163,7 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
     **declared(
         "get_invoice_pdf",
         "read",
+        sees="issued_invoice",
         summary="One invoice as PDF",
         tag="billing",
         problems=(404,),

@@ -132,6 +132,7 @@ def _past(state: State, known_at: datetime | None) -> datetime | None:
     **declared(
         "contract_usage",
         "read",
+        sees="contract",
         summary="Usage of a contract in its open period",
         tag="usage",
         example=_CONTRACT_USAGE,

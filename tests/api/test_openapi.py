@@ -20,6 +20,8 @@ STORY = (
     "put_meter list_meters get_meter",
     "put_price_plan list_price_plans get_price_plan list_price_plan_versions",
     "put_customer put_customers list_customers get_customer",
+    "put_customer_record sync_customer_records get_customer_record put_customer_sources get_customer_sources",
+    "list_customer_conflicts list_customer_records",
     "put_calendar list_calendars get_calendar",
     "put_contract put_contracts list_contracts get_contract list_contract_versions list_billing_dates",
     "grant_credit list_credits",
@@ -31,10 +33,11 @@ STORY = (
     "post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
-    "contract_entitlements",
+    "contract_entitlements customer_now",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
+    "forget_customer_record",
     "archive_events list_archives restore_events",
 )
 ORDER = " ".join(STORY).split()
@@ -81,6 +84,8 @@ class World:
             "calendar_id": "us-banks",
             "contract_id": "united-2013",
             "grant_id": "united-2013",
+            "system": "crm",
+            "external_id": "4711",
         }
 
     def send(self, method: str, path: str, operation: dict[str, Any]) -> list[httpx.Response]:
