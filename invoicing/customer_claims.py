@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from ingest.document import canonical_json
 from ingest.errors import Conflict
@@ -104,22 +104,27 @@ def merge_records(
     return merge_customer(customer_id, claims, sources, entered_external_ids=own)
 
 
-def write_records(connection: Connection, records: Iterable[StoredRecord]) -> None:
-    """Insert or replace the records; their customers are on record."""
-    table = CUSTOMER_RECORDS
-    for record in records:
-        claim = record.claim
-        content = {
-            "customer_id": record.customer_id,
-            "document": record.document,
-            "since": orjson.dumps(claim.since).decode(),
-            "told_at": claim.told_at,
-            "changed_at": record.changed_at,
-        }
-        key = (table.c.system == claim.system) & (table.c.external_id == claim.external_id)
-        if not connection.execute(update(table).where(key).values(**content)).rowcount:
-            named = {"system": claim.system, "external_id": claim.external_id}
-            connection.execute(insert(table).values(**named, **content))
+def write_records(
+    connection: Connection,
+    records: Mapping[str, Mapping[str, StoredRecord]],
+    *,
+    before: Mapping[str, Mapping[str, StoredRecord]],
+) -> None:
+    """Write the records, by customer and system, that are not those on record ``before``. The customers are
+    on record."""
+    table, new = CUSTOMER_RECORDS, []
+    for owner, of_owner in records.items():
+        for system, record in of_owner.items():
+            claim, on_record = record.claim, before.get(owner, {}).get(system)
+            since = orjson.dumps(claim.since).decode()
+            if on_record is None:
+                values = (system, claim.external_id, owner, record.document, since)
+                new.append((*values, claim.told_at, record.changed_at))
+            elif on_record is not record:
+                key = (table.c.system == system) & (table.c.external_id == claim.external_id)
+                content = {"document": record.document, "since": since, "changed_at": record.changed_at}
+                connection.execute(update(table).where(key).values(**content))
+    insert_rows(connection, table, new)
 
 
 def write_conflicts(connection: Connection, merged: Mapping[str, MergedCustomer]) -> None:

@@ -77,7 +77,8 @@ def _save_merged(
     """As ``save_customers``, where other systems know some of the customers: what was entered is one record
     beside theirs. ``created`` says that what was entered is new; a conflict is a warning."""
     lock_customers(connection, sorted(held))
-    held = load_records(connection, sorted(held))
+    on_record = load_records(connection, sorted(held))
+    held = {key: dict(records) for key, records in on_record.items()}
     sources = load_sources(connection).sources
     in_force, merged, changed = [], {}, []
     for customer in customers:
@@ -96,7 +97,7 @@ def _save_merged(
         in_force.append(Customer.model_validate(merged[key].document))
         changed.append(records[DIRECT] is not before)
     saved = write_in_force(connection, in_force, now=now)
-    write_records(connection, (held[key][DIRECT] for key in merged))
+    write_records(connection, held, before=on_record)
     write_conflicts(connection, merged)
     return [
         replace(one, created=one.created or new, warnings=tuple(conflict_warnings(merged.get(one.key))))

@@ -267,15 +267,7 @@ def _write(
     """Customers first: records point at them. Returns the version of each customer."""
     customers = [Customer.model_validate(one.document) for one in merged.values()]
     saved = write_in_force(connection, customers, now=now)
-    write_records(
-        connection,
-        (
-            record
-            for owner, records in held.items()
-            for system, record in records.items()
-            if before.get(owner, {}).get(system) is not record
-        ),
-    )
+    write_records(connection, held, before=before)
     write_conflicts(connection, merged)
     return {one.key: one.version for one in saved}
 
