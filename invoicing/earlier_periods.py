@@ -5,8 +5,8 @@ that no period is cut; with the usual anchor day that is the anniversary itself.
 has its anniversary on the 28th in other years.
 
 Earlier periods count with their usage as it is known now, whatever was billed for them. So a bill is a
-function of the usage there is; what late usage of an earlier period itself comes to is what re-rating shows,
-and with that the lines of a year sum to the price of the year's quantity. Subjects count as in the bill of
+function of the usage there is; what late usage of an earlier period itself comes to is an adjustment, and
+with that the lines of a year sum to the price of the year's quantity. Subjects count as in the bill of
 their period: one that came later brings nothing to dates before it.
 """
 

@@ -187,7 +187,7 @@ def _uses(lines: Sequence[InvoiceLine], drawn: Mapping[str, int], by: str) -> tu
     for (key, unit), members in sorted(groups.items()):
         amount = sum(line.amount_minor for line in members)
         paid = sum(drawn.get(line.line_id, 0) for line in members)
-        quantity = sum((line.quantity for line in members), Decimal(0))
+        quantity = sum((_quantity_added(line) for line in members), Decimal(0))
         uses.append(RetainerUse(key, quantity, unit, amount, paid, amount - paid))
     return tuple(uses)
 
@@ -220,3 +220,8 @@ def _retainer_of(line: InvoiceLine, contract: Contract) -> DatedRetainer | None:
         if entry.charge_id == line.charge_id and entry.holds_on(line.period_start):
             return entry
     return None
+
+
+def _quantity_added(line: InvoiceLine) -> Decimal:
+    """The quantity of a line; of an adjustment, which has that of now, what it adds to what was billed."""
+    return line.quantity if line.adjusts is None else line.quantity - line.adjusts.billed_quantity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from api.cli.session import Column, grouped_number, table
@@ -23,7 +24,7 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     """Head, lines and total of an invoice, to print one after the other."""
     digits = int(invoice["minor_digits"])
     columns: tuple[Column, ...] = (
-        ("what, for when, line id", _what),
+        ("what, for when, line id", lambda line: _what(line, digits)),
         ("quantity>", _quantity),
         ("price", _price),
         (f"{invoice['currency']}>", lambda line: money(line["amount_minor"], digits)),
@@ -48,7 +49,7 @@ def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
     return [*rows, f"Amount due {money(drawn['due_minor'], digits)} {invoice['currency']}."]
 
 
-def _what(line: Mapping[str, Any]) -> str:
+def _what(line: Mapping[str, Any], digits: int) -> str:
     """Three lines of text; the id has one of its own, so that it can be copied whole."""
     from rating.proration import part_words  # noqa: PLC0415 - pulls in the price models
 
@@ -56,16 +57,22 @@ def _what(line: Mapping[str, Any]) -> str:
     what = f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
     last = date.fromisoformat(line["period_end"]) - timedelta(days=1)
     prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]
-    adjusts = line.get("adjusts")
-    if adjusts:
-        of = adjusts["invoice_number"] or "the bill"
-        dimensions = (
-            f"{adjusts['billed_quantity']} -> {line['quantity']}, {adjusts['billed_amount']} -> "
-            f"{adjusts['rated_amount']}, {of} of {adjusts['billing_date']}"
-        )
-        what = f"{what}\n{dimensions}"
+    if "adjusts" in line:
+        what = f"{what}\n{_adjusts(line, line['adjusts'], digits)}"
     part = f", {part_words(line['days'], line['full_days'])}" if prorated else ""
     return f"{what}\n{line['period_start']} to {last}{part}\n{line['line_id']}"
+
+
+def _adjusts(line: Mapping[str, Any], was: Mapping[str, Any], digits: int) -> str:
+    """``90 -> 140, 9.00 -> 12.00, INV-2026-000001 of 2026-02-01``: as billed, as it is now, and where."""
+    from rating.money import exact_money  # noqa: PLC0415 - as above
+
+    before, now = (
+        exact_money(Decimal(was[name]), digits=digits, grouped=True)
+        for name in ("billed_amount", "rated_amount")
+    )
+    quantities = f"{grouped_number(was['billed_quantity'])} -> {grouped_number(line['quantity'])}"
+    return f"{quantities}, {before} -> {now}, {was['invoice_number'] or 'the bill'} of {was['billing_date']}"
 
 
 def _quantity(line: Mapping[str, Any]) -> str:

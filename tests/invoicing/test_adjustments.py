@@ -210,7 +210,7 @@ def test_preview_invoice_and_document_show_it(any_world: World) -> None:
     sender = Sender(world)
     world.plan(MONTHLY_FEE, CALLS)
     world.contract(**JANUARY)
-    give(world, amount="20", effective_from="2025-02-02")
+    give(world, amount="100")
     sender.calls(("one", "c1", "2025-01-10", "100"))
     world.bill("2025-02-01")
     sender.calls(("two", "c1", "2025-01-11", "50"), ("three", "c1", "2025-02-03", "200"))
@@ -221,7 +221,7 @@ def test_preview_invoice_and_document_show_it(any_world: World) -> None:
     _, first, second = world.invoices()
     assert [line.line_id for line in preview.lines] == [line.line_id for line in second.invoice.lines]
     assert preview.total_minor == second.invoice.total_minor == 3250
-    assert second.invoice.credit_minor == 2000, "credit pays an adjustment as it pays the rest"
+    assert second.invoice.credit_minor == 3250, "credit of January pays an adjustment of January"
     assert invoice_text(second.invoice) == second.text
     assert '"adjusts"' not in first.text
     (line,) = [line for line in second.invoice.lines if line.adjusts]
