@@ -20,6 +20,7 @@ from ingest.clock import Clock, to_micros
 from ingest.errors import BrokenState, InvalidInput
 from ingest.event import TIME_MAX
 from ingest.meter import Meter
+from rating.agreement_dates import plan_on
 from rating.catalogue import get_plan_in_force
 from rating.contract import Contract
 from rating.contract_period import entitlement_period, runs_on
@@ -164,11 +165,11 @@ class EntitlementDesk:
         today = at.astimezone(find_time_zone(contract.time_zone)).date()
         if not runs_on(contract, today):
             return without_limit("contract_not_running", contract.contract_id)
+        plan_id = plan_on(contract, today)
         plan = self._remember(
-            ("plan", contract.plan_id, today),
-            lambda: get_plan_in_force(self._ledger, contract.plan_id, on=today).plan,
+            ("plan", plan_id, today), lambda: get_plan_in_force(self._ledger, plan_id, on=today).plan
         )
-        priced = any(charge.meter_id == meter_id for charge in plan.charges)
+        priced = any(meter_id in charge.meter_ids() for charge in plan.charges)
         return without_limit("not_limited" if priced else "not_in_contract", contract.contract_id)
 
     def _remember(self, name: Hashable, read: Callable[[], Answer]) -> Answer:
