@@ -36,7 +36,8 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
     Raises NotFound, and Conflict when the contract does not run at that time.
     """
     contract = get_contract(state.ledger, contract_id)
-    today = at.astimezone(find_time_zone(contract.time_zone)).date()
+    zone = find_time_zone(contract.time_zone)
+    today = at.astimezone(zone).date()
     if not runs_on(contract, today):
         raise Conflict(
             f"contract {contract_id!r} runs from {contract.start_date} to "

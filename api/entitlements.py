@@ -183,7 +183,7 @@ class EntitlementDesk:
             ("plan", plan_id, today),
             lambda: get_plan_in_force(self._ledger, plan_id, on=today).plan,
         )
-        priced = any(charge.meter_id == meter_id for charge in plan.charges)
+        priced = any(meter_id in charge.meter_ids() for charge in plan.charges)
         return without_limit("not_limited" if priced else "not_in_contract", contract.contract_id)
 
     def _remember(self, name: Hashable, read: Callable[[], Answer]) -> Answer:

@@ -57,7 +57,7 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
     agreement = get_agreement(state.ledger, line["agreement"])
     commitment = commitment_of_line(line, agreement) if line["charge_id"] == TRUE_UP_CHARGE_ID else None
-    spent = [] if commitment is None else spent_towards(state.event_store, line, commitment)
+    spent = [] if commitment is None else spent_towards(state.event_store, line, commitment, time_zone=zone)
     explanation = explain_line(
         line,
         plan,

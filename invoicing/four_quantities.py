@@ -38,12 +38,16 @@ from ingest.meter_store import list_meters
 from invoicing.bulk import select_by_ids
 from invoicing.tables import INVOICE_LINES, INVOICES
 from rating.adjustment_line import BILLED_QUANTITY
+from rating.agreement import AgreedSegment, Agreement, agreed_plan
+from rating.agreement_store import load_agreements, load_segments
 from rating.catalogue import load_contract_subjects, load_contracts, load_plan_versions
 from rating.contract import Contract
 from rating.entitlement import Entitlement
 from rating.entitlement_store import limited_contracts
 from rating.plan_version import PlanVersion, version_in_force
-from rating.price_plan import Charge
+from rating.price_plan import Charge, PricePlan
+from rating.retainer import sells_credit
+from rating.steps import FEE_CREDIT_KIND
 from rollup.archived_time import is_level
 from rollup.period import find_time_zone, local_midnight
 from rollup.roll_up import roll_up_usage
@@ -118,7 +122,7 @@ def four_quantities(
         for one in _holdings(ledger)
         if one.span(time_from, time_to) and (customer_ids is None or one.customer_id in customer_ids)
     ]
-    plans = _PlansInForce(load_plan_versions(ledger))
+    plans = _load_plans(ledger, [one.contract_id for one in holdings])
     meters = {meter.meter_id: meter for meter in list_meters(ledger)}
     limits = {contract.contract_id: contract for contract in limited_contracts(ledger)}
     last = time_to - timedelta(microseconds=1)
@@ -127,7 +131,7 @@ def four_quantities(
     products: dict[tuple[str, str], Product] = {}
     for holding in holdings:
         day = last.astimezone(find_time_zone(holding.time_zone)).date()
-        charges = plans.charges(holding.plan_id, on=min(day, _last_day(holding, day)))
+        charges = plans.charges(holding, on=min(day, _last_day(holding, day)))
         entitlements = _entitlements(limits.get(holding.contract_id))
         derived = [product] if product else [_product_of(one, meters, entitlements) for one in charges]
         for one in derived:
@@ -150,19 +154,42 @@ def four_quantities(
 
 
 class _PlansInForce:
-    """The charges of plans by day; looked up once for each."""
+    """The charges contracts agree by day; looked up once for each plan and agreement. segments: by
+    contract_id, of those that agree something."""
 
-    def __init__(self, versions: Sequence[PlanVersion]) -> None:
+    def __init__(
+        self,
+        versions: Sequence[PlanVersion],
+        segments: Mapping[str, Sequence[AgreedSegment]],
+        agreements: Mapping[str, Agreement],
+    ) -> None:
         self._versions = versions
-        self._known: dict[tuple[str, date], tuple[Charge, ...]] = {}
+        self._segments = segments
+        self._agreements = agreements
+        self._known: dict[tuple[str, str, date], tuple[Charge, ...]] = {}
 
-    def charges(self, plan_id: str, *, on: date) -> tuple[Charge, ...]:
-        """Of the version in force on that day; none before the first."""
-        known = self._known.get((plan_id, on))
+    def charges(self, holding: _Holding, *, on: date) -> tuple[Charge, ...]:
+        """Of the plan and version in force on that day, with the contract's own quantities and fees, without
+        the prices of credit; none before the first."""
+        begun = [one for one in self._segments.get(holding.contract_id, ()) if one.effective_from <= on]
+        plan_id, agreed = (begun[-1].plan_id, begun[-1].agreement_key) if begun else (holding.plan_id, "")
+        known = self._known.get((plan_id, agreed, on))
         if known is None:
             found = version_in_force(self._versions, plan_id=plan_id, on=on)
-            known = self._known[plan_id, on] = () if found is None else found.plan.charges
+            known = self._known[plan_id, agreed, on] = () if found is None else self._of(found.plan, agreed)
         return known
+
+    def _of(self, plan: PricePlan, agreed: str) -> tuple[Charge, ...]:
+        under = agreed_plan(plan, self._agreements[agreed]) if agreed else plan
+        return tuple(charge for charge in under.charges if not sells_credit(charge.charge_id))
+
+
+def _load_plans(ledger: Engine, contract_ids: Sequence[str]) -> _PlansInForce:
+    with ledger.connect() as connection:
+        segments = load_segments(connection, contract_ids)
+        keys = {segment.agreement_key for track in segments.values() for segment in track}
+        agreements = load_agreements(connection, keys)
+    return _PlansInForce(load_plan_versions(ledger), segments, agreements)
 
 
 def _holdings(ledger: Engine) -> list[_Holding]:
@@ -258,16 +285,18 @@ def _add_bought(
 def _line_quantities(
     event_store: EventStore, line_ids: Sequence[str], time_from: datetime, time_to: datetime
 ) -> dict[str, Decimal]:
-    """Quantity of those lines whose service period begins in the time, by line id in hex."""
+    """Quantity of those lines whose service period begins in the time, by line id in hex. What is given back
+    of a fee is units less; the quantity of such a line is money."""
     wanted = pa.table({"line_id": pa.array([bytes.fromhex(one) for one in line_ids], pa.binary(16))})
     with event_store.scratch_table("line_id FixedString(16)", wanted) as name:
         rows = event_store.query(
             "SELECT lower(hex(line_id)) AS hex_id, period_start,\n"
+            f"if(charge_kind = '{FEE_CREDIT_KIND}', -rated_quantity, quantity)\n"
             # an adjustment has the quantity of now, and changes it by what it adds
-            f"quantity - toDecimal128(inputs['{BILLED_QUANTITY}'], 12) AS quantity FROM rated_lines FINAL "
+            f"    - toDecimal128(inputs['{BILLED_QUANTITY}'], 12) AS units FROM rated_lines FINAL "
             f"WHERE line_id IN (SELECT line_id FROM {name})"
         ).to_pylist()
-    return {row["hex_id"]: row["quantity"] for row in rows if time_from <= row["period_start"] < time_to}
+    return {row["hex_id"]: row["units"] for row in rows if time_from <= row["period_start"] < time_to}
 
 
 def _add_usage(

@@ -41,6 +41,7 @@ from rollup.period import find_time_zone
 TOP_UP_CHARGE_ID: Final = "top-up"
 TOP_UP_KIND: Final = "credit_top_up"
 _A_DAY: Final = timedelta(days=1)
+_METERED_KINDS: Final = ("usage", "licence")
 _ID_LENGTH_MAX: Final = 128 - len(":rollover")
 
 
@@ -177,7 +178,8 @@ def _look(
     unbilled = sum(
         line.amount_minor
         for line in preview.lines
-        if line.meter_id and (not top_up.charge_ids or line.charge_id in top_up.charge_ids)
+        if line.charge_kind in _METERED_KINDS
+        and (not top_up.charge_ids or line.charge_id in top_up.charge_ids)
     )
     return LiveBalance(preview.currency, credit, unbilled), preview
 

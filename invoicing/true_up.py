@@ -75,7 +75,7 @@ def _spans(due: Sequence[DueTrueUp], settled: pa.Table) -> pa.Table:
     last = dict(zip(settled["contract_id"].to_pylist(), settled["billing_date"].to_pylist(), strict=True))
     spans: dict[str, tuple[datetime, datetime]] = {}
     for entry in due:
-        contract_id, end = entry.period["contract_id"], entry.period["period_end"]
+        contract_id, end = entry.period["contract_id"], entry.term_end
         start, until = spans.get(contract_id, (entry.term_start, end))
         spans[contract_id] = (min(start, entry.term_start), max(until, end))
     rows: list[Mapping[str, Any]] = [

@@ -12,6 +12,7 @@ from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
 from rating.term_commitment import TermCommitment
 from rating.true_up import BILLED_SPEND_SCHEMA
+from rollup.period import local_midnight
 
 SPANS_SCHEMA: Final = pa.schema(
     [
@@ -54,16 +55,17 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
 
 
 def spent_towards(
-    store: EventStore, line: Mapping[str, Any], commitment: TermCommitment
+    store: EventStore, line: Mapping[str, Any], commitment: TermCommitment, *, time_zone: str
 ) -> list[tuple[date, int]]:
     """(billing date, minor units) that counted towards the commitment, for each date that counted something.
 
-    line: the true-up, one row of RATED_LINE_SCHEMA as Python values; its period is the term.
+    line: the true-up, one row of RATED_LINE_SCHEMA as Python values; its period is the term, as far as the
+    contract went. time_zone: of the contract.
     """
     span = {
         "contract_id": line["contract_id"],
         "span_start": line["period_start"],
-        "span_end": line["period_end"],
+        "span_end": local_midnight(commitment.effective_until, time_zone),
         "settled": line["billing_date"],
     }
     spent: dict[date, int] = {}

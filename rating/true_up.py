@@ -50,11 +50,14 @@ _LINE_KEYS: Final = [name for name in BILLED_SPEND_SCHEMA.names if name != "amou
 @dataclass(frozen=True, slots=True)
 class DueTrueUp:
     """A commitment whose term ends with a period. period: its row of SERVICE_PERIOD_SCHEMA as Python
-    values. term_start: UTC; the term ends with the period. end: the first local day not counted."""
+    values. term_start, term_end: UTC, of the term as agreed; a contract may end before it, and what was paid
+    in advance for the days after its end counts with what is given back for them. end: the first local
+    day not counted."""
 
     commitment: TermCommitment
     period: Mapping[str, Any]
     term_start: datetime
+    term_end: datetime
     end: date
 
 
@@ -88,7 +91,8 @@ def due_true_ups(
         for commitment in agreements[row["agreement"]].term_commitments:
             if commitment.end(contract_end) == period_end:
                 term_start = local_midnight(commitment.effective_from, zone)
-                found.append(DueTrueUp(commitment, row, term_start, period_end))
+                term_end = local_midnight(commitment.effective_until, zone)
+                found.append(DueTrueUp(commitment, row, term_start, term_end, period_end))
     return found
 
 
@@ -151,7 +155,7 @@ def _spend(lines: pa.Table, billed: pa.Table, due: Sequence[DueTrueUp]) -> dict[
 
 
 def _counts(row: Mapping[str, Any], entry: DueTrueUp) -> bool:
-    inside = entry.term_start <= row["period_start"] and row["period_end"] <= entry.period["period_end"]
+    inside = entry.term_start <= row["period_start"] and row["period_end"] <= entry.term_end
     return inside and entry.commitment.covers(charge_id=row["charge_id"], charge_kind=row["charge_kind"])
 
 

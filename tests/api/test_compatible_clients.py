@@ -73,14 +73,14 @@ def _admin_key(folder: Path) -> str:
     return token
 
 
-def prompt(number: int, **changes: Any) -> Any:
-    """An event as OpenMeter's quick start writes it."""
+def prompt(number: int, *, of: str = "customer", **changes: Any) -> Any:
+    """An event as OpenMeter's quick start writes it. of: whose, so that tests do not count each other's."""
     return {
         "id": f"p{number}",
-        "source": "chat",
+        "source": of,
         "specversion": "1.0",
         "type": "prompt",
-        "subject": f"customer-{number % 2}",
+        "subject": f"{of}-{number % 2}",
         "time": datetime(2026, 3, 1, number, 30, tzinfo=UTC),
         "data": {"tokens": "0.1", "model": "large" if number % 3 else "small"},
         **changes,
@@ -96,46 +96,49 @@ def openmeter(served: Served) -> Iterator[OpenMeterClient]:
 @pytest.mark.requirement("MET-01")
 @pytest.mark.requirement("MET-09")
 def test_openmeter_sends_and_asks(served: Served, openmeter: OpenMeterClient) -> None:
-    openmeter.events.ingest_event(prompt(1))
-    openmeter.events.ingest_events([prompt(number) for number in range(1, 11)])
-    openmeter.events.ingest_events_json([prompt(11, time="2026-03-01T11:30:00Z")])
-    assert sorted(served.events("prompt")) == sorted(f"p{number}" for number in range(1, 12))
+    openmeter.events.ingest_event(prompt(1, of="asks"))
+    openmeter.events.ingest_events([prompt(number, of="asks") for number in range(1, 11)])
+    openmeter.events.ingest_events_json([prompt(11, of="asks", time="2026-03-01T11:30:00Z")])
+    assert {f"p{number}" for number in range(1, 12)} <= set(served.events("prompt"))
 
+    both = ["asks-0", "asks-1"]
     start, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
-    day = openmeter.meters.query_json("tokens", from_parameter=start, to=end, window_size="DAY")
+    day = openmeter.meters.query_json("tokens", from_parameter=start, to=end, window_size="DAY", subject=both)
     assert [(row.window_start, row.window_end, row.value) for row in day.data] == [(start, end, 1.1)]
-    one = openmeter.meters.query_json("tokens", from_parameter=start, to=end, subject=["customer-1"])
-    assert [(row.subject, row.value) for row in one.data] == [("customer-1", 0.6)]
+    one = openmeter.meters.query_json("tokens", from_parameter=start, to=end, subject=["asks-1"])
+    assert [(row.subject, row.value) for row in one.data] == [("asks-1", 0.6)]
     apart = openmeter.meters.query_json(
-        "prompts", from_parameter=start, to=end, group_by=["subject", "model"]
+        "prompts", from_parameter=start, to=end, group_by=["subject", "model"], subject=both
     )
     assert [(row.subject, row.group_by["model"], row.value) for row in apart.data] == [
-        ("customer-0", "large", 4),
-        ("customer-0", "small", 1),
-        ("customer-1", "large", 4),
-        ("customer-1", "small", 2),
+        ("asks-0", "large", 4),
+        ("asks-0", "small", 1),
+        ("asks-1", "large", 4),
+        ("asks-1", "small", 2),
     ]
     small = openmeter.meters.query_json(
-        "prompts", from_parameter=start, to=end, filter_group_by={"model": "small"}
+        "prompts", from_parameter=start, to=end, filter_group_by={"model": "small"}, subject=both
     )
     assert [row.value for row in small.data] == [3]
-    posted = openmeter.meters.query("prompts", {"from": start.isoformat(), "windowSize": "HOUR"})
+    posted = openmeter.meters.query(
+        "prompts", {"from": start.isoformat(), "windowSize": "HOUR", "subject": both}
+    )
     assert len(posted.data) == 11
     assert posted.data[0].window_start == datetime(2026, 3, 1, 1, tzinfo=UTC)
 
 
 def test_openmeter_gets_the_exact_digits(served: Served, openmeter: OpenMeterClient) -> None:
     """Eleven times 0.1 is 1.1 on the wire; in binary floating point it is 1.0999999999999999."""
-    openmeter.events.ingest_events([prompt(number) for number in range(1, 12)])
-    text = served.http.get("/api/v1/meters/tokens/query").text
+    openmeter.events.ingest_events([prompt(number, of="digits", subject="digits") for number in range(1, 12)])
+    text = served.http.get("/api/v1/meters/tokens/query", params={"subject": "digits"}).text
     assert '"value":1.1,' in text
 
 
 def test_openmeter_lists_events(served: Served, openmeter: OpenMeterClient) -> None:
-    openmeter.events.ingest_events([prompt(number) for number in range(1, 4)])
+    openmeter.events.ingest_events([prompt(number, of="lists") for number in range(1, 4)])
     start = datetime(2026, 3, 1, tzinfo=UTC)
     end = datetime(2026, 3, 1, 4, tzinfo=UTC)
-    found = openmeter.events.list(from_parameter=start, to=end, subject="customer-1")
+    found = openmeter.events.list(from_parameter=start, to=end, subject="lists-1")
     assert [(one.event.id, one.event.data) for one in found] == [
         ("p3", {"tokens": "0.1", "model": "small"}),
         ("p1", {"tokens": "0.1", "model": "large"}),

@@ -97,6 +97,31 @@ def test_each_limit_of_a_meter_counts_and_periods_begin_anew(http: httpx.Client,
     assert verdict(ask(http, "60")) == (True, "within_limit", "0", "60", "60")
 
 
+def test_what_a_phase_or_a_formula_prices_is_in_the_contract(http: httpx.Client, clock: FixedClock) -> None:
+    """Calls are priced by the plan of the first phase, texts by a formula of the plan of the second."""
+    put_world(http)
+    texts = {"meter_id": "texts", "event_type": "text", "aggregation": "sum", "unit": "text"}
+    assert http.put("/v1/meters/texts", json=texts).status_code == 201
+    charge = {"charge_id": "texts", "name": "Texts", "kind": "usage", "formula": "texts * 2", "unit": "part"}
+    price = {"model": "per_unit", "unit_price": "1"}
+    plan = {**PLAN, "plan_id": "plus", "charges": [{**charge, "price": price}]}
+    assert http.put("/v1/price-plans/plus", json=plan).status_code == 201
+    limit(http, phases=[{"plan_id": "plus", "effective_from": "2026-11-25"}])
+    send(http, [event(1, value="3"), event(2, value="4") | {"type": "text", "properties": {}}])
+
+    def known() -> tuple[str, str, set[str]]:
+        usage = http.get("/v1/contracts/acme-1/usage").json()["items"]
+        return (
+            ask(http, "1")["reason"],
+            ask(http, "1", meter="texts")["reason"],
+            {item["meter_id"] for item in usage},
+        )
+
+    assert known() == ("not_limited", "not_in_contract", {"calls"})
+    clock.move_to(datetime(2026, 11, 25, tzinfo=UTC))
+    assert known() == ("not_in_contract", "not_limited", {"calls", "texts"})
+
+
 def test_limits_change_at_any_time_also_of_a_period_that_was_billed(
     http: httpx.Client, clock: FixedClock
 ) -> None:

@@ -136,3 +136,24 @@ def test_events_that_cannot_be_counted_are_said(world: World) -> None:
     world.contract()
     world.events(("call", "c1-subject", "2025-01-20", "5"), ("call", "c1-subject", "2025-01-21", ""))
     assert shown(world, "2025-01-15", "2025-02-15") == ["acme calls - - - 5 | - - - 1 unusable"]
+
+
+def test_quantities_and_phases_of_the_contract_are_sold_and_what_is_given_back_is_not_bought(
+    world: World,
+) -> None:
+    """Five seats are billed; from 11 January 7 are had: 2 more. From 11 February another plan."""
+    world.plan(FEE)
+    world.plan({**FEE, "charge_id": "premium", "quantity": "3"}, plan_id="plus")
+    first = {"start_date": date(2025, 1, 1)}
+    seven = [{"charge_id": "support", "quantity": "7", "effective_from": "2025-01-11"}]
+    plus = [{"plan_id": "plus", "effective_from": "2025-02-11"}]
+    world.contract("c1", **first)
+    world.bill("2025-01-01")
+    world.contract("c1", **first, quantities=seven)
+    world.bill("2025-02-01")
+    assert shown(world, "2025-01-01", "2025-02-01") == ["acme support 7 7 - - | 0 - -"]
+    world.contract("c1", **first, quantities=seven, phases=plus)
+    world.bill("2025-03-01")
+    assert shown(world, "2025-02-01", "2025-03-01") == ["acme premium 3 3 - - | 0 - -"]
+    support = Product("support", frozenset(["support"]), None, None)
+    assert shown(world, "2025-02-01", "2025-03-01", support) == ["acme support - 0 - - | - - -"]

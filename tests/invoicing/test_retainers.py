@@ -298,3 +298,20 @@ def test_a_retainer_that_is_paid_for_stays(world: World) -> None:
         {**SUPPORT, "effective_until": "2025-02-01"},
         {**SUPPORT, "amount": "9000", "effective_from": "2025-02-01"},
     )
+
+
+def test_a_plan_version_keeps_a_price_for_retained_units(world: World) -> None:
+    """Without one the run that sells them could not go on, for no contract."""
+    law_firm(world, units="100")
+    tiers = [{"up_to": "10", "unit_price": "120"}, {"unit_price": "100"}]
+    tiered = {**HOURS, "price": {"model": "graduated", "tiers": tiers}}
+    for charges in ([tiered], [CALLS]):
+        with pytest.raises(InvalidDocument) as refused:
+            world.plan(*charges, start="2025-03-01")
+        assert [issue.reason_code for issue in refused.value.issues] == ["retainer_broken"]
+    world.contract(
+        start_date=date(2025, 1, 1), retainers=[{**SUPPORT, "units": "100", "effective_until": "2025-03-01"}]
+    )
+    world.plan(tiered, start="2025-03-01")
+    world.bill("2025-02-01")
+    assert world.bill("2025-03-01").held == ()

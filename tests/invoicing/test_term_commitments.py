@@ -141,6 +141,33 @@ def test_every_line_is_explained_priced_again_and_verified() -> None:
                 explain_line(altered, plan, agreement=agreement)
 
 
+@pytest.mark.parametrize(
+    ("unused", "ended_early", "expected"),
+    [
+        # 31.00 paid for January, 10.00 given back for the 10 days not had; 21 of 365 days owe 21.00.
+        ("credit", "prorated", []),
+        ("none", "prorated", []),
+        ("credit", "full", ["2026-01-22 commitment-true-up 2026-01-01..2026-01-22 21 = 344.00"]),
+        ("none", "full", ["2026-01-22 commitment-true-up 2026-01-01..2026-01-22 31 = 334.00"]),
+    ],
+)
+def test_a_fee_paid_past_an_early_end_counts_with_what_is_given_back(
+    unused: str, ended_early: str, expected: list[str]
+) -> None:
+    counted = term("365", "2026-01-01", "2027-01-01", counts_fees=True, ended_early=ended_early)
+    billed = bill(
+        {
+            "plan": {"charges": [FEE]},
+            "contract": {"start_date": "2026-01-01", "unused": unused, "term_commitments": [counted]},
+            "billed": "2026-01-01",
+            "amended": {"end_date": "2026-01-22"},
+            "as_of": "2026-01-22",
+        }
+    )
+
+    assert true_ups(billed) == expected
+
+
 def test_older_agreements_keep_their_keys() -> None:
     """Rated lines name them for ever; a new field must not move them."""
     limits = {"limits": {"minimum_spend": "50"}}
@@ -217,7 +244,7 @@ def test_a_term_is_trued_up_explained_previewed_and_rated_again(world: World) ->
 
     rated = get_rated_line(world.event_store, line.line_id)
     agreement = get_agreement(world.ledger, rated["agreement"])
-    spent = spent_towards(world.event_store, rated, agreement.term_commitments[0])
+    spent = spent_towards(world.event_store, rated, agreement.term_commitments[0], time_zone="UTC")
     assert spent == [(date(2025, month, 1), 1000) for month in (2, 3, 4)]
     text = explain_line(
         rated,

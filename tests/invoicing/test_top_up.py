@@ -160,3 +160,11 @@ def test_a_contract_must_be_there(world: World) -> None:
         save_top_up(world.ledger, TERMS, now=LONG_AGO)
     with pytest.raises(NotFound):
         get_top_up(world.ledger, "c1")
+
+
+def test_usage_that_a_formula_prices_takes_from_the_balance(world: World) -> None:
+    prepaid(world, 0)
+    doubled = {name: value for name, value in CALLS.items() if name != "meter_id"}
+    world.plan({**doubled, "formula": "calls * 2"}, start="2025-01-01")
+    world.events(("call", "c1-subject", "2025-01-10", "300"))
+    assert balance(world, "2025-01-11") == (1000, 600, 400)
