@@ -9,6 +9,7 @@ with an event store on the server, and ``both`` here and there.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,25 @@ def data_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def _ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new SQLite ledger, made once: to migrate one takes 0.2 s, to copy it nothing."""
+    folder = tmp_path_factory.mktemp("ledger")
+    open_ledger(default_ledger_url(folder)).dispose()
+    (file,) = folder.iterdir()
+    return file
+
+
 @pytest.fixture
-def ledger(data_folder: Path) -> Iterator[Engine]:
+def ledger_folder(data_folder: Path, _ledger_file: Path) -> Path:
+    """A data folder with a new, empty ledger in it."""
+    shutil.copy(_ledger_file, data_folder / _ledger_file.name)
+    return data_folder
+
+
+@pytest.fixture
+def ledger(ledger_folder: Path) -> Iterator[Engine]:
     """A new, empty ledger in a SQLite file."""
-    engine = open_ledger(default_ledger_url(data_folder))
+    engine = open_ledger(default_ledger_url(ledger_folder))
     yield engine
     engine.dispose()

@@ -6,7 +6,6 @@ import itertools
 import subprocess
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -28,23 +27,30 @@ def _postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server = postgres.get_server(tmp_path_factory.mktemp("postgres"))
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         pytest.skip(f"POSTGRESQL DID NOT START, the ledger is only tested on SQLite: {error!r}")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    open_ledger(_new_database(admin, "empty_ledger", of="template0")).dispose()
+    admin.dispose()
+    yield url
     server.cleanup()
 
 
+def _new_database(admin: Engine, name: str, *, of: str) -> str:
+    """A database like another; its URL."""
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {of}"))
+    return admin.url.set(database=name).render_as_string(hide_password=False)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_ledger(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Engine]:
+def any_ledger(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A new, empty ledger: the same test on both databases."""
     if request.param == "sqlite":
-        url = default_ledger_url(data_folder)
+        url = default_ledger_url(request.getfixturevalue("ledger_folder"))
     else:
-        server_url = request.getfixturevalue("_postgres_url")
-        name = f"ledger_{next(_numbers)}"
-        admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+        admin = create_engine(request.getfixturevalue("_postgres_url"), isolation_level="AUTOCOMMIT")
+        url = _new_database(admin, f"ledger_{next(_numbers)}", of="empty_ledger")
         admin.dispose()
-        url = admin.url.set(database=name).render_as_string(hide_password=False)
     engine = open_ledger(url)
     yield engine
     engine.dispose()
