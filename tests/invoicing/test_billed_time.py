@@ -83,6 +83,7 @@ def test_a_change_behind_the_last_bill_is_refused_and_held(world: World, name: s
 
 
 def test_the_way_out_bills_every_day_once(world: World) -> None:
+    """The call of January comes after its bill: the last bill of the contract adjusts it."""
     world.plan(FEE, CALLS)
     world.contract(start_date=date(2025, 1, 1))
     world.bill("2025-02-01")
@@ -96,6 +97,7 @@ def test_the_way_out_bills_every_day_once(world: World) -> None:
         "2025-01-01 fee 2025-01-01..2025-02-01 1 unit 31.00",
         "2025-02-01 fee 2025-02-01..2025-03-01 1 unit 31.00",
         "2025-03-01 calls 2025-02-01..2025-03-01 100 call 1.00",
+        "2025-03-01 calls 2025-01-01..2025-02-01 100 call 1.00",
         "2025-03-01 fee 2025-03-01..2025-03-15 1 unit 15.50",
         "2025-03-15 fee 2025-03-15..2025-04-15 1 unit 31.00",
     ]
