@@ -63,8 +63,8 @@ def amendment_rows(
     """What the changes add to their next bills.
 
     changed, billed_lines: by contract_id; the lines are the recurring fees and what was due once, in
-    advance, of its last bill, as Python values. contracts, segments: as for ``due_service_periods``. agreements: by key, all that the
-    segments and the lines name.
+    advance, of its last bill, as Python values. contracts, segments: as for ``due_service_periods``.
+    agreements: by key, all that the segments and the lines name.
     """
     terms = _terms_now(changed, contracts, plan_versions, segments, agreements)
     plans = {(entry.plan.plan_id, entry.version): entry for entry in plan_versions}
