@@ -12,7 +12,7 @@ period; what comes on top is charged at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -246,10 +246,15 @@ def _charges(found: Sequence[tuple[datetime, datetime, Sequence[_Due]]]) -> Iter
 ONCE: Final = "one_time"
 
 
-def due_once(terms: Sequence[DueTerms]) -> Iterator[FeeCharge]:
-    """What plans that came with a phase charge once, in advance."""
+def due_once(terms: Sequence[DueTerms], billed: Collection[tuple[str, str]] = ()) -> Iterator[FeeCharge]:
+    """What plans that came with a phase charge once, in advance. billed: (plan_id, charge_id) of what was
+    billed for a phase in this time already: it had been written before the bill."""
     for part in terms:
-        once = [charge.charge_id for charge in part.plan.charges if _is_once(charge)]
+        once = [
+            charge.charge_id
+            for charge in part.plan.charges
+            if _is_once(charge) and (part.plan.plan_id, charge.charge_id) not in billed
+        ]
         if part.begins and once:
             yield FeeCharge(part, part.start, part.end, tuple(sorted(once)), ())
 

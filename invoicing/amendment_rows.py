@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from invoicing.amendment import Amendment, BilledFee, DueTerms, FeeCharge, amend, due_once
+from invoicing.amendment import ONCE, Amendment, BilledFee, DueTerms, FeeCharge, amend, due_once
 from invoicing.billed_time import Billed, next_billing_date
 from invoicing.due import due_service_periods
 from invoicing.plan_schedule import ADVANCE
@@ -62,20 +62,26 @@ def amendment_rows(
 ) -> AmendmentRows:
     """What the changes add to their next bills.
 
-    changed, billed_lines: by contract_id; the lines are the recurring fees in advance of its last bill, as
-    Python values. contracts, segments: as for ``due_service_periods``. agreements: by key, all that the
-    segments and the lines name.
+    changed, billed_lines: by contract_id; the lines are the recurring fees and what was due once, in
+    advance, of its last bill, as Python values. contracts, segments: as for ``due_service_periods``.
+    agreements: by key, all that the segments and the lines name.
     """
     terms = _terms_now(changed, contracts, plan_versions, segments, agreements)
     plans = {(entry.plan.plan_id, entry.version): entry for entry in plan_versions}
     made = AmendmentRows()
     for contract_id, entry in changed.items():
         lines = billed_lines.get(contract_id, ())
-        fees = [_fee(line, plans, agreements) for line in lines]
+        fees = [_fee(line, plans, agreements) for line in lines if line["charge_kind"] != ONCE]
+        begins = local_midnight(entry.billed.settled, entry.contract.time_zone)
+        once = {
+            (line["plan_id"], line["charge_id"])
+            for line in lines
+            if line["charge_kind"] == ONCE and line["period_start"] > begins
+        }
         due = _due_terms(terms.get(contract_id, ()), entry, plans, agreements)
         found = amend(fees, due, unused=entry.contract.unused)
         made.add_credits(found, entry, run_id=run_id)
-        made.add_charges([*found.charges, *due_once(due)], entry, agreements)
+        made.add_charges([*found.charges, *due_once(due, once)], entry, agreements)
         made.add_empty(found, entry)
         for line in lines if made.rows else ():
             made.name(plans[line["plan_id"], line["plan_version"]], line["agreement"], agreements)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, select
 from ingest.clickhouse import EventStore
 from ingest.ledger import ledger_transaction
 from ingest.meter_store import list_meters
+from invoicing.amendment import ONCE
 from invoicing.amendment_rows import (
     AmendmentRows,
     ChangedContract,
@@ -148,7 +149,8 @@ def _changed(connection: Connection, catalogue: BillingCatalogue) -> Iterator[Ch
 def billed_fees(
     connection: Connection, store: EventStore, changed: Mapping[str, ChangedContract]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The recurring fees in advance of each contract's last bill, as Python values, by contract_id."""
+    """The recurring fees and what was due once, in advance, of each contract's last bill, as Python
+    values, by contract_id."""
     statement = select(INVOICES.c.contract_id, INVOICES.c.billing_date, INVOICE_LINES.c.line_id).join(
         INVOICE_LINES, INVOICE_LINES.c.invoice_id == INVOICES.c.invoice_id
     )
@@ -165,7 +167,7 @@ def billed_fees(
         line = line_to_python(table, row)
         entry = changed[line["contract_id"]]
         begins = local_midnight(entry.billed.settled, entry.contract.time_zone)
-        if line["charge_kind"] == "recurring" and line["period_start"] >= begins:
+        if line["charge_kind"] in ("recurring", ONCE) and line["period_start"] >= begins:
             found.setdefault(line["contract_id"], []).append(line)
     return found
 

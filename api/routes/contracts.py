@@ -14,7 +14,7 @@ from api.documents import keyed_document, saved_answer
 from api.examples import CONTRACT, SAVED_VERSION
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routes.event_lists import instant
+from api.routes.event_lists import instant_of_contracts
 from api.routes.invoices import PDF, PREVIEW_EXAMPLE
 from api.routing import DocumentBody, State, declared
 from ingest.document import read_documents
@@ -178,7 +178,7 @@ def preview(
     be this one. `Accept: application/pdf` gives it as a document."""
     draft = preview_contract(
         contract_id=contract_id,
-        at=instant(at, "at") or state.clock.now(),
+        at=instant_of_contracts(at, "at") or state.clock.now(),
         event_store=state.event_store,
         ledger=state.ledger,
         seller=seller_of(state.settings),

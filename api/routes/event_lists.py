@@ -14,6 +14,7 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE
 from api.routing import State, declared
 from ingest.errors import InvalidInput
+from ingest.event import TIME_MAX, TIME_MIN
 from ingest.query import get_event, list_events, list_unmatched
 from ingest.refused import list_refused
 from rating.tables import CONTRACT_SUBJECTS
@@ -61,7 +62,27 @@ def instant(value: datetime | None, name: str) -> datetime | None:
             f"{name} {value.isoformat()} has no time zone and names no instant. Write 2026-11-01T00:00:00Z.",
             reason_code="time_without_zone",
         )
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise _out_of_range(value, name) from None
+
+
+def instant_of_contracts(value: datetime | None, name: str) -> datetime | None:
+    """The same of a time that is laid over billing periods: one of the years that events may have. Raises
+    InvalidInput."""
+    found = instant(value, name)
+    if found is not None and not TIME_MIN <= found <= TIME_MAX:
+        raise _out_of_range(found, name)
+    return found
+
+
+def _out_of_range(value: datetime, name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} {value.isoformat()} lies outside the years that are accepted. Use a time from "
+        f"{TIME_MIN.year} to {TIME_MAX.year}.",
+        reason_code="time_out_of_range",
+    )
 
 
 @router.get(

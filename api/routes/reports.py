@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.json import ExactJSON
-from api.routes.event_lists import Instant, instant
+from api.routes.event_lists import Instant, instant, instant_of_contracts
 from api.routing import State, declared
 from api.table_answer import TABLE_MEDIA, table_answer
 from ingest.archives import RESTORED, TIME_IS_ARCHIVED, list_archives
@@ -237,7 +237,8 @@ def report_quantities(
     what contracts agree at its end, `bought` what issued invoices bill, `provisioned` the level of licences
     at its end, `consumed` what was used; docs/quantities.md has each column's definition. null where a column
     has no source. JSON, CSV or Arrow by `Accept`."""
-    start, end = instant(time_from, "time_from") or time_from, instant(time_to, "time_to") or time_to
+    start = instant_of_contracts(time_from, "time_from") or time_from
+    end = instant_of_contracts(time_to, "time_to") or time_to
     if start >= end:
         raise InvalidInput(
             f"the time from {start} to {end} is empty; `to` must lie after `from`.",

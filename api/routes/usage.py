@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.contract_usage import contract_usage
 from api.json import ExactJSON, rows_of
-from api.routes.event_lists import Instant, instant
+from api.routes.event_lists import Instant, instant, instant_of_contracts
 from api.routing import State, declared
 from api.usage_table import CSV_EXAMPLE, asked_form, usage_table
 from ingest.errors import InvalidInput
@@ -141,7 +141,7 @@ def _past(state: State, known_at: datetime | None) -> datetime | None:
 )
 def usage_of_contract(state: State, contract_id: str, at: Instant = None) -> ExactJSON:
     """By every meter the contract's plan prices, over all its subjects, counted as it will be billed."""
-    found = contract_usage(state, contract_id, at=instant(at, "at") or state.clock.now())
+    found = contract_usage(state, contract_id, at=instant_of_contracts(at, "at") or state.clock.now())
     return ExactJSON(
         {
             "contract_id": contract_id,

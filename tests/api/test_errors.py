@@ -8,6 +8,7 @@ import pytest
 from api.problem import problem_of
 from api.state import Ratemill
 from ingest.errors import BrokenState, Busy, InvalidDocument, Issue, StoreUnavailable, UnreadableBody
+from tests.api.test_flow import put_world
 
 MEMBERS = {"type", "title", "status", "detail", "reason_code", "issues"}
 
@@ -94,3 +95,15 @@ def test_statuses_of_our_own_errors() -> None:
         status: status for status in expected
     }
     assert problem_of(expected[422])["issues"] == [issue.to_dict()]
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00%2B02:00", "9999-12-31T23:59:59Z"])
+def test_a_time_beyond_all_contracts_is_refused_in_words(http: httpx.Client, instant: str) -> None:
+    put_world(http)
+    for path in (
+        f"/v1/contracts/acme-1/preview?at={instant}",
+        f"/v1/contracts/acme-1/usage?at={instant}",
+        f"/v1/reports/quantities?time_from={instant}&time_to=2026-12-01T00:00:00Z",
+    ):
+        answer = http.get(path)
+        assert (answer.status_code, answer.json()["reason_code"]) == (422, "time_out_of_range"), path

@@ -174,7 +174,7 @@ def _fees(past: pa.Table, settled: date) -> list[dict[str, Any]]:
     return [
         line
         for line in lines
-        if line["charge_kind"] == "recurring"
+        if line["charge_kind"] in ("recurring", "one_time")
         and line["billing_date"] == settled
         and line["period_start"].date() >= settled
     ]

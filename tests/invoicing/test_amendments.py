@@ -477,3 +477,22 @@ def test_what_is_put_right_comes_to_what_was_known_before(
 
 def exact_total(billed: Billed) -> Decimal:
     return sum((line["amount"] for line in billed.lines()), Decimal(0))
+
+
+def test_what_a_phase_charges_once_is_billed_once(world: World) -> None:
+    """The phase is written before the first bill, a fee is added after it."""
+    world.plan(fee("30"))
+    world.plan(fee("60"), SET_UP, plan_id="plus")
+    phases = [{"plan_id": "plus", "effective_from": "2025-04-16"}]
+    save(world, phases=phases)
+    assert next_invoice(world, "2025-04-01") == [
+        "2025-04-01 fee 2025-04-01..2025-04-16 1 unit 15.00",
+        "2025-04-01 fee 2025-04-16..2025-05-01 1 unit 30.00",
+        "2025-04-01 set-up 2025-04-16..2025-05-01 1 unit 99.00",
+    ]
+    save(world, phases=phases, additions=[{"charge": fee("30", "support"), "effective_from": "2025-04-21"}])
+    assert next_invoice(world) == [
+        "2025-05-01 support 2025-04-21..2025-05-01 1 unit 10.00",
+        "2025-05-01 fee 2025-05-01..2025-06-01 1 unit 60.00",
+        "2025-05-01 support 2025-05-01..2025-06-01 1 unit 30.00",
+    ]
