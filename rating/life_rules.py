@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Final
 
 from ingest.errors import Issue
@@ -18,7 +19,7 @@ from rating.contract import Contract
 from rating.contract_life import Addition
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, PricePlan
-from rollup.period import EVERY, MONTHS_MAX, cadence_step
+from rollup.period import EVERY, MONTHS_MAX, billing_boundaries, cadence_step
 
 _CHARGE_POINTER: Final = re.compile(r"charges\[\d+\]\.?")
 
@@ -88,6 +89,7 @@ def phase_rules(
                 "a day on which the plan has prices, or a plan version effective from that day.",
             )
         before = day
+    yield from _paid_twice(contract, plans)
     currencies = sorted({plan.currency for plan in plans})
     if len(currencies) > 1:
         yield Issue(
@@ -96,6 +98,35 @@ def phase_rules(
             f"The plans are priced in {' and '.join(currencies)}.",
             "plans of one currency: an invoice has one. End the contract and make one in the other currency.",
         )
+
+
+def _paid_twice(contract: Contract, plans: Sequence[PricePlan]) -> Iterator[Issue]:
+    """Days that are paid in advance and not given back must not be in a fee in arrears as well."""
+    billing = contract.billing
+    if contract.unused != "none" or (billing.every > 1 and billing.cadence not in EVERY):
+        return
+    starts = list(phase_starts(contract))
+    for position, ((_, before), (day, plan_id)) in enumerate(pairwise(starts)):
+        edges = billing_boundaries(
+            cadence=contract.billing.interval,
+            anchor_date=contract.billing.anchor_date or contract.start_date,
+            first=day,
+            last=day,
+        )
+        inside = day not in edges
+        if inside and _has_fee(plans, before, "advance") and _has_fee(plans, plan_id, "arrears"):
+            yield Issue(
+                "phase_paid_twice",
+                f"phases[{position}].plan_id",
+                f"The fees of {before!r} are paid in advance and, under unused: none, not given back; "
+                f"{plan_id!r} has a fee in arrears for the same days from {day} on.",
+                "change: at_period_end, unused: credit, or a plan with its fees in advance.",
+            )
+
+
+def _has_fee(plans: Sequence[PricePlan], plan_id: str, timing: str) -> bool:
+    charges = (charge for plan in plans if plan.plan_id == plan_id for charge in plan.charges)
+    return any(charge.kind == "recurring" and charge.timing == timing for charge in charges)
 
 
 def addition_rules(

@@ -41,6 +41,7 @@ PLANS = (
     plan("plus", fee("60")),
     plan("late", fee("60"), start="2026-01-01"),
     plan("yen", fee("60"), currency="JPY"),
+    plan("ahead", fee("30", timing="advance")),
 )
 
 
@@ -112,6 +113,16 @@ def broken(**changes: Any) -> list[tuple[str, str]]:
 )
 def test_rules_name_the_path(changes: dict[str, Any], code: str, pointer: str) -> None:
     assert (code, pointer) in broken(**changes)
+
+
+def test_days_that_stay_paid_in_advance_are_not_billed_in_arrears_too() -> None:
+    """Under ``unused: none`` the old fee stays paid to the end of the period; the new one is due after it."""
+    change = {"plan_id": "ahead", "unused": "none", "phases": [{"plan_id": "plus"} | FROM_11]}
+    assert broken(**change) == [("phase_paid_twice", "phases[0].plan_id")]
+    assert not broken(**change | {"unused": "credit"})
+    assert not broken(**change | {"phases": [{"plan_id": "plus", "effective_from": "2025-05-01"}]})
+    assert not broken(**change | {"phases": [{"plan_id": "plus", "change": "at_period_end"} | FROM_11]})
+    assert not broken(**change | {"plan_id": "plus", "phases": [{"plan_id": "ahead"} | FROM_11]})
 
 
 def test_a_whole_life_is_allowed() -> None:
