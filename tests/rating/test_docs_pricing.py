@@ -125,4 +125,4 @@ def test_the_page_names_every_step_reason_and_setting() -> None:
         assert name in Charge.model_fields
         assert f"{name}:" in PAGE
     assert {"minimum_spend", "rounding", "effective_from"} <= set(PricePlan.model_fields)
-    assert len(re.findall(r"^\d\. \*\*", PAGE, re.MULTILINE)) == len(STEPS)
+    assert len(re.findall(r"^\d+\. \*\*", PAGE, re.MULTILINE)) == len(STEPS)
