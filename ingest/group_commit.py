@@ -39,7 +39,8 @@ DECODING_THREADS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class CommitFacts:
-    """What one commit did, for metrics. seconds: from classifying to the last row on disk."""
+    """What one commit did, for metrics. seconds: from classifying to the last row on
+    disk, the wait for the insert before it included."""
 
     requests: int
     records: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import Final
 
 from ingest.errors import Issue
@@ -17,18 +16,17 @@ from ingest.meter import Meter
 from rating.agreement import (
     Agreement,
     ChargeOverride,
-    Commitment,
     DatedOverride,
     SpendLimits,
     agreed_plan,
 )
 from rating.contract import Contract
+from rating.dated_rules import overlap, window_rules
 from rating.discount import Discount
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import PricePlan
 
 _CHARGE_POINTER: Final = re.compile(r"charges\[(\d+)\]\.?")
-_Dated = DatedOverride | Commitment
 _REPLACED: Final = tuple(name for name in ChargeOverride.model_fields if name != "charge_id")
 
 
@@ -42,7 +40,7 @@ def agreement_rules(
     said: set[tuple[str, str]] = set()
     for position, override in enumerate(contract.overrides):
         pointer = f"overrides[{position}]"
-        yield from _window_rules(override, contract, pointer)
+        yield from window_rules(override, contract, pointer)
         yield from _overlap_rules(contract.overrides, position)
         if all(getattr(override, name) is None for name in _REPLACED):
             yield Issue(
@@ -74,8 +72,8 @@ def commitment_rules(
     entries = contract.commitments
     for position, entry in enumerate(entries):
         pointer = f"commitments[{position}]"
-        yield from _window_rules(entry, contract, pointer)
-        if any(_overlap(earlier, entry) for earlier in entries[:position]):
+        yield from window_rules(entry, contract, pointer)
+        if any(overlap(earlier, entry) for earlier in entries[:position]):
             yield Issue(
                 "commitment_overlaps",
                 pointer,
@@ -130,28 +128,10 @@ def _is_priced_by(override: ChargeOverride, plan: PricePlan) -> bool:
     return any(charge.charge_id == override.charge_id for charge in plan.charges)
 
 
-def _window_rules(override: _Dated, contract: Contract, pointer: str) -> Iterator[Issue]:
-    start, until = override.effective_from or contract.start_date, override.effective_until
-    if until is not None and until <= start:
-        yield Issue(
-            "end_not_after_start",
-            f"{pointer}.effective_until",
-            f"It begins on {start} and ends on {until}.",
-            "a day after effective_from; it is the first day no longer covered.",
-        )
-    if override.effective_from is not None and override.effective_from < contract.start_date:
-        yield Issue(
-            "before_contract",
-            f"{pointer}.effective_from",
-            f"It begins on {start}, the contract on {contract.start_date}.",
-            f"a day from {contract.start_date} on, or no effective_from.",
-        )
-
-
 def _overlap_rules(overrides: Sequence[DatedOverride], position: int) -> Iterator[Issue]:
     mine = overrides[position]
     for earlier in overrides[:position]:
-        if earlier.charge_id == mine.charge_id and _overlap(earlier, mine):
+        if earlier.charge_id == mine.charge_id and overlap(earlier, mine):
             yield Issue(
                 "override_overlaps",
                 f"overrides[{position}]",
@@ -159,15 +139,3 @@ def _overlap_rules(overrides: Sequence[DatedOverride], position: int) -> Iterato
                 "one override of a charge a day; end the one where the other begins.",
             )
             return
-
-
-def _overlap(one: _Dated, other: _Dated) -> bool:
-    return _begins(one) < _ends(other) and _begins(other) < _ends(one)
-
-
-def _begins(override: _Dated) -> date:
-    return override.effective_from or date.min
-
-
-def _ends(override: _Dated) -> date:
-    return override.effective_until or date.max

@@ -17,6 +17,7 @@ from rating.agreement import Agreement, agreed_plan
 from rating.agreement_dates import phase_starts
 from rating.contract import Contract
 from rating.contract_life import Addition
+from rating.dated_rules import overlap, window_rules
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, PricePlan
 from rollup.period import EVERY, MONTHS_MAX, billing_boundaries, cadence_step
@@ -136,7 +137,7 @@ def addition_rules(
     said: set[tuple[str, str]] = set()
     for position, addition in enumerate(contract.additions):
         pointer, charge = f"additions[{position}]", addition.charge
-        yield from _window_rules(addition, contract, pointer)
+        yield from window_rules(addition, contract, pointer)
         if charge.kind != "recurring":
             yield Issue(
                 "addition_kind",
@@ -202,26 +203,5 @@ def quantity_rules(contract: Contract, *, plans: Sequence[PricePlan]) -> Iterato
         seen.add((entry.charge_id, day))
 
 
-def _window_rules(addition: Addition, contract: Contract, pointer: str) -> Iterator[Issue]:
-    start, until = addition.effective_from or contract.start_date, addition.effective_until
-    if until is not None and until <= start:
-        yield Issue(
-            "end_not_after_start",
-            f"{pointer}.effective_until",
-            f"It begins on {start} and ends on {until}.",
-            "a day after effective_from; it is the first day no longer covered.",
-        )
-    if start < contract.start_date:
-        yield Issue(
-            "before_contract",
-            f"{pointer}.effective_from",
-            f"It begins on {start}, the contract on {contract.start_date}.",
-            f"a day from {contract.start_date} on, or no effective_from.",
-        )
-
-
 def _overlap(one: Addition, other: Addition) -> bool:
-    if one.charge.charge_id != other.charge.charge_id:
-        return False
-    begins, ends = (one.effective_from or date.min), (one.effective_until or date.max)
-    return begins < (other.effective_until or date.max) and (other.effective_from or date.min) < ends
+    return one.charge.charge_id == other.charge.charge_id and overlap(one, other)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -12,12 +11,12 @@ from ingest.errors import Issue
 from ingest.meter import Meter
 from rating.amount_rules import MINOR_LIMIT
 from rating.contract import Contract
+from rating.dated_rules import overlap, window_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import PricePlan
 from rating.retainer import DatedRetainer, unit_price_of
 
 RETAINERS_MAX: Final = 20
-_FIRST: Final = date.min
 _LARGEST: Final = Decimal(10**15)
 """In minor units; the largest grant of credit (``invoicing/credit.py``)."""
 _MOST: Final = Decimal(10**11)
@@ -46,36 +45,13 @@ def retainer_rules(
                 f"{entry.retainer_id!r} is agreed twice on one day.",
                 "one retainer of an id a day; end the one where the other begins.",
             )
-        yield from _window_rules(entry, contract, pointer)
+        yield from window_rules(entry, contract, pointer)
         yield from _amount_rules(entry, plans, pointer)
         yield from _scope_rules(entry, contract, plans, meters, pointer)
 
 
 def _clash(one: DatedRetainer, other: DatedRetainer) -> bool:
-    if one.retainer_id != other.retainer_id:
-        return False
-    begins_first = other.effective_until is None or (one.effective_from or _FIRST) < other.effective_until
-    return begins_first and (
-        one.effective_until is None or (other.effective_from or _FIRST) < one.effective_until
-    )
-
-
-def _window_rules(entry: DatedRetainer, contract: Contract, pointer: str) -> Iterator[Issue]:
-    start, until = entry.effective_from or contract.start_date, entry.effective_until
-    if until is not None and until <= start:
-        yield Issue(
-            "end_not_after_start",
-            f"{pointer}.effective_until",
-            f"It begins on {start} and ends on {until}.",
-            "a day after effective_from; it is the first day no longer covered.",
-        )
-    if start < contract.start_date:
-        yield Issue(
-            "before_contract",
-            f"{pointer}.effective_from",
-            f"It begins on {start}, the contract on {contract.start_date}.",
-            f"a day from {contract.start_date} on, or no effective_from.",
-        )
+    return one.retainer_id == other.retainer_id and overlap(one, other)
 
 
 def _amount_rules(entry: DatedRetainer, plans: Sequence[PricePlan], pointer: str) -> Iterator[Issue]:

@@ -1,7 +1,7 @@
 """Builds the SQL that counts events into periods. Text and parameters only; nothing is run here.
 
 All queries join ``events`` to the calendar, a scratch table of CALENDAR_SCHEMA rows (a calendar of one row
-stands in the query itself: a question for one customer takes half the time so), and count the
+stands in the query itself, which spares making, filling and dropping a table), and count the
 versions of events that are in force in a cut (``ingest/in_force.py``).
 
 Meters without filters, group keys and factors that need the same aggregates are answered together,
