@@ -11,7 +11,7 @@ draft shows the credit it would draw, an issued invoice what it drew. Without cr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -128,11 +128,30 @@ class InvoiceCredit:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceTax:
+    """One group of lines that are taxed alike (EN 16931 BG-23): a category, a rate, what it is counted on.
+
+    category: UNCL 5305 code (S, Z, E, AE, K, G, O, L, M). rate_percent: exact, 0 for all but S, L and M.
+    taxable_minor: the group's lines summed, net. tax_minor: rounded once for the group (BR-CO-17), never for
+    a line. reason: why there is no tax, as the law words it; empty where there is some. reason_code: VATEX
+    code or empty.
+    """
+
+    category: str
+    rate_percent: Decimal
+    taxable_minor: int
+    tax_minor: int
+    reason: str = ""
+    reason_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """See the module. Mappings are the documents as saved: customer, contract facts, seller, terms.
 
     period_start/period_end: the whole time the lines cover, local dates, half-open. total_minor: the sum of
-    the lines. drawn_credit: what of it credit pays, in the order drawn; ``due_minor`` is the rest.
+    the lines, net of tax. tax: its groups in the order of category and rate, empty where no tax is stated.
+    drawn_credit: what of the gross amount credit pays, in the order drawn; ``due_minor`` is the rest.
     """
 
     invoice_id: str
@@ -152,6 +171,17 @@ class Invoice:
     issue_date: date | None
     due_date: date | None
     drawn_credit: tuple[InvoiceCredit, ...] = ()
+    tax: tuple[InvoiceTax, ...] = ()
+
+    @property
+    def tax_minor(self) -> int:
+        """Tax of all groups."""
+        return sum(group.tax_minor for group in self.tax)
+
+    @property
+    def gross_minor(self) -> int:
+        """What the customer owes before credit: the lines and their tax."""
+        return self.total_minor + self.tax_minor
 
     @property
     def credit_minor(self) -> int:
@@ -161,7 +191,7 @@ class Invoice:
     @property
     def due_minor(self) -> int:
         """What is left to pay."""
-        return self.total_minor - self.credit_minor
+        return self.gross_minor - self.credit_minor
 
     @property
     def state(self) -> InvoiceState:
@@ -209,6 +239,13 @@ def credit_document(invoice: Invoice) -> dict[str, Any]:
     return {"due_minor": invoice.due_minor, "grants": grants, "total_minor": invoice.credit_minor}
 
 
+def tax_document(groups: Sequence[InvoiceTax]) -> Any:
+    """The tax groups as the canonical text has them; ``excluded`` where no tax is stated."""
+    if not groups:
+        return TAX_NOTE
+    return [{name: _json_value(getattr(group, name)) for name in InvoiceTax.__slots__} for group in groups]
+
+
 def adjusts_document(adjusts: InvoiceAdjusts) -> dict[str, Any]:
     """What an adjustment adjusts, as the canonical text has it."""
     return {name: _json_value(getattr(adjusts, name)) for name in InvoiceAdjusts.__slots__}
@@ -247,6 +284,7 @@ def parse_invoice(text: str) -> Invoice:
         drawn_credit=tuple(
             InvoiceCredit(**entry) for entry in data.get("drawn_credit", {"grants": ()})["grants"]
         ),
+        tax=() if data["tax"] == TAX_NOTE else tuple(_parse_tax(group) for group in data["tax"]),
     )
 
 
@@ -254,7 +292,7 @@ def _document(invoice: Invoice) -> dict[str, Any]:
     plain = {
         name: getattr(invoice, name)
         for name in Invoice.__slots__
-        if name not in {"lines", "drawn_credit", *_DATES}
+        if name not in {"lines", "drawn_credit", "tax", *_DATES}
     }
     credit = {"drawn_credit": credit_document(invoice)} if invoice.drawn_credit else {}
     return (
@@ -262,7 +300,7 @@ def _document(invoice: Invoice) -> dict[str, Any]:
         | credit
         | {
             "schema": DOCUMENT_SCHEMA,
-            "tax": TAX_NOTE,
+            "tax": tax_document(invoice.tax),
             "billing_date": invoice.billing_date.isoformat(),
             "period_start": invoice.period_start.isoformat(),
             "period_end": invoice.period_end.isoformat(),
@@ -314,6 +352,10 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
 def _parse_adjusts(data: Mapping[str, Any]) -> InvoiceAdjusts:
     amounts = {name: Decimal(data[name]) for name in ("billed_quantity", "billed_amount", "rated_amount")}
     return InvoiceAdjusts(**{**data, **amounts, "billing_date": date.fromisoformat(data["billing_date"])})
+
+
+def _parse_tax(data: Mapping[str, Any]) -> InvoiceTax:
+    return InvoiceTax(**{**data, "rate_percent": Decimal(data["rate_percent"])})
 
 
 def _parse_tier(data: Mapping[str, Any]) -> InvoiceTier:

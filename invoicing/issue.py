@@ -20,8 +20,9 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
-from invoicing.invoice import check_transition, invoice_hash, invoice_text, parse_invoice
+from invoicing.invoice import Invoice, check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
+from invoicing.register import IssuedDocument, register_documents
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
 from rollup.period import find_time_zone
@@ -85,7 +86,15 @@ def _write(
         refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
         first = draw_numbers(connection, series=series, count=len(drafts))
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
-    insert_rows(connection, INVOICES, _invoice_rows(drafts, policy, series, first))
+    texts = _texts(drafts, policy, series, first)
+    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, series, first))
+    if series is not None:
+        register_documents(
+            connection,
+            list(_issued_documents(drafts, texts, policy, first)),
+            series=series,
+            issued_at=policy.now.isoformat(),
+        )
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -112,14 +121,24 @@ def _write(
     return lapsed
 
 
+def _texts(drafts: Sequence[Draft], policy: IssuePolicy, series: str | None, first: int) -> list[str]:
+    """The canonical texts, with the numbers that follow ``first``, or none without a series."""
+    numbers = (
+        None if series is None else number_text(series=series, number=first + place)
+        for place in range(len(drafts))
+    )
+    return [
+        draft.text(number=number, issue_date=policy.issue_date)
+        for draft, number in zip(drafts, numbers, strict=True)
+    ]
+
+
 def _invoice_rows(
-    drafts: Sequence[Draft], policy: IssuePolicy, series: str | None, first: int
+    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, series: str | None, first: int
 ) -> Iterator[tuple[Any, ...]]:
     issue_date = policy.issue_date
-    for place, draft in enumerate(drafts):
+    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
         number = None if series is None else first + place
-        printed = None if series is None or number is None else number_text(series=series, number=number)
-        text = draft.text(number=printed, issue_date=issue_date)
         yield (
             draft.invoice_id,
             draft.contract_id,
@@ -136,6 +155,33 @@ def _invoice_rows(
             invoice_hash(text),
             policy.run_id,
             0 if number is None else draft.credit_minor,
+            0,
+            None,
+        )
+
+
+def _issued_documents(
+    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, first: int
+) -> Iterator[IssuedDocument]:
+    if policy.issue_date is None:
+        raise BrokenState("drafts without an issue date cannot be entered in the register.")
+    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
+        yield IssuedDocument(
+            document_id=draft.invoice_id,
+            kind="invoice",
+            entity_id=None,
+            number=first + place,
+            customer_id=draft.customer_id,
+            contract_id=draft.contract_id,
+            currency=draft.currency,
+            issue_date=policy.issue_date,
+            due_date=draft.due_date(policy.issue_date),
+            net_minor=draft.total_minor,
+            tax_minor=0,
+            credit_minor=draft.credit_minor,
+            refers_to=None,
+            document_hash=invoice_hash(text),
+            text=text,
         )
 
 
@@ -171,6 +217,8 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         draft = settle_invoice(connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now)
         issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
         text = invoice_text(issued)
+        document = registered_invoice(issued, text, number=number, customer_id=row.customer_id)
+        register_documents(connection, [document], series=series, issued_at=now.isoformat())
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")
@@ -188,6 +236,29 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         if changed != 1:
             raise BrokenState(f"invoice {invoice_id} changed while it was being issued; nothing was written.")
     return get_invoice(ledger, invoice_id)
+
+
+def registered_invoice(invoice: Invoice, text: str, *, number: int, customer_id: str) -> IssuedDocument:
+    """An issued invoice as the register keeps it. Raises BrokenState for a draft."""
+    if invoice.issue_date is None:
+        raise BrokenState(f"invoice {invoice.invoice_id} has no issue date, so it cannot be registered.")
+    return IssuedDocument(
+        document_id=invoice.invoice_id,
+        kind="invoice",
+        entity_id=None,
+        number=number,
+        customer_id=customer_id,
+        contract_id=str(invoice.contract["contract_id"]),
+        currency=invoice.currency,
+        issue_date=invoice.issue_date,
+        due_date=invoice.due_date,
+        net_minor=invoice.total_minor,
+        tax_minor=invoice.tax_minor,
+        credit_minor=invoice.credit_minor,
+        refers_to=None,
+        document_hash=invoice_hash(text),
+        text=text,
+    )
 
 
 def _breaks_a_key(error: Exception) -> bool:

@@ -57,10 +57,45 @@ INVOICES: Final = sa.Table(
     sa.Column("document_hash", sa.String(64), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False, index=True),
     sa.Column("credit_minor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("tax_minor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("entity_id", sa.String(128), nullable=True),
     sa.UniqueConstraint("contract_id", "billing_date", name="one_invoice_per_billing_date"),
     sa.UniqueConstraint("series", "number", name="one_invoice_per_number"),
 )
-"""``credit_minor``: of ``total_minor``, what credit paid when it was issued; 0 for a draft."""
+"""``total_minor``: the lines, net. ``tax_minor``: on top of it. ``credit_minor``: of both, what credit paid
+when it was issued; 0 for a draft. entity_id: the billing entity that sends it, null where none is stated."""
+
+ISSUED_DOCUMENTS: Final = sa.Table(
+    "issued_documents",
+    LEDGER,
+    sa.Column("document_id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("entity_id", sa.String(128), nullable=True),
+    sa.Column("series", sa.String(32), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("customer_id", sa.String(128), nullable=False, index=True),
+    sa.Column("contract_id", sa.String(128), nullable=True),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("issue_date", sa.String(10), nullable=False, index=True),
+    sa.Column("due_date", sa.String(10), nullable=True),
+    sa.Column("net_minor", sa.BigInteger, nullable=False),
+    sa.Column("tax_minor", sa.BigInteger, nullable=False),
+    sa.Column("credit_minor", sa.BigInteger, nullable=False),
+    sa.Column("refers_to", sa.String(64), nullable=True, index=True),
+    sa.Column("document_hash", sa.String(64), nullable=False),
+    sa.Column("chain_hash", sa.String(64), nullable=False),
+    sa.Column("issued_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("series", "number", name="one_document_per_number"),
+)
+"""The register: one row a document that left the house, whatever its kind, added in the transaction that
+issues it and never changed. Journal, payments and delivery refer to it.
+
+kind: ``invoice``, ``credit_note`` or another of ``invoicing/register.py``. contract_id: of the contract
+billed, without ``TOP_UP_SUFFIX``; null for a document of no contract. net_minor, tax_minor: signed as the
+customer owes them, so negative on a credit note; net + tax is the gross amount, credit_minor of it was paid
+by prepaid credit. refers_to: the document that this one corrects. chain_hash: SHA-256 over the chain hash of
+the number before and this document's text.
+"""
 
 INVOICE_LINES: Final = sa.Table(
     "invoice_lines",
@@ -107,4 +142,6 @@ NUMBER_SERIES: Final = sa.Table(
     LEDGER,
     sa.Column("series", sa.String(32), primary_key=True),
     sa.Column("next_number", sa.BigInteger, nullable=False),
+    sa.Column("chain_hash", sa.String(64), nullable=False, server_default=""),
 )
+"""``chain_hash``: of the last document numbered, empty before the first."""

@@ -27,8 +27,10 @@ from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
 from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
+from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
 from invoicing.preview import preview_contract
+from invoicing.register import register_documents
 from invoicing.settings import BillingSettings, Seller
 from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 from rating.catalogue import load_plan_versions
@@ -284,8 +286,12 @@ def _issue(
             invoice_hash(text),
             f"top-up-{issued.billing_date.isoformat()}",
             0,
+            0,
+            None,
         )
         insert_rows(connection, INVOICES, [row])
+        document = registered_invoice(issued, text, number=number, customer_id=contract.customer_id)
+        register_documents(connection, [document], series=series, issued_at=now.isoformat())
         insert_rows(
             connection,
             INVOICE_LINES,

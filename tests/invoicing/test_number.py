@@ -63,7 +63,7 @@ def test_printed_numbers_read_back() -> None:
 
 @pytest.mark.parametrize(("numbers", "broken"), [([1, 2, 3], False), ([1, 3], True), ([2, 3], True)])
 def test_the_series_check_finds_gaps(any_ledger: Engine, numbers: list[int], broken: bool) -> None:
-    day, rest = "2025-01-01", ("{}", "0" * 64, "run", 0)
+    day, rest = "2025-01-01", ("{}", "0" * 64, "run", 0, 0, None)
     rows = [
         (f"i{n}", f"c{n}", "acme", day, "issued", "INV-2025", n, day, day, "EUR", 1, *rest) for n in numbers
     ]
