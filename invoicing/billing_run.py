@@ -390,4 +390,5 @@ def _policy(
         looked_through=run.late.looked_through,
         without_adjustments=run.late.ignoring,
         adjusted=adjustments.adjusted,
+        actor=run.settings.actor,
     )
