@@ -35,7 +35,7 @@ STORY = (
     "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
     "contract_entitlements customer_now",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
-    "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries",
+    "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries verify_books",
     "explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
