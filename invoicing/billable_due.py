@@ -33,12 +33,13 @@ _EPOCH: Final = date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class ItemsDue:
-    """lines: RATED_LINE_SCHEMA. items: (item_id, version) by line id in hex, descriptions alike. held: dates
-    that an item holds back."""
+    """lines: RATED_LINE_SCHEMA. items: (item_id, version) by line id in hex, descriptions and tax_classes
+    alike. held: dates that an item holds back."""
 
     lines: pa.Table = field(default_factory=RATED_LINE_SCHEMA.empty_table)
     items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    tax_classes: Mapping[str, str] = field(default_factory=dict)
     held: Sequence[Held] = ()
 
 
@@ -98,7 +99,7 @@ def due_of(priced: ItemLines) -> ItemsDue:
             "it (`ratemill items`), or add the price."
         )
         held.setdefault(key, Held(*key, one.reason_code, message))
-    return ItemsDue(priced.lines, priced.items, priced.descriptions, list(held.values()))
+    return ItemsDue(priced.lines, priced.items, priced.descriptions, priced.tax_classes, list(held.values()))
 
 
 def placed_item(

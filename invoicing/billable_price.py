@@ -64,11 +64,13 @@ class ItemProblem:
 @dataclass(frozen=True, slots=True)
 class ItemLines:
     """lines: RATED_LINE_SCHEMA by owner, billing date and description. items: (item_id, version) behind each
-    line, descriptions: what it says; both by line id in hex."""
+    line, descriptions: what it says, tax_classes: how it is taxed where its items say so; by line id in
+    hex."""
 
     lines: pa.Table
     items: Mapping[str, Sequence[tuple[str, int]]]
     descriptions: Mapping[str, str]
+    tax_classes: Mapping[str, str]
     problems: Sequence[ItemProblem]
 
 
@@ -125,6 +127,11 @@ def price_items(placed: Iterable[PlacedItem], *, run_id: str) -> ItemLines:
             for _, line, parts in made
         },
         {line["line_id"].hex(): words for words, line, _ in made},
+        {
+            line["line_id"].hex(): tax_class
+            for _, line, parts in made
+            if (tax_class := parts[0].placed.stored.item.tax_class)
+        },
         problems,
     )
 

@@ -12,32 +12,30 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
-from ingest.document import canonical_json
-from ingest.errors import InvalidInput, Issue
+from ingest.errors import InvalidInput
 from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
-from invoicing.billable_due import ItemsDue, items_due
+from invoicing.billable_due import items_due
 from invoicing.billed_time import changed_behind_bill
-from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
-from invoicing.draft import DraftContext, draft_invoices
+from invoicing.draft import draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
-from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.issue import write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
-from invoicing.late_usage import LateUsage, find_late_usage
+from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
 from invoicing.number import refuse_earlier_issue_date
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
@@ -51,6 +49,7 @@ from invoicing.run_blocks import (
     lines_without,
     settled_of,
 )
+from invoicing.run_context import BillingRun, Block, draft_context, issue_policy
 from invoicing.run_record import (
     FAILED,
     FINISHED,
@@ -62,6 +61,8 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
+from invoicing.tax_desk import open_tax_desk
+from invoicing.tax_hold import prepare_tax
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_in_force
 from rating.store import start_writing
@@ -72,26 +73,6 @@ __all__ = ["BillingReport", "BillingSettings", "PricedPeriods", "price_periods",
 
 _EARTH_AHEAD = timedelta(hours=14)
 """The time zone furthest ahead of UTC: no place on earth has a later date."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """changed: what ``changed_behind_bill`` found. credits: of amendments, RATED_LINE_SCHEMA. totals_before:
-    what the run billed before it was taken up, minor units by currency."""
-
-    run_id: str
-    as_of: date
-    event_store: EventStore
-    stored_usage: StoredUsage | None
-    ledger: Engine
-    settings: BillingSettings
-    catalogue: BillingCatalogue
-    changed: Mapping[str, Sequence[Issue]]
-    credits: pa.Table
-    late: LateUsage
-    totals_before: Mapping[str, int]
-    stages: Stages
-    now: datetime
 
 
 def run_billing(
@@ -198,7 +179,7 @@ def _find_due(
     now: datetime,
     settings: BillingSettings,
     stages: Stages,
-) -> tuple[_Run, pa.Table]:
+) -> tuple[BillingRun, pa.Table]:
     """The run with all it reads before usage, and its periods: SERVICE_PERIOD_SCHEMA."""
     catalogue = load_billing_catalogue(ledger)
     periods = due_service_periods(
@@ -231,7 +212,7 @@ def _find_due(
             settled=catalogue.settled,
             plan_versions=catalogue.plan_versions,
         )
-    run = _Run(
+    run = BillingRun(
         run_id=run_id,
         as_of=as_of,
         event_store=event_store,
@@ -245,11 +226,12 @@ def _find_due(
         totals_before=totals_before,
         stages=stages,
         now=now,
+        tax=open_tax_desk(ledger, provider=settings.tax_provider),
     )
     return run, periods
 
 
-def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
+def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
     stages, dates = run.stages, billing_dates(periods)
     with stages.stage("adjust"):
@@ -257,12 +239,11 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     catalogue = adjustments.catalogue
     ids = pc.unique(periods["contract_id"])
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
-    subjects = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
     priced = price_periods(
         event_store=run.event_store,
         stored_usage=run.stored_usage,
         periods=periods,
-        subjects=subjects,
+        subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
@@ -282,7 +263,18 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):
+        by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
         customers = _customer_texts(run, contracts)
+        ready = prepare_tax(
+            run.tax,
+            dates,
+            priced.lines,
+            tuple(by_id.values()),
+            customers,
+            catalogue,
+            run.ledger,
+            items.tax_classes,
+        )
         held = held_dates(
             dates,
             periods=periods,
@@ -292,21 +284,26 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            late=[*adjustments.held, *items.held],
+            late=[*adjustments.held, *items.held, *ready.held],
         )
-        lines = lines_without(priced.lines, held)
-    with stages.stage("write rated lines"):
-        delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
-        writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
-    by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments, items)
+    delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
+    block = Block(by_id, customers, adjustments, items, ready)
+    _write_block(run, block, lines_without(priced.lines, held), dates_without(dates, held), tally)
+
+
+def _write_block(
+    run: BillingRun, block: Block, lines: pa.Table, open_dates: Sequence[Key], tally: Tally
+) -> None:
+    """Write the rated lines of a block, and draft and issue its invoices chunk by chunk."""
+    stages, policy = run.stages, issue_policy(run, block)
+    with stages.stage("write rated lines"):
+        writing = start_writing(run.event_store, lines)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
             with stages.stage("draft"):
-                context = _context(run, chunk_dates, by_id, customers, adjustments, items)
-                drafts = draft_invoices(lines=chunk_lines, context=context)
+                drafts = draft_invoices(lines=chunk_lines, context=draft_context(run, block, chunk_dates))
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
             with stages.stage("write rated lines"):
@@ -318,7 +315,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             tally.credit_expired += lapsed
 
 
-def _adjustments(run: _Run, next_dates: Mapping[str, date]) -> AdjustmentsDue:
+def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> AdjustmentsDue:
     """What late usage adds to the next bills of these contracts, by the dates that carry it."""
     return adjustments_due(
         run.catalogue,
@@ -333,7 +330,7 @@ def _adjustments(run: _Run, next_dates: Mapping[str, date]) -> AdjustmentsDue:
     )
 
 
-def _report_ended(run: _Run, tally: Tally) -> None:
+def _report_ended(run: BillingRun, tally: Tally) -> None:
     """Late usage of contracts that have no further bill is reported, run after run, and never dropped."""
     with run.stages.stage("adjust"):
         held = held_without_invoice(_adjustments(run, run.late.ended), run.late.ended)
@@ -348,47 +345,6 @@ def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date)
             refuse_earlier_issue_date(connection, prefix=settings.series, issue_date=as_of)
 
 
-def _customer_texts(run: _Run, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
+def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
     with run.ledger.connect() as connection:
         return load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
-
-
-def _context(
-    run: _Run,
-    dates: Sequence[Key],
-    contracts: Mapping[str, Mapping[str, Any]],
-    customers: Mapping[str, tuple[int, str]],
-    adjustments: AdjustmentsDue,
-    items: ItemsDue,
-) -> DraftContext:
-    ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
-    with run.ledger.connect() as connection:
-        terms = load_terms(connection, {key: contracts[key]["version"] for key in ids})
-    seller = run.settings.seller
-    return DraftContext(
-        contracts={contract_id: contracts[contract_id] for contract_id in ids},
-        customers=customers,
-        terms=terms,
-        seller="null" if seller is None else canonical_json(seller),
-        plan_versions=adjustments.catalogue.agreed_versions,
-        agreements=adjustments.catalogue.agreements,
-        adjusted=adjustments.adjusted,
-        descriptions=items.descriptions,
-    )
-
-
-def _policy(
-    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue, items: ItemsDue
-) -> IssuePolicy:
-    return IssuePolicy(
-        series_prefix=run.settings.series,
-        issue_date=run.as_of if run.settings.issue else None,
-        run_id=run.run_id,
-        contract_versions={contract_id: row["version"] for contract_id, row in contracts.items()},
-        now=run.now,
-        looked_through=run.late.looked_through,
-        without_adjustments=run.late.ignoring,
-        adjusted=adjustments.adjusted,
-        actor=run.settings.actor,
-        items=items.items,
-    )

@@ -2,7 +2,7 @@
 
 Everything printed is made into text here; the template only places it. Only fonts that come with
 typst are used and the file's date is the invoice's, so the bytes depend on neither machine nor
-time of day. Amounts are net: no tax is computed and the page says so.
+time of day. Lines are net; an invoice without a billing entity states no tax, and says so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ from babel import Locale
 
 from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
+from invoicing.tax_words import (
+    billed_party,
+    group_words,
+    line_tax_words,
+    sold_to_words,
+    tax_reasons,
+    terms_words,
+)
 from rating.item_line import ITEM_KIND
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
@@ -36,6 +44,7 @@ _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
 _CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
+_FOOTER: Final = ("name", "tax_id", "registration_id")
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -64,15 +73,15 @@ class InvoicePrinter:
         self._source = template.read_bytes()
         self._per_thread = threading.local()
 
-    def pdf(self, invoice: Invoice) -> bytes:
-        """The whole document."""
-        return b"".join(self._compile(invoice, "pdf"))
+    def pdf(self, invoice: Invoice, logo: bytes = b"") -> bytes:
+        """The whole document. logo: PNG or SVG, heads the first page."""
+        return b"".join(self._compile(invoice, "pdf", logo))
 
-    def png_pages(self, invoice: Invoice) -> list[bytes]:
+    def png_pages(self, invoice: Invoice, logo: bytes = b"") -> list[bytes]:
         """One picture a page, to look at."""
-        return self._compile(invoice, "png")
+        return self._compile(invoice, "png", logo)
 
-    def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"]) -> list[bytes]:
+    def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"], logo: bytes) -> list[bytes]:
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
@@ -82,7 +91,7 @@ class InvoicePrinter:
             self._source,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs={"invoice": orjson.dumps(printed(invoice)).decode()},
+            sys_inputs={"invoice": orjson.dumps(printed(invoice) | {"logo": list(logo)}).decode()},
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
         pages = output if isinstance(output, list) else [output]
@@ -91,33 +100,39 @@ class InvoicePrinter:
 
 def printed(invoice: Invoice) -> dict[str, Any]:
     """Every text on the page, by its place in the template."""
-    customer, seller = invoice.customer, invoice.seller or {}
+    customer, seller = billed_party(invoice.customer), invoice.seller or {}
     number = invoice.number or f"{invoice.invoice_id[:12]} (no number yet)"
     return {
         "title": "Invoice" if invoice.number else "Draft invoice",
         "number": number,
         "seller_name": seller.get("name", ""),
         "seller_lines": _party_lines(seller),
-        "customer_name": _breakable(customer.get("legal_name") or customer["name"]),
+        "customer_name": _breakable(customer["name"]),
         "customer_lines": _party_lines(customer),
         "facts": [{"label": label, "value": _breakable(value)} for label, value in _facts(invoice) if value],
         "amount_head": f"Amount {invoice.currency}",
-        "lines": [_line(line, invoice.minor_digits) for line in invoice.lines],
+        "lines": [_line(line, invoice) for line in invoice.lines],
         "sums": _sums(invoice),
-        "total_label": "Amount due" if invoice.drawn_credit else "Total",
+        "total_label": "Amount due" if invoice.drawn_credit or invoice.tax else "Total",
         "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
-        "tax_note": "Amounts exclude tax.",
+        "tax_note": "" if invoice.tax else "Amounts exclude tax.",
         "notes": _notes(invoice),
-        "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
+        "footer": " · ".join(str(seller[name]) for name in _FOOTER if seller.get(name)),
     }
 
 
 def _sums(invoice: Invoice) -> list[dict[str, str]]:
-    """What stands above the amount due where credit pays a part: the subtotal, and each grant."""
-    if not invoice.drawn_credit:
-        return []
+    """What stands above the amount due: the net sum, tax by category and rate, the gross sum, each grant."""
     digits = invoice.minor_digits
-    rows = [{"label": "Subtotal", "value": _money(invoice.total_minor, digits)}]
+    rows = []
+    if invoice.tax:
+        rows.append({"label": "Net", "value": _money(invoice.total_minor, digits)})
+        for group in invoice.tax:
+            words = group_words(group, currency=invoice.currency)
+            rows.append({"label": words, "value": _money(group.tax_minor, digits)})
+        rows.append({"label": "Gross", "value": _money(invoice.gross_minor, digits)})
+    elif invoice.drawn_credit:
+        rows.append({"label": "Subtotal", "value": _money(invoice.total_minor, digits)})
     for entry in invoice.drawn_credit:
         left = _money(entry.remaining_minor, digits)
         label = f"Credit: {_breakable(entry.name)} ({left} left)"
@@ -132,6 +147,7 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
         ("Period of service", _period(invoice.period_start, invoice.period_end)),
         ("Contract", str(invoice.contract["contract_id"])),
         ("Customer", str(invoice.customer["customer_id"])),
+        ("Sold to", sold_to_words(invoice.customer)),
         ("Purchase order", str(invoice.terms.get("purchase_order", ""))),
         ("Your contact", str(invoice.terms.get("owner", ""))),
     ]
@@ -146,9 +162,10 @@ def _notes(invoice: Invoice) -> list[str]:
         notes.append(f"Payment by {' or '.join(terms['payment_methods'])}.")
     if seller.get("bank_account"):
         notes.append(f"Account: {seller['bank_account']}")
-    if terms.get("late_payment"):
-        notes.append(f"Late payment: {terms['late_payment']}")
-    return notes
+    late = terms.get("late_payment") or seller.get("late_payment")
+    if late:
+        notes.append(f"Late payment: {late}")
+    return [*notes, *tax_reasons(invoice), *terms_words(invoice).splitlines()]
 
 
 def _party_lines(party: Mapping[str, Any]) -> list[str]:
@@ -156,12 +173,22 @@ def _party_lines(party: Mapping[str, Any]) -> list[str]:
     country = party.get("country", "")
     country = Locale("en").territories.get(country, country)
     lines = [*party.get("address_lines", ()), country, party.get("email", "")]
-    return [_breakable(line) for line in [*lines, f"Tax ID {tax_id}" if tax_id else ""] if line]
+    numbers = [
+        f"{words} {party[name]}"
+        for name, words in (
+            ("tax_number", "Tax number"),
+            ("registration_id", "Registration"),
+            ("phone", "Phone"),
+        )
+        if party.get(name)
+    ]
+    return [_breakable(line) for line in [*lines, f"Tax ID {tax_id}" if tax_id else "", *numbers] if line]
 
 
-def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
+def _line(line: InvoiceLine, invoice: Invoice) -> dict[str, Any]:
+    digits, taxed = invoice.minor_digits, line_tax_words(line, invoice)
     if line.adjusts is not None:
-        return _adjustment(line, line.adjusts, digits)
+        return _adjustment(line, line.adjusts, digits, taxed)
     of_money = line.charge_kind in _OF_MONEY
     quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
     unit = line.unit if line.charge_kind in _METERED_KINDS else ""
@@ -170,7 +197,7 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
     )
     return {
         "description": _breakable(line.description),
-        "detail": _breakable(" · ".join(_details(line, digits))),
+        "detail": _breakable(" · ".join([*_details(line, digits), *taxed])),
         # What was priced, so that quantity, unit and price go together; `_details` has what was metered.
         "quantity": _breakable(quantity),
         "unit": _breakable(unit),
@@ -184,7 +211,7 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
     }
 
 
-def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int) -> dict[str, Any]:
+def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int, taxed: list[str]) -> dict[str, Any]:
     """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
     of_money, unit = line.charge_id in _CHARGES_OF_MONEY, line.unit
     invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
@@ -194,6 +221,7 @@ def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int) -> dict
         details.append(f"nothing was billed on {_short(adjusts.billing_date)}")
     else:
         details.append(f"adjusts {invoice} of {_short(adjusts.billing_date)}")
+    details += taxed
     now, before = (
         "" if of_money else f"{_number(number)} {unit}" for number in (line.quantity, adjusts.billed_quantity)
     )

@@ -28,6 +28,8 @@ from invoicing.issue import IssuePolicy, write_invoices
 from invoicing.item_invoice import ItemInvoice, release, scheduled_up_to
 from invoicing.settings import BillingSettings
 from invoicing.tables import contract_of
+from invoicing.tax_desk import ContractTax, TaxDesk, open_tax_desk
+from invoicing.tax_hold import TaxReady, prepare_tax
 from rating.store import start_writing
 from rating.unfinished_lines import BILLED_UNTIL_SCHEMA, delete_unsettled_lines
 from rollup.period import local_midnight
@@ -54,6 +56,14 @@ class _Batch:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Taxed:
+    """Who answers tax questions, and who sends to whom by key of the invoice."""
+
+    desk: TaxDesk | None
+    taxes: Mapping[str, ContractTax]
+
+
 def issue_item_invoices(
     *, event_store: EventStore, ledger: Engine, settings: BillingSettings, as_of: date, now: datetime
 ) -> IssuedItemInvoices:
@@ -76,13 +86,25 @@ def issue_item_invoices(
     batch = _Batch(due, catalogue, rows, customers, f"items-{as_of.isoformat()}")
     placed, held = _placed(ledger, batch, now=now)
     priced = price_items(placed, run_id=batch.run_id)
-    held |= _held(batch, priced, placed)
+    desk = open_tax_desk(ledger, provider=settings.tax_provider)
+    ready = prepare_tax(
+        desk,
+        sorted({(one.owner, one.billing_date) for one in placed}),
+        priced.lines,
+        [{**row, "contract_id": owner} for owner, row in rows.items()],
+        customers,
+        catalogue,
+        ledger,
+        priced.tax_classes,
+    )
+    held |= _held(batch, priced, placed, ready)
     kept = {one.owner for one in placed} - set(held)
     written = IssuedItemInvoices()
     for as_draft in (False, True):
         chosen = sorted(owner for owner in kept if due[owner].as_draft == as_draft)
         wanted = settings if not as_draft else replace(settings, issue=False)
-        done = _write(event_store, ledger, batch, priced, chosen, wanted, as_of=as_of, now=now)
+        taxed = _Taxed(desk, ready.taxes)
+        done = _write(event_store, ledger, batch, priced, taxed, chosen, wanted, as_of=as_of, now=now)
         written = replace(
             written,
             invoices=written.invoices + len(chosen),
@@ -114,8 +136,8 @@ def _placed(ledger: Engine, batch: _Batch, *, now: datetime) -> tuple[list[Place
     return placed, held
 
 
-def _held(batch: _Batch, priced: ItemLines, placed: Sequence[PlacedItem]) -> dict[str, Held]:
-    """By key of the invoice: items without a price, no customer, less than nothing."""
+def _held(batch: _Batch, priced: ItemLines, placed: Sequence[PlacedItem], ready: TaxReady) -> dict[str, Held]:
+    """By key of the invoice: items without a price, no customer, less than nothing, tax that is not clear."""
     found: dict[str, Held] = {}
     for problem in priced.problems:
         owner = problem.placed.owner
@@ -126,6 +148,7 @@ def _held(batch: _Batch, priced: ItemLines, placed: Sequence[PlacedItem]) -> dic
     for entry in (
         *hold_unknown_customers(dates, customer_of=customer_of, known=batch.customers),
         *hold_by_amount(priced.lines),
+        *ready.held,
     ):
         found.setdefault(entry.contract_id, replace(entry, contract_id=contract_of(entry.contract_id)))
     return found
@@ -141,6 +164,7 @@ def _write(
     ledger: Engine,
     batch: _Batch,
     priced: ItemLines,
+    taxed: _Taxed,
     owners: Sequence[str],
     settings: BillingSettings,
     *,
@@ -154,7 +178,7 @@ def _write(
     lines = priced.lines.filter(pc.is_in(priced.lines["contract_id"], value_set=chosen))
     forget_lines(event_store, owners)
     with start_writing(event_store, lines) as writing:
-        drafts = draft_invoices(lines=lines, context=_context(ledger, batch, priced, owners, settings))
+        drafts = draft_invoices(lines=lines, context=_context(ledger, batch, priced, taxed, owners, settings))
         writing.wait()
     policy = IssuePolicy(
         series_prefix=settings.series,
@@ -178,7 +202,12 @@ def forget_lines(event_store: EventStore, owners: Sequence[str]) -> None:
 
 
 def _context(
-    ledger: Engine, batch: _Batch, priced: ItemLines, owners: Sequence[str], settings: BillingSettings
+    ledger: Engine,
+    batch: _Batch,
+    priced: ItemLines,
+    taxed: _Taxed,
+    owners: Sequence[str],
+    settings: BillingSettings,
 ) -> DraftContext:
     rows = {owner: batch.rows[owner] for owner in owners}
     with ledger.connect() as connection:
@@ -191,4 +220,7 @@ def _context(
         plan_versions=batch.catalogue.agreed_versions,
         agreements=batch.catalogue.agreements,
         descriptions=priced.descriptions,
+        tax_classes=priced.tax_classes,
+        tax=taxed.desk,
+        taxes=taxed.taxes,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ingest.document import Document
 from invoicing.audit_trail import SYSTEM_ACTOR
+from invoicing.tax_decision import TaxProvider
 
 
 class Seller(Document):
@@ -25,7 +26,8 @@ class BillingSettings:
     at and issued one by one. seller: None prints none. actor: who bills, as the audit trail names them.
 
     pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
-    contracts whose invoices are written in one ledger transaction.
+    contracts whose invoices are written in one ledger transaction. tax_provider: who answers tax questions;
+    None: the tax rates on record do.
     """
 
     series: str = "INV"
@@ -34,3 +36,4 @@ class BillingSettings:
     actor: str = SYSTEM_ACTOR
     pricing_contracts: int = 100_000
     chunk_contracts: int = 10_000
+    tax_provider: TaxProvider | None = None

@@ -34,6 +34,8 @@ PooledOver = Literal["contract", "customer"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
 
+STANDARD_TAX_CLASS: Final = "standard"
+
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -231,9 +233,10 @@ class Charge(Document):
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
     prorated: of a recurring charge; false: a part of a period costs as much as all of it.
 
-    An ``item`` charge is a rate card: it prices billable items (hours, expenses, orders) in arrears by the
-    unit, or by a matrix of their fields. group_by: the fields whose values make a line of their own
-    (``rating/item_line.py``).
+    An ``item`` charge is a rate card: it prices billable items (hours, expenses, orders) in arrears by
+    the unit, or by a matrix of their fields. group_by: the fields whose values make a line of their own
+    (``rating/item_line.py``). tax_class: what it is to the tax office, as the tax rates of the seller's
+    country name it.
     """
 
     charge_id: Key
@@ -255,6 +258,7 @@ class Charge(Document):
     maximum_amount: ExactDecimal | None = None
     # Left out of the text where it says nothing, so that keys of agreements made before stay what they are.
     group_by: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    tax_class: Key = STANDARD_TAX_CLASS
 
     def meter_ids(self) -> tuple[str, ...]:
         """The meters that give its quantity; none for a fixed one."""
@@ -275,7 +279,8 @@ class PricePlan(Document):
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
     ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
     ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
-    in settings that are left out, as another product has them (``rating/profile.py``)."""
+    in settings that are left out, as another product has them (``rating/profile.py``).
+    ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already."""
 
     plan_id: Key
     name: str = Field(min_length=1)
@@ -290,6 +295,7 @@ class PricePlan(Document):
     maximum_spend: ExactDecimal | None = None
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
+    prices_include_tax: bool = False
 
     @model_validator(mode="before")
     @classmethod

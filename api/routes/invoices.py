@@ -13,6 +13,8 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit
 from api.routing import Actor, State, declared
 from api.state import Ratemill
+from invoicing.billing_entity import get_logo
+from invoicing.invoice import Invoice
 from invoicing.issue import issue_invoice
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
 
@@ -66,6 +68,9 @@ SUMMARY_EXAMPLE: Final[dict[str, Any]] = {
     "total_minor": 2500,
     "credit_minor": 0,
     "due_minor": 2500,
+    "tax_minor": 0,
+    "gross_minor": 2500,
+    "entity_id": None,
     "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "run_id": "2013-02-01-first",
 }
@@ -89,6 +94,7 @@ _TOTAL: Final = {
     "state": "issued",
     "invoices": 1,
     "total_minor": 2500,
+    "tax_minor": 0,
 }
 
 
@@ -208,4 +214,10 @@ def invoice_answer(stored: StoredInvoice) -> dict[str, Any]:
 def _pdf_answer(state: Ratemill, stored: StoredInvoice) -> Response:
     name = stored.summary.number or f"draft-{stored.summary.invoice_id}"
     headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
-    return Response(state.printer.pdf(stored.invoice), media_type=PDF, headers=headers)
+    return Response(printed_pdf(state, stored.invoice), media_type=PDF, headers=headers)
+
+
+def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
+    """The document, under the logo its seller had when it was drafted."""
+    logo = (invoice.seller or {}).get("logo")
+    return state.printer.pdf(invoice, get_logo(state.ledger, logo).content if logo else b"")

@@ -1,0 +1,98 @@
+"""What a billing run carries from step to step, and what the drafts and invoices of a block copy in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from ingest.clickhouse import EventStore
+from ingest.document import canonical_json
+from ingest.errors import Issue
+from invoicing.adjustments_due import AdjustmentsDue
+from invoicing.billable_due import ItemsDue
+from invoicing.billing_catalogue import BillingCatalogue, load_terms
+from invoicing.draft import DraftContext
+from invoicing.hold import Key
+from invoicing.issue import IssuePolicy
+from invoicing.late_usage import LateUsage
+from invoicing.pricing import Stages
+from invoicing.settings import BillingSettings
+from invoicing.tax_desk import TaxDesk
+from invoicing.tax_hold import TaxReady
+from rollup.stored_usage import StoredUsage
+
+
+@dataclass(frozen=True, slots=True)
+class BillingRun:
+    """changed: what ``changed_behind_bill`` found. credits: of amendments, RATED_LINE_SCHEMA. totals_before:
+    what the run billed before it was taken up, minor units by currency."""
+
+    run_id: str
+    as_of: date
+    event_store: EventStore
+    stored_usage: StoredUsage | None
+    ledger: Engine
+    settings: BillingSettings
+    catalogue: BillingCatalogue
+    changed: Mapping[str, Sequence[Issue]]
+    credits: pa.Table
+    late: LateUsage
+    totals_before: Mapping[str, int]
+    stages: Stages
+    now: datetime
+    tax: TaxDesk | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a block of contracts is billed from, beside its lines. contracts: rows of ``load_contracts`` by
+    contract_id. customers: version and text by customer_id."""
+
+    contracts: Mapping[str, Mapping[str, Any]]
+    customers: Mapping[str, tuple[int, str]]
+    adjustments: AdjustmentsDue
+    items: ItemsDue
+    ready: TaxReady
+
+
+def draft_context(run: BillingRun, block: Block, dates: Sequence[Key]) -> DraftContext:
+    """What the drafts of these dates copy in."""
+    contracts, adjustments, items = block.contracts, block.adjustments, block.items
+    ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
+    with run.ledger.connect() as connection:
+        terms = load_terms(connection, {key: contracts[key]["version"] for key in ids})
+    seller = run.settings.seller
+    return DraftContext(
+        contracts={contract_id: contracts[contract_id] for contract_id in ids},
+        customers=block.customers,
+        terms=terms,
+        seller="null" if seller is None else canonical_json(seller),
+        plan_versions=adjustments.catalogue.agreed_versions,
+        agreements=adjustments.catalogue.agreements,
+        adjusted=adjustments.adjusted,
+        descriptions=items.descriptions,
+        tax_classes=items.tax_classes,
+        tax=run.tax,
+        taxes=block.ready.taxes,
+    )
+
+
+def issue_policy(run: BillingRun, block: Block) -> IssuePolicy:
+    """How the invoices of a block are issued."""
+    return IssuePolicy(
+        series_prefix=run.settings.series,
+        issue_date=run.as_of if run.settings.issue else None,
+        run_id=run.run_id,
+        contract_versions={contract_id: row["version"] for contract_id, row in block.contracts.items()},
+        now=run.now,
+        looked_through=run.late.looked_through,
+        without_adjustments=run.late.ignoring,
+        adjusted=block.adjustments.adjusted,
+        actor=run.settings.actor,
+        items=block.items.items,
+    )
