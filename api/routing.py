@@ -37,6 +37,7 @@ NULLABLE_FIELDS: Final = frozenset(
         "expires_on",
         "origin_id",
         "used",
+        "credited_quantity",
         "before",
         "after",
         "first",

@@ -67,21 +67,27 @@ class InvoicePrinter:
         """The whole document."""
         return b"".join(self._compile(invoice, "pdf"))
 
+    def pdf_of(self, texts: Mapping[str, Any], *, dated: date) -> bytes:
+        """Another document with the same places in the template (``printed``), like a credit note."""
+        return b"".join(self._typeset(texts, dated, "pdf"))
+
     def png_pages(self, invoice: Invoice) -> list[bytes]:
         """One picture a page, to look at."""
         return self._compile(invoice, "png")
 
     def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"]) -> list[bytes]:
+        return self._typeset(printed(invoice), invoice.issue_date or invoice.billing_date, kind)
+
+    def _typeset(self, texts: Mapping[str, Any], dated: date, kind: Literal["pdf", "png"]) -> list[bytes]:
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
             self._per_thread.compiler = compiler
-        dated = invoice.issue_date or invoice.billing_date
         output = compiler.compile(
             self._source,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs={"invoice": orjson.dumps(printed(invoice)).decode()},
+            sys_inputs={"invoice": orjson.dumps(texts).decode()},
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
         pages = output if isinstance(output, list) else [output]
@@ -106,6 +112,7 @@ def printed(invoice: Invoice) -> dict[str, Any]:
         "total_label": "Amount due" if invoice.drawn_credit else "Total",
         "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
         "tax_note": "Amounts exclude tax.",
+        "notes_label": "Terms",
         "notes": _notes(invoice),
         "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
     }
