@@ -38,6 +38,7 @@ NULLABLE_FIELDS: Final = frozenset(
         "entity_id",
         "origin_id",
         "used",
+        "credited_quantity",
         "before",
         "after",
         "first",

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     invoice_series: str = Field(
         default="INV", pattern=r"^[A-Z0-9-]{1,16}$", description="First part of every invoice number."
     )
+    credit_note_series: str = Field(
+        default="CN",
+        pattern=r"^[A-Z0-9-]{1,16}$",
+        description="First part of every credit note number. The same as RATEMILL_INVOICE_SERIES: credit "
+        "notes and invoices are numbered in one series.",
+    )
     seller_name: str = Field(
         default="", max_length=512, description="Who sends the invoices; heads every invoice from then on."
     )

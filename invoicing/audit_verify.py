@@ -20,6 +20,7 @@ from ingest.ledger import ledger_snapshot
 from invoicing.audit_tables import AUDIT_CHAIN, AUDIT_ENTRIES
 from invoicing.audit_trail import entry_hash
 from invoicing.bulk import halves_of, select_by_ids, sum_of_halves
+from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.number import number_text
 from invoicing.register import CHAIN_START, chained
 from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS, NUMBER_SERIES
@@ -78,18 +79,17 @@ class BooksProof:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Where documents of a kind are kept: their table with key, text and hash, and the table of their lines.
-    sign: what the amounts of the text are multiplied by to be those of the register."""
+    """Where documents of a kind are kept: their table, its key and, where lines are kept beside the text, the
+    key of their table."""
 
     table: Table
     key: Column[Any]
-    lines: Table
-    line_key: Column[Any]
-    sign: int
+    line_key: Column[Any] | None
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "invoice": _Kind(INVOICES, INVOICES.c.invoice_id, INVOICE_LINES, INVOICE_LINES.c.invoice_id, 1),
+    "invoice": _Kind(INVOICES, INVOICES.c.invoice_id, INVOICE_LINES.c.invoice_id),
+    "credit_note": _Kind(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id, None),
 }
 
 
@@ -99,7 +99,7 @@ class _Stored:
 
     text: str
     document_hash: str
-    lines_minor: int
+    lines_minor: int | None
 
 
 def verify_books(ledger: Engine) -> BooksProof:
@@ -195,7 +195,6 @@ class _Chain:
 
 def _differs(row: Row[Any], stored: _Stored) -> Broken | None:
     """Whether the register says what the document says, and both what its lines come to."""
-    sign = _KINDS[row.kind].sign
     document = orjson.loads(stored.text)
     lines = document["lines"]
     groups = document["tax"] if isinstance(document["tax"], list) else []
@@ -203,8 +202,8 @@ def _differs(row: Row[Any], stored: _Stored) -> Broken | None:
         "number": document["number"],
         "issue_date": document["issue_date"],
         "currency": document["currency"],
-        "net_minor": sign * document["total_minor"],
-        "tax_minor": sign * sum(group["tax_minor"] for group in groups),
+        "net_minor": document["total_minor"],
+        "tax_minor": sum(group["tax_minor"] for group in groups),
     }
     kept = {name: getattr(row, name) for name in said} | {"number": _printed(row)}
     for name, value in said.items():
@@ -212,10 +211,11 @@ def _differs(row: Row[Any], stored: _Stored) -> Broken | None:
             words = f"the register has {name} {kept[name]}, the document {value}."
             return Broken("register_differs", _printed(row), words)
     summed = sum(line["amount_minor"] for line in lines)
-    if not document["total_minor"] == summed == stored.lines_minor:
+    kept_sum = summed if stored.lines_minor is None else stored.lines_minor
+    if not document["total_minor"] == summed == kept_sum:
         words = (
             f"its total is {document['total_minor']} minor units, the lines on it come to {summed}, the "
-            f"lines kept beside it to {stored.lines_minor}."
+            f"lines kept beside it to {kept_sum}."
         )
         return Broken("sums_differ", _printed(row), words)
     return None
@@ -233,15 +233,18 @@ def _stored(connection: Connection, block: Sequence[Row[Any]]) -> dict[str, _Sto
         ids = [row.document_id for row in block if row.kind == name]
         if not ids:
             continue
-        summed = select(kind.line_key, *halves_of(kind.lines.c.amount_minor)).group_by(kind.line_key)
-        lines = {
-            row[0]: sum_of_halves(row[1], row[2])
-            for row in select_by_ids(connection, summed, kind.line_key, ids)
-        }
+        lines = None if kind.line_key is None else _summed_lines(connection, kind.line_key, ids)
         columns = (kind.key, kind.table.c.document, kind.table.c.document_hash)
         for row in select_by_ids(connection, select(*columns), kind.key, ids):
-            found[row[0]] = _Stored(row[1], row[2], lines.get(row[0], 0))
+            summed = None if lines is None else lines.get(row[0], 0)
+            found[row[0]] = _Stored(row[1], row[2], summed)
     return found
+
+
+def _summed_lines(connection: Connection, key: Column[Any], ids: Sequence[str]) -> dict[str, int]:
+    """The sum of the lines kept beside each document."""
+    summed = select(key, *halves_of(key.table.c.amount_minor)).group_by(key)
+    return {row[0]: sum_of_halves(row[1], row[2]) for row in select_by_ids(connection, summed, key, ids)}
 
 
 def _verify_audit_trail(connection: Connection) -> SeriesProof:

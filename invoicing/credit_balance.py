@@ -15,8 +15,9 @@ class CreditBalance:
     """Minor units of one currency up to the end of a day; each also at cost basis.
 
     committed = granted - voided = drawn + expired + remaining, in amounts and at cost. What rolls over is in
-    neither: it moves from one grant to another. recognised_cost: of what was paid, what is revenue by now:
-    used up or lapsed. remaining_cost: what is still owed as service (deferred).
+    neither: it moves from one grant to another. What a credit note gave back counts as not drawn.
+    recognised_cost: of what was paid, what is revenue by now: used up or lapsed. remaining_cost: what is
+    still owed as service (deferred).
     """
 
     granted_minor: int
@@ -68,13 +69,14 @@ def balance_on(entries: Iterable[CreditEntry], day: date) -> CreditBalance:
     granted, voided, drawn, expired = (
         _pair(sums, kind) for kind in ("granted", "voided", "drawn", "expired")
     )
+    returned = _pair(sums, "returned")
     return CreditBalance(
         granted_minor=granted[0],
         granted_cost=granted[1],
         voided_minor=-voided[0],
         voided_cost=-voided[1],
-        drawn_minor=-drawn[0],
-        drawn_cost=-drawn[1],
+        drawn_minor=-drawn[0] - returned[0],
+        drawn_cost=-drawn[1] - returned[1],
         expired_minor=-expired[0],
         expired_cost=-expired[1],
         remaining_minor=remaining[0],

@@ -23,7 +23,7 @@ from rating.money import minor_digits
 
 _EARTH_AHEAD: Final = timedelta(hours=14)
 """The time zone furthest ahead of UTC: no place on earth has a later date."""
-_KIND_ORDER: Final = ("granted", "rolled_in", "drawn", "voided", "rolled_over", "expired")
+_KIND_ORDER: Final = ("granted", "rolled_in", "drawn", "returned", "voided", "rolled_over", "expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,19 @@ def open_grants(connection: Connection, customer_ids: Sequence[str]) -> dict[str
     return found
 
 
+def stored_grants(connection: Connection, grant_ids: Sequence[str]) -> list[StoredGrant]:
+    """These grants, used up or not, in the caller's transaction; by id."""
+    rows = select_by_ids(connection, _with_remaining(), CREDIT_GRANTS.c.grant_id, sorted(set(grant_ids)))
+    return sorted((_stored(row) for row in rows), key=lambda stored: stored.grant.grant_id)
+
+
+def sold_grants(connection: Connection, line_ids: Sequence[str]) -> list[StoredGrant]:
+    """The grants that invoice lines sold, as retainers and top-ups do; by id."""
+    sold = _with_remaining().where(CREDIT_GRANTS.c.origin.in_(("retainer", "top_up")))
+    rows = select_by_ids(connection, sold, CREDIT_GRANTS.c.origin_id, sorted(set(line_ids)))
+    return sorted((_stored(row) for row in rows), key=lambda stored: stored.grant.grant_id)
+
+
 def expired_customers(connection: Connection, *, as_of: date) -> list[str]:
     """Customers with a grant that has expired by that day and of which something is left."""
     statement = (
@@ -243,7 +256,8 @@ def grants_of_customer(ledger: Engine, customer_id: str) -> list[StoredGrant]:
 
 
 def _entry_id(entry: CreditEntry) -> str:
-    """A grant is made, expires, rolls over and is voided once, and drawn once an invoice."""
+    """A grant is made, expires, rolls over and is voided once, and drawn once an invoice; what a credit note
+    gives back comes once a credit note, and goes on to a new grant with it when the old one has ended."""
     question = f"ratemill credit\n{entry.grant_id}\n{entry.kind}\n{entry.invoice_id or ''}"
     return hashlib.sha256(question.encode()).hexdigest()[:32]
 

@@ -77,21 +77,29 @@ class InvoicePrinter:
         """The whole document. logo: PNG or SVG, heads the first page."""
         return b"".join(self._compile(invoice, "pdf", logo))
 
+    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"") -> bytes:
+        """Another document with the same places in the template (``printed``), like a credit note."""
+        return b"".join(self._typeset(texts, dated, "pdf", logo))
+
     def png_pages(self, invoice: Invoice, logo: bytes = b"") -> list[bytes]:
         """One picture a page, to look at."""
         return self._compile(invoice, "png", logo)
 
     def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"], logo: bytes) -> list[bytes]:
+        return self._typeset(printed(invoice), invoice.issue_date or invoice.billing_date, kind, logo)
+
+    def _typeset(
+        self, texts: Mapping[str, Any], dated: date, kind: Literal["pdf", "png"], logo: bytes
+    ) -> list[bytes]:
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
             self._per_thread.compiler = compiler
-        dated = invoice.issue_date or invoice.billing_date
         output = compiler.compile(
             self._source,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs={"invoice": orjson.dumps(printed(invoice) | {"logo": list(logo)}).decode()},
+            sys_inputs={"invoice": orjson.dumps({**texts, "logo": list(logo)}).decode()},
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
         pages = output if isinstance(output, list) else [output]
@@ -116,6 +124,7 @@ def printed(invoice: Invoice) -> dict[str, Any]:
         "total_label": "Amount due" if invoice.drawn_credit or invoice.tax else "Total",
         "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
         "tax_note": "" if invoice.tax else "Amounts exclude tax.",
+        "notes_label": "Terms",
         "notes": _notes(invoice),
         "footer": " · ".join(str(seller[name]) for name in _FOOTER if seller.get(name)),
     }

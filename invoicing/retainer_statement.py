@@ -136,14 +136,14 @@ def _period(
         used_minor=sum(row.amount_minor for row in used),
         drawn_minor=sum(row.drawn_minor for row in used),
         overage_minor=sum(row.overage_minor for row in used),
-        remaining_minor=stored.amount_minor - sums["drawn"] - sums["voided"],
+        remaining_minor=stored.amount_minor - sums["drawn"] - sums["returned"] - sums["voided"],
         carried_over_minor=sums["rolled_over"],
         lapsed_minor=sums["expired"],
         billed=any(invoice.billing_date >= line.period_end for invoice in invoices),
     )
 
 
-_GONE = ("drawn", "voided", "rolled_over", "expired")
+_GONE = ("drawn", "returned", "voided", "rolled_over", "expired")
 
 
 def _family(
@@ -160,7 +160,7 @@ def _family(
 def _drawn_by_line(entries: Sequence[CreditEntry], family: Mapping[str, StoredGrant]) -> dict[str, int]:
     found: dict[str, int] = {}
     for entry in entries:
-        if entry.kind == "drawn" and entry.grant_id in family:
+        if entry.kind in ("drawn", "returned") and entry.grant_id in family:
             for line_id, amount in entry.lines:
                 found[line_id] = found.get(line_id, 0) + amount
     return found

@@ -28,6 +28,7 @@ GROUPS: Final = (
     "rollups",
     "reports",
     "billing",
+    "credit_notes",
     "credits",
     "audit",
     "prices",

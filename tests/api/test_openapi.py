@@ -36,6 +36,7 @@ STORY = (
     "contract_entitlements customer_now",
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries verify_books",
+    "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
     "explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
@@ -117,6 +118,8 @@ class World:
             self.keys["run_id"] = answer.json()["run_id"]
         if operation_id == "list_invoices":
             self.keys["id_or_number"] = answer.json()["items"][0]["invoice_id"]
+        if operation_id == "issue_credit_note":
+            self.keys["id_or_number"] = answer.json()["credit_note_id"]
         if operation_id == "get_invoice":
             self.keys["line_id"] = answer.json()["lines"][0]["line_id"]
         if operation_id == "get_invoice_pdf":  # the next one issues a draft, so there must be one

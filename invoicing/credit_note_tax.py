@@ -1,0 +1,89 @@
+"""The tax that a credit note takes back, group by group. Pure.
+
+Tax is counted on all that is credited of a group so far, rounded once, less what earlier credit notes took: so
+all of a group takes back all of its tax, however it was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from invoicing.invoice import TAX_NOTE
+
+
+def credited_tax(
+    invoice: Mapping[str, Any], before: Sequence[Mapping[str, Any]], taken: Sequence[int], *, voids: bool
+) -> list[dict[str, Any]]:
+    """The invoice's tax groups with what is taken back of each, above zero where the invoice's are; groups
+    of which nothing is taken are left out unless all of the invoice is."""
+    groups: list[dict[str, Any]] = [] if invoice["tax"] == TAX_NOTE else invoice["tax"]
+    found = []
+    for group, now in zip(groups, _by_group(invoice, groups, taken), strict=True):
+        net_before, tax_before = _credited_of_group(group, before)
+        if voids:
+            tax = group["tax_minor"] - tax_before
+        else:
+            share = Fraction(net_before + now, group["taxable_minor"]) if group["taxable_minor"] else 0
+            tax = rounded(group["tax_minor"] * share) - tax_before
+        if now or tax or voids:
+            found.append({**group, "taxable_minor": now, "tax_minor": tax})
+    return found
+
+
+def _by_group(
+    invoice: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], taken: Sequence[int]
+) -> list[int]:
+    """What is taken of the lines of each tax group."""
+    sums = [0] * len(groups)
+    places = {_group_key(group): place for place, group in enumerate(groups)}
+    unplaced = 0
+    for line, amount in zip(invoice["lines"], taken, strict=True):
+        place = 0 if len(groups) == 1 else places.get(_group_key(line.get("tax") or {}))
+        if place is None:
+            unplaced += amount
+        else:
+            sums[place] += amount
+    if unplaced and groups:  # lines that do not say their group: in proportion
+        shared = spread(unplaced, [group["taxable_minor"] for group in groups])
+        sums = [known + part for known, part in zip(sums, shared, strict=True)]
+    return sums
+
+
+def _credited_of_group(group: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Net and tax that earlier credit notes took of a group."""
+    earlier = [
+        known
+        for note in before
+        if note["tax"] != TAX_NOTE
+        for known in note["tax"]
+        if _group_key(known) == _group_key(group)
+    ]
+    return -sum(known["taxable_minor"] for known in earlier), -sum(known["tax_minor"] for known in earlier)
+
+
+def _group_key(taxed: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return taxed.get("category"), taxed.get("rate_percent")
+
+
+def spread(amount_minor: int, weights: Sequence[int]) -> list[int]:
+    """``amount_minor`` in proportion to weights of either sign, by largest remainder; the parts sum to it,
+    and for 0 <= amount_minor <= sum(weights) none is larger than its weight or of another sign.
+
+    >>> spread(50, [120, -20])
+    [60, -10]
+    """
+    whole = sum(weights)
+    exact = [Fraction(amount_minor * weight, whole) for weight in weights]
+    parts = [part.numerator // part.denominator for part in exact]
+    by_rest = sorted(range(len(parts)), key=lambda place: parts[place] - exact[place])
+    for place in by_rest[: amount_minor - sum(parts)]:
+        parts[place] += 1
+    return parts
+
+
+def rounded(exact: Fraction) -> int:
+    """Half away from zero."""
+    magnitude = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
+    return magnitude if exact >= 0 else -magnitude

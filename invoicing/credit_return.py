@@ -1,0 +1,133 @@
+"""Prepaid credit that an invoice drew goes back when a credit note takes the invoice back.
+
+It goes to the grant it came from. If that has ended meanwhile (expired, rolled over, voided), it moves on to
+a new grant of the same kind, for the same contracts and charges, that begins on the day of the credit note
+and never expires: what was wrongly billed must not lapse with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, select
+
+from ingest.errors import BrokenState
+from invoicing.credit import CreditEntry, CreditGrant, StoredGrant
+from invoicing.credit_draw import cost_used
+from invoicing.credit_note import CreditBack
+from invoicing.credit_store import lock_grants, new_grant, stored_grants, write_entries, write_grants
+from invoicing.credit_tables import CREDIT_ENTRIES
+from rating.money import minor_digits
+
+_ENDS: Final = ("expired", "rolled_over", "voided")
+_ID_LENGTH_MAX: Final = 128
+
+
+def return_credit(
+    connection: Connection,
+    returned: Sequence[CreditBack],
+    *,
+    customer_id: str,
+    invoice_id: str,
+    credit_note_id: str,
+    issue_date: date,
+    now: datetime,
+) -> None:
+    """Enter what goes back, in the transaction that issues the credit note."""
+    if not returned:
+        return
+    lock_grants(connection, [customer_id])
+    grant_ids = [back.grant_id for back in returned]
+    grants = {stored.grant.grant_id: stored for stored in stored_grants(connection, grant_ids)}
+    ended = _ended(connection, grant_ids)
+    drawn = _drawn(connection, grant_ids, invoice_id)
+    entries: list[CreditEntry] = []
+    opened: list[StoredGrant] = []
+    for back in returned:
+        stored = grants.get(back.grant_id)
+        if stored is None:
+            raise BrokenState(f"invoice {invoice_id} drew credit {back.grant_id!r}, which is not on record.")
+        used = stored.amount_minor - stored.remaining_minor
+        cost = cost_used(stored, used) - cost_used(stored, used - back.amount_minor)
+        lines = _given_back(drawn.get(back.grant_id, ()), back.amount_minor)
+        entry = CreditEntry(
+            back.grant_id,
+            "returned",
+            issue_date,
+            back.amount_minor,
+            cost,
+            invoice_id=credit_note_id,
+            lines=lines,
+        )
+        entries.append(entry)
+        expires_on = stored.grant.expires_on
+        if back.grant_id in ended or (expires_on is not None and expires_on <= issue_date):
+            amount, taken = -back.amount_minor, -cost
+            entries.append(
+                replace(entry, kind="rolled_over", amount_minor=amount, cost_minor=taken, lines=())
+            )
+            successor = _successor(stored, back.amount_minor, cost, credit_note_id, issue_date)
+            opened.append(successor)
+            entries.append(successor.opening_entry())
+    write_grants(connection, opened, now=now)
+    write_entries(connection, entries, now=now)
+
+
+def _successor(
+    stored: StoredGrant, amount_minor: int, cost_minor: int, credit_note_id: str, begins: date
+) -> StoredGrant:
+    """The grant that takes what an ended one gets back."""
+    before, digits = stored.grant, minor_digits(stored.grant.currency)
+    named = f"{before.grant_id}:{credit_note_id}"
+    grant = CreditGrant(
+        grant_id=named if len(named) <= _ID_LENGTH_MAX else hashlib.sha256(named.encode()).hexdigest(),
+        customer_id=before.customer_id,
+        name=before.name,
+        kind=before.kind,
+        currency=before.currency,
+        amount=Decimal(amount_minor).scaleb(-digits),
+        cost_basis=Decimal(cost_minor).scaleb(-digits),
+        priority=before.priority,
+        effective_from=begins,
+        contract_ids=before.contract_ids,
+        charge_ids=before.charge_ids,
+        note=f"given back by credit note {credit_note_id}",
+    )
+    return new_grant(grant, origin="rollover", origin_id=before.grant_id)
+
+
+def _ended(connection: Connection, grant_ids: Sequence[str]) -> set[str]:
+    """Those that have lapsed, rolled over or were voided."""
+    table = CREDIT_ENTRIES
+    found = select(table.c.grant_id).where(table.c.grant_id.in_(grant_ids), table.c.kind.in_(_ENDS))
+    return set(connection.execute(found).scalars())
+
+
+def _drawn(
+    connection: Connection, grant_ids: Sequence[str], invoice_id: str
+) -> Mapping[str, Sequence[tuple[str, int]]]:
+    """What the invoice drew of each grant, by line."""
+    table = CREDIT_ENTRIES
+    found = select(table.c.grant_id, table.c.lines).where(
+        table.c.grant_id.in_(grant_ids), table.c.kind == "drawn", table.c.invoice_id == invoice_id
+    )
+    return {
+        row.grant_id: [tuple(part) for part in orjson.loads(row.lines)] for row in connection.execute(found)
+    }
+
+
+def _given_back(drawn: Sequence[tuple[str, int]], amount_minor: int) -> tuple[tuple[str, int], ...]:
+    """The lines that give it back, the last drawn first; below zero."""
+    found = []
+    for line_id, amount in reversed(drawn):
+        part = min(amount, amount_minor)
+        if part:
+            found.append((line_id, -part))
+            amount_minor -= part
+    return tuple(found)
