@@ -26,6 +26,7 @@ from ingest.errors import InvalidInput, Issue
 from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
+from invoicing.billable_due import ItemsDue, items_due
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.credit_expiry import expire_credit
@@ -267,7 +268,8 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
-    priced = replace(priced, lines=with_credits(with_credits(priced.lines, own), adjustments.lines))
+    items = items_due(run.ledger, catalogue, dates, run_id=run.run_id)
+    priced = replace(priced, lines=with_credits(priced.lines, own, adjustments.lines, items.lines))
     priced = add_true_ups(
         priced,
         periods=periods,
@@ -288,7 +290,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            late=adjustments.held,
+            late=[*adjustments.held, *items.held],
         )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
@@ -297,11 +299,11 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     tally.due += len(dates)
     tally.held += held
     by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments)
+    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments, items)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
             with stages.stage("draft"):
-                context = _context(run, chunk_dates, by_id, customers, adjustments)
+                context = _context(run, chunk_dates, by_id, customers, adjustments, items)
                 drafts = draft_invoices(lines=chunk_lines, context=context)
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
@@ -355,6 +357,7 @@ def _context(
     contracts: Mapping[str, Mapping[str, Any]],
     customers: Mapping[str, tuple[int, str]],
     adjustments: AdjustmentsDue,
+    items: ItemsDue,
 ) -> DraftContext:
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
@@ -368,6 +371,7 @@ def _context(
         plan_versions=adjustments.catalogue.agreed_versions,
         agreements=adjustments.catalogue.agreements,
         adjusted=adjustments.adjusted,
+        descriptions=items.descriptions,
     )
 
 
@@ -379,7 +383,7 @@ def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
 
 
 def _policy(
-    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue
+    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue, items: ItemsDue
 ) -> IssuePolicy:
     return IssuePolicy(
         series_prefix=run.settings.series,
@@ -391,4 +395,5 @@ def _policy(
         without_adjustments=run.late.ignoring,
         adjusted=adjustments.adjusted,
         actor=run.settings.actor,
+        items=items.items,
     )

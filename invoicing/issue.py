@@ -7,7 +7,7 @@ one invoice a number, one place a rated line, one settlement a billing date.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.audit_trail import SYSTEM_ACTOR
+from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
@@ -38,7 +39,8 @@ class IssuePolicy:
     contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
     drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
     contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
-    actor: who bills, as the audit trail names them."""
+    actor: who bills, as the audit trail names them.
+    items: (item_id, version) behind each line of items, by line id in hex."""
 
     series_prefix: str
     issue_date: date | None
@@ -49,6 +51,7 @@ class IssuePolicy:
     without_adjustments: Collection[str]
     adjusted: Mapping[str, AdjustedLine]
     actor: str
+    items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
 
 
 def write_invoices(
@@ -103,7 +106,13 @@ def _write(
     ]
     if adjustments:
         insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
-    outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
+    if policy.items:
+        lock_items(connection, drafts, policy.items, now=policy.now)
+    outcomes = [
+        (draft.contract_id, draft.billing_date, INVOICED)
+        for draft in drafts
+        if draft.owner == draft.contract_id
+    ]
     outcomes += [(contract_id, day, NOTHING_DUE) for contract_id, day in nothing_due]
     settled = (
         (
@@ -135,7 +144,7 @@ def _invoice_rows(
     for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
         yield (
             draft.invoice_id,
-            draft.contract_id,
+            draft.owner,
             draft.customer_id,
             draft.billing_date.isoformat(),
             "draft" if drawn is None else "issued",
