@@ -48,6 +48,7 @@ from invoicing.run_blocks import (
     dates_without,
     first_dates,
     lines_without,
+    settled_of,
 )
 from invoicing.run_record import (
     FAILED,
@@ -61,7 +62,7 @@ from invoicing.run_record import (
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_periods
+from invoicing.wider_periods import WiderPeriods, wider_periods
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -258,13 +259,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
-        wider=wider_periods(
-            ledger=run.ledger,
-            catalogue=catalogue,
-            versions=catalogue.plan_versions,
-            periods=periods,
-            meters=catalogue.meters,
-        ),
+        wider=_wider(run, catalogue, periods),
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
@@ -294,7 +289,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
-        delete_unsettled_lines(run.event_store, _settled_of(contracts, catalogue.settled))
+        delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
         writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
@@ -328,6 +323,16 @@ def _adjustments(run: _Run, next_dates: Mapping[str, date]) -> AdjustmentsDue:
         changed=run.changed,
         now=run.now,
         run_id=run.run_id,
+    )
+
+
+def _wider(run: _Run, catalogue: BillingCatalogue, periods: pa.Table) -> WiderPeriods | None:
+    return wider_periods(
+        ledger=run.ledger,
+        catalogue=catalogue,
+        versions=catalogue.plan_versions,
+        periods=periods,
+        meters=catalogue.meters,
     )
 
 
@@ -373,13 +378,6 @@ def _context(
         adjusted=adjustments.adjusted,
         descriptions=items.descriptions,
     )
-
-
-def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
-    """(contract_id, settled): the last settled date of each contract, null for none."""
-    places = pc.index_in(contracts["contract_id"], value_set=settled["contract_id"].combine_chunks())
-    dates = settled["billing_date"].combine_chunks().cast(pa.date32()).take(places.combine_chunks())
-    return pa.table({"contract_id": contracts["contract_id"], "settled": dates})
 
 
 def _policy(
