@@ -160,6 +160,15 @@ def open_items_of(connection: Connection, contract_ids: Sequence[str] | None) ->
     return _with_contracts(connection, [stored_item(row) for row in rows])
 
 
+def contracts_named(
+    connection: Connection, *, contract_id: str | None, customer_id: str | None
+) -> list[ContractFacts]:
+    """The contract, or all of the customer."""
+    if contract_id is not None:
+        return _facts(connection, CONTRACTS.c.contract_id, [contract_id])
+    return _facts(connection, CONTRACTS.c.customer_id, [] if customer_id is None else [customer_id])
+
+
 def items_of_invoice(connection: Connection, item_invoice_id: str) -> list[OwnedItem]:
     """Open items that wait for an invoice of their own."""
     table = BILLABLE_ITEMS

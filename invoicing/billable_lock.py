@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, update
 
 from ingest.errors import Conflict
 from invoicing.billable_item import INVOICED, OPEN
-from invoicing.billable_tables import BILLABLE_ITEMS
+from invoicing.billable_tables import BILLABLE_ITEMS, ITEM_INVOICES
 from invoicing.draft import Draft
+from invoicing.item_invoice import SCHEDULED, item_invoice_of
 
 
 def lock_items(
@@ -33,6 +34,9 @@ def lock_items(
     ]
     if not rows:
         return
+    for draft in drafts:
+        if draft.owner != draft.contract_id and any(line_id in items for line_id in draft.line_ids):
+            _end_item_invoice(connection, draft, now=now)
     table = BILLABLE_ITEMS
     statement = (
         update(table)
@@ -53,5 +57,18 @@ def lock_items(
         raise Conflict(
             f"{len(rows) - changed} items were amended, closed or billed while the run was at work, "
             "so nothing of this block was written. Run billing again.",
+            reason_code="item_changed",
+        )
+
+
+def _end_item_invoice(connection: Connection, draft: Draft, *, now: datetime) -> None:
+    """An invoice for items that was planned is written now, unless it was cancelled meanwhile."""
+    table = ITEM_INVOICES
+    scheduled = (table.c.item_invoice_id == item_invoice_of(draft.owner)) & (table.c.state == SCHEDULED)
+    values = {"state": INVOICED, "invoice_id": draft.invoice_id, "updated_at": now.isoformat()}
+    if connection.execute(update(table).where(scheduled).values(**values)).rowcount != 1:
+        raise Conflict(
+            f"the invoice for items planned on contract {draft.contract_id!r} was cancelled while it was "
+            "being written; nothing was written. Run billing again.",
             reason_code="item_changed",
         )

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, 
 
 from ingest.errors import NotFound
 from invoicing.billable_item import STATES, BillableItem, StoredItem
-from invoicing.billable_tables import BILLABLE_ITEM_CHANGES, BILLABLE_ITEM_CONFLICTS, BILLABLE_ITEMS
+from invoicing.billable_tables import BILLABLE_ITEM_CONFLICTS, BILLABLE_ITEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +48,6 @@ def list_items(
     query = select(table).where(*conditions).order_by(table.c.item_date, table.c.item_id).limit(limit)
     with ledger.connect() as connection:
         return [stored_item(row) for row in connection.execute(query)]
-
-
-def changes_of(ledger: Engine, item_id: str) -> list[dict[str, Any]]:
-    """What the item was before each change, oldest first."""
-    table = BILLABLE_ITEM_CHANGES
-    query = select(table).where(table.c.item_id == item_id).order_by(table.c.version)
-    with ledger.connect() as connection:
-        return [
-            {
-                "version": row.version,
-                "action": row.action,
-                "reason": row.reason,
-                "actor": row.actor,
-                "changed_at": row.changed_at,
-                "item": BillableItem.model_validate_json(row.document).model_dump(mode="json"),
-            }
-            for row in connection.execute(query)
-        ]
 
 
 def list_conflicts(ledger: Engine, *, limit: int, after: Sequence[Any] | None = None) -> list[dict[str, Any]]:

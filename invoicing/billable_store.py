@@ -1,7 +1,7 @@
 """Billable items in the ledger: taken in once, amended, cancelled or closed while unbilled, and read.
 
 The same item again changes nothing. Another body under its id is a conflict that is listed, or an amendment
-where the sender says so and the item is not billed yet; what it was before is kept.
+where the sender says so and the item is not billed yet; what it was before is in the audit trail.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, Issue
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import Change, record_changes
 from invoicing.billable_item import (
     NOT_BILLABLE,
     OPEN,
@@ -24,11 +25,13 @@ from invoicing.billable_item import (
     item_rules,
 )
 from invoicing.billable_read import get_item, item_not_found, stored_item
-from invoicing.billable_tables import BILLABLE_ITEM_CHANGES, BILLABLE_ITEM_CONFLICTS, BILLABLE_ITEMS
+from invoicing.billable_tables import BILLABLE_ITEM_CONFLICTS, BILLABLE_ITEMS
 from invoicing.bulk import insert_rows, select_by_ids
 
 Outcome = Literal["accepted", "duplicate", "amended", "conflict", "rejected"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("accepted", "duplicate", "amended", "conflict", "rejected")
+ITEM_OBJECT: Final = "item"
+"""What the audit trail calls items."""
 _UNBILLED: Final = frozenset({OPEN, NOT_BILLABLE})
 
 
@@ -59,6 +62,7 @@ def import_items(
         new: dict[str, tuple[Any, ...]] = {}
         conflicts: list[tuple[BillableItem, str]] = []
         taken: list[TakenItem] = []
+        changes: list[Change] = []
         for place, one in enumerate(checked):
             if not isinstance(one, BillableItem):
                 taken.append(one)
@@ -70,7 +74,8 @@ def import_items(
                 known[one.item_id] = (digest, OPEN, 1, None)
                 outcome: Outcome = "accepted"
             else:
-                outcome = _again(connection, one, digest, before, amend=amend, actor=actor, now=now, new=new)
+                may = amend and one.item_id not in new
+                outcome = _again(connection, one, digest, before, may, changes, actor=actor, now=now)
                 if outcome == "amended":
                     known[one.item_id] = (digest, OPEN, before[2] + 1, before[3])
                 elif outcome == "conflict":
@@ -79,6 +84,7 @@ def import_items(
             taken.append(TakenItem(place + 1, outcome, one.item_id, one.external_id, issues))
         insert_rows(connection, BILLABLE_ITEMS, new.values())
         _keep_conflicts(connection, conflicts, now.isoformat())
+        record_changes(connection, changes, now=now)
     return taken
 
 
@@ -96,7 +102,8 @@ def amend_item(
     with ledger_transaction(ledger) as connection:
         stored = _locked(connection, item_id)
         _refuse_settled(stored, "amended")
-        _write_amended(connection, stored.item, stored.version, item, reason=reason, actor=actor, now=now)
+        change = _write_amended(connection, stored, item, reason=reason, actor=actor, now=now)
+        record_changes(connection, [change], now=now)
     return get_item(ledger, item_id)
 
 
@@ -116,21 +123,17 @@ def settle_items(
             f"Nothing says why the items are {state}. Give a reason; it stays on record.",
             reason_code="reason_missing",
         )
+    changes: list[Change] = []
     with ledger_transaction(ledger) as connection:
         for item_id in dict.fromkeys(item_ids):
             stored = _locked(connection, item_id)
             _refuse_settled(stored, state)
-            _keep_before(
-                connection,
-                stored.item,
-                stored.version,
-                action=state,
-                reason=reason,
-                actor=actor,
-                now=now,
+            changes.append(
+                _changed(stored, action=state, reason=reason, actor=actor, after=stored.item, state=state)
             )
             values = {"state": state, "reason": reason, "version": stored.version + 1}
             _change(connection, item_id, stored.version, {**values, "updated_at": now.isoformat()})
+        record_changes(connection, changes, now=now)
     return [get_item(ledger, item_id) for item_id in dict.fromkeys(item_ids)]
 
 
@@ -160,67 +163,49 @@ def _again(
     connection: Connection,
     item: BillableItem,
     digest: str,
-    before: tuple[str, str, int, str | None],
-    *,
+    known: tuple[str, str, int, str | None],
     amend: bool,
+    changes: list[Change],
+    *,
     actor: str,
     now: datetime,
-    new: Mapping[str, tuple[Any, ...]],
 ) -> Outcome:
     """An item that is on record, or earlier in the batch."""
-    known_digest, state, version, _ = before
-    if digest == known_digest:
+    if digest == known[0]:
         return "duplicate"
-    if not amend or state not in _UNBILLED or item.item_id in new:
+    if not amend or known[1] not in _UNBILLED:
         return "conflict"
-    old = _locked(connection, item.item_id)
-    if old.version != version or old.state not in _UNBILLED:
+    before = _locked(connection, item.item_id)
+    if before.state not in _UNBILLED:
         return "conflict"
-    _write_amended(connection, old.item, version, item, reason="imported again", actor=actor, now=now)
+    reason = "imported again"
+    changes.append(_write_amended(connection, before, item, reason=reason, actor=actor, now=now))
     return "amended"
 
 
 def _write_amended(
-    connection: Connection,
-    before: BillableItem,
-    version: int,
-    item: BillableItem,
-    *,
-    reason: str,
-    actor: str,
-    now: datetime,
-) -> None:
-    _keep_before(connection, before, version, action="amended", reason=reason, actor=actor, now=now)
+    connection: Connection, before: StoredItem, item: BillableItem, *, reason: str, actor: str, now: datetime
+) -> Change:
     names = [column.name for column in BILLABLE_ITEMS.columns]
     row = dict(zip(names, _new_row(item, document_hash(item), now.isoformat()), strict=True))
     kept = {"item_id", "created_at", "line_id", "invoice_id", "item_invoice_id"}
     changed = {name: value for name, value in row.items() if name not in kept}
-    if (before.contract_id, before.customer_id) != (item.contract_id, item.customer_id):
+    old, version = before.item, before.version
+    if (old.contract_id, old.customer_id) != (item.contract_id, item.customer_id):
         changed["item_invoice_id"] = None  # that invoice is of the contract before
     _change(connection, item.item_id, version, {**changed, "version": version + 1})
+    return _changed(before, action="amended", reason=reason, actor=actor, after=item, state=row["state"])
 
 
-def _keep_before(
-    connection: Connection,
-    item: BillableItem,
-    version: int,
-    *,
-    action: str,
-    reason: str,
-    actor: str,
-    now: datetime,
-) -> None:
-    connection.execute(
-        insert(BILLABLE_ITEM_CHANGES).values(
-            item_id=item.item_id,
-            version=version,
-            action=action,
-            document=canonical_json(item),
-            reason=reason,
-            actor=actor,
-            changed_at=now.isoformat(),
-        )
+def _changed(
+    before: StoredItem, *, action: str, reason: str, actor: str, after: BillableItem, state: str
+) -> Change:
+    """The change as the audit trail keeps it: state and item before and after."""
+    was, becomes = (
+        {"state": each, "item": item.model_dump(mode="json")}
+        for each, item in ((before.state, before.item), (state, after))
     )
+    return Change(actor, action, ITEM_OBJECT, before.item_id, was, becomes, reason)
 
 
 def _change(connection: Connection, item_id: str, version: int, values: Mapping[str, Any]) -> None:

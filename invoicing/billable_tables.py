@@ -37,20 +37,6 @@ BILLABLE_ITEMS: Final = sa.Table(
 writes the invoice, and never again: so an item is on one invoice. item_invoice_id: the invoice of its own
 that it waits for; while it is set, no other takes it. reason: why it is closed or cancelled."""
 
-BILLABLE_ITEM_CHANGES: Final = sa.Table(
-    "billable_item_changes",
-    LEDGER,
-    sa.Column("item_id", sa.String(32), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("action", sa.String(16), nullable=False),
-    sa.Column("document", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("actor", sa.String(128), nullable=False),
-    sa.Column("changed_at", sa.String(32), nullable=False),
-)
-"""What an item was before each change: version and document of then, and who changed it, how and why. Only
-added to. action: amended, cancelled or closed."""
-
 BILLABLE_ITEM_CONFLICTS: Final = sa.Table(
     "billable_item_conflicts",
     LEDGER,

@@ -36,6 +36,7 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import LateUsage, find_late_usage
 from invoicing.lock import billing_lock
 from invoicing.number import refuse_earlier_issue_date
@@ -62,7 +63,7 @@ from invoicing.run_record import (
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import WiderPeriods, wider_periods
+from invoicing.wider_periods import wider_in_force
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -157,6 +158,10 @@ def _bill(
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
     _report_ended(run, tally)
+    with stages.stage("item invoices"):
+        beside = issue_item_invoices(
+            event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
+        )
     with stages.stage("expire credit"):
         expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
@@ -174,7 +179,9 @@ def _bill(
         totals_minor=dict(sorted(tally.totals_minor.items())),
         held=tuple(tally.held),
         manifest_hash=manifest,
-        credit_expired=(*tally.credit_expired, *expired.grants),
+        credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),
+        item_invoices=beside.invoices,
+        item_invoices_held=beside.held,
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )
@@ -259,7 +266,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
-        wider=_wider(run, catalogue, periods),
+        wider=wider_in_force(run.ledger, catalogue, periods),
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
@@ -323,16 +330,6 @@ def _adjustments(run: _Run, next_dates: Mapping[str, date]) -> AdjustmentsDue:
         changed=run.changed,
         now=run.now,
         run_id=run.run_id,
-    )
-
-
-def _wider(run: _Run, catalogue: BillingCatalogue, periods: pa.Table) -> WiderPeriods | None:
-    return wider_periods(
-        ledger=run.ledger,
-        catalogue=catalogue,
-        versions=catalogue.plan_versions,
-        periods=periods,
-        meters=catalogue.meters,
     )
 
 

@@ -38,7 +38,7 @@ from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
 from invoicing.settings import Seller
 from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_periods
+from invoicing.wider_periods import wider_in_force
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
@@ -139,13 +139,7 @@ def _price(
         price_book=catalogue.price_book,
         run_id="preview",
         usage_until=at,
-        wider=wider_periods(
-            ledger=ledger,
-            catalogue=catalogue,
-            versions=catalogue.plan_versions,
-            periods=periods,
-            meters=catalogue.meters,
-        ),
+        wider=wider_in_force(ledger, catalogue, periods),
     )
     return add_true_ups(
         replace(priced, lines=with_credits(priced.lines, added)),

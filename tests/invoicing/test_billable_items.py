@@ -9,11 +9,11 @@ import pytest
 
 from ingest.errors import Conflict
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.billable_item import item_id_of
 from invoicing.billable_lock import lock_items
 from invoicing.billable_read import (
     ItemFilter,
-    changes_of,
     count_by_state,
     get_item,
     list_conflicts,
@@ -117,8 +117,10 @@ def test_another_body_is_a_conflict_or_amends_what_is_not_billed(world: World, a
     assert (str(stored.item.quantity), stored.version) == (("3", 2) if amend else ("2", 1))
     waiting = list_conflicts(world.ledger, limit=9)
     assert [one["item"]["quantity"] for one in waiting] == ([] if amend else ["3"])
-    before = [(one["action"], one["item"]["quantity"]) for one in changes_of(world.ledger, stored.item_id)]
-    assert before == ([("amended", "2")] if amend else [])
+    changes = list_entries(world.ledger, chosen=AuditFilter(object_id=stored.item_id), limit=9)
+    assert [(one.action, one.actor, '"quantity":"2"' in str(one.before)) for one in changes] == (
+        [("amended", "test", True)] if amend else []
+    )
 
 
 def test_a_broken_item_is_refused_with_all_that_is_wrong_and_keeps_no_other_out(world: World) -> None:

@@ -37,16 +37,6 @@ def upgrade() -> None:
     op.create_index("ix_billable_items_line_id", "billable_items", ["line_id"])
     op.create_index("ix_billable_items_item_invoice_id", "billable_items", ["item_invoice_id"])
     op.create_table(
-        "billable_item_changes",
-        sa.Column("item_id", sa.String(32), primary_key=True),
-        sa.Column("version", sa.Integer, primary_key=True),
-        sa.Column("action", sa.String(16), nullable=False),
-        sa.Column("document", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("actor", sa.String(128), nullable=False),
-        sa.Column("changed_at", sa.String(32), nullable=False),
-    )
-    op.create_table(
         "billable_item_conflicts",
         sa.Column("item_id", sa.String(32), primary_key=True),
         sa.Column("document_hash", sa.String(64), primary_key=True),
