@@ -28,6 +28,8 @@ GROUPS: Final = (
     "rollups",
     "reports",
     "billing",
+    "items",
+    "demand",
     "credits",
     "audit",
     "prices",

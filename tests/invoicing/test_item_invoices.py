@@ -115,7 +115,9 @@ def test_a_killed_look_leaves_nothing_behind_that_is_not_invoiced(
     look(world, at("2025-02-01"))
     (stored,) = world.invoices()
     assert [line.rsplit(" ", 1)[1] for line in readable(stored)] == ["252.00"]
-    found = world.event_store.query("SELECT count() AS n FROM rated_lines FINAL WHERE contract_id LIKE 'c1/%'")
+    found = world.event_store.query(
+        "SELECT count() AS n FROM rated_lines FINAL WHERE contract_id LIKE 'c1/%'"
+    )
     assert found["n"].to_pylist() == [1]
 
 
