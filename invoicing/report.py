@@ -82,7 +82,16 @@ class BillingReport:
         }
 
     def summary(self) -> str:
-        """One sentence for people."""
+        """A sentence or two for people."""
+        beside = (
+            f" Invoices for items beside them: {self.item_invoices} written, "
+            f"{len(self.item_invoices_held)} held."
+            if self.item_invoices or self.item_invoices_held
+            else ""
+        )
+        return self._dates_summary() + beside
+
+    def _dates_summary(self) -> str:
         if not self.due and not self.already_settled:
             return f"0 billing dates due as of {self.as_of}: no contract has one up to that day."
         if not self.due:

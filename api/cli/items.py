@@ -89,15 +89,11 @@ def _add_import(sub: typer.Typer) -> None:
         amend: Annotated[bool, typer.Option("--amend", help="Let what is not billed be replaced.")] = False,
     ) -> None:
         """Take in items. The same file again changes nothing."""
-        from urllib.parse import urlencode  # noqa: PLC0415
-
         given = {"source": source, "source_system": system, "contract_id": contract, "customer_id": customer}
-        query = urlencode(
-            {"amend": str(amend).lower(), **{name: value for name, value in given.items() if value}}
-        )
+        params = {"amend": str(amend).lower(), **given}
         media_type = _MEDIA_TYPES.get(file.suffix.lower(), "application/yaml")
         with session.client() as client:
-            answer = client.post_bytes(f"/v1/items?{query}", file.read_bytes(), content_type=media_type)
+            answer = client.post_bytes("/v1/items", file.read_bytes(), content_type=media_type, params=params)
         outcomes = ("accepted", "duplicate", "amended", "conflict", "rejected")
         said = ", ".join(f"{answer[name]} {name}" for name in outcomes if answer[name]) or "nothing in it"
         odd = [one for one in answer["items"] if one["issues"]]

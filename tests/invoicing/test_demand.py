@@ -4,22 +4,30 @@ twice."""
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from ingest.clock import FixedClock
+from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.billable_item import item_id_of
 from invoicing.billable_store import settle_items
 from invoicing.billable_tables import BILLABLE_ITEMS
-from invoicing.customer_store import save_customer
+from invoicing.customer_store import save_customer, save_customers
+from invoicing.customer_sync import save_sources, sync_records
 from invoicing.demand import Demand, demand_of
 from invoicing.item_invoice import ItemInvoiceRequest, plan_item_invoices
+from invoicing.report import BillingReport
+from invoicing.settings import BillingSettings
+from invoicing.store import InvoiceFilter, get_invoice, list_invoices
 from invoicing.tables import INVOICE_LINES
+from invoicing.tick import tick
+from rating.catalogue import save_contracts
 from tests.invoicing.items_case import CONSULTING, expense, hours, outcomes, take
 from tests.invoicing.support import CALLS, MONTHLY_FEE
-from tests.invoicing.world import LONG_AGO, World, at
+from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
 ITEMS = 10_000
 CONTRACTS = [f"c{number}" for number in range(50)]
@@ -97,6 +105,67 @@ def test_a_run_counts_what_needs_a_person(world: World) -> None:
     assert human == {"total": 2, "held_by_reason": {"item_unpriced": 1}, "item_conflicts": 1}
 
 
+@pytest.mark.requirement("GEN-15", "GEN-02")
+def test_a_month_of_a_thousand_clients_needs_nobody(world: World) -> None:
+    clients = [f"client-{number}" for number in range(1_000)]
+    world.plan(CONSULTING, MONTHLY_FEE, CALLS)
+    save_customers(
+        world.ledger,
+        [{"customer_id": one, "name": one, "external_ids": {"crm": one}} for one in clients],
+        now=LONG_AGO,
+    )
+    contracts = [
+        {"contract_id": one, "customer_id": one, "plan_id": "gold", "subjects": [one], "time_zone": "UTC"}
+        for one in clients
+    ]
+    save_contracts(
+        world.ledger, [{**one, "start_date": date(2025, 1, 15)} for one in contracts], now=LONG_AGO
+    )
+    world.events(*(("call", one, "2025-01-20", "100") for one in clients))
+    take(world, *(hours(one, "1.5", contract_id=one) for one in clients))
+    save_sources(world.ledger, {"default": ["crm", "direct"]}, now=LONG_AGO)
+    tick_at(world, at("2025-01-15"))
+    record = {"external_id": "client-7", "name": "Client Seven Ltd"}  # the day before, in the CRM
+    sync_records(world.ledger, "crm", [record], now=at("2025-02-14"))
+    report = tick_at(world, at("2025-02-15"))
+    assert (report.invoiced, report.human_touches()["total"]) == (1_000, 0)
+    (stored,) = list_invoices(
+        world.ledger, chosen=InvoiceFilter(contract_id="client-7", billing_from=date(2025, 2, 15)), limit=9
+    ).invoices
+    invoice = get_invoice(world.ledger, stored.invoice_id).invoice
+    assert invoice.customer["name"] == "Client Seven Ltd"
+    assert (invoice.total_minor, invoice.terms["payment_days"]) == (3000 + 100 + 12600, 30)
+    entries = list_entries(world.ledger, chosen=AuditFilter(object_id=stored.invoice_id), limit=9)
+    assert {entry.actor for entry in entries} == {"system"}
+
+
+@pytest.mark.requirement("CON-04")
+def test_fee_seats_usage_and_a_one_off_are_one_invoice(world: World) -> None:
+    seats = {
+        "charge_id": "seats",
+        "name": "Seats",
+        "kind": "licence",
+        "meter_id": "seats",
+        "price": {"model": "per_unit", "unit_price": "10"},
+    }
+    world.plan(MONTHLY_FEE, seats, CALLS)
+    world.contract()
+    licences = {"operation": "set"}
+    world.events(
+        ("seat", "c1-subject", "2025-01-15", "3", licences), ("call", "c1-subject", "2025-01-20", "100")
+    )
+    one_off = {"source": "one_off", "description": "Setup", "date": "2025-01-31"}
+    take(world, expense("setup", "250", **one_off))
+    world.bill("2025-02-15")
+    (stored,) = world.invoices(billing_from=date(2025, 2, 1))
+    assert readable(stored) == [
+        "2025-02-15 seats 2025-01-15..2025-02-15 3 seat 30.00",
+        "2025-02-15 calls 2025-01-15..2025-02-15 100 call 1.00",
+        "2025-02-15 fee 2025-02-15..2025-03-15 1 unit 30.00",
+        "2025-02-15 stated-price Setup 250 2025-01-31..2025-02-01 1 unit 250.00",
+    ]
+
+
 def mixed(number: int) -> dict[str, Any]:
     """Every fifth item of another source; expenses state their amount, every fifth of all is not billable."""
     contract = CONTRACTS[number % len(CONTRACTS)]
@@ -118,6 +187,18 @@ def expected_counts(batch: list[dict[str, Any]], closed: list[str]) -> dict[str,
             if "billable" not in item and item_id_of("mixed", item["external_id"]) not in gone
         )
     )
+
+
+def tick_at(world: World, now: datetime) -> BillingReport:
+    report = tick(
+        clock=FixedClock(now),
+        event_store=world.event_store,
+        ledger=world.ledger,
+        settings=BillingSettings(),
+        progress=unseen,
+    )
+    assert report
+    return report
 
 
 def queue(world: World, as_of: str = "2025-02-15") -> Demand:
