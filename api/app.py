@@ -33,6 +33,7 @@ TAGS: Final = [
     {"name": "entitlements", "description": "May a customer use more."},
     {"name": "prices", "description": "What something would cost."},
     {"name": "billing", "description": "Billing runs and invoices."},
+    {"name": "items", "description": "Billable items, and everything that is not billed yet."},
     {"name": "credits", "description": "Prepaid credit: grants, what was drawn, what is left."},
     {"name": "audit", "description": "Who changed what, when and why."},
     {"name": "lines", "description": "From an invoice line down to its events."},

@@ -159,3 +159,26 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (TOP_UP, TopUp),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""
+
+ITEM: Final[dict[str, Any]] = {
+    "source_system": "clock",
+    "external_id": "4711",
+    "source": "timesheet",
+    "contract_id": "united-2013",
+    "date": "2013-01-20",
+    "quantity": "2.5",
+    "unit": "hour",
+    "description": "Gate training",
+    "unit_price": "85",
+    "currency": "USD",
+}
+ITEM_CSV: Final = """\
+source_system,external_id,source,contract_id,date,quantity,unit,description,unit_price,currency
+clock,4712,timesheet,united-2013,2013-01-21,1.5,hour,Gate training,85,USD
+clock,4713,timesheet,united-2013,2013-01-22,1,hour,Gate training,85,USD
+"""
+ITEM_INVOICE: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "source": "timesheet",
+    "invoice_on": "2113-03-15",
+}

@@ -25,6 +25,7 @@ from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_with
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billable_due import items_due
+from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.credit_expiry import expire_credit
@@ -147,7 +148,7 @@ def _bill(
         expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
         tally.check(stored=invoiced_totals(connection, run_id), before=run.totals_before)
-        manifest = manifest_hash(connection, as_of=as_of)
+        manifest, conflicts = manifest_hash(connection, as_of=as_of), count_conflicts(connection)
     report = BillingReport(
         run_id=run_id,
         as_of=as_of,
@@ -163,6 +164,7 @@ def _bill(
         credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),
         item_invoices=beside.invoices,
         item_invoices_held=beside.held,
+        item_conflicts=conflicts,
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )

@@ -22,7 +22,7 @@ from pydantic import Field
 from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, Issue
 from invoicing.credit_note_tax import credited_tax, rounded, spread
-from invoicing.invoice import TAX_NOTE
+from invoicing.invoice_tax import TAX_NOTE
 
 CREDIT_NOTE_SCHEMA: Final = "ratemill.credit_note/1"
 _COPIED: Final = (

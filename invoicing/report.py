@@ -40,6 +40,7 @@ class BillingReport:
     credit_waiting: tuple[str, ...] = ()
     item_invoices: int = 0
     item_invoices_held: tuple[Held, ...] = ()
+    item_conflicts: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; amounts as minor units and as text, seconds as text."""
@@ -63,13 +64,34 @@ class BillingReport:
             "credit_expired": list(self.credit_expired),
             "credit_waiting": list(self.credit_waiting),
             "item_invoices": self.item_invoices,
+            "human_touches": self.human_touches(),
             "item_invoices_held": [entry.to_dict() for entry in self.item_invoices_held],
             "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
             "summary": self.summary(),
         }
 
+    def human_touches(self) -> dict[str, Any]:
+        """What waits for a person: one touch a held contract, by the first reason (what comes after it is
+        settled with it), one an invoice for items, and one a body of an item that contradicts another."""
+        first = {entry.contract_id: entry.reason_code for entry in reversed(self.held)}
+        reasons = Counter([*first.values(), *(entry.reason_code for entry in self.item_invoices_held)])
+        return {
+            "total": reasons.total() + self.item_conflicts,
+            "held_by_reason": dict(sorted(reasons.items())),
+            "item_conflicts": self.item_conflicts,
+        }
+
     def summary(self) -> str:
-        """One sentence for people."""
+        """A sentence or two for people."""
+        beside = (
+            f" Invoices for items beside them: {self.item_invoices} written, "
+            f"{len(self.item_invoices_held)} held."
+            if self.item_invoices or self.item_invoices_held
+            else ""
+        )
+        return self._dates_summary() + beside
+
+    def _dates_summary(self) -> str:
         if not self.due and not self.already_settled:
             return f"0 billing dates due as of {self.as_of}: no contract has one up to that day."
         if not self.due:

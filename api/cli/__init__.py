@@ -29,6 +29,8 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credit_notes",
+    "items",
+    "demand",
     "credits",
     "audit",
     "prices",

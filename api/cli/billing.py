@@ -59,7 +59,7 @@ def add_commands(app: typer.Typer) -> None:
             raise ApiProblem(run["problem"])
         report = run["report"]
         session.show(run, *_report_shown(run, report))
-        if report.get("held"):
+        if report.get("held") or report.get("item_invoices_held"):
             raise typer.Exit(1)
 
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
@@ -181,8 +181,9 @@ def _digits(currency: str) -> int:
 
 def _report_shown(run: dict[str, Any], report: dict[str, Any]) -> list[Any]:
     shown: list[Any] = [f"Billing run {run['run_id']}: {report['summary']}"]
-    if report["held_dates"]:
-        shown.append(table(report["held_dates"], HELD_COLUMNS, title="Held, and why"))
-    if report["invoiced"]:
+    held = [*report["held_dates"], *report["item_invoices_held"]]
+    if held:
+        shown.append(table(held, HELD_COLUMNS, title="Held, and why"))
+    if report["invoiced"] or report["item_invoices"]:
         shown.append("`ratemill invoice list` shows the invoices.")
     return shown

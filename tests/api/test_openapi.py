@@ -13,6 +13,7 @@ import pytest
 from api.app import create_app
 from api.routing import schema_of
 from api.state import Ratemill
+from invoicing.billable_item import item_id_of
 
 # In the order in which a newcomer would call them.
 STORY = (
@@ -37,6 +38,8 @@ STORY = (
     "start_billing_run get_billing_run list_billing_runs what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries verify_books",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
+    "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
+    "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
@@ -92,6 +95,7 @@ class World:
             "country": "US",
             "contract_id": "united-2013",
             "grant_id": "united-2013",
+            "item_id": item_id_of("clock", "4711"),
             "system": "crm",
             "external_id": "4711",
         }
@@ -112,6 +116,8 @@ class World:
         return answers
 
     def listen(self, operation_id: str, answer: httpx.Response) -> None:
+        if operation_id == "plan_item_invoices":
+            self.keys["item_invoice_id"] = answer.json()["items"][0]["item_invoice_id"]
         if operation_id == "create_api_key":
             self.keys["key_id"] = answer.json()["key_id"]
         if operation_id == "start_billing_run":

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note, left_of_lines
 from invoicing.credit_note_tax import spread
-from invoicing.invoice import InvoiceCredit, InvoiceTax, invoice_text
+from invoicing.invoice import InvoiceCredit, invoice_text
+from invoicing.invoice_tax import InvoiceTax
 from tests.invoicing.credit_case import invoice, line
 
 REASON = {"reason": "counted twice"}

@@ -18,7 +18,8 @@ from api.cli import build_cli
 from ingest.document import read_document, validate_document
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note
-from invoicing.invoice import InvoiceCredit, InvoiceTax, invoice_text
+from invoicing.invoice import InvoiceCredit, invoice_text
+from invoicing.invoice_tax import InvoiceTax
 from tests.invoicing.credit_case import invoice, line
 
 PAGE = (Path(__file__).parents[2] / "docs" / "credit-notes.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ from tests.invoicing.test_billable_items import is_explained
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
 
-@pytest.mark.requirement("GEN-12", "GEN-02")
+@pytest.mark.requirement("GEN-12")
 def test_it_issues_on_its_day_and_not_before(any_world: World) -> None:
     world = any_world
     world.plan(CONSULTING)
