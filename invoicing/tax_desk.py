@@ -63,7 +63,7 @@ class TaxDesk:
 
     def contract_tax(self, contract_id: str, customer: Mapping[str, Any]) -> ContractTax | Issue:
         """Who sends the invoices of a contract, or why that is not clear. customer: the document in force."""
-        entity_id = self.named.get(contract_id) or customer.get("billing_entity") or self._only_one()
+        entity_id = self.named.get(contract_id) or self.entity_id_for(customer)
         if entity_id is None:
             return Issue(
                 "billing_entity_unclear",
@@ -81,6 +81,11 @@ class TaxDesk:
             )
         text, seller = self.sellers[entity_id]
         return ContractTax(stored.document, text, seller, tax_buyer(customer))
+
+    def entity_id_for(self, customer: Mapping[str, Any]) -> str | None:
+        """Who sends invoices to a customer whose contract does not say; None when that is not clear."""
+        named = customer.get("billing_entity")
+        return self._only_one() if named is None else str(named)
 
     def _only_one(self) -> str | None:
         if len(self.entities) == 1:

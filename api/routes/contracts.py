@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -18,11 +19,11 @@ from api.routes.event_lists import instant_of_contracts
 from api.routes.invoices import PDF, PREVIEW_EXAMPLE, printed_pdf
 from api.routing import DocumentBody, State, declared
 from ingest.document import read_documents
-from invoicing.billed_time import contract_change_issues
 from invoicing.coming_dates import DATES_MAX, coming_dates
 from invoicing.invoice import entity_id_of, invoice_text
+from invoicing.payer_rules import contract_issues, terms_warnings
 from invoicing.preview import preview_contract
-from rating.contract_store import contract_history, save_contract, save_contracts
+from rating.contract_store import contract_history, get_contract, save_contract, save_contracts
 from rating.tables import CONTRACTS
 
 router = APIRouter()
@@ -61,12 +62,14 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
     Once time of it is billed, what it was billed by stays: start, interval, time zone, subjects, and prices
     of the days before the last billing date. From that date on the plan (by a phase), prices, fees,
     quantities and the end may change: the next invoice gives back and charges what fees in advance differ
-    by. Terms and notes may change, subjects may be added.
+    by. Terms and notes may change, subjects may be added. `warnings` names terms that the customer does not
+    keep.
     """
     document = keyed_document(body, field="contract_id", key=contract_id, what="contract")
-    saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_change_issues)
+    saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_issues)
     state.entitlements.forget()
-    return saved_answer("contract_id", saved)
+    told = terms_warnings(state.ledger, get_contract(state.ledger, contract_id))
+    return saved_answer("contract_id", replace(saved, warnings=(*saved.warnings, *told)))
 
 
 @router.post(
@@ -84,7 +87,7 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
 def put_contracts(state: State, body: DocumentBody) -> ExactJSON:
     """A JSON array or a YAML stream: all of them are saved, or none."""
     saved = save_contracts(
-        state.ledger, read_documents(body), now=state.clock.now(), further_rules=contract_change_issues
+        state.ledger, read_documents(body), now=state.clock.now(), further_rules=contract_issues
     )
     state.entitlements.forget()
     created = sum(item.created for item in saved)
