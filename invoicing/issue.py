@@ -22,6 +22,7 @@ from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
 from invoicing.invoice import Invoice, check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
+from invoicing.posting_store import post_documents
 from invoicing.register import IssuedDocument, register_documents
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
@@ -89,12 +90,9 @@ def _write(
     texts = _texts(drafts, policy, series, first)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, series, first))
     if series is not None:
-        register_documents(
-            connection,
-            list(_issued_documents(drafts, texts, policy, first)),
-            series=series,
-            issued_at=policy.now.isoformat(),
-        )
+        documents = list(_issued_documents(drafts, texts, policy, first))
+        register_documents(connection, documents, series=series, issued_at=policy.now.isoformat())
+        post_documents(connection, documents, now=policy.now)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -219,6 +217,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         text = invoice_text(issued)
         document = registered_invoice(issued, text, number=number, customer_id=row.customer_id)
         register_documents(connection, [document], series=series, issued_at=now.isoformat())
+        post_documents(connection, [document], now=now)
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")

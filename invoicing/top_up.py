@@ -29,6 +29,8 @@ from invoicing.credit_tables import CREDIT_TOP_UPS
 from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
+from invoicing.posting import TOP_UP_CHARGE_ID
+from invoicing.posting_store import post_documents
 from invoicing.preview import preview_contract
 from invoicing.register import register_documents
 from invoicing.settings import BillingSettings, Seller
@@ -40,7 +42,6 @@ from rating.money import format_minor, minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
 
-TOP_UP_CHARGE_ID: Final = "top-up"
 TOP_UP_KIND: Final = "credit_top_up"
 _A_DAY: Final = timedelta(days=1)
 _METERED_KINDS: Final = ("usage", "licence")
@@ -299,6 +300,7 @@ def _issue(
         )
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)
+        post_documents(connection, [document], now=now)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:
