@@ -19,6 +19,7 @@ from ingest.ledger import ledger_transaction
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
+from invoicing.customer_credit import apply_customer_credit
 from invoicing.draft import Draft
 from invoicing.invoice import Invoice, check_transition, invoice_hash, invoice_text, parse_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -93,6 +94,7 @@ def _write(
         documents = list(_issued_documents(drafts, texts, policy, first))
         register_documents(connection, documents, series=series, issued_at=policy.now.isoformat())
         post_documents(connection, documents, now=policy.now)
+        apply_customer_credit(connection, documents, now=policy.now)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -218,6 +220,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         document = registered_invoice(issued, text, number=number, customer_id=row.customer_id)
         register_documents(connection, [document], series=series, issued_at=now.isoformat())
         post_documents(connection, [document], now=now)
+        apply_customer_credit(connection, [document], now=now)
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")

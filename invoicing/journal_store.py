@@ -209,3 +209,8 @@ def _entry_conditions(chosen: JournalFilter) -> list[ColumnElement[bool]]:
         .where(*conditions_of(chosen))
     )
     return [JOURNAL_ENTRIES.c.entry_number.in_(has_line.scalar_subquery())]
+
+
+def next_entry_number(connection: Connection) -> int:
+    """The number the next entry gets; sure while the journal is locked."""
+    return _draw(connection, 0)

@@ -22,6 +22,7 @@ from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import JournalEntry
 from invoicing.journal_store import append_entries, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
+from invoicing.payment_allocation import free_credited
 from invoicing.posting import (
     TOP_UP_CHARGE_ID,
     CreditPosting,
@@ -45,7 +46,7 @@ _DOCUMENTS_PER_STEP: Final = 2_000
 
 def post_documents(connection: Connection, documents: Sequence[IssuedDocument], *, now: datetime) -> None:
     """Post documents that were just registered, in the transaction that issues them and after the credit they
-    draw and sell is entered.
+    draw and sell is entered. What payments paid of a document that a credit note makes smaller is freed.
 
     ``text`` of each has ``lines`` with line_id, charge_id, charge_kind, period_start, period_end and
     amount_minor. Raises BrokenState when a document does not add up.
@@ -72,6 +73,9 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
             )
         )
     append_entries(connection, entries, now=now)
+    for document in documents:
+        if document.kind == "credit_note" and document.refers_to is not None:
+            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
 
 
 def _lines_of(text: str) -> list[DocumentLine]:

@@ -26,6 +26,7 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
+from invoicing.customer_credit import apply_customer_credit
 from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
@@ -301,6 +302,7 @@ def _issue(
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)
         post_documents(connection, [document], now=now)
+        apply_customer_credit(connection, [document], now=now)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:
