@@ -49,6 +49,13 @@ NULLABLE_FIELDS: Final = frozenset(
         "customer_id",
         "period_start",
         "period_end",
+        "document_id",
+        "payment_id",
+        "known_at",
+        "tax_minor",
+        "collected_minor",
+        "collected_net_minor",
+        "receivable_minor",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

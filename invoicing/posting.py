@@ -206,7 +206,7 @@ def credit_entry(posting: CreditPosting) -> JournalEntry:
         kind="credit",
         entry_date=posting.entry_date,
         lines=(
-            JournalLine("prepaid_credit", -posting.cost_minor, *whose),
+            JournalLine("prepaid_credit", -posting.cost_minor, *whose, charge_id),
             JournalLine(other, posting.cost_minor, *whose, charge_id),
         ),
         description=posting.reason or f"credit {posting.grant_id} {posting.kind}",

@@ -29,6 +29,8 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credits",
+    "payments",
+    "journal",
     "audit",
     "prices",
     "what_if",
