@@ -35,6 +35,8 @@ TAGS: Final = [
     {"name": "billing", "description": "Billing runs and invoices."},
     {"name": "items", "description": "Billable items, and everything that is not billed yet."},
     {"name": "credits", "description": "Prepaid credit: grants, what was drawn, what is left."},
+    {"name": "journal", "description": "Double entry: what is recognised, billed, collected and owed."},
+    {"name": "payments", "description": "Money received, and what it pays."},
     {"name": "audit", "description": "Who changed what, when and why."},
     {"name": "lines", "description": "From an invoice line down to its events."},
     {"name": "keys", "description": "API keys."},

@@ -68,6 +68,13 @@ NULLABLE_FIELDS: Final = frozenset(
         "by",
         "period_start",
         "period_end",
+        "document_id",
+        "payment_id",
+        "known_at",
+        "tax_minor",
+        "collected_minor",
+        "collected_net_minor",
+        "receivable_minor",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

@@ -34,6 +34,7 @@ from ingest.settings import IngestSettings
 from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
 from invoicing.document import InvoicePrinter
+from invoicing.journal_mirror import JournalMirror
 from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
 
@@ -78,6 +79,7 @@ class Ratemill:
     clock: Clock
     event_store: EventStore
     stored_usage: StoredUsage
+    journal_mirror: JournalMirror
     ledger: Engine
     ingest: IngestContext
     group_commit: GroupCommit
@@ -140,6 +142,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         clock=clock,
         event_store=event_store,
         stored_usage=StoredUsage(event_store),
+        journal_mirror=JournalMirror(ledger, event_store),
         ledger=ledger,
         ingest=ingest,
         group_commit=group_commit,

@@ -1,4 +1,4 @@
-"""Answers of many rows: JSON while they are few, Arrow or CSV for any number."""
+"""Answers of many rows: JSON while they are few, Arrow, Parquet or CSV for any number."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 from fastapi import Response
 from fastapi.responses import StreamingResponse
+from pyarrow import parquet
 
 from api.json import ExactJSON, rows_of
 from api.slices import ARROW_STREAM
 from ingest.errors import InvalidInput
 
 CSV: Final = "text/csv"
+PARQUET: Final = "application/vnd.apache.parquet"
 ROWS_IN_JSON_MAX: Final = 100_000
 TABLE_MEDIA: Final[dict[str, Any]] = {ARROW_STREAM: "ARROW1 ...", CSV: "contract_id,...\n"}
 """How a route describes the other forms of its answer."""
+TABLE_MEDIA_WITH_PARQUET: Final[dict[str, Any]] = {**TABLE_MEDIA, PARQUET: "PAR1 ..."}
 
 
 def table_answer(
@@ -29,10 +32,12 @@ def table_answer(
     row_count: int,
     summary: Callable[[], Mapping[str, Any]],
 ) -> Response:
-    """What ``accept`` asks for: the tables as an Arrow stream or as CSV, else ``summary`` with the rows as
-    ``items``. Raises InvalidInput for more rows than JSON is written for."""
+    """What ``accept`` asks for: the tables as an Arrow stream, as Parquet or as CSV, else ``summary``
+    with the rows as ``items``. Raises InvalidInput for more rows than JSON is written for."""
     if ARROW_STREAM in accept:
         return StreamingResponse(_arrow_parts(tables, schema), media_type=ARROW_STREAM)
+    if PARQUET in accept:
+        return Response(_parquet(tables, schema), media_type=PARQUET)
     if CSV in accept:
         return StreamingResponse(_csv_parts(tables, schema), media_type=CSV)
     if row_count > ROWS_IN_JSON_MAX:
@@ -51,6 +56,14 @@ def _arrow_parts(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[byte
             writer.write_table(table)
             yield _taken(sink)
     yield _taken(sink)
+
+
+def _parquet(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    sink = io.BytesIO()
+    with parquet.ParquetWriter(sink, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return sink.getvalue()
 
 
 def _csv_parts(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:

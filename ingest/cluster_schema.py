@@ -23,6 +23,8 @@ SHARDING_KEYS: Final = {
     "refused_events": "cityHash64(batch_id)",
     "settled_refusals": "cityHash64(batch_id)",
     "rated_lines": "cityHash64(contract_id)",
+    # Copied in order: the last entry number in it says how far.
+    "journal_postings": _FIRST_SHARD,
     "archives": _FIRST_SHARD,
     "archived_events": "sequence",
     "backfills": "cityHash64(backfill_id)",

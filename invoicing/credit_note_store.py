@@ -23,6 +23,7 @@ from invoicing.credit_return import return_credit
 from invoicing.credit_store import sold_grants
 from invoicing.invoice import invoice_hash
 from invoicing.number import draw_for, number_text, split_number
+from invoicing.posting_store import post_documents
 from invoicing.register import IssuedDocument, Issuer, enter_issued
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICES
@@ -132,6 +133,7 @@ def issue_credit_note(
         document = _registered(connection, invoice, draft, text, drawn.first, issue_date)
         issuer = Issuer(issuing.actor, draft.document["reason"], issuing.now, was_draft=False)
         enter_issued(connection, drawn, [document], issuer)
+        post_documents(connection, [document], now=issuing.now)
     return get_credit_note(ledger, draft.credit_note_id), True
 
 

@@ -18,6 +18,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry, CreditGrant, Origin, StoredGrant, credit_rules
 from invoicing.credit_draw import taking
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.posting_store import post_credit
 from invoicing.tables import CUSTOMERS
 from rating.money import minor_digits
 
@@ -102,7 +103,8 @@ def write_grants(connection: Connection, grants: Sequence[StoredGrant], *, now: 
 
 
 def write_entries(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
-    """Enter them in the caller's transaction. The same entry twice breaks a key."""
+    """Enter and post them in the caller's transaction. The same entry twice breaks a key."""
+    entries = list(entries)
     rows = [
         {
             "entry_id": _entry_id(entry),
@@ -120,6 +122,7 @@ def write_entries(connection: Connection, entries: Iterable[CreditEntry], *, now
     ]
     if rows:
         connection.execute(insert(CREDIT_ENTRIES), rows)
+        post_credit(connection, entries, now=now)
 
 
 def lock_grants(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[StoredGrant]]:

@@ -21,7 +21,7 @@ CREDIT_GRANTS: Final = sa.Table(
     sa.Column("effective_from", sa.String(10), nullable=False),
     sa.Column("expires_on", sa.String(10), nullable=True, index=True),
     sa.Column("origin", sa.String(16), nullable=False),
-    sa.Column("origin_id", sa.String(128), nullable=True),
+    sa.Column("origin_id", sa.String(128), nullable=True, index=True),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("created_at", sa.String(32), nullable=False),
 )

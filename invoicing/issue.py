@@ -21,6 +21,7 @@ from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
+from invoicing.customer_credit import apply_customer_credit
 from invoicing.draft import Draft
 from invoicing.invoice import (
     Invoice,
@@ -31,6 +32,7 @@ from invoicing.invoice import (
     parse_invoice,
 )
 from invoicing.number import DrawnNumbers, draw_for
+from invoicing.posting_store import post_documents
 from invoicing.register import IssuedDocument, Issuer, enter_issued
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
@@ -105,7 +107,10 @@ def _write(
     insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
     if drawn is not None:
         issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
-        enter_issued(connection, drawn, list(_issued_documents(drafts, texts, drawn)), issuer)
+        documents = list(_issued_documents(drafts, texts, drawn))
+        enter_issued(connection, drawn, documents, issuer)
+        post_documents(connection, documents, now=policy.now)
+        apply_customer_credit(connection, documents, now=policy.now)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -231,6 +236,8 @@ def issue_invoice(
         text = invoice_text(issued)
         document = registered_invoice(issued, text, number=drawn.first, customer_id=row.customer_id)
         enter_issued(connection, drawn, [document], Issuer(actor, "", now, was_draft=True))
+        post_documents(connection, [document], now=now)
+        apply_customer_credit(connection, [document], now=now)
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")

@@ -27,6 +27,7 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
+from invoicing.customer_credit import apply_customer_credit
 from invoicing.invoice import (
     Invoice,
     InvoiceLine,
@@ -37,6 +38,8 @@ from invoicing.invoice import (
 )
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_for
+from invoicing.posting import TOP_UP_CHARGE_ID
+from invoicing.posting_store import post_documents
 from invoicing.preview import preview_contract
 from invoicing.register import Issuer, enter_issued
 from invoicing.settings import BillingSettings, Seller
@@ -50,7 +53,6 @@ from rating.money import format_minor, minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
 
-TOP_UP_CHARGE_ID: Final = "top-up"
 TOP_UP_KIND: Final = "credit_top_up"
 _A_DAY: Final = timedelta(days=1)
 _METERED_KINDS: Final = ("usage", "licence")
@@ -312,6 +314,8 @@ def _issue(
         )
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)
+        post_documents(connection, [document], now=now)
+        apply_customer_credit(connection, [document], now=now)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:

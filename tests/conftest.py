@@ -39,6 +39,7 @@ EMPTIED_TABLES = (
     "backfills",
     "archives",
     "archived_events",
+    "journal_postings",
 )
 
 

@@ -32,6 +32,8 @@ GROUPS: Final = (
     "items",
     "demand",
     "credits",
+    "payments",
+    "journal",
     "audit",
     "prices",
     "what_if",

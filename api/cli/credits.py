@@ -15,11 +15,13 @@ from ingest.errors import InvalidInput, UnreadableBody
 GrantId = Annotated[str, typer.Argument(help="The grant's id, from `credits list`.")]
 
 
-def _money(name: str) -> Any:
+def money_column(name: str) -> Any:
+    """Reads an amount in minor units of the item's currency as text; empty where there is none."""
+
     def read(item: Mapping[str, Any]) -> str:
         from rating.money import minor_digits  # noqa: PLC0415
 
-        return money(item[name], minor_digits(item["currency"]))
+        return "" if item[name] is None else money(item[name], minor_digits(item["currency"]))
 
     return read
 
@@ -31,51 +33,51 @@ GRANT_COLUMNS: tuple[Column, ...] = (
     ("kind", "kind"),
     ("from", "effective_from"),
     ("expires", lambda item: item["expires_on"] or "never"),
-    ("granted>", _money("amount_minor")),
-    ("left>", _money("remaining_minor")),
+    ("granted>", money_column("amount_minor")),
+    ("left>", money_column("remaining_minor")),
     ("", "currency"),
 )
 ENTRY_COLUMNS: tuple[Column, ...] = (
     ("date", "entry_date"),
     ("credit", "grant_id"),
     ("entry", "kind"),
-    ("amount>", _money("amount_minor")),
-    ("at cost>", _money("cost_minor")),
+    ("amount>", money_column("amount_minor")),
+    ("at cost>", money_column("cost_minor")),
     ("invoice or reason", lambda item: item.get("invoice_id") or item.get("reason", "")),
 )
 BALANCE_COLUMNS: tuple[Column, ...] = (
     ("", "currency"),
-    ("granted>", _money("granted_minor")),
-    ("voided>", _money("voided_minor")),
-    ("drawn>", _money("drawn_minor")),
-    ("expired>", _money("expired_minor")),
-    ("left>", _money("remaining_minor")),
-    ("paid for>", _money("committed_cost")),
-    ("recognised>", _money("recognised_cost")),
-    ("deferred>", _money("remaining_cost")),
+    ("granted>", money_column("granted_minor")),
+    ("voided>", money_column("voided_minor")),
+    ("drawn>", money_column("drawn_minor")),
+    ("expired>", money_column("expired_minor")),
+    ("left>", money_column("remaining_minor")),
+    ("paid for>", money_column("committed_cost")),
+    ("recognised>", money_column("recognised_cost")),
+    ("deferred>", money_column("remaining_cost")),
 )
 
 PERIOD_COLUMNS: tuple[Column, ...] = (
     ("retainer", "retainer_id"),
     ("from", "period_start"),
     ("until", "period_end"),
-    ("bought>", _money("granted_minor")),
-    ("carried in>", _money("carried_in_minor")),
-    ("used>", _money("used_minor")),
-    ("paid by it>", _money("drawn_minor")),
-    ("beyond>", _money("overage_minor")),
-    ("left>", _money("remaining_minor")),
-    ("carried over>", _money("carried_over_minor")),
-    ("lapsed>", _money("lapsed_minor")),
+    ("bought>", money_column("granted_minor")),
+    ("carried in>", money_column("carried_in_minor")),
+    ("used>", money_column("used_minor")),
+    ("paid by it>", money_column("drawn_minor")),
+    ("beyond>", money_column("overage_minor")),
+    ("left>", money_column("remaining_minor")),
+    ("carried over>", money_column("carried_over_minor")),
+    ("lapsed>", money_column("lapsed_minor")),
     ("", "currency"),
 )
 USE_COLUMNS: tuple[Column, ...] = (
     ("period from", "period"),
     ("used by", "key"),
     ("quantity>", lambda row: f"{grouped_number(row['quantity'])} {row['unit']}"),
-    ("came to>", _money("amount_minor")),
-    ("paid by retainer>", _money("drawn_minor")),
-    ("beyond>", _money("overage_minor")),
+    ("came to>", money_column("amount_minor")),
+    ("paid by retainer>", money_column("drawn_minor")),
+    ("beyond>", money_column("overage_minor")),
 )
 
 
@@ -224,7 +226,7 @@ def _add_top_up(sub: typer.Typer) -> None:
             f"{contract_id}: below {terms['threshold']} {balance['currency']}, {terms['amount']} of credit "
             f"are sold for {terms['price']}{state}."
         )
-        live = {name: _money(f"{name}_minor")(balance) for name in ("balance", "credit", "unbilled")}
+        live = {name: money_column(f"{name}_minor")(balance) for name in ("balance", "credit", "unbilled")}
         left = f"{live['credit']} of credit less {live['unbilled']} used and not billed"
         session.show(answer, words, f"Live balance {live['balance']}: {left}.")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from api.cli.revenue_reports import add_revenue_reports
 from api.cli.session import Column, Session, command, group, grouped, moment, table
 
 PART_COLUMNS: tuple[Column, ...] = (
@@ -79,6 +80,7 @@ def add_commands(app: typer.Typer) -> None:
         session.show(answer, words, *shown)
 
     _add_quantities(report)
+    add_revenue_reports(report)
 
     @command(report, "provisioned")
     def provisioned(

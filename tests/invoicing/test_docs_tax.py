@@ -69,6 +69,7 @@ def outcome(case: Mapping[str, Any]) -> list[str]:
         desk=desk,
         taxes={"c1": tax},
         plan_versions=plans,
+        tax_classes={},
     )
     if unanswered(lines, asked):
         [(_, issue)] = unanswered(lines, asked)

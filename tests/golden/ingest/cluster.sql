@@ -301,3 +301,25 @@ CREATE TABLE IF NOT EXISTS archived_events ON CLUSTER 'main' AS archived_events_
 ALTER TABLE rated_lines_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS inputs Map(String, Decimal(38, 12));
 
 CREATE OR REPLACE TABLE rated_lines ON CLUSTER 'main' AS rated_lines_local ENGINE = Distributed('main', 'ratemill', 'rated_lines_local', cityHash64(contract_id));
+
+-- 0050_invoicing_journal_postings.sql
+
+CREATE TABLE IF NOT EXISTS journal_postings_local ON CLUSTER 'main' (
+    entry_number   UInt64,
+    position       UInt32,
+    entry_date     Date32,
+    posted_at      DateTime64(6, 'UTC'),
+    kind           LowCardinality(String),
+    account        LowCardinality(String),
+    part           LowCardinality(String),
+    customer_id    String,
+    contract_id    String,
+    charge_id      LowCardinality(String),
+    currency       LowCardinality(String),
+    document_id    String,
+    payment_id     String,
+    amount_minor   Int64
+) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/ratemill/journal_postings', '{replica}') ORDER BY (account, customer_id, entry_date, entry_number, position)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS journal_postings ON CLUSTER 'main' AS journal_postings_local ENGINE = Distributed('main', 'ratemill', 'journal_postings_local', toUInt64(0));

@@ -1,0 +1,170 @@
+"""Holds the journal to everything else on record: what an auditor would do, in a few questions to the
+ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, case, func, select
+
+from invoicing.bulk import halves_of, sum_of_halves
+from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
+from invoicing.tables import ISSUED_DOCUMENTS
+
+_E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
+_POSTED = JOURNAL_LINES.join(JOURNAL_ENTRIES)
+_DOCUMENTS = ("invoice", "credit_note")
+_SHOWN_MAX = 20
+
+
+def verify_journal(ledger: Engine) -> list[str]:
+    """What does not tie, one sentence each; empty when all does.
+
+    Numbers have no gap; every entry sums to zero; every document's receivable is what the register says, and
+    what is recognised before or after its issue date is taken up again; credit is carried at its cost; cash
+    and applied money are those of the payments.
+    """
+    with ledger.connect() as connection:
+        found: list[str] = []
+        for check in (_numbers, _balance, _documents, _timing, _credit, _payments, _allocations):
+            problems = list(check(connection))
+            found += problems[:_SHOWN_MAX]
+            if len(problems) > _SHOWN_MAX:
+                found.append(f"... and {len(problems) - _SHOWN_MAX:,} more of this kind.")
+        return found
+
+
+def _numbers(connection: Connection) -> Iterator[str]:
+    count, last = connection.execute(select(func.count(), func.max(_E.entry_number))).one()
+    following = connection.execute(select(JOURNAL_COUNTER.c.next_number)).scalar_one()
+    if count != (last or 0) or following != count + 1:
+        yield f"the journal has {count} entries, the last is {last} and the next would be {following}."
+
+
+def _balance(connection: Connection) -> Iterator[str]:
+    total = func.sum(_L.amount_minor)
+    statement = select(_L.entry_number, _L.currency, total).group_by(_L.entry_number, _L.currency)
+    for number, currency, left in connection.execute(statement.having(total != 0)):
+        yield f"entry {number} sums to {left} minor units of {currency}, not to zero."
+    bare = select(_E.entry_number).where(_E.entry_number.not_in(select(_L.entry_number)))
+    for number in connection.execute(bare).scalars():
+        yield f"entry {number} has no lines."
+
+
+def _documents(connection: Connection) -> Iterator[str]:
+    posted = (
+        select(_E.document_id, func.sum(_L.amount_minor).label("amount"))
+        .select_from(_POSTED)
+        .where(_E.kind.in_(_DOCUMENTS), _L.account == "receivable")
+        .group_by(_E.document_id)
+        .subquery()
+    )
+    register = ISSUED_DOCUMENTS.c
+    due = register.net_minor + register.tax_minor - register.credit_minor
+    amount = func.coalesce(posted.c.amount, 0)
+    statement = (
+        select(register.document_id, due, amount)
+        .select_from(ISSUED_DOCUMENTS.outerjoin(posted, posted.c.document_id == register.document_id))
+        .where(due != amount)
+    )
+    for document_id, wanted, found in connection.execute(statement):
+        yield (
+            f"document {document_id} is owed {wanted} minor units and posted with {found}. If it is older "
+            "than the journal, `ratemill journal backfill` posts it."
+        )
+
+
+def _timing(connection: Connection) -> Iterator[str]:
+    total = func.sum(_L.amount_minor)
+    statement = (
+        select(_E.document_id, _L.account, total)
+        .select_from(_POSTED)
+        .where(
+            _L.account.in_(("unbilled", "deferred")),
+            _E.kind.in_((*_DOCUMENTS, "recognition")),
+        )
+        .group_by(_E.document_id, _L.account)
+        .having(total != 0)
+    )
+    for document_id, account, left in connection.execute(statement):
+        yield f"document {document_id} leaves {left} minor units in {account} for ever."
+
+
+def _credit(connection: Connection) -> Iterator[str]:
+    entries = CREDIT_ENTRIES.join(CREDIT_GRANTS)
+    wanted = _sums(
+        connection,
+        select(CREDIT_GRANTS.c.currency, *halves_of(CREDIT_ENTRIES.c.cost_minor)).select_from(entries),
+        CREDIT_GRANTS.c.currency,
+    )
+    posted = _sums(
+        connection,
+        select(_L.currency, *halves_of(_L.amount_minor)).where(_L.account == "prepaid_credit"),
+        _L.currency,
+    )
+    for currency in sorted({*wanted, *posted}):
+        left, balance = wanted.get(currency, 0), -posted.get(currency, 0)
+        if left != balance:
+            yield (
+                f"credit of {left} minor units of {currency} is left at cost, prepaid_credit has {balance}. "
+                "If the credit is older than the journal, `ratemill journal backfill` posts it."
+            )
+
+
+def _sums(connection: Connection, statement: Select[Any], key: Any) -> dict[str, int]:
+    rows = connection.execute(statement.group_by(key))
+    return {row[0]: sum_of_halves(row[1], row[2]) for row in rows}
+
+
+def _payments(connection: Connection) -> Iterator[str]:
+    posted = (
+        select(_E.payment_id, func.sum(_L.amount_minor).label("cash"))
+        .select_from(_POSTED)
+        .where(_L.account == "cash")
+        .group_by(_E.payment_id)
+        .subquery()
+    )
+    returned = PAYMENT_RETURNS.c.payment_id.is_not(None)
+    wanted = case((returned, 0), else_=PAYMENTS.c.amount_minor)
+    cash = func.coalesce(posted.c.cash, 0)
+    statement = (
+        select(PAYMENTS.c.payment_id, wanted, cash)
+        .select_from(
+            PAYMENTS.outerjoin(PAYMENT_RETURNS).outerjoin(
+                posted, posted.c.payment_id == PAYMENTS.c.payment_id
+            )
+        )
+        .where(wanted != cash)
+    )
+    for payment_id, amount, found in connection.execute(statement):
+        yield f"payment {payment_id} brought {amount} minor units and cash has {found} of it."
+
+
+def _allocations(connection: Connection) -> Iterator[str]:
+    columns = PAYMENT_ALLOCATIONS.c
+    applied = _pairs(
+        connection,
+        select(columns.payment_id, columns.document_id, func.sum(columns.amount_minor)).group_by(
+            columns.payment_id, columns.document_id
+        ),
+    )
+    posted = _pairs(
+        connection,
+        select(_E.payment_id, _E.document_id, -func.sum(_L.amount_minor))
+        .select_from(_POSTED)
+        .where(_E.kind == "allocation", _L.account == "receivable")
+        .group_by(_E.payment_id, _E.document_id),
+    )
+    for key in sorted({*applied, *posted}):
+        if applied.get(key, 0) != posted.get(key, 0):
+            yield (
+                f"payment {key[0]} pays {applied.get(key, 0)} minor units of document {key[1]}, the journal "
+                f"has {posted.get(key, 0)}."
+            )
+
+
+def _pairs(connection: Connection, statement: Select[Any]) -> dict[tuple[str, str], int]:
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}

@@ -1,0 +1,119 @@
+"""What is owed at any instant: open documents out of the journal, which come to the balance of receivable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from ingest.errors import BrokenState
+from invoicing.bulk import select_by_ids
+from invoicing.journal_store import JournalFilter, conditions_of, trial_balance
+from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.number import number_text
+from invoicing.tables import ISSUED_DOCUMENTS
+
+
+@dataclass(frozen=True, slots=True)
+class OutstandingDocument:
+    """A document of which something is open, minor units, tax included. overdue_days: since its due date; 0
+    when it is not due."""
+
+    document_id: str
+    number: str
+    customer_id: str
+    contract_id: str | None
+    currency: str
+    issue_date: str
+    due_date: str | None
+    open_minor: int
+    overdue_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutstandingTotal:
+    """Of one currency. open_minor: the balance of receivable. overdue_minor: of it, past its due date.
+    unapplied_minor: received and not applied, shown apart and never taken off."""
+
+    currency: str
+    documents: int
+    open_minor: int
+    overdue_minor: int
+    unapplied_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """The open documents by due date, and what they come to by currency."""
+
+    documents: tuple[OutstandingDocument, ...]
+    totals: tuple[OutstandingTotal, ...]
+
+
+def outstanding(
+    ledger: Engine, *, as_of: date, known_at: datetime | None = None, customer_id: str | None = None
+) -> Outstanding:
+    """What was open at the end of ``as_of``, as known at ``known_at`` (None: now).
+
+    Raises BrokenState when the documents do not come to the balance of receivable.
+    """
+    chosen = JournalFilter(on=as_of, known_at=known_at, customer_id=customer_id)
+    documents = _documents(ledger, chosen, as_of)
+    balances = {
+        (row.currency, row.account): row.balance_minor for row in trial_balance(ledger, chosen=chosen)
+    }
+    totals = []
+    for currency in sorted({currency for currency, _ in balances}):
+        own = [each for each in documents if each.currency == currency]
+        summed, balance = sum(each.open_minor for each in own), balances.get((currency, "receivable"), 0)
+        if summed != balance:
+            raise BrokenState(
+                f"open documents of {currency} come to {summed} minor units and receivable to {balance}. "
+                "`ratemill journal verify` says what does not tie."
+            )
+        unapplied = -balances.get((currency, "customer_credit"), 0)
+        if own or unapplied:
+            overdue = sum(each.open_minor for each in own if each.overdue_days)
+            totals.append(OutstandingTotal(currency, len(own), balance, overdue, unapplied))
+    return Outstanding(tuple(documents), tuple(totals))
+
+
+def _documents(ledger: Engine, chosen: JournalFilter, as_of: date) -> list[OutstandingDocument]:
+    lines, register = JOURNAL_LINES.c, ISSUED_DOCUMENTS.c
+    corrected = func.coalesce(register.refers_to, JOURNAL_ENTRIES.c.document_id)
+    total = func.sum(lines.amount_minor)
+    statement = (
+        select(corrected, total)
+        .select_from(
+            JOURNAL_LINES.join(JOURNAL_ENTRIES).outerjoin(
+                ISSUED_DOCUMENTS, register.document_id == JOURNAL_ENTRIES.c.document_id
+            )
+        )
+        .where(lines.account == "receivable", *conditions_of(chosen))
+        .group_by(corrected)
+        .having(total != 0)
+    )
+    with ledger.connect() as connection:
+        open_minor = {row[0]: int(row[1]) for row in connection.execute(statement)}
+        rows = list(
+            select_by_ids(connection, select(ISSUED_DOCUMENTS), register.document_id, sorted(open_minor))
+        )
+    found = [_document(row, open_minor[row.document_id], as_of) for row in rows]
+    return sorted(found, key=lambda each: (each.due_date or "9999", each.number))
+
+
+def _document(row: Any, open_minor: int, as_of: date) -> OutstandingDocument:
+    late = 0 if row.due_date is None else (as_of - date.fromisoformat(row.due_date)).days
+    return OutstandingDocument(
+        document_id=row.document_id,
+        number=number_text(series=row.series, number=row.number),
+        customer_id=row.customer_id,
+        contract_id=row.contract_id,
+        currency=row.currency,
+        issue_date=row.issue_date,
+        due_date=row.due_date,
+        open_minor=open_minor,
+        overdue_days=max(0, late),
+    )

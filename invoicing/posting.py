@@ -1,0 +1,213 @@
+"""What is posted for an issued document, and for credit that is given, lapses or is taken back. Pure.
+
+A document of 31 January's usage (119.00 with tax), issued on 1 February, is two entries:
+
+    2026-01-31 recognition   Dr unbilled 100.00                    Cr revenue 100.00
+    2026-02-01 invoice       Dr receivable 119.00   Cr tax 19.00   Cr unbilled 100.00
+
+What is recognised before the issue date waits in ``unbilled``, what is recognised later in ``deferred``, and
+what falls on the day itself goes straight to revenue. So, for each contract and on any day,
+
+    recognised - billed = unbilled - deferred - prepaid credit + suspense
+
+where billed is what receivable was debited net of tax: the lines less the credit drawn. The lines of an entry
+that name a charge come, summed, to what of it was billed.
+
+Credit is carried at what was paid for it. A line paid with credit of a lower cost is revenue of that cost:
+the difference is a discount, taken off the line before it is recognised. A line that sells credit is no
+revenue: what was paid goes to ``prepaid_credit`` on the day the credit begins, the rest is recognised like a
+fee.
+
+A credit note takes back revenue: what its lines say of days before it on its own date (earlier months stay as
+they were reported), what they say of later days when those come. Credit that it gives back is ``suspense``
+until the credit itself is voided, and so is credit that was given for money outside the books.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from invoicing.journal import Account, EntryKind, JournalEntry, JournalLine
+from invoicing.recognition import month_parts, recognised_days
+from rating.money import allocate
+from rating.retainer import sells_credit
+
+BREAKAGE_CHARGE_ID: Final = "credit-breakage"
+TOP_UP_CHARGE_ID: Final = "top-up"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLine:
+    """What posting needs of a line; the period is half-open, the amount net and signed."""
+
+    line_id: str
+    charge_id: str
+    charge_kind: str
+    period_start: date
+    period_end: date
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditUse:
+    """What a document drew of one grant, minor units at or above zero. cost_minor: of what was paid for it.
+    lines: (line_id, amount drawn), summing to amount_minor."""
+
+    amount_minor: int
+    cost_minor: int
+    lines: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreditSold:
+    """The grant a line sold: what was paid for it, and the day it begins."""
+
+    cost_minor: int
+    effective_from: date
+
+
+@dataclass(frozen=True, slots=True)
+class PostedDocument:
+    """An issued document as posting sees it. Amounts as in the register. used: of its drawn credit. sold: by
+    line_id."""
+
+    document_id: str
+    kind: EntryKind
+    customer_id: str
+    contract_id: str
+    currency: str
+    issue_date: date
+    net_minor: int
+    tax_minor: int
+    credit_minor: int
+    lines: Sequence[DocumentLine]
+    used: Sequence[CreditUse] = ()
+    sold: Mapping[str, CreditSold] = field(default_factory=dict)
+
+
+_Parts = dict[tuple[date, Account, str], int]
+"""(day, account, charge_id) -> amount in credit, minor units."""
+
+
+def document_entries(document: PostedDocument) -> list[JournalEntry]:
+    """The entries of a document, by date; none for one that comes to nothing. Each sums to zero."""
+    drawn, discounts = _drawn_by_charge(document)
+    parts = _recognised(document, discounts)
+    days: dict[date, list[JournalLine]] = defaultdict(list)
+
+    def line(account: Account, amount: int, charge_id: str = "", part: str = "") -> JournalLine:
+        return JournalLine(
+            account, amount, document.customer_id, document.contract_id, document.currency, charge_id, part
+        )
+
+    waiting: dict[tuple[Account, str], int] = defaultdict(int)
+    for (day, account, charge_id), amount in parts.items():
+        if not amount:
+            continue
+        if day == document.issue_date:
+            waiting[account, charge_id] -= amount
+            continue
+        between: Account = "unbilled" if day < document.issue_date else "deferred"
+        waiting[between, charge_id] -= amount
+        days[day] += [line(between, amount, charge_id), line(account, -amount, charge_id)]
+    billed = [
+        line("receivable", document.net_minor - document.credit_minor, part="net"),
+        line("receivable", document.tax_minor, part="tax"),
+        *(line("prepaid_credit", cost, charge_id) for charge_id, cost in drawn.items()),
+        line("tax", -document.tax_minor),
+        *(line(account, amount, charge_id) for (account, charge_id), amount in waiting.items()),
+    ]
+    if document.kind == "credit_note":  # credit that was drawn and is given back, without a grant of its own
+        back = document.credit_minor - sum(use.amount_minor for use in document.used)
+        billed.append(line("suspense", back))
+    found = [_entry(document, "recognition", day, lines) for day, lines in days.items()]
+    found.append(_entry(document, document.kind, document.issue_date, billed))
+    return sorted((entry for entry in found if entry.lines), key=lambda entry: entry.entry_date)
+
+
+def _entry(
+    document: PostedDocument, kind: EntryKind, day: date, lines: Sequence[JournalLine]
+) -> JournalEntry:
+    return JournalEntry(
+        entry_id=f"{kind}/{document.document_id}/{day.isoformat()}",
+        kind=kind,
+        entry_date=day,
+        lines=tuple(each for each in lines if each.amount_minor),
+        document_id=document.document_id,
+    )
+
+
+def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Parts:
+    """When and where the lines go, after discounts (by line_id) and with what sells credit set apart."""
+    parts: _Parts = defaultdict(int)
+    catches_up = document.kind == "credit_note"
+    for line in document.lines:
+        left = line.amount_minor - discounts.get(line.line_id, 0)
+        sale = document.sold.get(line.line_id)
+        if sale is not None:
+            parts[sale.effective_from, "prepaid_credit", line.charge_id] += sale.cost_minor
+            left -= sale.cost_minor
+        elif catches_up and (sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID):
+            parts[document.issue_date, "suspense", line.charge_id] += left
+            continue
+        if not left:
+            continue
+        first, end = recognised_days(line.charge_kind, line.period_start, line.period_end)
+        for day, amount in month_parts(first, end, left):
+            counted_on = max(day, document.issue_date) if catches_up else day
+            parts[counted_on, "revenue", line.charge_id] += amount
+    return parts
+
+
+def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str, int]]:
+    """The cost of the drawn credit by charge, and what it discounts each line (by line_id)."""
+    cost_of: dict[str, int] = defaultdict(int)
+    discounts: dict[str, int] = defaultdict(int)
+    if not document.used:
+        return cost_of, discounts
+    charges = {line.line_id: line.charge_id for line in document.lines}
+    for use in document.used:
+        weights = [amount for _, amount in use.lines]
+        costs = allocate(use.cost_minor, weights)
+        for (line_id, amount), cost in zip(use.lines, costs, strict=True):
+            cost_of[charges[line_id]] += cost
+            discounts[line_id] += amount - cost
+        # Credit that pays tax as well is drawn for more than the lines; the last line carries it.
+        discounts[use.lines[-1][0]] += use.amount_minor - sum(weights)
+    return cost_of, discounts
+
+
+@dataclass(frozen=True, slots=True)
+class CreditPosting:
+    """An entry of credit to post. cost_minor: signed, as credit has it. contract_id: empty when the credit
+    is not of one contract."""
+
+    grant_id: str
+    kind: str
+    entry_date: date
+    customer_id: str
+    contract_id: str
+    currency: str
+    cost_minor: int
+    reason: str
+
+
+def credit_entry(posting: CreditPosting) -> JournalEntry:
+    """Credit given for money outside the books, lapsed (which is revenue), or taken back."""
+    other: Account = "revenue" if posting.kind == "expired" else "suspense"
+    charge_id = BREAKAGE_CHARGE_ID if posting.kind == "expired" else ""
+    whose = (posting.customer_id, posting.contract_id, posting.currency)
+    return JournalEntry(
+        entry_id=f"credit/{posting.grant_id}/{posting.kind}",
+        kind="credit",
+        entry_date=posting.entry_date,
+        lines=(
+            JournalLine("prepaid_credit", -posting.cost_minor, *whose, charge_id),
+            JournalLine(other, posting.cost_minor, *whose, charge_id),
+        ),
+        description=posting.reason or f"credit {posting.grant_id} {posting.kind}",
+    )

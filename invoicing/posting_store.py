@@ -1,0 +1,249 @@
+"""Posts what happens in the ledger: documents as they are issued, credit as it is given, lapses or is voided.
+
+Called in the transaction that makes the change, so that neither is there without the other.
+``post_missing`` does the same for what was on record before there was a journal.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Engine, exists, select
+
+from ingest.ledger import ledger_transaction
+from invoicing.bulk import select_by_ids
+from invoicing.credit import CreditEntry
+from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.journal import JournalEntry
+from invoicing.journal_store import append_entries, lock_journal
+from invoicing.journal_tables import JOURNAL_ENTRIES
+from invoicing.payment_allocation import free_credited
+from invoicing.posting import (
+    TOP_UP_CHARGE_ID,
+    CreditPosting,
+    CreditSold,
+    CreditUse,
+    DocumentLine,
+    PostedDocument,
+    credit_entry,
+    document_entries,
+)
+from invoicing.register import IssuedDocument
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
+from rating.retainer import sells_credit
+
+_POSTED_CREDIT: Final = ("granted", "expired", "voided")
+"""Entries of credit with a posting of their own. What is drawn is posted with the invoice, as is what an
+invoice sells; what rolls over stays what it is."""
+_BY_INVOICE: Final = ("retainer", "top_up")
+_DOCUMENTS_PER_STEP: Final = 2_000
+
+
+def post_documents(connection: Connection, documents: Sequence[IssuedDocument], *, now: datetime) -> None:
+    """Post documents that were just registered, in the transaction that issues them and after the credit they
+    draw and sell is entered. What payments paid of a document that a credit note makes smaller is freed.
+
+    ``text`` of each has ``lines`` with line_id, charge_id, charge_kind, period_start, period_end and
+    amount_minor. Raises BrokenState when a document does not add up.
+    """
+    lines = {document.document_id: _lines_of(document.text) for document in documents}
+    used = _credit_used(connection, [each.document_id for each in documents if each.credit_minor])
+    sold = _credit_sold(connection, lines.values())
+    entries: list[JournalEntry] = []
+    for document in documents:
+        entries += document_entries(
+            PostedDocument(
+                document_id=document.document_id,
+                kind="credit_note" if document.kind == "credit_note" else "invoice",
+                customer_id=document.customer_id,
+                contract_id=document.contract_id or "",
+                currency=document.currency,
+                issue_date=document.issue_date,
+                net_minor=document.net_minor,
+                tax_minor=document.tax_minor,
+                credit_minor=document.credit_minor,
+                lines=lines[document.document_id],
+                used=used.get(document.document_id, ()),
+                sold=sold,
+            )
+        )
+    append_entries(connection, entries, now=now)
+    for document in documents:
+        if document.kind == "credit_note" and document.refers_to is not None:
+            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+
+
+def _lines_of(text: str) -> list[DocumentLine]:
+    return [
+        DocumentLine(
+            line["line_id"],
+            line["charge_id"],
+            line["charge_kind"],
+            date.fromisoformat(line["period_start"]),
+            date.fromisoformat(line["period_end"]),
+            line["amount_minor"],
+        )
+        for line in orjson.loads(text)["lines"]
+    ]
+
+
+def _credit_used(connection: Connection, document_ids: Sequence[str]) -> dict[str, list[CreditUse]]:
+    """What the documents drew, by document."""
+    columns = CREDIT_ENTRIES.c
+    statement = select(columns.invoice_id, columns.amount_minor, columns.cost_minor, columns.lines).where(
+        columns.kind == "drawn"
+    )
+    found: dict[str, list[CreditUse]] = defaultdict(list)
+    for row in select_by_ids(connection, statement, columns.invoice_id, document_ids):
+        lines = tuple((line_id, amount) for line_id, amount in orjson.loads(row.lines))
+        found[row.invoice_id].append(CreditUse(-row.amount_minor, -row.cost_minor, lines))
+    return found
+
+
+def _credit_sold(
+    connection: Connection, documents: Iterable[Sequence[DocumentLine]]
+) -> Mapping[str, CreditSold]:
+    """The grants that lines sold, by line_id."""
+    selling = [
+        line.line_id
+        for lines in documents
+        for line in lines
+        if sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID
+    ]
+    columns = CREDIT_GRANTS.c
+    statement = select(columns.origin_id, columns.cost_minor, columns.effective_from).where(
+        columns.origin.in_(_BY_INVOICE)
+    )
+    return {
+        row.origin_id: CreditSold(row.cost_minor, date.fromisoformat(row.effective_from))
+        for row in select_by_ids(connection, statement, columns.origin_id, selling)
+    }
+
+
+def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
+    """Post entries of credit in the caller's transaction, those that have a posting of their own."""
+    posted = [entry for entry in entries if entry.kind in _POSTED_CREDIT and entry.cost_minor]
+    if not posted:
+        return
+    columns = CREDIT_GRANTS.c
+    statement = select(
+        columns.grant_id, columns.customer_id, columns.currency, columns.origin, columns.document
+    )
+    ids = sorted({entry.grant_id for entry in posted})
+    grants = {row.grant_id: row for row in select_by_ids(connection, statement, columns.grant_id, ids)}
+    append_entries(connection, list(_credit_entries(posted, grants)), now=now)
+
+
+def _credit_entries(entries: Iterable[Any], grants: Mapping[str, Any]) -> Iterator[JournalEntry]:
+    for entry in entries:
+        grant = grants[entry.grant_id]
+        if entry.kind == "granted" and grant.origin in _BY_INVOICE:
+            continue
+        contracts = orjson.loads(grant.document).get("contract_ids", ())
+        yield credit_entry(
+            CreditPosting(
+                grant_id=entry.grant_id,
+                kind=entry.kind,
+                entry_date=date.fromisoformat(str(entry.entry_date)),
+                customer_id=grant.customer_id,
+                contract_id=contracts[0] if len(contracts) == 1 else "",
+                currency=grant.currency,
+                cost_minor=entry.cost_minor,
+                reason=entry.reason,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PostedMissing:
+    """How many documents and entries of credit were posted that were not."""
+
+    documents: int
+    credit_entries: int
+
+
+def post_missing(ledger: Engine) -> PostedMissing:
+    """Post what is on record and not in the journal, as known when it was issued. Again: nothing more."""
+    credit = _post_missing_credit(ledger)
+    documents = 0
+    while True:
+        with ledger_transaction(ledger) as connection:
+            lock_journal(connection)
+            missing = _missing_documents(connection)
+            for issued_at, document in missing:
+                post_documents(connection, [document], now=datetime.fromisoformat(issued_at))
+        documents += len(missing)
+        if len(missing) < _DOCUMENTS_PER_STEP:
+            return PostedMissing(documents, credit)
+
+
+def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument]]:
+    """The next documents that have something to post and are not posted, each with when it was issued."""
+    register = ISSUED_DOCUMENTS.c
+    posted = exists().where(JOURNAL_ENTRIES.c.document_id == register.document_id)
+    has_lines = INVOICES.c.document.not_like('%"lines":[]%')
+    statement = (
+        select(ISSUED_DOCUMENTS, INVOICES.c.document)
+        .select_from(ISSUED_DOCUMENTS.join(INVOICES, INVOICES.c.invoice_id == register.document_id))
+        .where(~posted, has_lines, (register.net_minor != 0) | (register.tax_minor != 0))
+        .order_by(register.issued_at, register.series, register.number)
+        .limit(_DOCUMENTS_PER_STEP)
+    )
+    return [(row.issued_at, _registered(row)) for row in connection.execute(statement)]
+
+
+def _registered(row: Any) -> IssuedDocument:
+    return IssuedDocument(
+        document_id=row.document_id,
+        kind=row.kind,
+        entity_id=row.entity_id,
+        number=row.number,
+        customer_id=row.customer_id,
+        contract_id=row.contract_id,
+        currency=row.currency,
+        issue_date=date.fromisoformat(row.issue_date),
+        due_date=None if row.due_date is None else date.fromisoformat(row.due_date),
+        net_minor=row.net_minor,
+        tax_minor=row.tax_minor,
+        credit_minor=row.credit_minor,
+        refers_to=row.refers_to,
+        document_hash=row.document_hash,
+        text=row.document,
+    )
+
+
+def _post_missing_credit(ledger: Engine) -> int:
+    with ledger_transaction(ledger) as connection:
+        lock_journal(connection)
+        known = set(
+            connection.execute(
+                select(JOURNAL_ENTRIES.c.entry_id).where(JOURNAL_ENTRIES.c.kind == "credit")
+            ).scalars()
+        )
+        statement = (
+            select(CREDIT_ENTRIES, CREDIT_GRANTS)
+            .select_from(CREDIT_ENTRIES.join(CREDIT_GRANTS))
+            .where(CREDIT_ENTRIES.c.kind.in_(_POSTED_CREDIT), CREDIT_ENTRIES.c.cost_minor != 0)
+            .order_by(CREDIT_ENTRIES.c.created_at, CREDIT_ENTRIES.c.entry_id)
+        )
+        count = 0
+        for row in connection.execute(statement).mappings().all():
+            entry = CreditEntry(
+                grant_id=row[CREDIT_ENTRIES.c.grant_id],
+                kind=row[CREDIT_ENTRIES.c.kind],
+                entry_date=date.fromisoformat(row[CREDIT_ENTRIES.c.entry_date]),
+                amount_minor=row[CREDIT_ENTRIES.c.amount_minor],
+                cost_minor=row[CREDIT_ENTRIES.c.cost_minor],
+                reason=row[CREDIT_ENTRIES.c.reason],
+            )
+            if f"credit/{entry.grant_id}/{entry.kind}" in known:
+                continue
+            created_at = datetime.fromisoformat(row[CREDIT_ENTRIES.c.created_at])
+            post_credit(connection, [entry], now=created_at)
+            count += row[CREDIT_GRANTS.c.origin] not in _BY_INVOICE or entry.kind != "granted"
+    return count

@@ -1,0 +1,70 @@
+"""When an invoice line is revenue: its amount spread over the days of its service. Pure.
+
+- usage, licences, fees that recur, and what adjusts or gives back such lines: straight line by day over the
+  service period. Usage of a period inside one month is wholly in the month it was consumed in.
+- a one-time charge: on the first day. A minimum or a true-up: on the last day, when it is known.
+
+Parts are whole minor units. Each is the difference of two running totals, rounded half away from zero, so
+that the parts of any cut sum to the amount: the days of a month come to the month, and the months to the
+line.
+
+    >>> month_parts(date(2026, 1, 15), date(2026, 3, 15), 1000)
+    [(datetime.date(2026, 1, 31), 288), (datetime.date(2026, 2, 28), 475), (datetime.date(2026, 3, 14), 237)]
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Final
+
+from rating.steps import MINIMUM_SPEND_KIND
+from rating.term_commitment import TRUE_UP_KIND
+
+_A_DAY: Final = timedelta(days=1)
+ON_FIRST_DAY: Final = frozenset({"one_time"})
+ON_LAST_DAY: Final = frozenset({MINIMUM_SPEND_KIND, TRUE_UP_KIND})
+
+
+def recognised_days(charge_kind: str, period_start: date, period_end: date) -> tuple[date, date]:
+    """The days a line is recognised over, half-open: its service period, or one day of it.
+
+    A period without a day counts as its first.
+    """
+    last = max(period_start, period_end - _A_DAY)
+    if charge_kind in ON_FIRST_DAY:
+        return period_start, period_start + _A_DAY
+    if charge_kind in ON_LAST_DAY:
+        return last, last + _A_DAY
+    return period_start, last + _A_DAY
+
+
+def recognised_through(period_start: date, period_end: date, amount_minor: int, day: date) -> int:
+    """What of the amount is recognised by the end of ``day``. The period is half-open."""
+    days = (period_end - period_start).days
+    gone = min(max((day - period_start).days + 1, 0), days)
+    size = (2 * abs(amount_minor) * gone + days) // (2 * days)
+    return size if amount_minor >= 0 else -size
+
+
+def month_parts(period_start: date, period_end: date, amount_minor: int) -> list[tuple[date, int]]:
+    """What each calendar month gets, dated on its last day or the last of the period."""
+    parts = []
+    day, before = period_start, 0
+    while day < period_end:
+        next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+        last = min(next_month, period_end) - _A_DAY
+        through = recognised_through(period_start, period_end, amount_minor, last)
+        parts.append((last, through - before))
+        day, before = last + _A_DAY, through
+    return parts
+
+
+def day_parts(period_start: date, period_end: date, amount_minor: int) -> list[tuple[date, int]]:
+    """What each day gets; the days of a month sum to what ``month_parts`` gives it."""
+    parts, before = [], 0
+    for number in range((period_end - period_start).days):
+        day = period_start + timedelta(days=number)
+        through = recognised_through(period_start, period_end, amount_minor, day)
+        parts.append((day, through - before))
+        before = through
+    return parts

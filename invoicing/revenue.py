@@ -1,0 +1,253 @@
+"""Recognised, billed, collected: three series out of the journal, with what lies between them.
+
+For every period, customer (or contract, product, currency):
+
+    recognised - billed            = change of unbilled - deferred - prepaid credit + suspense
+    billed + tax - collected       = change of receivable
+
+Both are checked in every row before it is answered. Periods are days or calendar months of the entry
+date. The sums come from the copy of the journal in the event store when that is up to date, else from the
+ledger; both ways give the same sums, and a test holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
+
+from ingest.clickhouse import EventStore
+from ingest.errors import BrokenState
+from invoicing.bulk import halves_of, sum_of_halves
+from invoicing.journal_mirror import JournalMirror
+from invoicing.journal_store import posted_text
+from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+
+By = Literal["day", "month"]
+Group = Literal["customer", "contract", "product", "currency"]
+_KEYS: Final = {"customer": "customer_id", "contract": "contract_id", "product": "charge_id"}
+_NO_KEY: Final = "''"
+_DOCUMENTS: Final = ("invoice", "credit_note")
+_ACCOUNTS: Final = ("revenue", "unbilled", "deferred", "prepaid_credit", "receivable")
+_OUTSIDE: Final = ("credit", "invoice", "credit_note")
+"""Kinds of entries whose suspense belongs between recognised and billed; payments of unknown payers do
+not."""
+
+REVENUE_SCHEMA: Final = pa.schema(
+    [
+        ("period", pa.string()),
+        ("key", pa.string()),
+        ("currency", pa.string()),
+        ("recognised_minor", pa.int64()),
+        ("billed_minor", pa.int64()),
+        ("tax_minor", pa.int64()),
+        ("collected_minor", pa.int64()),
+        ("collected_net_minor", pa.int64()),
+        ("unbilled_minor", pa.int64()),
+        ("deferred_minor", pa.int64()),
+        ("prepaid_credit_minor", pa.int64()),
+        ("suspense_minor", pa.int64()),
+        ("receivable_minor", pa.int64()),
+    ]
+)
+"""Of a period: recognised, billed (net of tax and drawn credit), its tax, collected (tax included) and of
+it the net part. At its end, as balances: unbilled, deferred, prepaid credit, suspense, receivable.
+key: of the group, empty for the currency alone. By product, tax, collected and receivable are null:
+money pays documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueQuestion:
+    """as_of: entries up to that day; known_at: posted up to that instant, None for all. date_from: the
+    first day shown; earlier entries count in the balances. customer_id: only this customer."""
+
+    by: By
+    group: Group
+    as_of: date
+    known_at: datetime | None = None
+    date_from: date | None = None
+    customer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostingSum:
+    """One sum of postings: of a period, key and currency, an account, a part, and a class of kinds."""
+
+    period: str
+    key: str
+    currency: str
+    account: str
+    part: str
+    of: str
+    amount_minor: int
+
+
+_BALANCES: Final = ("unbilled", "deferred", "prepaid_credit", "suspense", "receivable")
+_CREDIT_SIDE: Final = ("deferred", "prepaid_credit")
+"""Balances shown above zero when they are in credit."""
+
+
+def revenue_report(question: RevenueQuestion, sums: Iterable[PostingSum]) -> pa.Table:
+    """The rows, REVENUE_SCHEMA, by currency, key and period; only periods in which something was posted.
+
+    Raises BrokenState when a row does not tie.
+    """
+    groups: dict[tuple[str, str], dict[str, list[PostingSum]]] = {}
+    for each in sums:
+        groups.setdefault((each.currency, each.key), {}).setdefault(each.period, []).append(each)
+    first = "" if question.date_from is None else _period(question.date_from, question.by)
+    rows = []
+    for (currency, key), periods in sorted(groups.items()):
+        ends = dict.fromkeys(_BALANCES, 0)
+        for period in sorted(periods):
+            found = _add_up(periods[period])
+            for name in _BALANCES:
+                ends[name] += found[name]
+            flows = _flows(found, by_product=question.group == "product")
+            if period >= first:
+                shown = _shown_ends(ends, by_product=question.group == "product")
+                rows.append({"period": period, "key": key, "currency": currency, **flows, **shown})
+    return pa.Table.from_pylist(rows, schema=REVENUE_SCHEMA)
+
+
+def _period(day: date, by: By) -> str:
+    return day.isoformat() if by == "day" else day.isoformat()[:7]
+
+
+def _add_up(sums: Sequence[PostingSum]) -> dict[str, int]:
+    """Changes of the balances and of revenue as shown (above zero), and the two sides of receivable."""
+    found = dict.fromkeys((*_BALANCES, "revenue", "billed", "tax", "collected", "collected_net"), 0)
+    for each in sums:
+        in_credit = each.account == "revenue" or each.account in _CREDIT_SIDE
+        found[each.account] += -each.amount_minor if in_credit else each.amount_minor
+        if each.account != "receivable":
+            continue
+        if each.of == "document":
+            found["tax" if each.part == "tax" else "billed"] += each.amount_minor
+        else:
+            found["collected"] -= each.amount_minor
+            found["collected_net"] -= each.amount_minor if each.part == "net" else 0
+    return found
+
+
+def _flows(found: dict[str, int], *, by_product: bool) -> dict[str, int | None]:
+    between = found["unbilled"] - found["deferred"] - found["prepaid_credit"] + found["suspense"]
+    if by_product:  # receivable has no product: what a document billed of it is what its other lines come to
+        flows = {"recognised_minor": found["revenue"], "billed_minor": found["revenue"] - between}
+        return {**flows, **dict.fromkeys(("tax_minor", "collected_minor", "collected_net_minor"))}
+    if found["revenue"] - found["billed"] != between:
+        raise BrokenState(
+            f"recognised {found['revenue']} less billed {found['billed']} is not what waits between, "
+            f"{between}. `ratemill journal verify` says what does not tie."
+        )
+    if found["billed"] + found["tax"] - found["collected"] != found["receivable"]:
+        raise BrokenState(
+            f"billed {found['billed']} and tax {found['tax']} less collected {found['collected']} is not the "
+            f"change of receivable, {found['receivable']}. `ratemill journal verify` says what does not tie."
+        )
+    return {
+        "recognised_minor": found["revenue"],
+        **{f"{name}_minor": found[name] for name in ("billed", "tax", "collected", "collected_net")},
+    }
+
+
+def _shown_ends(ends: dict[str, int], *, by_product: bool) -> dict[str, int | None]:
+    shown: dict[str, int | None] = {f"{name}_minor": ends[name] for name in _BALANCES}
+    return {**shown, "receivable_minor": None} if by_product else shown
+
+
+def sums_from_ledger(connection: Connection, question: RevenueQuestion) -> list[PostingSum]:
+    """The sums the report is made of, out of the ledger."""
+    entries, lines = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
+    length = 10 if question.by == "day" else 7
+    period = func.substr(entries.entry_date, 1, literal_column(str(length)))
+    column = _KEYS.get(question.group)
+    key = literal_column(_NO_KEY) if column is None else lines[column]
+    of = case(
+        (entries.kind.in_(_literals(_DOCUMENTS)), literal_column("'document'")),
+        else_=literal_column("'other'"),
+    )
+    columns = (
+        period.label("period"),
+        key.label("key"),
+        lines.currency,
+        lines.account,
+        lines.part,
+        of.label("of"),
+    )
+    conditions = [
+        entries.entry_date <= question.as_of.isoformat(),
+        or_(
+            lines.account.in_(_ACCOUNTS),
+            and_(lines.account == "suspense", entries.kind.in_(_OUTSIDE)),
+        ),
+    ]
+    if question.known_at is not None:
+        conditions.append(entries.posted_at <= posted_text(question.known_at))
+    if question.customer_id is not None:
+        conditions.append(lines.customer_id == question.customer_id)
+    if question.group == "product":
+        conditions.append(lines.account != "receivable")
+    inner = (
+        select(*columns, lines.amount_minor)
+        .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
+        .where(*conditions)
+        .subquery()
+    )
+    keys = [inner.c[name] for name in ("period", "key", "currency", "account", "part", "of")]
+    statement = select(*keys, *halves_of(inner.c.amount_minor)).group_by(*keys)
+    return [
+        _posting_sum(tuple(row)[:6], sum_of_halves(row[6], row[7])) for row in connection.execute(statement)
+    ]
+
+
+def _literals(words: Iterable[str]) -> list[Any]:
+    return [literal_column(f"'{word}'") for word in words]
+
+
+def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list[PostingSum]:
+    """The same sums out of the copy in the event store, as far as it goes."""
+    period = "toString(entry_date)" if question.by == "day" else "formatDateTime(entry_date, '%Y-%m')"
+    kinds, outside, accounts = (
+        ", ".join(f"'{word}'" for word in each) for each in (_DOCUMENTS, _OUTSIDE, _ACCOUNTS)
+    )
+    conditions = [
+        "entry_date <= {as_of:Date32}",
+        f"(account IN ({accounts}) OR (account = 'suspense' AND kind IN ({outside})))",
+    ]
+    parameters: dict[str, Any] = {"as_of": question.as_of}
+    if question.known_at is not None:
+        conditions.append("posted_at <= parseDateTime64BestEffort({known_at:String}, 6, 'UTC')")
+        parameters["known_at"] = posted_text(question.known_at)
+    if question.customer_id is not None:
+        conditions.append("customer_id = {customer_id:String}")
+        parameters["customer_id"] = question.customer_id
+    if question.group == "product":
+        conditions.append("account != 'receivable'")
+    found = event_store.query(
+        f"SELECT {period} AS period, {_KEYS.get(question.group, _NO_KEY)} AS key, currency, account, part, "
+        f"if(kind IN ({kinds}), 'document', 'other') AS of, toString(sum(toInt128(amount_minor))) AS amount "
+        f"FROM journal_postings WHERE {' AND '.join(conditions)} "
+        "GROUP BY period, key, currency, account, part, of",
+        parameters,
+    )
+    columns = [[str(value) for value in found[name].to_pylist()] for name in found.column_names]
+    return [_posting_sum(row[:6], int(row[6])) for row in zip(*columns, strict=True)]
+
+
+def _posting_sum(keys: Sequence[str], amount_minor: int) -> PostingSum:
+    period, key, currency, account, part, of = keys
+    return PostingSum(period, key, currency, account, part, of, amount_minor)
+
+
+def answer_revenue(mirror: JournalMirror, question: RevenueQuestion) -> pa.Table:
+    """The report: out of the event store when its copy of the journal can be brought up to date, else out of
+    the ledger."""
+    if mirror.catch_up():
+        return revenue_report(question, sums_from_mirror(mirror.event_store, question))
+    with mirror.ledger.connect() as connection:
+        return revenue_report(question, sums_from_ledger(connection, question))

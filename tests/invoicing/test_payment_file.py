@@ -1,0 +1,71 @@
+"""Goal: a bank's CSV file is recorded once, whatever its columns are called, and its bad rows are named."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from ingest.errors import InvalidInput, UnreadableBody
+from invoicing.payment_file import FileReport, FileTerms, import_payments
+from invoicing.payment_view import PaymentFilter, get_payment, list_payments
+from tests.invoicing.books import Books
+from tests.invoicing.world import at
+
+GERMAN = FileTerms(
+    {"amount": "Betrag", "value_date": "Valuta", "text": "Zweck"}, "EUR", ";", "%d.%m.%Y", decimal_comma=True
+)
+FILE = (
+    "Valuta;Betrag;Zweck;Saldo\n"
+    "10.02.2026;1.190,00;INV-2026-000001;1\n"
+    "10.02.2026;5,00;Kaffee;2\n"
+    "10.02.2026;5,00;Kaffee;3\n"
+    "\n"
+    "11.02.2026;-7,00;Gebühr;4\n"
+    "2026-02-12;1,00;falsches Datum;5\n"
+)
+
+
+@pytest.fixture
+def books(ledger: Engine) -> Books:
+    return Books(ledger, at("2026-03-01"))
+
+
+def take(books: Books, text: str = FILE, terms: FileTerms = GERMAN) -> FileReport:
+    return import_payments(books.ledger, text.encode(), terms=terms, actor="anna", now=books.now)
+
+
+def test_a_file_is_recorded_once(books: Books) -> None:
+    books.issue(100000, 19000)
+    first = take(books)
+    assert (len(first.recorded), first.duplicates) == (3, 0)
+    assert [(line, issue.reason_code) for line, issue in first.issues] == [
+        (6, "payment_amount"),
+        (7, "bad_date"),
+    ]
+    assert get_payment(books.ledger, first.recorded[0])["state"] == "applied"
+    again = take(books)
+    assert (again.recorded, again.duplicates) == ((), 3)
+    later = FILE.replace("Saldo", "Rest") + "13.02.2026;5,00;Kaffee;9\n10.02.2026;5,00;Kaffee;9\n"
+    assert [len(take(books, later).recorded), take(books, later).duplicates] == [2, 5]
+    assert books.balances()["cash"] == 119000 + 4 * 500
+
+
+def test_lists_show_what_is_left(books: Books) -> None:
+    books.issue(100000, 19000)
+    take(books)
+    left = list_payments(books.ledger, chosen=PaymentFilter(only_unapplied=True), limit=10)
+    assert [(each["unapplied_minor"], each["state"]) for each in left] == [(500, "unapplied")] * 2
+    own = list_payments(books.ledger, chosen=PaymentFilter(customer_id="acme"), limit=10)
+    assert [each["applied_minor"] for each in own] == [119000]
+    after = (own[0]["value_date"], own[0]["payment_id"])
+    assert len(list_payments(books.ledger, chosen=PaymentFilter(), limit=10, after=after)) == 2
+
+
+def test_a_file_that_does_not_fit_its_mapping_is_refused(books: Books) -> None:
+    with pytest.raises(InvalidInput, match="not amount, currency, value_date"):
+        take(books, terms=FileTerms({}, None, ";"))
+    with pytest.raises(InvalidInput, match="a payment has amount"):
+        take(books, terms=FileTerms({"sum": "Betrag"}))
+    with pytest.raises(UnreadableBody, match="not in UTF-8"):
+        import_payments(books.ledger, "Gebühr".encode("latin-1"), terms=GERMAN, actor="a", now=books.now)
+    assert books.balances() == {}

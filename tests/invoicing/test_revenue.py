@@ -1,0 +1,116 @@
+"""Goal: recognised, billed and collected tie to the documents, with both bridges, from either store."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import product
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import Engine
+
+from ingest.clickhouse import EventStore
+from ingest.errors import BrokenState
+from invoicing.journal_mirror import JournalMirror
+from invoicing.revenue import (
+    By,
+    Group,
+    PostingSum,
+    RevenueQuestion,
+    answer_revenue,
+    revenue_report,
+    sums_from_ledger,
+    sums_from_mirror,
+)
+from tests.invoicing.books import Books, D
+from tests.invoicing.world import at
+
+FAR = date(2027, 1, 1)
+
+
+def table(rows: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in columns) for row in rows.to_pylist()]
+
+
+def busy(ledger: Engine) -> Books:
+    """January's usage billed on 1 February, a fee in advance, a credit note, money in March."""
+    books = Books(ledger, at("2026-02-01"))
+    first = books.issue(10000, 1900)
+    books.issue(5900, issued="2026-02-01", service=("2026-02-01", "2026-04-01"), customer="other")
+    books.now = at("2026-03-10")
+    books.pay("59.50", first, on="2026-03-10")
+    with ledger.connect() as connection:
+        from invoicing.open_documents import find_document
+
+        credited = find_document(connection, first)
+    books.issue(-1000, -190, issued="2026-03-15", refers_to=credited)
+    return books
+
+
+@pytest.mark.requirement("REP-04")
+def test_three_series_by_month_with_what_lies_between(any_ledger: Engine, event_store: EventStore) -> None:
+    books = busy(any_ledger)
+    mirror = JournalMirror(any_ledger, event_store)
+    rows = answer_revenue(mirror, RevenueQuestion("month", "customer", FAR))
+    assert table(rows, "period", "key", "recognised_minor", "billed_minor", "collected_minor") == [
+        ("2026-01", "acme", 10000, 0, 0),
+        ("2026-02", "acme", 0, 10000, 0),
+        ("2026-03", "acme", -1000, -1000, 5950),
+        ("2026-02", "other", 2800, 5900, 0),
+        ("2026-03", "other", 3100, 0, 0),
+    ]
+    assert table(rows, "unbilled_minor", "deferred_minor", "receivable_minor", "collected_net_minor") == [
+        (10000, 0, 0, 0),
+        (0, 0, 11900, 0),
+        (0, 0, 4760, 5000),
+        (0, 3100, 5900, 0),
+        (0, 0, 5900, 0),
+    ]
+    by_product = answer_revenue(mirror, RevenueQuestion("month", "product", FAR))
+    assert table(by_product, "period", "key", "recognised_minor", "billed_minor", "collected_minor") == [
+        ("2026-01", "calls", 10000, 0, None),
+        ("2026-02", "calls", 2800, 15900, None),
+        ("2026-03", "calls", 2100, -1000, None),
+    ]
+    _both_stores_agree(mirror, books)
+    check = mirror.check()
+    assert (check.ties, check.waiting_entries) == (True, 0)
+    assert check.ledger_lines > 10
+
+
+def _both_stores_agree(mirror: JournalMirror, books: Books) -> None:
+    """Every way of asking, from the fast store and from the ledger."""
+    ways: tuple[By, ...] = ("day", "month")
+    groups: tuple[Group, ...] = ("customer", "contract", "product", "currency")
+    known = (None, at("2026-02-02"))
+    for by, group, known_at, as_of in product(ways, groups, known, (FAR, D("2026-02-15"))):
+        customer = "acme" if by == "day" else None
+        question = RevenueQuestion(by, group, as_of, known_at=known_at, customer_id=customer)
+        with books.ledger.connect() as connection:
+            slow = revenue_report(question, sums_from_ledger(connection, question))
+        fast = revenue_report(question, sums_from_mirror(mirror.event_store, question))
+        assert fast.equals(slow), question
+
+
+def test_the_copy_goes_on_where_it_stopped(ledger: Engine, event_store: EventStore) -> None:
+    books = Books(ledger, at("2026-02-01"))
+    mirror = JournalMirror(ledger, event_store)
+    books.issue(100)
+    assert mirror.catch_up()
+    lines = mirror.check().mirror_lines
+    books.now += timedelta(days=1)
+    books.issue(200)
+    assert mirror.check().waiting_entries == 2
+    assert mirror.check().ties
+    assert mirror.catch_up()
+    assert mirror.catch_up()
+    assert mirror.check().mirror_lines == 2 * lines
+    event_store.delete("journal_postings", "account = 'revenue'", key="account")
+    assert not mirror.check().ties
+
+
+def test_a_row_that_does_not_tie_is_never_shown() -> None:
+    sums = [PostingSum("2026-01", "a", "EUR", "revenue", "", "other", -5)]
+    with pytest.raises(BrokenState, match="not what waits between"):
+        revenue_report(RevenueQuestion("month", "customer", FAR), sums)
