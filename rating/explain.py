@@ -18,7 +18,7 @@ from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import FREE
 from rating.explanation import Explanation, ExplanationStep
-from rating.item_line import STATED_CHARGE_ID
+from rating.item_line import ITEM_KIND, STATED_CHARGE_ID
 from rating.line_discounts import discounts_of
 from rating.line_inputs import (
     credit_inputs,
@@ -355,6 +355,7 @@ def _explanation(
         input_hash=_hex(line["input_hash"]),
         inputs=inputs,
         currency_digits=minor_digits(plan.currency),
+        counted="items" if line["charge_kind"] == ITEM_KIND else "events",
     )
 
 

@@ -255,8 +255,9 @@ def is_explained(world: World, line_id: str) -> bool:
     """Whether the line is priced again to the same amount, and the lone verifier agrees."""
     line = get_rated_line(world.event_store, line_id)
     plan = get_plan_version(world.ledger, line["plan_id"], line["plan_version"]).plan
-    explained = explain_line(line, plan).to_dict()
-    return reprice_line(line, plan) == 0 and not differences(explained)
+    explained = explain_line(line, plan)
+    assert explained.counted == ("items" if line["charge_kind"] == "item" else "events")
+    return reprice_line(line, plan) == 0 and not differences(explained.to_dict())
 
 
 def a_draft(line_id: str) -> Draft:
