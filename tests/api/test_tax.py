@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
 
+from ingest.clock import FixedClock
 from tests.api.conftest import Run
 from tests.api.test_flow import event, put_world, send
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY
 
 
 @pytest.mark.requirement("TAX-01")
-def test_from_an_entity_to_a_taxed_bill(run: Run, http: httpx.Client, tmp_path: Path) -> None:
+def test_from_an_entity_to_a_taxed_bill(
+    run: Run, http: httpx.Client, clock: FixedClock, tmp_path: Path
+) -> None:
     put_world(http)
     http.put("/v1/customers/acme", json=CUSTOMER)
     (tmp_path / "entity.json").write_bytes(orjson.dumps(ENTITY))
@@ -22,6 +26,7 @@ def test_from_an_entity_to_a_taxed_bill(run: Run, http: httpx.Client, tmp_path: 
     assert run("entity", "put", "entity.json").status == 0
     assert http.put("/v1/billing-entities/de", json=ENTITY).status_code == 200  # this very document
     send(http, [event(1)])
+    clock.move_to(datetime(2026, 12, 1, 12, tzinfo=UTC))
     held = run("bill", "--as-of", "2026-12-01")
     assert held.status == 1
     assert "tax_rates_missing" in held.out
