@@ -127,8 +127,12 @@ class Logo:
 
 
 def save_entity(ledger: Engine, document: Mapping[str, Any], *, now: datetime) -> SavedDocument:
-    """Check and save a billing entity. Raises InvalidDocument; a number whose country's check digits are not
-    known is a warning."""
+    """Check and save a billing entity. A document that does not speak of a logo leaves it as it is. Raises
+    InvalidDocument; a number whose country's check digits are not known is a warning."""
+    if "logo" not in document:
+        with ledger.connect() as connection:
+            standing = load_entities(connection).get(str(document.get("entity_id")))
+        document = {**document, "logo": "" if standing is None else standing.document.logo}
 
     def warnings(entity: BillingEntity) -> Iterator[Issue]:
         told = unchecked_warning(entity.tax_id, country=entity.country)

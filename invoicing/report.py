@@ -103,7 +103,7 @@ class BillingReport:
             f"{format_minor(total, code)} {code}" for code, total in self.totals_minor.items()
         )
         words = f"{self.due} billing dates due as of {self.as_of}: {self.invoiced} invoiced"
-        words += f" ({amounts})" if amounts else ""
+        words += f" ({amounts} net)" if amounts else ""
         words += f", {self.nothing_due} with nothing to bill, {len(self.held)} held"
         return f"{words}; {self.already_settled} were settled already."
 

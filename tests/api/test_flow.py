@@ -294,7 +294,7 @@ def test_commands_say_the_same(run: Run, client: RatemillClient, clock: FixedClo
     clock.move_to(datetime(2026, 12, 1, 12, tzinfo=UTC))
     assert run("contract", "preview", "acme-1").status == 0
     billed = run("bill", "--as-of", "2026-12-01")
-    assert "1 invoiced (12.50 EUR)" in billed.out, billed.err
+    assert "1 invoiced (12.50 EUR net)" in billed.out, billed.err
     listed = run("invoice", "list")
     assert "12.50" in listed.out
     number = run("invoice", "list", "--json").json()["items"][0]["number"]

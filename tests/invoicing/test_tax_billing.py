@@ -404,6 +404,7 @@ def test_a_logo_heads_the_invoices_drafted_after_it(world: World) -> None:
         assert refused.value.reason_code == code
     saved = save_logo(world.ledger, "de", logo, now=LONG_AGO)
     assert (saved.version, save_logo(world.ledger, "de", logo, now=LONG_AGO).created) == (2, False)
+    assert not save_entity(world.ledger, ENTITY, now=LONG_AGO).created  # it says nothing of the logo
     digest = get_entity(world.ledger, "de").document.logo
     assert get_logo(world.ledger, digest).media_type == "image/png"
     world.bill("2025-02-15")
