@@ -1,7 +1,7 @@
 """The tax that a credit note takes back, group by group. Pure.
 
-Tax is counted on all that is credited of a group so far, rounded once, less what earlier credit notes took: so
-all of a group takes back all of its tax, however it was cut.
+Tax is counted on all that is credited of a group so far, rounded once, less what earlier credit notes took:
+so all of a group takes back all of its tax, however it was cut.
 """
 
 from __future__ import annotations

@@ -34,7 +34,24 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     if not invoice["lines"]:
         return [head, dates, "No lines: nothing to bill."]
     total = f"Total {money(invoice['total_minor'], digits)} {invoice['currency']}, taxes not included."
-    return [head, dates, table(invoice["lines"], columns), total, *_credit_shown(invoice, digits)]
+    standing = _standing_shown(invoice, digits)
+    return [head, dates, table(invoice["lines"], columns), total, *_credit_shown(invoice, digits), *standing]
+
+
+def _standing_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
+    """State, what is open, what may be done, what happens next; nothing for a preview, which has none."""
+    standing = invoice.get("standing")
+    if standing is None:
+        return []
+    words = f"State: {standing['state'].replace('_', ' ')}"
+    if standing["credited_minor"]:
+        words += f", credited {money(standing['credited_minor'], digits)}"
+    words += f", open {money(standing['open_minor'], digits)} {invoice['currency']}"
+    words += ", overdue." if standing["overdue"] else "."
+    can = ", ".join(action["action"] for action in standing["actions"])
+    if standing["next_step"]:
+        return [words, f"It can be done: {can}. It {standing['next_step']} on {standing['next_step_on']}."]
+    return [words, f"It can be done: {can}. Nothing happens by itself."]
 
 
 def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
