@@ -39,6 +39,8 @@ NULLABLE_FIELDS: Final = frozenset(
         "origin_id",
         "used",
         "credited_quantity",
+        "next_step",
+        "next_step_on",
         "before",
         "after",
         "first",

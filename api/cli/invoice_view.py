@@ -33,7 +33,11 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     dates = f"billing date {invoice['billing_date']}, due {invoice['due_date'] or 'when issued'}"
     if not invoice["lines"]:
         return [head, dates, "No lines: nothing to bill."]
-    sums = [*_tax_shown(invoice, digits), *_credit_shown(invoice, digits)]
+    sums = [
+        *_tax_shown(invoice, digits),
+        *_credit_shown(invoice, digits),
+        *_standing_shown(invoice, digits),
+    ]
     return [head, dates, table(invoice["lines"], columns), *sums]
 
 
@@ -51,6 +55,22 @@ def _tax_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
         rows.append(f"Tax {group['category']} {rate} on {taxable}: {tax} {currency}{why}")
     gross = invoice["total_minor"] + sum(group["tax_minor"] for group in invoice["tax"])
     return [*rows, f"Gross {money(gross, digits)} {currency}"]
+
+
+def _standing_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
+    """State, what is open, what may be done, what happens next; nothing for a preview, which has none."""
+    standing = invoice.get("standing")
+    if standing is None:
+        return []
+    words = f"State: {standing['state'].replace('_', ' ')}"
+    if standing["credited_minor"]:
+        words += f", credited {money(standing['credited_minor'], digits)}"
+    words += f", open {money(standing['open_minor'], digits)} {invoice['currency']}"
+    words += ", overdue." if standing["overdue"] else "."
+    can = ", ".join(action["action"] for action in standing["actions"])
+    if standing["next_step"]:
+        return [words, f"It can be done: {can}. It {standing['next_step']} on {standing['next_step_on']}."]
+    return [words, f"It can be done: {can}. Nothing happens by itself."]
 
 
 def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:

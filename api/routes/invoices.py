@@ -16,6 +16,7 @@ from api.state import Ratemill
 from invoicing.billing_entity import get_logo
 from invoicing.invoice import Invoice
 from invoicing.issue import issue_invoice
+from invoicing.standing_store import invoice_standing
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
 
 router = APIRouter()
@@ -80,6 +81,22 @@ INVOICE_EXAMPLE: Final[dict[str, Any]] = {
     "period_end": "2013-02-01",
     "minor_digits": 2,
     "lines": [LINE_EXAMPLE],
+}
+STANDING_EXAMPLE: Final[dict[str, Any]] = {
+    "state": "issued",
+    "overdue": False,
+    "credited_minor": 0,
+    "paid_minor": 0,
+    "open_minor": 2500,
+    "actions": [
+        {
+            "action": "credit",
+            "method": "POST",
+            "path": "/v1/invoices/3f2a9c0d5b7e41c8a6d2f09b1e4c7a85/credit-notes",
+        }
+    ],
+    "next_step": "becomes overdue",
+    "next_step_on": "2013-03-04",
 }
 PREVIEW_EXAMPLE: Final[dict[str, Any]] = {
     **{name: value for name, value in INVOICE_EXAMPLE.items() if name not in ("document_hash", "run_id")},
@@ -151,17 +168,19 @@ def list_all(
         sees="issued_invoice",
         summary="One invoice, as JSON or PDF",
         tag="billing",
-        example=INVOICE_EXAMPLE,
+        example={**INVOICE_EXAMPLE, "standing": STANDING_EXAMPLE},
         problems=(404,),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
 def get_one(state: State, id_or_number: str, request: Request) -> Response:
-    """By id or by printed number. `Accept: application/pdf` gives the document."""
+    """By id or by printed number. `Accept: application/pdf` gives the document. `standing`: whether it is
+    paid or void, what is open, what may be done with it, and what happens next by itself."""
     stored = get_invoice(state.ledger, id_or_number)
     if PDF in request.headers.get("accept", ""):
         return _pdf_answer(state, stored)
-    return ExactJSON(invoice_answer(stored))
+    standing = invoice_standing(state.ledger, stored, now=state.clock.now())
+    return ExactJSON({**invoice_answer(stored), "standing": standing.to_dict(stored.summary.invoice_id)})
 
 
 @router.get(

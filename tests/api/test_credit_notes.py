@@ -38,6 +38,13 @@ def test_an_invoice_is_credited_by_command_and_over_http(
     too_much = http.post(path, json={"reason": "why", "amount": "3.01"})
     assert (too_much.status_code, too_much.json()["reason_code"]) == (422, "credit_more_than_left")
     assert "3.00 EUR is left" in too_much.json()["detail"]
+    standing = http.get(f"/v1/invoices/{number}").json()["standing"]
+    assert (standing["state"], standing["credited_minor"], standing["open_minor"]) == ("issued", 300, 300)
+    assert [action["action"] for action in standing["actions"]] == ["credit", "print"]
+    assert (standing["next_step"], standing["next_step_on"]) == ("becomes overdue", "2026-12-02")
+    printed = run("invoice", "show", number).out
+    assert "State: issued, credited 3.00, open 3.00 EUR." in printed
+    assert "It can be done: credit, print. It becomes overdue on 2026-12-02." in printed
     last = run(*create)
     assert "the invoice is void" in last.out
     shown = lines_of(run("credit-note", "list", "--customer", "acme").out)
@@ -45,6 +52,7 @@ def test_an_invoice_is_credited_by_command_and_over_http(
     assert run("credit-note", "show", "CN-2026-000003").out == last.out
     assert run("credit-note", "pdf", "CN-2026-000003", "--out", str(tmp_path / "cn.pdf")).status == 0
     assert (tmp_path / "cn.pdf").read_bytes().startswith(b"%PDF")
+    assert http.get(f"/v1/invoices/{number}").json()["standing"]["state"] == "void"
     refused = run(*create)
     assert refused.status == 1
     assert "credited in full already" in refused.err

@@ -1,0 +1,35 @@
+"""Reads what an invoice's standing is made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from invoicing.credit_note_store import NOTHING_CREDITED, credited_of
+from invoicing.invoice_standing import Amounts, Standing, standing_of
+from invoicing.open_documents import allocated_minor
+from invoicing.store import StoredInvoice
+from rollup.period import find_time_zone
+
+
+def invoice_standing(ledger: Engine, stored: StoredInvoice, *, now: datetime) -> Standing:
+    """Where an invoice stands now, by the day in its contract's time zone."""
+    summary, invoice = stored.summary, stored.invoice
+    with ledger.connect() as connection:
+        credited = credited_of(connection, [summary.invoice_id]).get(summary.invoice_id, NOTHING_CREDITED)
+        allocated = allocated_minor(connection, [summary.invoice_id]).get(summary.invoice_id, 0)
+    amounts = Amounts(
+        gross_minor=invoice.gross_minor,
+        drawn_minor=summary.credit_minor,
+        credited_minor=credited.gross_minor,
+        returned_minor=credited.returned_minor,
+        allocated_minor=allocated,
+    )
+    return standing_of(
+        issued=summary.number is not None,
+        voided=credited.voided,
+        amounts=amounts,
+        due_date=summary.due_date,
+        today=now.astimezone(find_time_zone(str(invoice.contract["time_zone"]))).date(),
+    )
