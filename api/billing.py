@@ -11,6 +11,7 @@ from api.runs import Progress, Run
 from api.settings import Settings
 from api.state import Ratemill
 from ingest.errors import Conflict
+from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billing_run import run_billing
 from invoicing.lock import billing_lock
 from invoicing.run_record import FAILED, RUNNING, begin_run, end_run, get_run
@@ -20,8 +21,9 @@ from invoicing.tick import tick
 _logger = logging.getLogger("ratemill.scheduler")
 
 
-def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | None = None) -> Run:
-    """Start a run in the background. Asked for the same date again while it works: that same run.
+def start_billing(state: Ratemill, *, as_of: date, issue: bool, actor: str, run_id: str | None = None) -> Run:
+    """Start a run in the background, for ``actor`` of the audit trail. Asked for the same date again while
+    it works: that same run.
 
     Raises Conflict when a run for another date is at work, here or in another process, and
     StoreUnavailable when another process writes to the event store.
@@ -49,7 +51,7 @@ def start_billing(state: Ratemill, *, as_of: date, issue: bool, run_id: str | No
                     stored_usage=state.stored_usage,
                     ledger=state.ledger,
                     now=state.clock.now(),
-                    settings=billing_settings(state, issue=issue),
+                    settings=billing_settings(state, issue=issue, actor=actor),
                     progress=progress,
                 )
             except BaseException:
@@ -73,7 +75,7 @@ def tick_once(state: Ratemill) -> None:
                 event_store=state.event_store,
                 stored_usage=state.stored_usage,
                 ledger=state.ledger,
-                settings=billing_settings(state, issue=True),
+                settings=billing_settings(state, issue=True, actor=SYSTEM_ACTOR),
                 progress=lambda *_: None,
             )
         except Conflict as busy:
@@ -83,10 +85,10 @@ def tick_once(state: Ratemill) -> None:
         _logger.info("scheduled billing: %s", report.summary())
 
 
-def billing_settings(state: Ratemill, *, issue: bool) -> BillingSettings:
-    """What the settings say about billing."""
+def billing_settings(state: Ratemill, *, issue: bool, actor: str) -> BillingSettings:
+    """What the settings say about billing. actor: who bills."""
     return BillingSettings(
-        series=state.settings.invoice_series, issue=issue, seller=seller_of(state.settings)
+        series=state.settings.invoice_series, issue=issue, seller=seller_of(state.settings), actor=actor
     )
 
 

@@ -16,6 +16,7 @@ from ingest.errors import NotFound
 from ingest.meter_store import get_meter
 from invoicing.run_record import get_run
 from invoicing.store import find_line
+from invoicing.tables import contract_of
 from rating.agreement_store import get_agreement
 from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version
@@ -53,6 +54,7 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     and agreement named on the line do not give its amount.
     """
     line = get_rated_line(state.event_store, line_id)
+    line = {**line, "contract_id": contract_of(line["contract_id"])}
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
     (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
     agreement = get_agreement(state.ledger, line["agreement"])

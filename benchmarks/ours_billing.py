@@ -18,7 +18,16 @@ from invoicing.billing_run import BillingReport, BillingSettings, run_billing
 from invoicing.customer_store import save_customers
 
 # What a run writes, children first. Emptied between repetitions.
-_WRITTEN: Final = ("invoice_lines", "invoices", "settled_billing_dates", "billing_runs", "number_series")
+_WRITTEN: Final = (
+    "invoice_lines",
+    "invoices",
+    "settled_billing_dates",
+    "billing_runs",
+    "number_series",
+    "issued_documents",
+    "audit_entries",
+    "audit_chain",
+)
 _INVOICES: Final = (
     "SELECT contract_id, billing_date, number, currency, total_minor FROM invoices ORDER BY 1, 2"
 )
@@ -66,5 +75,13 @@ def run(request: CaseRequest) -> Measured:
 def _reset(stores: Stores) -> None:
     stores.events.command("TRUNCATE TABLE rated_lines")
     with stores.ledger.begin() as connection:
+        guards = connection.execute(
+            sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        ).all()
+        for name, _ in guards:
+            connection.execute(sa.text(f"DROP TRIGGER {name}"))
         for table in _WRITTEN:
             connection.execute(sa.text(f"DELETE FROM {table}"))
+        connection.execute(sa.text("INSERT INTO audit_chain VALUES (1, 0, '')"))
+        for _, statement in guards:
+            connection.exec_driver_sql(statement)

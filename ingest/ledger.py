@@ -74,6 +74,23 @@ def ledger_transaction(engine: Engine) -> Iterator[Connection]:
                 yield connection
 
 
+@contextmanager
+def ledger_snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection that reads the ledger as it was at one moment, however long the reading takes, and holds
+    no writer up. Rows come as they are asked for (``yield_per``), not all at once."""
+    with engine.connect() as plain:
+        if engine.dialect.name == "sqlite":
+            plain.exec_driver_sql("BEGIN")
+            try:
+                yield plain
+            finally:
+                plain.exec_driver_sql("ROLLBACK")
+            return
+        connection = plain.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
 def default_ledger_url(data_folder: str | os.PathLike[str]) -> str:
     """The URL of the embedded ledger inside a data folder."""
     return f"sqlite:///{Path(data_folder).resolve() / 'ledger.sqlite'}"

@@ -199,12 +199,13 @@ def with_rows(periods: pa.Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return sorted_rows.set_column(0, SERVICE_PERIOD_SCHEMA.field(0), count).combine_chunks()
 
 
-def with_credits(lines: pa.Table, credits_made: pa.Table) -> pa.Table:
-    """Rated lines with credit lines at the end of their invoices. Both RATED_LINE_SCHEMA; lines: by contract
-    and billing date."""
-    if not credits_made.num_rows:
+def with_credits(lines: pa.Table, *added: pa.Table) -> pa.Table:
+    """Rated lines with credit lines, and whatever else is added, at the end of their invoices in this order.
+    All RATED_LINE_SCHEMA; lines: by contract and billing date."""
+    some = [table for table in added if table.num_rows]
+    if not some:
         return lines
-    both = pa.concat_tables([lines, credits_made]).unify_dictionaries().combine_chunks()
+    both = pa.concat_tables([lines, *some]).unify_dictionaries().combine_chunks()
     keys = pl.DataFrame(both.select(["contract_id", "billing_date"])).with_row_index()
     order = keys.sort(["contract_id", "billing_date"], maintain_order=True)["index"]
     return both.take(order.to_arrow()).combine_chunks()

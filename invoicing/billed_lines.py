@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
+from invoicing.billable_tables import BILLABLE_ITEMS
 from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS
@@ -70,6 +71,7 @@ def _named(line: dict[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) -> Iterable[tuple[Any, ...]]:
+    of_items = select(BILLABLE_ITEMS.c.line_id)
     statement = (
         select(
             INVOICES.c.contract_id,
@@ -82,6 +84,8 @@ def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) 
             INVOICES.c.billing_date >= dates.first.isoformat(),
             INVOICES.c.billing_date < dates.end.isoformat(),
             INVOICE_LINES.c.line_id.not_in(select(LINE_ADJUSTMENTS.c.line_id)),
+            # What items came to does not come of usage, and late usage changes none of it.
+            INVOICE_LINES.c.line_id.not_in(of_items.where(of_items.selected_columns.line_id.is_not(None))),
         )
     )
     for row in select_by_ids(connection, statement, INVOICES.c.contract_id, ids):

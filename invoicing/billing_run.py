@@ -26,6 +26,7 @@ from ingest.errors import InvalidInput, Issue
 from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
+from invoicing.billable_due import ItemsDue, items_due
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.credit_expiry import expire_credit
@@ -35,6 +36,7 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import LateUsage, find_late_usage
 from invoicing.lock import billing_lock
 from invoicing.number import refuse_earlier_issue_date
@@ -47,6 +49,7 @@ from invoicing.run_blocks import (
     dates_without,
     first_dates,
     lines_without,
+    settled_of,
 )
 from invoicing.run_record import (
     FAILED,
@@ -60,7 +63,7 @@ from invoicing.run_record import (
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_periods
+from invoicing.wider_periods import wider_in_force
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -155,6 +158,10 @@ def _bill(
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
     _report_ended(run, tally)
+    with stages.stage("item invoices"):
+        beside = issue_item_invoices(
+            event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
+        )
     with stages.stage("expire credit"):
         expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
@@ -172,7 +179,9 @@ def _bill(
         totals_minor=dict(sorted(tally.totals_minor.items())),
         held=tuple(tally.held),
         manifest_hash=manifest,
-        credit_expired=(*tally.credit_expired, *expired.grants),
+        credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),
+        item_invoices=beside.invoices,
+        item_invoices_held=beside.held,
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
     )
@@ -257,17 +266,12 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
-        wider=wider_periods(
-            ledger=run.ledger,
-            catalogue=catalogue,
-            versions=catalogue.plan_versions,
-            periods=periods,
-            meters=catalogue.meters,
-        ),
+        wider=wider_in_force(run.ledger, catalogue, periods),
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
-    priced = replace(priced, lines=with_credits(with_credits(priced.lines, own), adjustments.lines))
+    items = items_due(run.ledger, catalogue, dates, run_id=run.run_id)
+    priced = replace(priced, lines=with_credits(priced.lines, own, adjustments.lines, items.lines))
     priced = add_true_ups(
         priced,
         periods=periods,
@@ -288,20 +292,20 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            late=adjustments.held,
+            late=[*adjustments.held, *items.held],
         )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
-        delete_unsettled_lines(run.event_store, _settled_of(contracts, catalogue.settled))
+        delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
         writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
     by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments)
+    open_dates, policy = dates_without(dates, held), _policy(run, by_id, adjustments, items)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
             with stages.stage("draft"):
-                context = _context(run, chunk_dates, by_id, customers, adjustments)
+                context = _context(run, chunk_dates, by_id, customers, adjustments, items)
                 drafts = draft_invoices(lines=chunk_lines, context=context)
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
@@ -355,6 +359,7 @@ def _context(
     contracts: Mapping[str, Mapping[str, Any]],
     customers: Mapping[str, tuple[int, str]],
     adjustments: AdjustmentsDue,
+    items: ItemsDue,
 ) -> DraftContext:
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
@@ -368,18 +373,12 @@ def _context(
         plan_versions=adjustments.catalogue.agreed_versions,
         agreements=adjustments.catalogue.agreements,
         adjusted=adjustments.adjusted,
+        descriptions=items.descriptions,
     )
 
 
-def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
-    """(contract_id, settled): the last settled date of each contract, null for none."""
-    places = pc.index_in(contracts["contract_id"], value_set=settled["contract_id"].combine_chunks())
-    dates = settled["billing_date"].combine_chunks().cast(pa.date32()).take(places.combine_chunks())
-    return pa.table({"contract_id": contracts["contract_id"], "settled": dates})
-
-
 def _policy(
-    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue
+    run: _Run, contracts: Mapping[str, Mapping[str, Any]], adjustments: AdjustmentsDue, items: ItemsDue
 ) -> IssuePolicy:
     return IssuePolicy(
         series_prefix=run.settings.series,
@@ -390,4 +389,6 @@ def _policy(
         looked_through=run.late.looked_through,
         without_adjustments=run.late.ignoring,
         adjusted=adjustments.adjusted,
+        actor=run.settings.actor,
+        items=items.items,
     )

@@ -20,6 +20,7 @@ from babel import Locale
 
 from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
+from rating.item_line import ITEM_KIND
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
 from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
@@ -32,7 +33,7 @@ _LONGEST_WORD: Final = 20
 _QUANTITY_WIDTH: Final = 26
 """A quantity with more characters is set in lines, so that the description keeps its place."""
 _ZERO_WIDTH_SPACE: Final = "\u200b"
-_METERED_KINDS: Final = frozenset({"usage", "licence"})
+_METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
 _CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
@@ -220,6 +221,8 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     details = [_period(line.period_start, line.period_end)]
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
         details.append(part_words(line.days, line.full_days))
+    if line.charge_kind == ITEM_KIND:  # the description has its fields
+        return [*details, f"{line.event_count} item{'s' if line.event_count > 1 else ''}"]
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
     if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
         reached, least = (

@@ -36,6 +36,8 @@ class DraftContext:
     contracts: rows of ``load_contracts`` by contract_id. customers: version and text by customer_id.
     terms: text of the contract's terms by contract_id. seller: text, or ``null``. plan_versions: with
     those that come of ``agreements``, which are by key. adjusted: what adjustments adjust, by line id in hex.
+    descriptions: of lines of items, by line id in hex. An invoice beside those of the billing dates has a
+    key of its own in ``contracts`` and ``terms``, and its lines have that as their contract_id.
     """
 
     contracts: Mapping[str, Mapping[str, Any]]
@@ -45,15 +47,18 @@ class DraftContext:
     plan_versions: Sequence[PlanVersion]
     agreements: Mapping[str, Agreement]
     adjusted: Mapping[str, AdjustedLine] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice but for its number and dates. ``head``, ``middle`` and ``tail`` are its text around
     those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order. credit: the text of what
-    it draws, empty for nothing."""
+    it draws, empty for nothing. owner: the contract's id, or the key of an invoice beside its billing
+    dates."""
 
     invoice_id: str
+    owner: str
     contract_id: str
     customer_id: str
     billing_date: date
@@ -100,6 +105,7 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
         plan_versions=context.plan_versions,
         agreements=context.agreements,
         adjusts={line_id: one.text() for line_id, one in context.adjusted.items()},
+        descriptions=context.descriptions,
     )
     drafts = _write_drafts(lines, starts, texts, context)
     drafted, rated = sum(draft.total_minor for draft in drafts), sum(lines["amount_minor"].to_pylist())
@@ -139,17 +145,18 @@ def _write_drafts(
     amount_list = amounts.tolist()
     common = _common_texts(context)
     drafts = []
-    for place, (contract_id, billing_date, currency) in enumerate(
+    for place, (owner, billing_date, currency) in enumerate(
         zip(*(column.to_pylist() for column in chosen.columns), strict=True)
     ):
-        contract = context.contracts[contract_id]
+        contract = context.contracts[owner]
         version, customer = context.customers[contract["customer_id"]]
-        terms, payment_days = common.terms[context.terms[contract_id]]
+        terms, payment_days = common.terms[context.terms[owner]]
         first, last = int(starts[place]), int(stops[place])
         drafts.append(
             Draft(
-                invoice_id=invoice_id_of(contract_id=contract_id, billing_date=billing_date),
-                contract_id=contract_id,
+                invoice_id=invoice_id_of(contract_id=owner, billing_date=billing_date),
+                owner=owner,
+                contract_id=contract["contract_id"],
                 customer_id=contract["customer_id"],
                 billing_date=billing_date,
                 currency=currency,

@@ -85,9 +85,9 @@ class InvoiceLine:
     the line's is, counted as its plan prorates; a fee is prorated by them. Of a credit: how much of the
     billed fee is given back, whose amount is ``quantity``. amount: exact, in major units; amount_minor:
     rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
-    price. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount`` already,
-    in the order applied. adjusts: of an adjustment. line_id: leads to the
-    rated line, its derivation and the events behind it.
+    price, ``item`` for one that billable items state. price_text: the price in words, like ``0.01 per
+    call``. discounts: taken off ``amount`` already, in the order applied. adjusts: of an adjustment.
+    line_id: leads to the rated line, its derivation and the events behind it.
     """
 
     line_id: str

@@ -7,7 +7,7 @@ one invoice a number, one place a rated line, one settlement a billing date.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -17,14 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.adjusted_line import AdjustedLine
+from invoicing.audit_trail import SYSTEM_ACTOR
+from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
-from invoicing.customer_credit import apply_customer_credit
 from invoicing.draft import Draft
 from invoicing.invoice import Invoice, check_transition, invoice_hash, invoice_text, parse_invoice
-from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
-from invoicing.posting_store import post_documents
-from invoicing.register import IssuedDocument, register_documents
+from invoicing.issue_documents import issue_documents
+from invoicing.number import DrawnNumbers, draw_for
+from invoicing.register import IssuedDocument, Issuer
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
 from rollup.period import find_time_zone
@@ -38,7 +39,9 @@ class IssuePolicy:
     """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
     contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
     drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
-    contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex."""
+    contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
+    actor: who bills, as the audit trail names them.
+    items: (item_id, version) behind each line of items, by line id in hex."""
 
     series_prefix: str
     issue_date: date | None
@@ -48,6 +51,8 @@ class IssuePolicy:
     looked_through: int | None
     without_adjustments: Collection[str]
     adjusted: Mapping[str, AdjustedLine]
+    actor: str
+    items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
 
 
 def write_invoices(
@@ -82,19 +87,17 @@ def _write(
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
 ) -> list[str]:
-    series, first = None, 0
+    drawn = None
     if policy.issue_date is not None and drafts:
-        series = series_of(prefix=policy.series_prefix, issue_date=policy.issue_date)
-        refuse_earlier_issue_date(connection, prefix=policy.series_prefix, issue_date=policy.issue_date)
-        first = draw_numbers(connection, series=series, count=len(drafts))
+        drawn = draw_for(
+            connection, prefix=policy.series_prefix, issue_date=policy.issue_date, count=len(drafts)
+        )
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
-    texts = _texts(drafts, policy, series, first)
-    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, series, first))
-    if series is not None:
-        documents = list(_issued_documents(drafts, texts, policy, first))
-        register_documents(connection, documents, series=series, issued_at=policy.now.isoformat())
-        post_documents(connection, documents, now=policy.now)
-        apply_customer_credit(connection, documents, now=policy.now)
+    texts = _texts(drafts, policy, drawn)
+    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
+    if drawn is not None:
+        issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
+        issue_documents(connection, drawn, list(_issued_documents(drafts, texts, drawn)), issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -104,7 +107,13 @@ def _write(
     ]
     if adjustments:
         insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
-    outcomes = [(draft.contract_id, draft.billing_date, INVOICED) for draft in drafts]
+    if policy.items:
+        lock_items(connection, drafts, policy.items, now=policy.now)
+    outcomes = [
+        (draft.contract_id, draft.billing_date, INVOICED)
+        for draft in drafts
+        if draft.owner == draft.contract_id
+    ]
     outcomes += [(contract_id, day, NOTHING_DUE) for contract_id, day in nothing_due]
     settled = (
         (
@@ -121,32 +130,27 @@ def _write(
     return lapsed
 
 
-def _texts(drafts: Sequence[Draft], policy: IssuePolicy, series: str | None, first: int) -> list[str]:
-    """The canonical texts, with the numbers that follow ``first``, or none without a series."""
-    numbers = (
-        None if series is None else number_text(series=series, number=first + place)
-        for place in range(len(drafts))
-    )
+def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: DrawnNumbers | None) -> list[str]:
+    """The canonical texts, with the numbers drawn for them, or none."""
     return [
-        draft.text(number=number, issue_date=policy.issue_date)
-        for draft, number in zip(drafts, numbers, strict=True)
+        draft.text(number=None if drawn is None else drawn.text(place), issue_date=policy.issue_date)
+        for place, draft in enumerate(drafts)
     ]
 
 
 def _invoice_rows(
-    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, series: str | None, first: int
+    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, drawn: DrawnNumbers | None
 ) -> Iterator[tuple[Any, ...]]:
     issue_date = policy.issue_date
     for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
-        number = None if series is None else first + place
         yield (
             draft.invoice_id,
-            draft.contract_id,
+            draft.owner,
             draft.customer_id,
             draft.billing_date.isoformat(),
-            "draft" if number is None else "issued",
-            series,
-            number,
+            "draft" if drawn is None else "issued",
+            None if drawn is None else drawn.series,
+            None if drawn is None else drawn.first + place,
             None if issue_date is None else issue_date.isoformat(),
             None if issue_date is None else draft.due_date(issue_date).isoformat(),
             draft.currency,
@@ -154,28 +158,26 @@ def _invoice_rows(
             text,
             invoice_hash(text),
             policy.run_id,
-            0 if number is None else draft.credit_minor,
+            0 if drawn is None else draft.credit_minor,
             0,
             None,
         )
 
 
 def _issued_documents(
-    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, first: int
+    drafts: Sequence[Draft], texts: Sequence[str], drawn: DrawnNumbers
 ) -> Iterator[IssuedDocument]:
-    if policy.issue_date is None:
-        raise BrokenState("drafts without an issue date cannot be entered in the register.")
     for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
         yield IssuedDocument(
             document_id=draft.invoice_id,
             kind="invoice",
             entity_id=None,
-            number=first + place,
+            number=drawn.first + place,
             customer_id=draft.customer_id,
             contract_id=draft.contract_id,
             currency=draft.currency,
-            issue_date=policy.issue_date,
-            due_date=draft.due_date(policy.issue_date),
+            issue_date=drawn.issue_date,
+            due_date=draft.due_date(drawn.issue_date),
             net_minor=draft.total_minor,
             tax_minor=0,
             credit_minor=draft.credit_minor,
@@ -193,9 +195,11 @@ def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, in
             yield draft.invoice_id, position, line_id, charge_id, amount_minor
 
 
-def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str) -> StoredInvoice:
+def issue_invoice(
+    ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str, actor: str = SYSTEM_ACTOR
+) -> StoredInvoice:
     """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
-    zone.
+    zone. actor: who issues it, as the audit trail names them.
 
     Raises NotFound, or Conflict when it is issued already or the date would precede the last
     number's.
@@ -210,24 +214,20 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
-        series = series_of(prefix=series_prefix, issue_date=issue_date)
-        refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
         # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
-        number = draw_numbers(connection, series=series, count=1)
+        drawn = draw_for(connection, prefix=series_prefix, issue_date=issue_date, count=1)
         draft = settle_invoice(connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now)
-        issued = draft.issued(number=number_text(series=series, number=number), issue_date=issue_date)
+        issued = draft.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
-        document = registered_invoice(issued, text, number=number, customer_id=row.customer_id)
-        register_documents(connection, [document], series=series, issued_at=now.isoformat())
-        post_documents(connection, [document], now=now)
-        apply_customer_credit(connection, [document], now=now)
+        document = registered_invoice(issued, text, number=drawn.first, customer_id=row.customer_id)
+        issue_documents(connection, drawn, [document], Issuer(actor, "", now, was_draft=True))
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")
             .values(
                 state="issued",
-                series=series,
-                number=number,
+                series=drawn.series,
+                number=drawn.first,
                 issue_date=issue_date.isoformat(),
                 due_date=issued.due_date.isoformat() if issued.due_date else None,
                 document=text,

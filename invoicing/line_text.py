@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 from ingest.clock import from_micros
 from ingest.document import decimal_text
 from ingest.errors import BrokenState
-from invoicing.price_text import ChargeTerms, TierTerms, charge_terms, credit_terms, true_up_terms
+from invoicing.price_text import (
+    ChargeTerms,
+    TierTerms,
+    charge_terms,
+    credit_terms,
+    stated_terms,
+    true_up_terms,
+)
 from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
+from rating.item_line import STATED_CHARGE_ID
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND
@@ -69,10 +77,11 @@ def write_line_texts(
     plan_versions: Sequence[PlanVersion],
     agreements: Mapping[str, Agreement],
     adjusts: Mapping[str, str],
+    descriptions: Mapping[str, str],
 ) -> LineTexts:
     """Write the text of each line. zones: time zone by contract_id. plan_versions: with those that come
     of agreements. agreements: by key, all that the lines name. adjusts: what adjustments adjust, as canonical
-    text by line id in hex."""
+    text by line id in hex. descriptions: of lines that say more than the name of their charge, alike."""
     dimensions = _dimension_texts(lines["dimensions"].combine_chunks())
     prices = _prices(lines, dimensions, plan_versions, agreements)
     zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
@@ -94,6 +103,10 @@ def write_line_texts(
         rated_quantity=_decimal_texts(lines["rated_quantity"]),
         tiers=_tier_texts(lines, prices),
     )
+    if descriptions:
+        columns = columns.with_columns(
+            _own_descriptions(line_ids, descriptions, columns["description_piece"])
+        )
     # Names in alphabetical order, as the canonical text has them; the pieces hold what lies between.
     texts = columns.select(
         pl.col("adjusts_piece")
@@ -119,6 +132,17 @@ def _adjusts_pieces(line_ids: pl.Series, adjusts: Mapping[str, str]) -> pl.Serie
     """How the text of each line begins: with what it adjusts, if it does."""
     pieces = {line_id: f'{{"adjusts":{text},' for line_id, text in adjusts.items()}
     return line_ids.replace_strict(pieces, default="{", return_dtype=pl.String)
+
+
+def _own_descriptions(
+    line_ids: pl.Series, descriptions: Mapping[str, str], otherwise: pl.Series
+) -> pl.Series:
+    """The description of each line: its own, or that of its charge."""
+    pieces = {
+        line_id: f'"description":{orjson.dumps(text).decode()},' for line_id, text in descriptions.items()
+    }
+    own = line_ids.replace_strict(pieces, default=None, return_dtype=pl.String)
+    return own.fill_null(otherwise).alias("description_piece")
 
 
 def _join(*parts: str) -> pl.Expr:
@@ -161,7 +185,9 @@ def _prices(
     )
     charge_key = ["plan_id", "plan_version", "agreement", "charge_id"]
     frame = frame.join(kinds, on=charge_key, how="left", maintain_order="left").with_columns(
-        matrix_dimensions=pl.when(pl.col("matrix") | (pl.col("charge_id") == TRUE_UP_CHARGE_ID))
+        matrix_dimensions=pl.when(
+            pl.col("matrix") | pl.col("charge_id").is_in([TRUE_UP_CHARGE_ID, STATED_CHARGE_ID])
+        )
         .then(pl.col("dimensions"))
         .otherwise(pl.lit("{}"))
     )
@@ -179,6 +205,8 @@ def _prices(
         terms = _terms(row, plan, agreements)
         agreed = row["agreement"] and is_overridden(row["charge_id"], agreements[row["agreement"]])
         source = "contract" if agreed else "plan"
+        if row["charge_id"] == STATED_CHARGE_ID:
+            source = "item"
         pieces.append(_pieces(row, terms, price_source=source))
         tiers += [_tier_pieces(number, tier) for number, tier in enumerate(terms.tiers, start=1)]
         offsets.append(len(tiers))
@@ -211,6 +239,8 @@ def _terms_as_billed(
     if row["charge_kind"] == FEE_CREDIT_KIND:
         return credit_terms(plan, charge_id=row["charge_id"])
     dimensions = orjson.loads(row["matrix_dimensions"])
+    if row["charge_id"] == STATED_CHARGE_ID:
+        return stated_terms(plan, dimensions=dimensions, unit=row["unit"])
     if row["charge_id"] == TRUE_UP_CHARGE_ID:
         return true_up_terms(plan, agreements[row["agreement"]], commitment_id=dimensions[COMMITMENT])
     return charge_terms(plan, charge_id=row["charge_id"], dimensions=dimensions, unit=row["unit"])

@@ -1,4 +1,5 @@
-"""Invoice numbers: one gap-free series a year of issue, drawn in the transaction that uses them.
+"""Document numbers: one gap-free series a kind of document and year of issue, drawn in the transaction that
+uses them. Two kinds, or two billing entities, share a series where they are given the same prefix.
 
 EU VAT Directive Art. 226(2) asks for "a sequential number, based on one or more series, which
 uniquely identifies the invoice"; several countries ask for no gaps as well. So numbers come from a
@@ -16,7 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from ingest.errors import BrokenState, Conflict
-from invoicing.tables import INVOICES, NUMBER_SERIES
+from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 _YEAR: Final = re.compile(r"[0-9]{4}")
 
@@ -29,6 +30,20 @@ class SeriesCheck:
     count: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnNumbers:
+    """``count`` numbers of ``series`` from ``first`` on, for documents issued on ``issue_date``."""
+
+    series: str
+    issue_date: date
+    first: int
+    count: int
+
+    def text(self, place: int) -> str:
+        """The printed number of the document in that place, from 0."""
+        return number_text(series=self.series, number=self.first + place)
 
 
 def series_of(*, prefix: str, issue_date: date) -> str:
@@ -49,14 +64,26 @@ def split_number(printed: str) -> tuple[str, int] | None:
     return series, int(digits)
 
 
+def draw_for(connection: Connection, *, prefix: str, issue_date: date, count: int) -> DrawnNumbers:
+    """Take the next ``count`` numbers for documents issued on that day; see ``draw_numbers``.
+
+    Raises Conflict for a day before the last document's of that prefix.
+    """
+    series = series_of(prefix=prefix, issue_date=issue_date)
+    first = draw_numbers(connection, series=series, count=count)
+    # Only now, with the series held: of two at once the one with the earlier day could come second.
+    refuse_earlier_issue_date(connection, prefix=prefix, issue_date=issue_date)
+    return DrawnNumbers(series, issue_date, first, count)
+
+
 def draw_numbers(connection: Connection, *, series: str, count: int) -> int:
     """Take the next ``count`` numbers of ``series`` and return the first of them.
 
-    Call it inside the transaction that inserts the invoices, nowhere else: the row stays locked
+    Call it inside the transaction that inserts the documents, nowhere else: the row stays locked
     until that transaction ends, so no other draw can come between.
     """
     if count < 1:
-        raise BrokenState(f"{count} invoice numbers of series {series} were asked for; at least 1 is drawn.")
+        raise BrokenState(f"{count} numbers of series {series} were asked for; at least 1 is drawn.")
     statement = text(
         "INSERT INTO number_series (series, next_number) VALUES (:series, 1 + :count) "
         "ON CONFLICT (series) DO UPDATE SET next_number = number_series.next_number + :count "
@@ -67,7 +94,7 @@ def draw_numbers(connection: Connection, *, series: str, count: int) -> int:
 
 
 def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date: date) -> None:
-    """Numbers and dates rise together: refuse to issue before the last issued invoice's date, of
+    """Numbers and dates rise together: refuse to issue before the last issued document's date, of
     this year's series or another year's.
 
     Raises Conflict naming that date.
@@ -75,7 +102,7 @@ def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date
     last = last_issue_date(connection, prefix=prefix)
     if last is not None and issue_date < last:
         raise Conflict(
-            f"invoices of series {prefix} are issued up to {last}, so none can be issued with the earlier "
+            f"documents of series {prefix} are issued up to {last}, so none can be issued with the earlier "
             f"date {issue_date.isoformat()}. Run billing as of {last} or later: it bills the open earlier "
             "dates as well.",
             reason_code="issue_date_not_rising",
@@ -83,36 +110,38 @@ def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date
 
 
 def last_issue_date(connection: Connection, *, prefix: str) -> date | None:
-    """The date of the newest invoice over all years of ``prefix``, None when there is none."""
+    """The date of the newest document over all years of ``prefix``, None when there is none."""
     in_use = connection.execute(select(NUMBER_SERIES.c.series)).scalars().all()
     ours = [series for series in in_use if _YEAR.fullmatch(series.removeprefix(f"{prefix}-"))]
     days = []
     for series in ours:
-        newest = select(INVOICES.c.issue_date).where(INVOICES.c.series == series)
-        last = connection.execute(newest.order_by(INVOICES.c.number.desc()).limit(1)).scalar()
+        newest = select(ISSUED_DOCUMENTS.c.issue_date).where(ISSUED_DOCUMENTS.c.series == series)
+        last = connection.execute(newest.order_by(ISSUED_DOCUMENTS.c.number.desc()).limit(1)).scalar()
         if last is not None:
             days.append(date.fromisoformat(last))
     return max(days, default=None)
 
 
 def check_series(connection: Connection) -> list[SeriesCheck]:
-    """Every series in use; raises BrokenState when one has a gap or does not start at 1."""
+    """Every series in use; raises BrokenState when one has a gap, does not start at 1 or has lost its end."""
+    table = ISSUED_DOCUMENTS
     rows = connection.execute(
         select(
-            INVOICES.c.series,
-            func.count().label("count"),
-            func.min(INVOICES.c.number).label("first"),
-            func.max(INVOICES.c.number).label("last"),
+            NUMBER_SERIES.c.series,
+            NUMBER_SERIES.c.next_number,
+            func.count(table.c.number).label("documents"),
+            func.min(table.c.number).label("first"),
+            func.max(table.c.number).label("last"),
         )
-        .where(INVOICES.c.number.is_not(None))
-        .group_by(INVOICES.c.series)
-        .order_by(INVOICES.c.series)
-    )
-    checks = [SeriesCheck(row[0], int(row[1]), int(row[2]), int(row[3])) for row in rows]
-    for check in checks:
-        if check.first != 1 or check.count != check.last:
+        .outerjoin_from(NUMBER_SERIES, table, table.c.series == NUMBER_SERIES.c.series)
+        .group_by(NUMBER_SERIES.c.series, NUMBER_SERIES.c.next_number)
+        .order_by(NUMBER_SERIES.c.series)
+    ).all()
+    for row in rows:
+        if (row.first, row.last, row.documents) != (1, row.next_number - 1, row.next_number - 1):
             raise BrokenState(
-                f"series {check.series} has {check.count} invoices numbered {check.first} to {check.last}: "
-                "numbers are missing. Restore the ledger from its last backup before billing again."
+                f"series {row.series} has {row.documents} documents numbered {row.first} to {row.last}, and "
+                f"{row.next_number} comes next: numbers are missing. Restore the ledger from its last backup "
+                "before billing again."
             )
-    return checks
+    return [SeriesCheck(row.series, int(row.documents), int(row.first), int(row.last)) for row in rows]

@@ -67,6 +67,10 @@ class PlanSchedule:
         found: NDArray[np.int64] = np.searchsorted(self.key, track * _TRACK_STRIDE + day, "right") - 1
         return found
 
+    def track_of(self, entry: int) -> int:
+        """The track an entry is on."""
+        return int(self.key[entry] - self.effective[entry]) // _TRACK_STRIDE
+
     def charges(self, entry: NDArray[np.int64], *, arrears: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether the version can charge anything on a row of that timing."""
         found: NDArray[np.bool_] = np.where(arrears, self.has_arrears[entry], self.has_advance[entry])

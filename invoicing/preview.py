@@ -23,6 +23,7 @@ from ingest.errors import Conflict, Issue, NotFound
 from invoicing.adjustments_due import adjustments_due
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
+from invoicing.billable_due import items_due
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
 from invoicing.credit_issue import settle_on_paper
@@ -37,7 +38,7 @@ from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
 from invoicing.settings import Seller
 from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_periods
+from invoicing.wider_periods import wider_in_force
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
@@ -86,11 +87,12 @@ def preview_contract(
         run_id="preview",
     )
     catalogue = adjustments.catalogue
-    added = with_credits(amended.credits, adjustments.lines)
+    items = items_due(ledger, catalogue, billing_dates(periods), run_id="preview")
+    added = with_credits(amended.credits, adjustments.lines, items.lines)
     priced = _price(event_store, ledger, catalogue, periods, added, at)
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])
-        _refuse_held(periods, priced, catalogue, customers, changed, adjustments.held)
+        _refuse_held(periods, priced, catalogue, customers, changed, [*adjustments.held, *items.held])
         terms = load_terms(connection, {contract_id: contract["version"]})
     context = DraftContext(
         contracts={contract_id: contract},
@@ -100,6 +102,7 @@ def preview_contract(
         plan_versions=catalogue.agreed_versions,
         agreements=catalogue.agreements,
         adjusted=adjustments.adjusted,
+        descriptions=items.descriptions,
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
@@ -136,13 +139,7 @@ def _price(
         price_book=catalogue.price_book,
         run_id="preview",
         usage_until=at,
-        wider=wider_periods(
-            ledger=ledger,
-            catalogue=catalogue,
-            versions=catalogue.plan_versions,
-            periods=periods,
-            meters=catalogue.meters,
-        ),
+        wider=wider_in_force(ledger, catalogue, periods),
     )
     return add_true_ups(
         replace(priced, lines=with_credits(priced.lines, added)),

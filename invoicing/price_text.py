@@ -15,6 +15,7 @@ from ingest.document import decimal_text
 from rating.agreement import Agreement
 from rating.discount import Discount
 from rating.event_bounds import BANDS
+from rating.item_line import ITEM_KIND, stated_charge
 from rating.money import exact_money, minor_digits
 from rating.price_plan import (
     Charge,
@@ -81,7 +82,8 @@ def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, st
     if price is None:
         return ChargeTerms(charge.name, "", (), plan.reductions())
     text = price_text(price, unit=unit, digits=digits) + _counting_text(charge)
-    return ChargeTerms(charge.name, text, tier_terms(price), plan.reductions())
+    reductions = () if charge.kind == ITEM_KIND else plan.reductions()
+    return ChargeTerms(charge.name, text, tier_terms(price), reductions)
 
 
 def credit_terms(plan: PricePlan, *, charge_id: str) -> ChargeTerms:
@@ -90,6 +92,15 @@ def credit_terms(plan: PricePlan, *, charge_id: str) -> ChargeTerms:
     if charge is None:
         raise KeyError(charge_id)
     return ChargeTerms(f"{charge.name}, credit for what is not used", "of what was billed", ())
+
+
+def stated_terms(plan: PricePlan, *, dimensions: Mapping[str, str], unit: str) -> ChargeTerms:
+    """What a line says whose items state their price."""
+    price = stated_charge(dimensions, unit=unit).price
+    if isinstance(price, MatrixPrice):
+        raise KeyError(unit)
+    text = price_text(price, unit=unit, digits=minor_digits(plan.currency))
+    return ChargeTerms("Stated price", text, tier_terms(price))
 
 
 def true_up_terms(plan: PricePlan, agreement: Agreement, *, commitment_id: str) -> ChargeTerms:

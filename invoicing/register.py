@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 from sqlalchemy import Connection, select, update
 
 from ingest.errors import BrokenState
+from invoicing.audit_trail import Change, record_changes
 from invoicing.bulk import insert_rows
+from invoicing.number import DrawnNumbers, number_text
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 DocumentKind = Literal["invoice", "credit_note"]
@@ -41,6 +43,53 @@ class IssuedDocument:
     refers_to: str | None
     document_hash: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who issues: ``actor`` as in the audit trail, ``reason`` why (of a run its id), ``now`` when.
+    was_draft: the documents were drafts before; False: they are issued as they are made."""
+
+    actor: str
+    reason: str
+    now: datetime
+    was_draft: bool
+
+
+def enter_issued(
+    connection: Connection, drawn: DrawnNumbers, documents: Sequence[IssuedDocument], issuer: Issuer
+) -> None:
+    """The one way a document leaves the house: enter those the numbers were drawn for, in their order, in the
+    register, chain them, and say so in the audit trail.
+
+    Call it in the transaction of ``draw_for``. Raises BrokenState when numbers and documents differ.
+    """
+    if [document.number for document in documents] != list(range(drawn.first, drawn.first + drawn.count)):
+        raise BrokenState(
+            f"{drawn.count} numbers of series {drawn.series} were drawn from {drawn.first} on, and "
+            f"{len(documents)} documents with other numbers are to be issued. Nothing was written."
+        )
+    issued_at = issuer.now.astimezone(UTC).isoformat()
+    register_documents(connection, documents, series=drawn.series, issued_at=issued_at)
+    changes = [_issued(document, drawn.series, issuer) for document in documents]
+    record_changes(connection, changes, now=issuer.now)
+
+
+def _issued(document: IssuedDocument, series: str, issuer: Issuer) -> Change:
+    return Change(
+        actor=issuer.actor,
+        action="issued",
+        object_kind=document.kind,
+        object_id=document.document_id,
+        before={"state": "draft"} if issuer.was_draft else None,
+        after={
+            "state": "issued",
+            "number": number_text(series=series, number=document.number),
+            "issue_date": document.issue_date.isoformat(),
+            "document_hash": document.document_hash,
+        },
+        reason=issuer.reason,
+    )
 
 
 def chained(before: str, text: str) -> str:

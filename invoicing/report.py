@@ -20,7 +20,8 @@ class BillingReport:
 
     manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
     run: the same inputs give the same value. stage_seconds: in the order the stages ran. credit_expired: ids
-    of the grants that lapsed, credit_waiting: of those that would and wait for a bill.
+    of the grants that lapsed, credit_waiting: of those that would and wait for a bill. item_invoices: how
+    many invoices for items were written beside those of the billing dates.
     """
 
     run_id: str
@@ -37,6 +38,8 @@ class BillingReport:
     stage_seconds: Mapping[str, float]
     credit_expired: tuple[str, ...] = ()
     credit_waiting: tuple[str, ...] = ()
+    item_invoices: int = 0
+    item_invoices_held: tuple[Held, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; amounts as minor units and as text, seconds as text."""
@@ -59,6 +62,8 @@ class BillingReport:
             "manifest_hash": self.manifest_hash,
             "credit_expired": list(self.credit_expired),
             "credit_waiting": list(self.credit_waiting),
+            "item_invoices": self.item_invoices,
+            "item_invoices_held": [entry.to_dict() for entry in self.item_invoices_held],
             "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
             "summary": self.summary(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest.document import Document
+from invoicing.audit_trail import SYSTEM_ACTOR
 
 
 class Seller(Document):
@@ -21,7 +22,7 @@ class Seller(Document):
 @dataclass(frozen=True, slots=True)
 class BillingSettings:
     """series: the part of invoice numbers before the year. issue: False leaves drafts, to be looked
-    at and issued one by one. seller: None prints none.
+    at and issued one by one. seller: None prints none. actor: who bills, as the audit trail names them.
 
     pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
     contracts whose invoices are written in one ledger transaction.
@@ -30,5 +31,6 @@ class BillingSettings:
     series: str = "INV"
     issue: bool = True
     seller: Seller | None = None
+    actor: str = SYSTEM_ACTOR
     pricing_contracts: int = 100_000
     chunk_contracts: int = 10_000

@@ -13,7 +13,7 @@ from ingest.errors import InvalidInput, NotFound
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text, split_number
-from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
+from invoicing.tables import BESIDE, INVOICE_LINES, INVOICES, contract_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,8 @@ def _conditions(chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
         INVOICES.c[name] == value for name, value in exact.items() if value is not None
     ]
     if chosen.contract_id is not None:
-        conditions.append(
-            INVOICES.c.contract_id.in_([chosen.contract_id, f"{chosen.contract_id}{TOP_UP_SUFFIX}"])
-        )
+        beside = INVOICES.c.contract_id.startswith(f"{chosen.contract_id}{BESIDE}", autoescape=True)
+        conditions.append(or_(INVOICES.c.contract_id == chosen.contract_id, beside))
     if chosen.billing_from is not None:
         conditions.append(INVOICES.c.billing_date >= chosen.billing_from.isoformat())
     if chosen.billing_to is not None:
@@ -195,7 +194,7 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         invoice_id=row.invoice_id,
         number=number_text(series=row.series, number=row.number) if numbered else None,
         state=row.state,
-        contract_id=row.contract_id.removesuffix(TOP_UP_SUFFIX),
+        contract_id=contract_of(row.contract_id),
         customer_id=row.customer_id,
         billing_date=date.fromisoformat(row.billing_date),
         issue_date=_date_or_none(row.issue_date),

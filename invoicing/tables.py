@@ -35,6 +35,15 @@ BILLING_RUNS: Final = sa.Table(
 )
 """``state``: running, finished, interrupted (the process died), failed (an error stopped it)."""
 
+BESIDE: Final = "/"
+"""What stands behind a contract's id in the key of an invoice beside those of its billing dates; in no id."""
+
+
+def contract_of(owner: str) -> str:
+    """The contract of an invoice's or a rated line's key."""
+    return owner.partition(BESIDE)[0]
+
+
 TOP_UP_SUFFIX: Final = "/top-up"
 """Invoices for topped up credit stand beside those of the billing dates: in ``contract_id`` the contract's id
 and this, which no id can end with. So there is at most one a contract and day."""

@@ -12,6 +12,8 @@ from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.billing_run import run_billing
 from invoicing.credit_expiry import expire_credit
 from invoicing.due import due_service_periods
+from invoicing.item_invoice_issue import issue_item_invoices
+from invoicing.lock import billing_lock
 from invoicing.number import last_issue_date
 from invoicing.pricing import Progress
 from invoicing.report import BillingReport
@@ -36,8 +38,9 @@ def tick(
     The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
     one each time the day reaches contracts in further time zones; one that did not finish is taken
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
-    the next day, or by a run started by hand. After it credit that has expired lapses and credit that has
-    become low is topped up, whether anything was due or not. Raises what ``run_billing`` raises.
+    the next day, or by a run started by hand. After it invoices for items whose day has come are written,
+    credit that has expired lapses and credit that has become low is topped up, whether anything was due or
+    not. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
@@ -50,6 +53,11 @@ def tick(
         settings=settings,
         progress=progress,
     )
+    if report is None:
+        with billing_lock(ledger):
+            issue_item_invoices(
+                event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
+            )
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
     return report

@@ -22,18 +22,18 @@ from ingest.document import Document, ExactDecimal, canonical_json, decimal_text
 from ingest.errors import Conflict, InvalidDocument, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
+from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
-from invoicing.customer_credit import apply_customer_credit
 from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
 from invoicing.issue import registered_invoice
-from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
+from invoicing.issue_documents import issue_documents
+from invoicing.number import draw_for
 from invoicing.posting import TOP_UP_CHARGE_ID
-from invoicing.posting_store import post_documents
 from invoicing.preview import preview_contract
-from invoicing.register import register_documents
+from invoicing.register import Issuer
 from invoicing.settings import BillingSettings, Seller
 from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 from rating.catalogue import load_plan_versions
@@ -263,13 +263,11 @@ def _issue(
     now: datetime,
 ) -> None:
     """Number, invoice, line and grant in one transaction; nothing when another look was faster."""
-    series = series_of(prefix=prefix, issue_date=issue_date)
     with ledger_transaction(ledger) as connection:
         if _known(connection, invoice.invoice_id):
             return
-        refuse_earlier_issue_date(connection, prefix=prefix, issue_date=issue_date)
-        number = draw_numbers(connection, series=series, count=1)
-        issued = invoice.issued(number=number_text(series=series, number=number), issue_date=issue_date)
+        drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
+        issued = invoice.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
         line = issued.lines[0]
         row = (
@@ -278,8 +276,8 @@ def _issue(
             contract.customer_id,
             issued.billing_date.isoformat(),
             "issued",
-            series,
-            number,
+            drawn.series,
+            drawn.first,
             issue_date.isoformat(),
             None if issued.due_date is None else issued.due_date.isoformat(),
             issued.currency,
@@ -292,8 +290,8 @@ def _issue(
             None,
         )
         insert_rows(connection, INVOICES, [row])
-        document = registered_invoice(issued, text, number=number, customer_id=contract.customer_id)
-        register_documents(connection, [document], series=series, issued_at=now.isoformat())
+        document = registered_invoice(issued, text, number=drawn.first, customer_id=contract.customer_id)
+        issuer = Issuer(SYSTEM_ACTOR, f"top-up of contract {top_up.contract_id}", now, was_draft=False)
         insert_rows(
             connection,
             INVOICE_LINES,
@@ -301,8 +299,7 @@ def _issue(
         )
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)
-        post_documents(connection, [document], now=now)
-        apply_customer_credit(connection, [document], now=now)
+        issue_documents(connection, drawn, [document], issuer)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:

@@ -113,6 +113,17 @@ def wider_periods(
     )
 
 
+def wider_in_force(ledger: Engine, catalogue: BillingCatalogue, periods: pa.Table) -> WiderPeriods | None:
+    """``wider_periods`` by the plans and meters of the catalogue."""
+    return wider_periods(
+        ledger=ledger,
+        catalogue=catalogue,
+        versions=catalogue.plan_versions,
+        periods=periods,
+        meters=catalogue.meters,
+    )
+
+
 def counts_beyond(versions: Sequence[PlanVersion]) -> tuple[tuple[str, int, str, str, tuple[str, ...]], ...]:
     """All of the versions that decides what they count beyond their periods."""
     return tuple(

@@ -70,7 +70,7 @@ def index_charges(
             formula_charges.setdefault(plan_row, []).append(row)
         elif charge.meter_id is not None:
             usage_keys.append((plan_row * len(meter_ids) + meter_codes[charge.meter_id], row))
-        else:
+        elif charge.kind != "item":  # items are priced one by one (``rating/item_line.py``)
             slot = 2 * (charge.kind == "one_time") + (charge.timing == "arrears")
             fixed_keys.append((plan_row * FIXED_SLOTS + slot, row))
     usage_start, usage_charge = _compressed(usage_keys, plan_count * len(meter_ids))

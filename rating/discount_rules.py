@@ -83,6 +83,13 @@ def _scope_rules(discount: Discount, at: str, plans: Sequence[PricePlan]) -> Ite
                 f"The plan has no charge {charge_id!r}.",
                 f"a charge_id of the plan, like {next(iter(charges))!r}.",
             )
+        elif charges and charges[charge_id].kind == "item":
+            yield Issue(
+                "discount_of_items",
+                f"{at}.charge_ids[{position}]",
+                f"{charge_id!r} is a rate card: its items cost the rate agreed, and no discount lowers them.",
+                "other charges here, and the lower rate as an override of the contract.",
+            )
     if discount.units is None:
         return
     unfit = [

@@ -18,12 +18,14 @@ from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import FREE
 from rating.explanation import Explanation, ExplanationStep
+from rating.item_line import STATED_CHARGE_ID
 from rating.line_discounts import discounts_of
 from rating.line_inputs import (
     credit_inputs,
     line_inputs,
     minimum_spend_inputs,
     nothing_due_inputs,
+    quantity_source,
     true_up_inputs,
 )
 from rating.money import exact_money, format_minor, minor_digits
@@ -260,7 +262,7 @@ def _steps(
     prorated: bool,
 ) -> Iterator[ExplanationStep]:
     unit, currency, share = line["unit"], plan.currency, share_of(line)
-    yield ExplanationStep("quantity", _source(line, charge), decimal_text(line["quantity"]))
+    yield ExplanationStep("quantity", quantity_source(line, charge), decimal_text(line["quantity"]))
     yield from _wider_steps(line, charge, currency)
     conversion = charge.unit_conversion
     if conversion is not None:
@@ -295,14 +297,6 @@ def _steps(
         text = f"{entry.discount.name}, {entry.discount.words()}: -{_money(entry.amount, currency)}"
         yield ExplanationStep("discounts", text, _money(entry.left, currency))
     yield _rounding_step(line, plan)
-
-
-def _source(line: Mapping[str, Any], charge: Charge) -> str:
-    """Where the quantity comes from."""
-    if charge.formula is not None:
-        values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
-        return f"{charge.formula}, with {values}"
-    return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
 
 
 def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
@@ -366,6 +360,8 @@ def _explanation(
 
 def _price_words(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> str:
     listed = f"{plan.name} ({plan.plan_id} version {line['plan_version']}, from {plan.effective_from})"
+    if line["charge_id"] == STATED_CHARGE_ID:
+        return f"as its items state, beside {listed}"
     if not own_price:
         return listed
     if line["charge_kind"] == TRUE_UP_KIND or sells_credit(line["charge_id"]):

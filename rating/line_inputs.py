@@ -8,6 +8,8 @@ from typing import Any
 
 from ingest.document import decimal_text
 from rating.formula import parse_formula, tree_to_json
+from rating.item_line import ITEM_KIND
+from rating.price_plan import Charge
 from rating.reference import PriceTerms
 
 
@@ -96,3 +98,13 @@ def _of_money(line: Mapping[str, Any], currency: str, minor_digits: int, roundin
 
 def _text(number: Decimal | None) -> str | None:
     return None if number is None else decimal_text(number)
+
+
+def quantity_source(line: Mapping[str, Any], charge: Charge) -> str:
+    """Where the quantity comes from."""
+    if charge.kind == ITEM_KIND:
+        return f"{line['event_count']} billable items"
+    if charge.formula is not None:
+        values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
+        return f"{charge.formula}, with {values}"
+    return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"

@@ -50,8 +50,9 @@ line_id: hash of what the line is for: contract, billing date, timing, charge, p
     dimensions. The same question always has the same id, whoever computes it.
 charge_kind: usage, licence, recurring, one_time, minimum_spend (``charge_id`` then is ``minimum-spend``),
     fee_credit (``rating/credit_line.py``; quantity is what was billed of its charge), commitment_true_up
-    (``commitment-true-up``; its period and days are those of the term) or adjustment
-    (``rating/adjustment_line.py``; all of it as rated again, but the amounts, which are the difference).
+    (``commitment-true-up``; its period and days are those of the term), adjustment
+    (``rating/adjustment_line.py``; all of it as rated again, but the amounts, which are the difference) or
+    item (``rating/item_line.py``; quantity is what its items come to, ``event_count`` how many they are).
 days, full_days: how much of the billing period the service period is, counted as the plan prorates
     (calendar days unless it says otherwise): the share by which fees and minimums are prorated. Of a credit
     line: how much of the billed line is given back.

@@ -16,6 +16,8 @@ from rating.amount_rules import fixed_amount_rules
 from rating.discount_rules import discount_rules
 from rating.event_rules import event_price_rules
 from rating.formula_rules import formula_rules
+from rating.item_charge_rules import group_by_unused, item_charge_rules
+from rating.item_line import STATED_CHARGE_ID
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
@@ -27,7 +29,7 @@ from rating.tier_rules import not_negative
 from rating.wider_rules import wider_rules
 
 CHARGES_MAX: Final = 1000
-_RESERVED_IDS: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
+_RESERVED_IDS: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID, STATED_CHARGE_ID})
 METERED_KINDS: Final = frozenset({"usage", "licence"})
 FIXED_MODELS: Final = frozenset({"flat", "per_unit"})
 
@@ -67,7 +69,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
             yield Issue(
                 "charge_id_taken",
                 f"{pointer}.charge_id",
-                f"{charge.charge_id!r} is used by another charge, or by a minimum, term or retainer.",
+                f"{charge.charge_id!r} is used by another charge, or by a minimum, term, retainer or item.",
                 "a charge_id of its own for every charge.",
             )
         seen.add(charge.charge_id)
@@ -91,8 +93,12 @@ def _charge_rules(
 ) -> Iterator[Issue]:
     if charge.kind in METERED_KINDS:
         yield from _metered_rules(charge, pointer, meters)
+    elif charge.kind == "item":
+        yield from item_charge_rules(charge, pointer)
     else:
         yield from _fixed_rules(charge, pointer)
+    if charge.group_by and charge.kind != "item":
+        yield group_by_unused(charge, pointer)
     yield from _step_rules(charge, pointer)
     yield from formula_rules(charge, pointer, meters)
     yield from wider_rules(charge, pointer, meters)

@@ -24,7 +24,7 @@ from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
 from rating.formula import formula_meters
 from rating.profile import ProfileName, with_profile
 
-ChargeKind = Literal["usage", "licence", "recurring", "one_time"]
+ChargeKind = Literal["usage", "licence", "recurring", "one_time", "item"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
@@ -230,6 +230,10 @@ class Charge(Document):
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
     prorated: of a recurring charge; false: a part of a period costs as much as all of it.
+
+    An ``item`` charge is a rate card: it prices billable items (hours, expenses, orders) in arrears by the
+    unit, or by a matrix of their fields. group_by: the fields whose values make a line of their own
+    (``rating/item_line.py``).
     """
 
     charge_id: Key
@@ -249,6 +253,8 @@ class Charge(Document):
     prorated: bool = True
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
+    # Left out of the text where it says nothing, so that keys of agreements made before stay what they are.
+    group_by: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
     def meter_ids(self) -> tuple[str, ...]:
         """The meters that give its quantity; none for a fixed one."""

@@ -15,6 +15,7 @@ from rating.adjustment_line import adjustment_follows, rated_again
 from rating.agreement import Agreement
 from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
+from rating.item_line import ITEM_KIND, STATED_CHARGE_ID, stated_charge
 from rating.line_discounts import discounts_follow, list_amount
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan, SimplePrice
@@ -35,6 +36,7 @@ _PRORATED: Final = {
     "one_time": (False,),
     "licence": (True, False),
     "usage": (False, True),
+    ITEM_KIND: (False,),
 }
 """Charge kind -> whether its price is prorated, the likelier answer first."""
 
@@ -88,6 +90,8 @@ def price_of_line(line: Mapping[str, Any], charge: Charge) -> SimplePrice:
 
 def charge_of_line(line: Mapping[str, Any], plan: PricePlan) -> Charge:
     """The charge the line names. Raises BrokenState when the plan does not have it."""
+    if line["charge_id"] == STATED_CHARGE_ID:
+        return stated_charge(line["dimensions"], unit=line["unit"])
     for charge in plan.charges:
         if charge.charge_id == line["charge_id"] and plan.plan_id == line["plan_id"]:
             return charge

@@ -28,9 +28,23 @@ ENTRY_COLUMNS: tuple[Column, ...] = (
 )
 
 
+SERIES_COLUMNS: tuple[Column, ...] = (
+    ("series", "series"),
+    ("documents>", "count"),
+    ("first", "first"),
+    ("last", "last"),
+    ("from", "first_date"),
+    ("to", "last_date"),
+    ("", lambda item: "proved" if item["broken"] is None else "BROKEN"),
+    ("end of the chain", "chain_hash"),
+)
+BROKEN_COLUMNS: tuple[Column, ...] = (("where", "place"), ("what", "words"), ("reason", "reason_code"))
+
+
 def add_commands(app: typer.Typer) -> None:
-    audit = group(app, "audit", "The audit trail: who changed what, when and why.")
+    audit = group(app, "audit", "Who changed what, when and why; proof that the books are whole.")
     _add_list(audit)
+    _add_verify(audit)
 
 
 def _add_list(sub: typer.Typer) -> None:
@@ -62,3 +76,21 @@ def _add_list(sub: typer.Typer) -> None:
             return
         rest = [more(limit)] if answer["next_cursor"] else []
         session.show(answer, table(answer["items"], ENTRY_COLUMNS), *rest)
+
+
+def _add_verify(sub: typer.Typer) -> None:
+    @command(sub, "verify")
+    def verify(session: Session) -> None:
+        """Prove from what is stored that no number is missing and no issued document was changed. Status 1
+        when something is."""
+        with session.client() as client:
+            answer = client.get("/v1/audit/verify")
+        chains = table([*answer["series"], answer["audit_trail"]], SERIES_COLUMNS)
+        if answer["proved"]:
+            entries = answer["audit_trail"]["count"]
+            words = f"Proved: {answer['documents']:,} documents, {entries:,} audit entries."
+            session.show(answer, chains, words)
+            return
+        broken = table(answer["broken"], BROKEN_COLUMNS)
+        session.show(answer, chains, "Not proved. The first in each series that is wrong:", broken)
+        raise typer.Exit(1)

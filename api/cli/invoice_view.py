@@ -53,7 +53,8 @@ def _what(line: Mapping[str, Any], digits: int) -> str:
     """Three lines of text; the id has one of its own, so that it can be copied whole."""
     from rating.proration import part_words  # noqa: PLC0415 - pulls in the price models
 
-    dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
+    shown = {} if line["charge_kind"] == "item" else line["dimensions"]  # the description has an item's
+    dimensions = ", ".join(f"{name} {value}" for name, value in shown.items())
     what = f"{line['description']} ({dimensions})" if dimensions else str(line["description"])
     last = date.fromisoformat(line["period_end"]) - timedelta(days=1)
     prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]

@@ -11,6 +11,7 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import Instant, instant
 from api.routing import State, declared
 from invoicing.audit_trail import AuditFilter, list_entries
+from invoicing.audit_verify import verify_books
 
 router = APIRouter()
 
@@ -25,6 +26,30 @@ _ENTRY: Final[dict[str, Any]] = {
     "after": {"state": "issued", "number": "INV-2013-000001"},
     "reason": "",
     "entry_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+_SERIES: Final[dict[str, Any]] = {
+    "series": "INV-2013",
+    "count": 24,
+    "first": "INV-2013-000001",
+    "last": "INV-2013-000024",
+    "first_date": "2013-02-01",
+    "last_date": "2013-12-01",
+    "chain_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "broken": None,
+}
+_PROOF: Final[dict[str, Any]] = {
+    "proved": True,
+    "documents": 24,
+    "series": [_SERIES],
+    "audit_trail": {
+        **_SERIES,
+        "series": "audit",
+        "first": "1",
+        "last": "24",
+        "first_date": "2013-02-01T09:30:00+00:00",
+        "last_date": "2013-12-01T09:30:00+00:00",
+    },
+    "broken": [],
 }
 
 
@@ -68,3 +93,16 @@ def list_all(
     )
     items = [entry.to_dict() for entry in entries]
     return ExactJSON(page(items, limit=limit, position=lambda item: (item["sequence"],)))
+
+
+@router.get(
+    "/v1/audit/verify",
+    **declared(
+        "verify_books", "read", summary="Prove the books from what is stored", tag="audit", example=_PROOF
+    ),
+)
+def verify(state: State) -> ExactJSON:
+    """Reads every issued document and every audit entry: numbers without gap, dates that never fall, each
+    text the one that was issued, chains and sums derived again. `broken` names the first thing that is wrong
+    in each series; `proved` is true when there is none."""
+    return ExactJSON(verify_books(state.ledger).to_dict())

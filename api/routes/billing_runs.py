@@ -12,7 +12,7 @@ from pydantic import Field
 from api.billing import start_billing
 from api.json import ExactJSON
 from api.problem import PROBLEM_MEDIA_TYPE
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
 from invoicing.run_record import get_run, list_runs
 
@@ -60,13 +60,14 @@ class NewRun(Document):
 async def start(
     state: State,
     body: DocumentBody,
+    actor: Actor,
     wait: Annotated[bool, Query(description="false: answer 202 at once, and ask for its progress.")] = True,
 ) -> ExactJSON:
     """Sending it again is safe: a billing date is settled once. Whoever cannot be billed is held, with
     the reason, in the report. One run works at a time."""
     wanted = validate_document(NewRun, read_document(body), what="the billing run")
     run = await state.in_thread(
-        start_billing, state, as_of=wanted.as_of, issue=wanted.issue, run_id=wanted.run_id
+        start_billing, state, as_of=wanted.as_of, issue=wanted.issue, actor=actor, run_id=wanted.run_id
     )
     if not wait:
         return ExactJSON(run.to_dict(), status_code=202)

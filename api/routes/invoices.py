@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.json import ExactJSON
 from api.page import Cursor, Limit
-from api.routing import State, declared
+from api.routing import Actor, State, declared
 from api.state import Ratemill
 from invoicing.issue import issue_invoice
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
@@ -186,7 +186,7 @@ def get_pdf(state: State, id_or_number: str) -> Response:
         problems=(404, 409),
     ),
 )
-def issue(state: State, id_or_number: str) -> ExactJSON:
+def issue(state: State, id_or_number: str, actor: Actor) -> ExactJSON:
     """Gives it its number and dates; from then on it never changes."""
     invoice_id = get_invoice(state.ledger, id_or_number).summary.invoice_id
     issued = issue_invoice(
@@ -194,6 +194,7 @@ def issue(state: State, id_or_number: str) -> ExactJSON:
         invoice_id=invoice_id,
         now=state.clock.now(),
         series_prefix=state.settings.invoice_series,
+        actor=actor,
     )
     return ExactJSON(invoice_answer(issued))
 

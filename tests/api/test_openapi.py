@@ -34,7 +34,7 @@ STORY = (
     "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
     "contract_entitlements customer_now",
     "start_billing_run get_billing_run list_billing_runs grant_credit list_credits what_if rerate",
-    "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries",
+    "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries verify_books",
     "explain_line list_events_of_line",
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
     "return_payment import_payments put_payment_settings get_payment_settings",

@@ -8,11 +8,13 @@ from datetime import date
 import pytest
 from sqlalchemy import Engine
 
-from ingest.errors import BrokenState
+from ingest.errors import BrokenState, Conflict
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import insert_rows
-from invoicing.number import check_series, draw_numbers, number_text, series_of, split_number
-from invoicing.tables import INVOICES
+from invoicing.number import check_series, draw_for, draw_numbers, number_text, series_of, split_number
+from invoicing.tables import ISSUED_DOCUMENTS
+
+ISSUED_AT = "2025-01-01T00:00:00+00:00"
 
 
 def test_numbers_are_drawn_in_blocks_from_one(any_ledger: Engine) -> None:
@@ -61,16 +63,42 @@ def test_printed_numbers_read_back() -> None:
     assert split_number("acme-123") is None
 
 
-@pytest.mark.parametrize(("numbers", "broken"), [([1, 2, 3], False), ([1, 3], True), ([2, 3], True)])
-def test_the_series_check_finds_gaps(any_ledger: Engine, numbers: list[int], broken: bool) -> None:
-    day, rest = "2025-01-01", ("{}", "0" * 64, "run", 0, 0, None)
+@pytest.mark.parametrize(
+    ("numbers", "drawn", "broken"),
+    [([1, 2, 3], 3, False), ([1, 3], 3, True), ([2, 3], 3, True), ([1, 2], 3, True)],
+)
+def test_the_series_check_finds_gaps(
+    any_ledger: Engine, numbers: list[int], drawn: int, broken: bool
+) -> None:
+    day, rest = "2025-01-01", (1, 0, 0, None, "0" * 64, "0" * 64, ISSUED_AT)
     rows = [
-        (f"i{n}", f"c{n}", "acme", day, "issued", "INV-2025", n, day, day, "EUR", 1, *rest) for n in numbers
+        (f"i{n}", "invoice", None, "INV-2025", n, "acme", f"c{n}", "EUR", day, day, *rest) for n in numbers
     ]
     with ledger_transaction(any_ledger) as connection:
-        insert_rows(connection, INVOICES, rows)
+        draw_numbers(connection, series="INV-2025", count=drawn)
+        insert_rows(connection, ISSUED_DOCUMENTS, rows)
         if broken:
             with pytest.raises(BrokenState, match="numbers are missing"):
                 check_series(connection)
         else:
             assert [check.count for check in check_series(connection)] == [3]
+
+
+@pytest.mark.requirement("TAX-06")
+def test_dates_never_fall_within_a_prefix_also_over_the_turn_of_a_year(any_ledger: Engine) -> None:
+    def issue(day: date, document_id: str) -> str:
+        with ledger_transaction(any_ledger) as connection:
+            drawn = draw_for(connection, prefix="CN", issue_date=day, count=1)
+            rest = (day.isoformat(), None, -1, 0, 0, None, "0" * 64, "0" * 64, ISSUED_AT)
+            row = (document_id, "credit_note", None, drawn.series, drawn.first, "acme", None, "EUR", *rest)
+            insert_rows(connection, ISSUED_DOCUMENTS, [row])
+        return drawn.text(0)
+
+    assert issue(date(2025, 12, 30), "a") == "CN-2025-000001"
+    assert issue(date(2026, 1, 2), "b") == "CN-2026-000001"
+    for day in (date(2025, 12, 31), date(2026, 1, 1)):
+        with pytest.raises(Conflict, match="up to 2026-01-02"):
+            issue(day, "c")
+    assert issue(date(2026, 1, 2), "c") == "CN-2026-000002"
+    with ledger_transaction(any_ledger) as connection:
+        assert draw_for(connection, prefix="INV", issue_date=date(2025, 1, 1), count=1).first == 1

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 
 from ingest.errors import BrokenState
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.issue import issue_invoice
 from invoicing.number import draw_numbers
 from invoicing.register import CHAIN_START, IssuedDocument, chained, register_documents
@@ -18,6 +19,7 @@ from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import World, at
 
 
+@pytest.mark.requirement("AUD-01")
 def test_invoices_of_runs_and_single_ones_share_one_chain(any_world: World) -> None:
     world = any_world
     world.plan(CALLS, MONTHLY_FEE)
@@ -32,6 +34,7 @@ def test_invoices_of_runs_and_single_ones_share_one_chain(any_world: World) -> N
             invoice_id=draft.summary.invoice_id,
             now=at("2025-02-16"),
             series_prefix="INV",
+            actor="finance",
         )
     with world.ledger.connect() as connection:
         rows = connection.execute(select(ISSUED_DOCUMENTS).order_by(ISSUED_DOCUMENTS.c.number)).all()
@@ -50,6 +53,17 @@ def test_invoices_of_runs_and_single_ones_share_one_chain(any_world: World) -> N
         )
         assert row.due_date == str(stored.invoice.due_date)
     assert head == chain
+    entries = list_entries(world.ledger, chosen=AuditFilter(action="issued"), limit=10)[::-1]
+    assert [entry.object_id for entry in entries] == [row.document_id for row in rows]
+    by_run, by_hand = entries[0].to_dict(), entries[-1].to_dict()
+    assert (by_run["actor"], by_run["before"], by_run["reason"][:11]) == ("system", None, "billing run")
+    assert (by_hand["actor"], by_hand["before"]) == ("finance", {"state": "draft"})
+    assert by_hand["after"] == {
+        "state": "issued",
+        "number": "INV-2025-000004",
+        "issue_date": "2025-02-16",
+        "document_hash": rows[-1].document_hash,
+    }
 
 
 def test_numbers_out_of_order_are_refused(any_ledger: Engine) -> None:

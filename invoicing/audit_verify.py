@@ -1,0 +1,299 @@
+"""Proves the books from what is stored: every number there, every document the one that was issued, every
+chain whole, every sum right.
+
+Everything is read once, in the order of series and number, a block at a time. What is derived (hashes, chain,
+sums) is derived again from the texts of the documents and compared with what is kept beside them. Per series
+the first document that is not as it should be is named; what comes after it in the chain proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select
+
+from ingest.ledger import ledger_snapshot
+from invoicing.audit_tables import AUDIT_CHAIN, AUDIT_ENTRIES
+from invoicing.audit_trail import entry_hash
+from invoicing.bulk import halves_of, select_by_ids, sum_of_halves
+from invoicing.number import number_text
+from invoicing.register import CHAIN_START, chained
+from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS, NUMBER_SERIES
+
+_BLOCK: Final = 1_000
+"""Documents read at once; bounds the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What is not as it should be. place: the printed number, ``audit entry N``, or what else says where."""
+
+    reason_code: str
+    place: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesProof:
+    """One series, or the audit trail (``series`` is ``audit``): how many entries, the printed number of the
+    first and last, their days, and the hash at the chain's end. broken: the first that is not right."""
+
+    series: str
+    count: int
+    first: str | None
+    last: str | None
+    first_date: str | None
+    last_date: str | None
+    chain_hash: str
+    broken: Broken | None
+
+
+@dataclass(frozen=True, slots=True)
+class BooksProof:
+    """All series, the audit trail, and what is wrong outside them."""
+
+    series: tuple[SeriesProof, ...]
+    audit_trail: SeriesProof
+    elsewhere: tuple[Broken, ...]
+
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        """All that is wrong; empty when the books are proved."""
+        inside = (proof.broken for proof in (*self.series, self.audit_trail))
+        return (*(broken for broken in inside if broken is not None), *self.elsewhere)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "proved": not self.broken,
+            "documents": sum(proof.count for proof in self.series),
+            "series": [asdict(proof) for proof in self.series],
+            "audit_trail": asdict(self.audit_trail),
+            "broken": [asdict(broken) for broken in self.broken],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Where documents of a kind are kept: their table with key, text and hash, and the table of their lines.
+    sign: what the amounts of the text are multiplied by to be those of the register."""
+
+    table: Table
+    key: Column[Any]
+    lines: Table
+    line_key: Column[Any]
+    sign: int
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "invoice": _Kind(INVOICES, INVOICES.c.invoice_id, INVOICE_LINES, INVOICE_LINES.c.invoice_id, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the ledger keeps of a document beside the register."""
+
+    text: str
+    document_hash: str
+    lines_minor: int
+
+
+def verify_books(ledger: Engine) -> BooksProof:
+    """Read all issued documents and audit entries and prove them, as the ledger is at this moment."""
+    with ledger_snapshot(ledger) as connection:
+        ends = {row.series: row for row in connection.execute(select(NUMBER_SERIES))}
+        series: dict[str, _Chain] = {name: _Chain(name) for name in sorted(ends)}
+        for block in _blocks(
+            connection,
+            select(ISSUED_DOCUMENTS).order_by(ISSUED_DOCUMENTS.c.series, ISSUED_DOCUMENTS.c.number),
+        ):
+            stored = _stored(connection, block)
+            for row in block:
+                series.setdefault(row.series, _Chain(row.series)).add(row, stored.get(row.document_id))
+        for name, chain in series.items():
+            chain.end(ends.get(name))
+        return BooksProof(
+            series=tuple(chain.proof() for chain in series.values()),
+            audit_trail=_verify_audit_trail(connection),
+            elsewhere=tuple(_unregistered(connection)),
+        )
+
+
+class _Chain:
+    """Follows one series from its first number to its last."""
+
+    def __init__(self, series: str) -> None:
+        self.series = series
+        self.count = 0
+        self.first: Row[Any] | None = None
+        self.last: Row[Any] | None = None
+        self.head = CHAIN_START
+        self.broken: Broken | None = None
+
+    def add(self, row: Row[Any], stored: _Stored | None) -> None:
+        """The next document of the register."""
+        if self.broken is None:
+            self.broken = self._gap(row) or self._wrong(row, stored)
+        self.count += 1
+        self.first = self.first or row
+        self.last = row
+
+    def _gap(self, row: Row[Any]) -> Broken | None:
+        wanted = 1 if self.last is None else self.last.number + 1
+        if row.number == wanted:
+            return None
+        missing = number_text(series=self.series, number=wanted)
+        return Broken("number_missing", missing, f"the register goes on with {_printed(row)}.")
+
+    def _wrong(self, row: Row[Any], stored: _Stored | None) -> Broken | None:
+        if stored is None:
+            return Broken("document_missing", _printed(row), "it is in the register, and its text is gone.")
+        if self.last is not None and row.issue_date < self.last.issue_date:
+            words = f"it is dated {row.issue_date}, the number before it {self.last.issue_date}."
+            return Broken("dates_fall", _printed(row), words)
+        hashed = hashlib.sha256(stored.text.encode()).hexdigest()
+        if not hashed == row.document_hash == stored.document_hash:
+            return Broken("document_changed", _printed(row), "its text is not the one that was issued.")
+        self.head = chained(self.head, stored.text)
+        if self.head != row.chain_hash:
+            words = "its place in the chain is not where it was issued: a document before it is another."
+            return Broken("chain_broken", _printed(row), words)
+        return _differs(row, stored)
+
+    def end(self, kept: Row[Any] | None) -> None:
+        """Compare with the row of the series: the number that comes next, and the end of the chain."""
+        if self.broken is not None:
+            return
+        last = 0 if self.last is None else self.last.number
+        if kept is None:
+            words = f"the series has {self.count} documents and no row that says which number comes next."
+            self.broken = Broken("series_missing", self.series, words)
+        elif kept.next_number != last + 1:
+            missing = number_text(series=self.series, number=last + 1)
+            self.broken = Broken("number_missing", missing, f"{kept.next_number} comes next in the series.")
+        elif kept.chain_hash != self.head:
+            words = "the series ends with another hash than the chain of its documents."
+            self.broken = Broken("chain_broken", self.series, words)
+
+    def proof(self) -> SeriesProof:
+        """What was found."""
+        return SeriesProof(
+            series=self.series,
+            count=self.count,
+            first=None if self.first is None else _printed(self.first),
+            last=None if self.last is None else _printed(self.last),
+            first_date=None if self.first is None else self.first.issue_date,
+            last_date=None if self.last is None else self.last.issue_date,
+            chain_hash=self.head,
+            broken=self.broken,
+        )
+
+
+def _differs(row: Row[Any], stored: _Stored) -> Broken | None:
+    """Whether the register says what the document says, and both what its lines come to."""
+    sign = _KINDS[row.kind].sign
+    document = orjson.loads(stored.text)
+    lines = document["lines"]
+    groups = document["tax"] if isinstance(document["tax"], list) else []
+    said = {
+        "number": document["number"],
+        "issue_date": document["issue_date"],
+        "currency": document["currency"],
+        "net_minor": sign * document["total_minor"],
+        "tax_minor": sign * sum(group["tax_minor"] for group in groups),
+    }
+    kept = {name: getattr(row, name) for name in said} | {"number": _printed(row)}
+    for name, value in said.items():
+        if kept[name] != value:
+            words = f"the register has {name} {kept[name]}, the document {value}."
+            return Broken("register_differs", _printed(row), words)
+    summed = sum(line["amount_minor"] for line in lines)
+    if not document["total_minor"] == summed == stored.lines_minor:
+        words = (
+            f"its total is {document['total_minor']} minor units, the lines on it come to {summed}, the "
+            f"lines kept beside it to {stored.lines_minor}."
+        )
+        return Broken("sums_differ", _printed(row), words)
+    return None
+
+
+def _blocks(connection: Connection, statement: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    result = connection.execution_options(yield_per=_BLOCK).execute(statement)
+    yield from result.partitions(_BLOCK)
+
+
+def _stored(connection: Connection, block: Sequence[Row[Any]]) -> dict[str, _Stored]:
+    """What is kept of the documents of a block, by document id."""
+    found: dict[str, _Stored] = {}
+    for name, kind in _KINDS.items():
+        ids = [row.document_id for row in block if row.kind == name]
+        if not ids:
+            continue
+        summed = select(kind.line_key, *halves_of(kind.lines.c.amount_minor)).group_by(kind.line_key)
+        lines = {
+            row[0]: sum_of_halves(row[1], row[2])
+            for row in select_by_ids(connection, summed, kind.line_key, ids)
+        }
+        columns = (kind.key, kind.table.c.document, kind.table.c.document_hash)
+        for row in select_by_ids(connection, select(*columns), kind.key, ids):
+            found[row[0]] = _Stored(row[1], row[2], lines.get(row[0], 0))
+    return found
+
+
+def _verify_audit_trail(connection: Connection) -> SeriesProof:
+    """Follow the chain of audit entries."""
+    head, count, first, last = "", 0, None, None
+    broken: Broken | None = None
+    for block in _blocks(connection, select(AUDIT_ENTRIES).order_by(AUDIT_ENTRIES.c.sequence)):
+        for row in block:
+            count += 1
+            if broken is None and row.sequence != count:
+                broken = Broken("entry_missing", f"audit entry {count}", f"{row.sequence} follows.")
+            if broken is None:
+                head = entry_hash(head, tuple(row)[:-1])
+                if head != row.entry_hash:
+                    words = "it, or an entry before it, is not what was entered."
+                    broken = Broken("entry_changed", f"audit entry {row.sequence}", words)
+            first = first or row
+            last = row
+    end = connection.execute(select(AUDIT_CHAIN)).one_or_none()
+    if broken is None and (end is None or (end.last_sequence, end.entry_hash) != (count, head)):
+        after = count if end is None else end.last_sequence
+        words = f"{count} entries are there, and {after} were made."
+        broken = Broken("entry_missing", f"audit entry {count + 1}", words)
+    return SeriesProof(
+        series="audit",
+        count=count,
+        first=None if first is None else str(first.sequence),
+        last=None if last is None else str(last.sequence),
+        first_date=None if first is None else first.occurred_at,
+        last_date=None if last is None else last.occurred_at,
+        chain_hash=head,
+        broken=broken,
+    )
+
+
+def _unregistered(connection: Connection) -> Iterator[Broken]:
+    """Documents that have a number and no place in the register."""
+    for name, kind in _KINDS.items():
+        table = kind.table
+        statement = (
+            select(kind.key, table.c.series, table.c.number)
+            .outerjoin_from(table, ISSUED_DOCUMENTS, ISSUED_DOCUMENTS.c.document_id == kind.key)
+            .where(table.c.number.is_not(None), ISSUED_DOCUMENTS.c.document_id.is_(None))
+            .order_by(table.c.series, table.c.number)
+        )
+        missing = connection.execute(statement.limit(1)).first()
+        if missing is not None:
+            total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
+            printed = number_text(series=missing.series, number=missing.number)
+            words = f"{total} documents of kind {name} are in no register, this one first."
+            yield Broken("not_registered", printed, words)
+
+
+def _printed(row: Row[Any]) -> str:
+    return number_text(series=row.series, number=row.number)
