@@ -22,9 +22,9 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_return import return_credit
 from invoicing.credit_store import sold_grants
 from invoicing.invoice import invoice_hash
+from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for, number_text, split_number
-from invoicing.posting_store import post_documents
-from invoicing.register import IssuedDocument, Issuer, enter_issued
+from invoicing.register import IssuedDocument, Issuer
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICES
 from rollup.period import find_time_zone
@@ -132,8 +132,7 @@ def issue_credit_note(
         connection.execute(insert(CREDIT_NOTES).values(**values))
         document = _registered(connection, invoice, draft, text, drawn.first, issue_date)
         issuer = Issuer(issuing.actor, draft.document["reason"], issuing.now, was_draft=False)
-        enter_issued(connection, drawn, [document], issuer)
-        post_documents(connection, [document], now=issuing.now)
+        issue_documents(connection, drawn, [document], issuer)
     return get_credit_note(ledger, draft.credit_note_id), True
 
 

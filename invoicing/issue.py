@@ -21,7 +21,6 @@ from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
-from invoicing.customer_credit import apply_customer_credit
 from invoicing.draft import Draft
 from invoicing.invoice import (
     Invoice,
@@ -31,9 +30,9 @@ from invoicing.invoice import (
     invoice_text,
     parse_invoice,
 )
+from invoicing.issue_documents import issue_documents
 from invoicing.number import DrawnNumbers, draw_for
-from invoicing.posting_store import post_documents
-from invoicing.register import IssuedDocument, Issuer, enter_issued
+from invoicing.register import IssuedDocument, Issuer
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
 from invoicing.tax_desk import load_tax_desk
@@ -107,10 +106,7 @@ def _write(
     insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
     if drawn is not None:
         issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
-        documents = list(_issued_documents(drafts, texts, drawn))
-        enter_issued(connection, drawn, documents, issuer)
-        post_documents(connection, documents, now=policy.now)
-        apply_customer_credit(connection, documents, now=policy.now)
+        issue_documents(connection, drawn, list(_issued_documents(drafts, texts, drawn)), issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -235,9 +231,7 @@ def issue_invoice(
         issued = draft.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
         document = registered_invoice(issued, text, number=drawn.first, customer_id=row.customer_id)
-        enter_issued(connection, drawn, [document], Issuer(actor, "", now, was_draft=True))
-        post_documents(connection, [document], now=now)
-        apply_customer_credit(connection, [document], now=now)
+        issue_documents(connection, drawn, [document], Issuer(actor, "", now, was_draft=True))
         changed = connection.execute(
             update(INVOICES)
             .where(INVOICES.c.invoice_id == invoice_id, INVOICES.c.state == "draft")

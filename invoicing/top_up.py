@@ -27,7 +27,6 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
-from invoicing.customer_credit import apply_customer_credit
 from invoicing.invoice import (
     Invoice,
     InvoiceLine,
@@ -37,11 +36,11 @@ from invoicing.invoice import (
     invoice_text,
 )
 from invoicing.issue import registered_invoice
+from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for
 from invoicing.posting import TOP_UP_CHARGE_ID
-from invoicing.posting_store import post_documents
 from invoicing.preview import preview_contract
-from invoicing.register import Issuer, enter_issued
+from invoicing.register import Issuer
 from invoicing.settings import BillingSettings, Seller
 from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 from invoicing.tax_amounts import gross_of_lines
@@ -306,7 +305,6 @@ def _issue(
         insert_rows(connection, INVOICES, [row])
         document = registered_invoice(issued, text, number=drawn.first, customer_id=contract.customer_id)
         issuer = Issuer(SYSTEM_ACTOR, f"top-up of contract {top_up.contract_id}", now, was_draft=False)
-        enter_issued(connection, drawn, [document], issuer)
         insert_rows(
             connection,
             INVOICE_LINES,
@@ -314,8 +312,7 @@ def _issue(
         )
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)
-        post_documents(connection, [document], now=now)
-        apply_customer_credit(connection, [document], now=now)
+        issue_documents(connection, drawn, [document], issuer)
 
 
 def _grant(top_up: TopUp, contract: Contract, issued: Invoice) -> CreditGrant:
