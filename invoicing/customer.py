@@ -7,14 +7,15 @@ address never changes an invoice that exists.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from babel import Locale
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
+from invoicing.delivery.preferences import DeliveryPreferences, preference_issues
 
 RESERVED_IDS: Final = frozenset({"conflicts", "sources", "by-external-id"})
 """Words that follow /v1/customers/ in paths of their own."""
@@ -24,7 +25,8 @@ class Customer(Document):
     """``name`` is what people call them, ``legal_name`` what stands on the invoice when it differs.
 
     country: ISO 3166-1 alpha-2. tax_id: as it is to be printed, with its country prefix.
-    external_ids: this customer's key in other systems (CRM, accounting), by the system's name.
+    external_ids: this customer's key in other systems (CRM, accounting), by the system's name. delivery: how
+    it wants its documents; part of no invoice.
     """
 
     customer_id: Key
@@ -36,6 +38,15 @@ class Customer(Document):
     tax_id: str = Field(default="", max_length=64)
     language: str = Field(default="en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
     external_ids: dict[str, str] = Field(default_factory=dict)
+    delivery: DeliveryPreferences | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A customer without preferences has the text it had before there were any."""
+        document: dict[str, Any] = write(self)
+        if document.get("delivery") is None:
+            document.pop("delivery", None)
+        return document
 
 
 def customer_rules(customer: Customer) -> Iterator[Issue]:
@@ -56,6 +67,8 @@ def customer_rules(customer: Customer) -> Iterator[Issue]:
                 "a key of 1 to 256 characters under a name of 1 to 128.",
             )
     yield from contact_issues(customer.email, customer.address_lines, customer.country)
+    if customer.delivery is not None:
+        yield from preference_issues(customer.delivery)
 
 
 def contact_issues(email: str, address_lines: Sequence[str], country: str) -> Iterator[Issue]:

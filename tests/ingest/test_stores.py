@@ -88,6 +88,7 @@ def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
     import ingest.meter_store
     import ingest.writer_lease
     import invoicing.customer_tables
+    import invoicing.delivery.tables
     import invoicing.tables
     import rating.tables
     from api import tables
@@ -113,7 +114,7 @@ def test_a_failed_transaction_leaves_nothing(ledger: Engine) -> None:
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
     again = open_ledger(str(ledger.url))
     with again.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0120"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0160"
     again.dispose()
 
 
