@@ -122,8 +122,16 @@ def mark_seen(ledger: Engine, delivery_id: str, state: str, *, now: datetime) ->
                 reason="",
             )
         ).rowcount
-        if changed:
-            record_event(connection, delivery_id, state, {}, actor="recipient", now=now)
+        if not changed:
+            return
+        record_event(connection, delivery_id, state, {}, actor="recipient", now=now)
+        first = connection.execute(
+            select(DELIVERIES.c.occasion).where(
+                DELIVERIES.c.delivery_id == delivery_id, DELIVERIES.c.purpose == "follow_up"
+            )
+        ).scalar()
+    if first is not None:
+        mark_seen(ledger, first, state, now=now)
 
 
 def webhook_secret(secret: str, customer_id: str) -> str:
