@@ -217,6 +217,7 @@ class Needs:
         if key.customer_id is not None:
             state = request.app.state.ratemill
             await state.in_thread(check_own, state.ledger, key.customer_id, self.sees, request)
+        request.state.api_key = key
         return key
 
 

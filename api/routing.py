@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 
-from api.auth import Needs, Scope
+from api.auth import ApiKey, Needs, Scope
 from api.customer_key import Sees
 from api.examples import DOCUMENT_EXAMPLES
 from api.problem import PROBLEM_MEDIA_TYPE, problem
@@ -77,6 +77,15 @@ async def ratemill_of(request: Request) -> Ratemill:
 
 
 State = Annotated[Ratemill, Depends(ratemill_of)]
+
+
+async def _actor(request: Request) -> str:
+    key: ApiKey = request.state.api_key
+    return key.name
+
+
+Actor = Annotated[str, Depends(_actor)]
+"""Who asks, as the audit trail names them: the name of the API key."""
 
 
 async def read_body(

@@ -29,6 +29,7 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credits",
+    "audit",
     "prices",
     "what_if",
     "rerate",

@@ -10,6 +10,7 @@ from api import compatible
 from api.routes import (
     api_keys,
     archives,
+    audit,
     backfills,
     billing_runs,
     calendars,
@@ -57,6 +58,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     customer_now.router,
     rollups.router,
     reports.router,
+    audit.router,
     prices.router,
     what_if.router,
     rerate.router,

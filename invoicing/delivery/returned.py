@@ -55,8 +55,7 @@ def read_bounces(raw: bytes) -> list[Bounce]:
     for part in message.walk():
         if part.get_content_type() != "message/delivery-status":
             continue
-        blocks = part.get_payload()
-        for block in blocks if isinstance(blocks, list) else ():
+        for block in _parts(part):
             recipient = block.get("Final-Recipient") or block.get("Original-Recipient")
             if recipient is None:
                 continue  # the block about the message as a whole
@@ -192,9 +191,7 @@ def _original_id(message: Message) -> str:
     """The Message-ID of the message that is reported on, from what of it came back."""
     for part in message.walk():
         if part.get_content_type() == "message/rfc822":
-            returned = part.get_payload()
-            if isinstance(returned, list) and returned:
-                return str(returned[0].get("Message-ID", "")).strip()
+            return next((str(one.get("Message-ID", "")).strip() for one in _parts(part)), "")
         if part.get_content_type() == "text/rfc822-headers":
             headers = email.message_from_string(str(part.get_payload()), policy=email.policy.default)
             return str(headers.get("Message-ID", "")).strip()
@@ -215,6 +212,11 @@ def _bounced_delivery(connection: Connection, bounce: Bounce) -> Delivery:
     if newest is None:
         raise NotFound(f"no message from here went to {bounce.address!r}.")
     return delivery_of(newest)
+
+
+def _parts(message: Message) -> list[Message]:
+    payload = message.get_payload()
+    return [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
 
 
 def _ids(text: object) -> list[str]:

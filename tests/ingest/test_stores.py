@@ -87,6 +87,7 @@ def test_rows_of_one_insert_are_one_block(event_store: EventStore) -> None:
 def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
     import ingest.meter_store
     import ingest.writer_lease
+    import invoicing.audit_tables
     import invoicing.customer_tables
     import invoicing.delivery.tables
     import invoicing.tables
