@@ -34,6 +34,7 @@ TAGS: Final = [
     {"name": "billing", "description": "Billing runs and invoices."},
     {"name": "credits", "description": "Prepaid credit: grants, what was drawn, what is left."},
     {"name": "audit", "description": "Who changed what, when and why."},
+    {"name": "delivery", "description": "Documents sent to customers, and what comes back."},
     {"name": "lines", "description": "From an invoice line down to its events."},
     {"name": "keys", "description": "API keys."},
     {"name": "compatible", "description": "The same doors for clients of OpenMeter, Lago and Stripe."},

@@ -49,6 +49,10 @@ NULLABLE_FIELDS: Final = frozenset(
         "customer_id",
         "period_start",
         "period_end",
+        "document_id",
+        "next_attempt_at",
+        "follow_up_at",
+        "sent_at",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

@@ -29,6 +29,7 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credits",
+    "delivery",
     "audit",
     "prices",
     "what_if",

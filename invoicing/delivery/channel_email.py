@@ -21,9 +21,10 @@ from invoicing.delivery.documents import PDF, Document, DocumentShelf
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.links import LinkMaker
 from invoicing.delivery.mail import MailSettings, Sender, domain_of, mail_bytes, sender_of, signed
-from invoicing.delivery.mail_text import Letter, MailText, preview, written
+from invoicing.delivery.mail_text import MailText, preview, written
 from invoicing.delivery.queue import mail_recipients
 from invoicing.delivery.tables import BOUNCED_ADDRESSES
+from invoicing.delivery.wording import Letter
 
 STEP_SECONDS: Final = 30
 """For each answer of the mail server; ``LEASE`` is far longer than all of them."""

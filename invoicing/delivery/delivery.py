@@ -10,13 +10,12 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Row
 
-State = Literal[
-    "queued", "sending", "sent", "opened", "confirmed", "failed", "bounced", "unknown", "held", "withdrawn"
-]
+State = Literal["queued", "sending", "sent", "opened", "confirmed", "failed", "bounced", "unknown", "held"]
 Purpose = Literal["document", "resend", "follow_up", "alert", "onboarding"]
 DELIVERED: Final = frozenset({"sent", "opened", "confirmed"})
 NEEDS_PERSON: Final = frozenset({"failed", "bounced", "unknown", "held"})
 SYSTEM: Final = "system"
+NO_REASON: Final = {"reason_code": "", "reason": ""}
 LEASE: Final = timedelta(minutes=10)
 """Longer than any attempt may take: every channel gives up far earlier."""
 WAITED_TOO_LONG: Final = timedelta(days=7)

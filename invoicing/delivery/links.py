@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select, update
 
 from ingest.errors import NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.delivery.delivery import Delivery
+from invoicing.delivery.delivery import NO_REASON, Delivery
 from invoicing.delivery.outbox import record_event
 from invoicing.delivery.tables import DELIVERIES, DELIVERY_LINKS, stamp
 
@@ -118,8 +118,7 @@ def mark_seen(ledger: Engine, delivery_id: str, state: str, *, now: datetime) ->
                 follow_up_at=None,
                 next_attempt_at=None,
                 leased_until=None,
-                reason_code="",
-                reason="",
+                **NO_REASON,
             )
         ).rowcount
         if not changed:

@@ -10,40 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
-from babel import Locale
-from babel.dates import format_date
-from babel.numbers import format_currency
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ingest.errors import InvalidInput
-from invoicing.delivery.documents import Document
-
-SHIPPED: Final = Path(__file__).parent.parent / "templates" / "email"
-LANGUAGES: Final = ("en", "de", "fr")
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """What a message is about. purpose: whose words; language: of the customer, like ``de`` or ``de-AT``.
-    trouble: state, reason and recipient of the delivery an alert is about."""
-
-    purpose: str
-    language: str
-    customer_name: str
-    sender_name: str
-    sender_address: str
-    link: str
-    document: Document | None = None
-    confirm_wanted: bool = False
-    trouble: tuple[str, str, str] = ("", "", "")
+from invoicing.delivery.wording import Letter, facts_of, language_of, sandbox, source_of, terms_of, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +45,13 @@ def written(letter: Letter, *, own: Path | None) -> MailText:
 
 def preview(letter: Letter, *, own: Path | None) -> MailText:
     """The message in words. Raises InvalidInput when a template or wording has an error."""
-    language = _language(letter.language)
+    language = language_of(letter.language)
     try:
-        words = _words(own, language)
-        facts = _facts(letter, language, words)
-        environment = _environment()
-        said = _sentences(environment, letter, words, facts)
-        plain = environment.from_string(_source(own, "message.txt")).render(said)
-        page = _environment(escape=True).from_string(_source(own, "message.html")).render(said)
+        words = words_of(own, language)
+        facts = facts_of(letter, language, words)
+        said = _sentences(sandbox(), letter, words, facts)
+        plain = sandbox().from_string(source_of(own, "message.txt")).render(said)
+        page = sandbox(escape=True).from_string(source_of(own, "message.html")).render(said)
     except (TemplateError, yaml.YAMLError, OSError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"the e-mail's wording for {letter.purpose!r} in {language!r} cannot be used: {error}. "
@@ -85,24 +59,6 @@ def preview(letter: Letter, *, own: Path | None) -> MailText:
             reason_code="bad_mail_template",
         ) from None
     return MailText(said["subject"], plain.strip() + "\n", page.strip() + "\n", language)
-
-
-def money_words(amount_minor: int, currency: str, digits: int, language: str) -> str:
-    """``1.234,50 EUR`` or ``€1,234.50``: as people of that language write it."""
-    amount = Decimal(amount_minor).scaleb(-digits)
-    locale = Locale.parse(language.replace("-", "_"))
-    return str(format_currency(amount, currency, locale=locale)).replace("\u00a0", " ").replace("\u202f", " ")
-
-
-def day_words(day: date | None, language: str) -> str:
-    """``3. März 2013``."""
-    locale = Locale.parse(language.replace("-", "_"))
-    return "" if day is None else str(format_date(day, "long", locale=locale))
-
-
-def _language(wanted: str) -> str:
-    """The language written in; English for one there are no words in."""
-    return wanted if wanted[:2] in LANGUAGES and Locale.parse(wanted, sep="-") else "en"
 
 
 def _sentences(
@@ -124,7 +80,7 @@ def _sentences(
     paragraphs = [say(sentence) for sentence in own["paid" if settled else "body"]]
     if letter.confirm_wanted and "confirm" in own:
         paragraphs.append(say(own["confirm"]))
-    terms = _terms(letter, words["terms"]) if letter.document and letter.purpose != "alert" else ()
+    terms = terms_of(letter, words["terms"]) if letter.document and letter.purpose != "alert" else ()
     labels = words["facts"]
     shown = [{"label": labels[name], "value": facts[name]} for name in labels if facts.get(name)]
     return {
@@ -140,67 +96,3 @@ def _sentences(
         "closing": say(words["closing"]),
         "sender_name": letter.sender_name,
     }
-
-
-def _terms(letter: Letter, sentences: Mapping[str, str]) -> list[str]:
-    """The sentences that the document has something for: due, methods, account, consequence of lateness."""
-    document = letter.document
-    if document is None:
-        return []
-    has = {
-        "due": document.due_date is not None and document.due_minor > 0,
-        "methods": bool(document.terms.get("payment_methods")),
-        "account": bool(document.seller.get("bank_account")),
-        "late": bool(document.terms.get("late_payment")),
-    }
-    return [sentences[name] for name, there in has.items() if there]
-
-
-def _facts(letter: Letter, language: str, words: Mapping[str, Any]) -> dict[str, str]:
-    """Every name a sentence may use, as text."""
-    facts = {
-        "language": language,
-        "customer_name": letter.customer_name,
-        "sender_name": letter.sender_name,
-        "sender_address": letter.sender_address,
-        "trouble_state": letter.trouble[0],
-        "trouble_reason": letter.trouble[1],
-        "trouble_recipient": letter.trouble[2],
-    }
-    document = letter.document
-    if document is None:
-        return facts
-    methods = [words["methods"].get(one, one) for one in document.terms.get("payment_methods", ())]
-    return facts | {
-        "number": document.number,
-        "issue_date": day_words(document.issue_date, language),
-        "due_date": day_words(document.due_date, language),
-        "amount_due": money_words(document.due_minor, document.currency, document.digits, language),
-        "purchase_order": str(document.terms.get("purchase_order", "")),
-        "payment_days": str(document.terms.get("payment_days", "")),
-        "payment_methods": f" {words['or']} ".join(methods),
-        "bank_account": str(document.seller.get("bank_account", "")),
-        "late_payment": str(document.terms.get("late_payment", "")),
-    }
-
-
-def _environment(*, escape: bool = False) -> SandboxedEnvironment:
-    return SandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=escape, trim_blocks=True, lstrip_blocks=True
-    )
-
-
-def _source(own: Path | None, name: str) -> str:
-    if own is not None and (own / name).is_file():
-        return (own / name).read_text(encoding="utf-8")
-    return _shipped(name)
-
-
-def _words(own: Path | None, language: str) -> Mapping[str, Any]:
-    words: Mapping[str, Any] = yaml.safe_load(_source(own, f"words.{language[:2]}.yaml"))
-    return words
-
-
-@cache
-def _shipped(name: str) -> str:
-    return (SHIPPED / name).read_text(encoding="utf-8")

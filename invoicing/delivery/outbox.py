@@ -23,6 +23,7 @@ from invoicing.delivery.delivery import (
     BACK_OFF,
     LEASE,
     NEEDS_PERSON,
+    NO_REASON,
     SYSTEM,
     WAITED_TOO_LONG,
     Delivery,
@@ -211,10 +212,12 @@ def release_expired(ledger: Engine, *, idempotent: Collection[str], now: datetim
                 values = {"state": "queued", "next_attempt_at": stamp(now), "leased_until": None}
                 detail = {"reason": "the worker that had it is gone; nothing can have been sent twice"}
             else:
-                reason = "The process that was sending it died: it may have arrived or not."
+                died = Unclear(
+                    "sender_died", "The process that was sending it died: it may have arrived or not."
+                )
+                detail = {"reason_code": died.reason_code, "reason": died.reason}
                 values = {"state": "unknown", "leased_until": None, "next_attempt_at": None}
-                values |= {"reason_code": "sender_died", "reason": reason}
-                detail = {"reason_code": "sender_died", "reason": reason}
+                values |= detail
             _change(connection, row.delivery_id, values)
             record_event(connection, row.delivery_id, str(values["state"]), detail, actor=SYSTEM, now=now)
     return len(rows)
@@ -228,13 +231,16 @@ def hold_old(ledger: Engine, *, channels: Collection[str], now: datetime) -> int
         DELIVERIES.c.next_attempt_at < stamp(now - WAITED_TOO_LONG),
         DELIVERIES.c.channel.in_(sorted(channels)),
     )
-    reason = f"It has waited for more than {WAITED_TOO_LONG.days} days; `ratemill delivery retry` sends it."
+    days = WAITED_TOO_LONG.days
+    old = Refused(
+        "waited_too_long", f"It has waited for more than {days} days; `ratemill delivery retry` sends it."
+    )
     with ledger_transaction(ledger) as connection:
         ids = connection.execute(_locked(connection, statement)).scalars().all()
         for delivery_id in ids:
-            values = {"state": "held", "next_attempt_at": None, "reason": reason}
-            _change(connection, delivery_id, values | {"reason_code": "waited_too_long"})
-            record_event(connection, delivery_id, "held", {"reason": reason}, actor=SYSTEM, now=now)
+            values = {"state": "held", "next_attempt_at": None, "reason": old.reason}
+            _change(connection, delivery_id, values | {"reason_code": old.reason_code})
+            record_event(connection, delivery_id, "held", {"reason": old.reason}, actor=SYSTEM, now=now)
     return len(ids)
 
 
@@ -249,8 +255,7 @@ def retry(ledger: Engine, delivery_id: str, *, actor: str, now: datetime) -> Del
                 state="queued",
                 retried_after=DELIVERIES.c.attempts,
                 next_attempt_at=stamp(now),
-                reason_code="",
-                reason="",
+                **NO_REASON,
             )
         ).rowcount
         if changed != 1:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 from ingest.errors import InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.delivery.deliver import alert_owner
-from invoicing.delivery.delivery import Delivery, delivery_of
+from invoicing.delivery.delivery import Delivery, Refused, delivery_of
 from invoicing.delivery.documents import DocumentShelf
 from invoicing.delivery.outbox import record_event
 from invoicing.delivery.tables import BOUNCED_ADDRESSES, DELIVERIES, stamp
@@ -86,6 +86,7 @@ def take_bounce(
     """
     failed = bounce.action == "failed"
     reason = " ".join(filter(None, [bounce.status, bounce.words])) or "no reason was given"
+    came_back = Refused("bounced", reason)
     with ledger_transaction(ledger) as connection:
         delivery = _bounced_delivery(connection, bounce)
         detail = {"address": bounce.address, "action": bounce.action, "reason": reason}
@@ -96,8 +97,8 @@ def take_bounce(
                 .where(DELIVERIES.c.delivery_id == delivery.delivery_id)
                 .values(
                     state="bounced",
-                    reason_code="bounced",
-                    reason=reason,
+                    reason_code=came_back.reason_code,
+                    reason=came_back.reason,
                     follow_up_at=None,
                     next_attempt_at=None,
                     leased_until=None,
@@ -199,7 +200,7 @@ def _original_id(message: Message) -> str:
 
 
 def _bounced_delivery(connection: Connection, bounce: Bounce) -> Delivery:
-    """By the message's id, else the newest mail that went to the address."""
+    """By the message's id, else the last mail that went to the address."""
     statement = select(DELIVERIES).where(DELIVERIES.c.channel == "email")
     if bounce.message_id:
         found = connection.execute(statement.where(DELIVERIES.c.message_id == bounce.message_id)).first()
@@ -208,7 +209,8 @@ def _bounced_delivery(connection: Connection, bounce: Bounce) -> Delivery:
     statement = statement.where(
         func.lower(DELIVERIES.c.recipient) == bounce.address, DELIVERIES.c.attempts > 0
     )
-    newest = connection.execute(statement.order_by(DELIVERIES.c.queued_at.desc()).limit(1)).first()
+    last_sent = (DELIVERIES.c.sent_at.is_(None), DELIVERIES.c.sent_at.desc())
+    newest = connection.execute(statement.order_by(*last_sent).limit(1)).first()
     if newest is None:
         raise NotFound(f"no message from here went to {bounce.address!r}.")
     return delivery_of(newest)

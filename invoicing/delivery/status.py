@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Engine, func, select
 
@@ -54,9 +54,8 @@ def count_late(ledger: Engine, *, now: datetime) -> int:
 
 def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Its hour has come and it is not out; an alert to ourselves is nothing a customer waits for."""
-    undelivered: tuple[Any, ...] = (*DELIVERED, "withdrawn")
     return (
         DELIVERIES.c.due_at <= stamp(now),
-        DELIVERIES.c.state.not_in(undelivered),
+        DELIVERIES.c.state.not_in(DELIVERED),
         DELIVERIES.c.purpose != "alert",
     )

@@ -24,9 +24,10 @@ from invoicing.delivery.documents import PDF, DocumentShelf, pdf_shelf
 from invoicing.delivery.find import list_deliveries
 from invoicing.delivery.links import find_link, mark_seen, revoke_link
 from invoicing.delivery.mail import domain_of, read_server
-from invoicing.delivery.mail_text import LANGUAGES, Letter, preview, written
+from invoicing.delivery.mail_text import preview, written
 from invoicing.delivery.preferences import DeliveryPreferences, planned_at
 from invoicing.delivery.queue import queue_issued
+from invoicing.delivery.wording import LANGUAGES, Letter
 from invoicing.document import InvoicePrinter
 from tests.invoicing.delivery_case import (
     LINKS,
