@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 
 from ingest.errors import Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import record_change
 from invoicing.customer import Customer
 from invoicing.delivery.delivery import Delivery, NewDelivery
 from invoicing.delivery.documents import Document
@@ -58,6 +59,17 @@ def resend(
                 reason_code="no_address",
             )
         ids = add_deliveries(connection, wanted, actor=actor, now=now)
+        record_change(
+            connection,
+            actor=actor,
+            action="resent",
+            object_kind=document.kind,
+            object_id=document.document_id,
+            before=None,
+            after={"deliveries": ids, "recipients": [one.recipient for one in wanted]},
+            reason="",
+            now=now,
+        )
     return [get_delivery(ledger, delivery_id) for delivery_id in ids]
 
 

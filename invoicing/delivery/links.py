@@ -18,6 +18,7 @@ from sqlalchemy import Engine, select, update
 
 from ingest.errors import NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import record_change
 from invoicing.delivery.delivery import NO_REASON, Delivery
 from invoicing.delivery.outbox import record_event
 from invoicing.delivery.tables import DELIVERIES, DELIVERY_LINKS, stamp
@@ -101,6 +102,17 @@ def revoke_link(ledger: Engine, delivery_id: str, *, actor: str, now: datetime) 
         if not changed:
             raise NotFound(f"delivery {delivery_id!r} has no link that is open.")
         record_event(connection, delivery_id, "link_revoked", {}, actor=actor, now=now)
+        record_change(
+            connection,
+            actor=actor,
+            action="link_revoked",
+            object_kind="delivery",
+            object_id=delivery_id,
+            before={"link": "open"},
+            after={"link": "revoked"},
+            reason="",
+            now=now,
+        )
 
 
 def mark_seen(ledger: Engine, delivery_id: str, state: str, *, now: datetime) -> None:

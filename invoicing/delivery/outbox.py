@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, Select, select, update
 
 from ingest.errors import Conflict
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import record_change
 from invoicing.delivery.delivery import (
     BACK_OFF,
     LEASE,
@@ -265,6 +266,17 @@ def retry(ledger: Engine, delivery_id: str, *, actor: str, now: datetime) -> Del
                 reason_code="delivery_state",
             )
         record_event(connection, delivery_id, "retried", {"was": delivery.state}, actor=actor, now=now)
+        record_change(
+            connection,
+            actor=actor,
+            action="retried",
+            object_kind="delivery",
+            object_id=delivery_id,
+            before={"state": delivery.state, "reason_code": delivery.reason_code},
+            after={"state": "queued"},
+            reason=delivery.reason,
+            now=now,
+        )
     return get_delivery(ledger, delivery_id)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 
 from ingest.errors import InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import record_change
 from invoicing.delivery.deliver import alert_owner
 from invoicing.delivery.delivery import Delivery, Refused, delivery_of
 from invoicing.delivery.documents import DocumentShelf
@@ -135,6 +136,17 @@ def clear_address(ledger: Engine, address: str, *, actor: str, now: datetime) ->
         )
         detail = {"address": row.address, "reason": row.reason}
         record_event(connection, row.delivery_id, "address_cleared", detail, actor=actor, now=now)
+        record_change(
+            connection,
+            actor=actor,
+            action="cleared",
+            object_kind="bounced_address",
+            object_id=row.address,
+            before={"bounced_at": row.bounced_at, "reason": row.reason},
+            after=None,
+            reason="",
+            now=now,
+        )
 
 
 def read_reply(raw: bytes) -> Reply:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from ingest.clock import FixedClock
 from ingest.errors import Conflict, InvalidInput, NotFound
+from invoicing.audit_tables import AUDIT_ENTRIES
 from invoicing.customer_store import get_customer
 from invoicing.delivery.again import onboarding_of, queue_onboarding, resend
 from invoicing.delivery.delivery import Refused, TryAgain
@@ -176,6 +177,9 @@ def test_a_resend_is_the_same_bytes_whatever_has_changed(any_ledger: Engine) -> 
     for to in (None, None, "boss@acme.example"):
         (again,) = resend(ledger, document, owner, recipient=to, actor="ann", now=clock.now())
         assert events_of(ledger, again.delivery_id)[0]["actor"] == "ann"
+    with ledger.connect() as connection:
+        kept = connection.execute(select(AUDIT_ENTRIES.c.actor, AUDIT_ENTRIES.c.object_id)).all()
+    assert [tuple(entry) for entry in kept if entry.actor == "ann"] == [("ann", document_id)] * 3
     again_channel = Recorder(newer)
     assert deliver(ledger, again_channel, clock, newer).states == {"sent": 3}
     sent = list_deliveries(ledger, limit=9)
