@@ -38,6 +38,7 @@ TAGS: Final = [
     {"name": "journal", "description": "Double entry: what is recognised, billed, collected and owed."},
     {"name": "payments", "description": "Money received, and what it pays."},
     {"name": "audit", "description": "Who changed what, when and why."},
+    {"name": "delivery", "description": "Documents sent to customers, and what comes back."},
     {"name": "lines", "description": "From an invoice line down to its events."},
     {"name": "keys", "description": "API keys."},
     {"name": "compatible", "description": "The same doors for clients of OpenMeter, Lago and Stripe."},

@@ -29,7 +29,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "reference.md"
 ROOMS: Final = ("ingest", "rollup", "rating", "invoicing", "api")
 
-_PLACES: Final = {"Issue": (0, 2), "Problem": (0, 2), "Held": (2, 3), "problem": (1, 2)}
+_PLACES: Final = {"Issue": (0, 2), "Problem": (0, 2), "Held": (2, 3), "problem": (1, 2)} | dict.fromkeys(
+    ("Refused", "TryAgain", "Unclear"), (0, 1)
+)
 """Calls that take a reason code by position: its place, and where the sentences begin."""
 _CODE_TABLES: Final = frozenset({"UNRATED_CODES", "REASONS"})
 """Constants that map a number to a reason code."""

@@ -77,6 +77,9 @@ NULLABLE_FIELDS: Final = frozenset(
         "collected_minor",
         "collected_net_minor",
         "receivable_minor",
+        "next_attempt_at",
+        "follow_up_at",
+        "sent_at",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

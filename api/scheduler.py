@@ -1,5 +1,5 @@
-"""What a server does by itself: bills what has become due, adds up usage ahead of billing, and counts ahead
-what questions about entitlements will ask for."""
+"""What a server does by itself: bills what has become due, delivers what was issued, adds up usage ahead of
+billing, and counts ahead what questions about entitlements will ask for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from api.state import Ratemill
 from invoicing.open_usage import keep_open_usage
 
 BILLING_SECONDS: Final = 60
+DELIVERY_SECONDS: Final = 30
 ENTITLEMENT_SECONDS: Final = 1
 """How soon a contract that was saved is counted; without one the work is done once a minute."""
 TURNS_UNTIL_NEW_PERIODS: Final = 10
@@ -33,7 +34,13 @@ def scheduling(state: Ratemill) -> Iterator[None]:
             stack.enter_context(_repeated("usage", state.settings.rollup_seconds, _usage_work(state)))
         if state.settings.scheduler == "on":
             stack.enter_context(_repeated("billing", BILLING_SECONDS, lambda: tick_once(state)))
+            stack.enter_context(_repeated("delivery", DELIVERY_SECONDS, lambda: deliver_once(state)))
         yield
+
+
+def deliver_once(state: Ratemill) -> None:
+    """Send what is issued and due. Any number of processes may do it at once."""
+    state.delivery.deliver(state.ledger, state.clock)
 
 
 def _usage_work(state: Ratemill) -> Callable[[], None]:

@@ -89,6 +89,51 @@ class Settings(BaseSettings):
     seller_bank_account: str = Field(
         default="", max_length=512, description="Where to pay, as the payer needs it; printed under Terms."
     )
+    smtp_url: str | None = Field(
+        default=None,
+        pattern=r"^(smtp|smtps|smtp\+starttls)://",
+        description="Mail server: smtps://USER:PASSWORD@HOST:465, smtp+starttls://USER:PASSWORD@HOST:587 or "
+        "smtp://HOST:25. Left out: no e-mail is sent, and `ratemill delivery status` says so.",
+    )
+    mail_from: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s<>]+@[^@\s<>]+$",
+        description="The house's e-mail address: sender of what has no other sender; bounces go there.",
+    )
+    mail_domains: str = Field(
+        default="",
+        max_length=2048,
+        description="Further domains, separated by `,`, whose addresses may stand in From because SPF and "
+        "DKIM are set up for them.",
+    )
+    dkim_selector: str = Field(
+        default="", pattern=r"^[A-Za-z0-9._-]*$", description="Selector of the DKIM key in DNS."
+    )
+    dkim_key: Path | None = Field(
+        default=None, description="PEM file with the private DKIM key. Left out: mail is not signed."
+    )
+    mail_templates: Path | None = Field(
+        default=None,
+        description="Folder with wording of your own for e-mails, file by file before the shipped ones.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where customers reach this server; links in messages begin with it.",
+    )
+    link_secret: str | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that links and webhooks are signed with, at least 16 characters. Another one "
+        "makes all links that are out useless.",
+    )
+    link_days: int = Field(default=90, ge=1, le=3650, description="How long a link in a message opens.")
+    print_folder: Path | None = Field(
+        default=None, description="Folder that documents for the print shop are written to."
+    )
+    network_folder: Path | None = Field(
+        default=None, description="Folder that e-invoices for the network are written to."
+    )
     server: str | None = Field(
         default=None,
         pattern=r"^https?://",

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from api.auth import KeyRing
 from api.check_log import CheckLog
+from api.delivery import DeliveryDesk, open_desk
 from api.entitlements import EntitlementDesk
 from api.idempotency import AnswerBook
 from api.loop_bridge import LoopBridge
@@ -33,6 +34,7 @@ from ingest.meter_store import list_meters
 from ingest.settings import IngestSettings
 from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
+from invoicing.delivery.status import count_late
 from invoicing.document import InvoicePrinter
 from invoicing.journal_mirror import JournalMirror
 from rollup.live_usage import LiveUsage
@@ -90,6 +92,7 @@ class Ratemill:
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
+    delivery: DeliveryDesk
     entitlements: EntitlementDesk
     checks: CheckLog
     billing_lock: Lock
@@ -137,6 +140,12 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
     ingest = open_ingest(event_store, meters=meters.current, settings=IngestSettings())
     group_commit = GroupCommit(ingest, metrics.count_commit)
     _watch(metrics, ingest, group_commit)
+    printer = InvoicePrinter()
+    metrics.watch_gauge(
+        "ratemill_deliveries_late",
+        "Messages to customers that are due and not delivered.",
+        lambda: count_late(ledger, now=clock.now()),
+    )
     return Ratemill(
         settings=settings,
         clock=clock,
@@ -152,7 +161,8 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         answers=AnswerBook(ledger, clock, settings.idempotency_hours),
         runs=RunBook(),
         metrics=metrics,
-        printer=InvoicePrinter(),
+        printer=printer,
+        delivery=open_desk(settings, ledger, printer),
         entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),
         checks=CheckLog(event_store, settings.data),
         billing_lock=Lock(),

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from babel import Locale
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
+from invoicing.delivery.preferences import DeliveryPreferences, preference_issues
 from invoicing.tax_id import tax_id_issue
 from rating.contract_rules import is_time_zone
 
@@ -47,6 +48,7 @@ class Customer(Document):
     of an exempt one, in the words of the law, with its VATEX code. parent_id: the customer it belongs to.
     billing_entity: who sends its invoices where a contract does not say. ap_terms_days: within how many days
     it pays as a rule; purchase_order_required: whether it pays only what names an order.
+    delivery: how it wants its documents; part of no invoice.
     """
 
     customer_id: Key
@@ -70,6 +72,15 @@ class Customer(Document):
     billing_entity: Key | None = None
     ap_terms_days: int | None = Field(default=None, ge=0, le=365)
     purchase_order_required: bool | None = None
+    delivery: DeliveryPreferences | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A customer without preferences has the text it had before there were any."""
+        document: dict[str, Any] = write(self)
+        if document.get("delivery") is None:
+            document.pop("delivery", None)
+        return document
 
 
 def customer_rules(customer: Customer) -> Iterator[Issue]:
@@ -120,6 +131,8 @@ def tax_issues(customer: Customer) -> Iterator[Issue]:
             f"{customer.time_zone!r} is not a time zone.",
             "a name of the IANA list, like Europe/Berlin.",
         )
+    if customer.delivery is not None:
+        yield from preference_issues(customer.delivery)
 
 
 def contact_issues(email: str, address_lines: Sequence[str], country: str) -> Iterator[Issue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -99,9 +99,15 @@ def merge_records(
 ) -> MergedCustomer:
     """The customer that the records of all systems make."""
     entered = records.get(DIRECT)
-    own = orjson.loads(entered.document)["external_ids"] if entered else {}
+    written = orjson.loads(entered.document) if entered else {}
     claims = [records[system].claim for system in sorted(records)]
-    return merge_customer(customer_id, claims, sources, entered_external_ids=own)
+    merged = merge_customer(
+        customer_id, claims, sources, entered_external_ids=written.get("external_ids", {})
+    )
+    if written.get("delivery") is None:
+        return merged
+    # How a customer wants its documents is only ever entered directly.
+    return replace(merged, document=merged.document | {"delivery": written["delivery"]})
 
 
 def write_records(

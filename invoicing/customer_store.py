@@ -218,10 +218,26 @@ def _holds(customer: Customer, folded: str) -> bool:
 
 
 def load_customer_texts(connection: Connection, ids: Sequence[str]) -> Mapping[str, tuple[int, str]]:
-    """Version and canonical JSON text of each known customer among ``ids``: what invoices embed."""
+    """Version and canonical JSON text of each known customer among ``ids``: what invoices embed. How it wants
+    its documents is left out."""
     statement = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.version, CUSTOMERS.c.document)
     rows = select_by_ids(connection, statement, CUSTOMERS.c.customer_id, ids)
-    return {row[0]: (int(row[1]), row[2]) for row in rows}
+    return {row[0]: (int(row[1]), _without_delivery(row[2])) for row in rows}
+
+
+def load_customers(connection: Connection, ids: Sequence[str]) -> Mapping[str, Customer]:
+    """Each known customer among ``ids``, in force now, with all it says."""
+    statement = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.document)
+    rows = select_by_ids(connection, statement, CUSTOMERS.c.customer_id, ids)
+    return {row[0]: _parse(row[1]) for row in rows}
+
+
+def _without_delivery(text: str) -> str:
+    if '"delivery":' not in text:
+        return text
+    document = orjson.loads(text)
+    document.pop("delivery", None)
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _checked(document: Any) -> Customer:

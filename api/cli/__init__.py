@@ -34,6 +34,7 @@ GROUPS: Final = (
     "credits",
     "payments",
     "journal",
+    "delivery",
     "audit",
     "prices",
     "what_if",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from api.cli.delivery import add_resend
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
@@ -65,6 +66,7 @@ def add_commands(app: typer.Typer) -> None:
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
     _add_list(invoices)
     _add_show(invoices)
+    add_resend(invoices)
 
     @command(invoices, "pdf")
     def pdf(

@@ -39,7 +39,14 @@ def state(
     event_store: EventStore, ledger: Engine, data_folder: Path, clock: FixedClock
 ) -> Iterator[Ratemill]:
     """The composed application on the session's event store and this test's ledger."""
-    composed = compose(Settings(data=data_folder), clock, event_store, ledger)
+    settings = Settings(
+        data=data_folder,
+        smtp_url="smtp://127.0.0.1:1",  # nobody listens there
+        mail_from="invoices@seller.example",
+        public_url="http://test",
+        link_secret="a secret of tests, long enough",
+    )
+    composed = compose(settings, clock, event_store, ledger)
     yield composed
     composed.group_commit.close()
     composed.checks.close()

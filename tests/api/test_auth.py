@@ -18,7 +18,7 @@ from ingest.clock import FixedClock
 from ingest.errors import Forbidden, InvalidInput, NotFound
 from tests.api.conftest import HttpFor
 
-OPEN_PATHS = {"/health"}
+OPEN_PATHS = {"/health", "/i/{token}", "/i/{token}/pdf", "/i/{token}/confirm"}
 
 
 def operations(state: Ratemill) -> list[tuple[str, str, str | None]]:

@@ -1,0 +1,180 @@
+"""Documents as delivery sees them: what the register says, the words a letter needs, and the file itself.
+
+A file is made once, kept, and is the same bytes for ever after: a new template changes nothing that went out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row, select
+
+from ingest.errors import BrokenState, Conflict, NotFound
+from ingest.ledger import ledger_transaction
+from invoicing.delivery.tables import DOCUMENT_FILES, stamp
+from invoicing.document import InvoicePrinter
+from invoicing.invoice import Invoice, parse_invoice
+from invoicing.number import number_text
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
+from rating.money import minor_digits
+
+PDF: Final = "application/pdf"
+XML: Final = "application/xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An issued document. net_minor, tax_minor, credit_minor: as in ``ISSUED_DOCUMENTS``. seller, customer,
+    terms: as they were when it was issued. text: its canonical text."""
+
+    document_id: str
+    kind: str
+    number: str
+    customer_id: str
+    contract_id: str | None
+    currency: str
+    digits: int
+    issue_date: date
+    due_date: date | None
+    issued_at: datetime
+    net_minor: int
+    tax_minor: int
+    credit_minor: int
+    document_hash: str
+    seller: Mapping[str, Any]
+    customer: Mapping[str, Any]
+    terms: Mapping[str, Any]
+    text: str
+
+    @property
+    def gross_minor(self) -> int:
+        return self.net_minor + self.tax_minor
+
+    @property
+    def due_minor(self) -> int:
+        """What is left to pay after prepaid credit, negative on a credit note."""
+        return self.gross_minor - self.credit_minor
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.number}.pdf"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """Bytes with their SHA-256 in hex."""
+
+    media_type: str
+    content: bytes
+    content_hash: str
+
+
+class DocumentShelf:
+    """Finds issued documents and keeps their files. writers: what makes a file of an invoice, by media type;
+    more kinds of documents are added here when they can be printed."""
+
+    def __init__(self, ledger: Engine, writers: Mapping[str, Callable[[Invoice], bytes]]) -> None:
+        self._ledger = ledger
+        self._writers = dict(writers)
+
+    def can_write(self, media_type: str) -> bool:
+        """Whether there is something that makes such files."""
+        return media_type in self._writers
+
+    def get(self, document_id: str) -> Document:
+        """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
+        with self._ledger.connect() as connection:
+            return find_document(connection, document_id)
+
+    def file(self, document: Document, media_type: str, *, now: datetime) -> DocumentFile:
+        """The document's file, as it was first sent if it was. Raises BrokenState when a kept file is not
+        what its hash says."""
+        kept = self._kept(document.document_id, media_type)
+        if kept is not None:
+            return kept
+        content = self._writers[media_type](parse_invoice(document.text))
+        made = DocumentFile(media_type, content, hashlib.sha256(content).hexdigest())
+        with ledger_transaction(self._ledger) as connection:
+            if _file_row(connection, document.document_id, media_type) is None:
+                connection.execute(
+                    DOCUMENT_FILES.insert().values(
+                        document_id=document.document_id,
+                        media_type=media_type,
+                        content_hash=made.content_hash,
+                        content=content,
+                        made_at=stamp(now),
+                    )
+                )
+        return self._kept(document.document_id, media_type) or made
+
+    def _kept(self, document_id: str, media_type: str) -> DocumentFile | None:
+        with self._ledger.connect() as connection:
+            row = _file_row(connection, document_id, media_type)
+        if row is None:
+            return None
+        content = bytes(row.content)
+        if hashlib.sha256(content).hexdigest() != row.content_hash:
+            raise BrokenState(
+                f"the file of document {document_id} is not what was sent: its hash differs. Restore the "
+                "ledger from its last backup."
+            )
+        return DocumentFile(media_type, content, row.content_hash)
+
+
+def pdf_shelf(ledger: Engine, printer: InvoicePrinter) -> DocumentShelf:
+    """The shelf with PDF files of invoices; files for the e-invoice network have no writer yet."""
+    return DocumentShelf(ledger, {PDF: printer.pdf})
+
+
+def find_document(connection: Connection, document_id: str) -> Document:
+    """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
+    row = connection.execute(
+        select(ISSUED_DOCUMENTS).where(ISSUED_DOCUMENTS.c.document_id == document_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no issued document {document_id!r}. Only what is issued is delivered.")
+    if row.kind != "invoice":
+        raise Conflict(
+            f"document {document_id} is a {row.kind.replace('_', ' ')}; only invoices are delivered so far.",
+            reason_code="kind_not_delivered",
+        )
+    text = connection.execute(
+        select(INVOICES.c.document).where(INVOICES.c.invoice_id == document_id)
+    ).scalar_one()
+    return _document(row, text)
+
+
+def _document(row: Row[Any], text: str) -> Document:
+    invoice = parse_invoice(text)
+    return Document(
+        document_id=row.document_id,
+        kind=row.kind,
+        number=number_text(series=row.series, number=row.number),
+        customer_id=row.customer_id,
+        contract_id=row.contract_id,
+        currency=row.currency,
+        digits=minor_digits(row.currency),
+        issue_date=date.fromisoformat(row.issue_date),
+        due_date=None if row.due_date is None else date.fromisoformat(row.due_date),
+        issued_at=datetime.fromisoformat(row.issued_at),
+        net_minor=row.net_minor,
+        tax_minor=row.tax_minor,
+        credit_minor=row.credit_minor,
+        document_hash=row.document_hash,
+        seller=invoice.seller or {},
+        customer=invoice.customer,
+        terms=invoice.terms,
+        text=text,
+    )
+
+
+def _file_row(connection: Connection, document_id: str, media_type: str) -> Row[Any] | None:
+    return connection.execute(
+        select(DOCUMENT_FILES).where(
+            DOCUMENT_FILES.c.document_id == document_id, DOCUMENT_FILES.c.media_type == media_type
+        )
+    ).one_or_none()
