@@ -163,6 +163,8 @@ def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:
     values = [formula_value(argument, counted) for argument in arguments]
     if name in {"min", "max"}:
         return min(values) if name == "min" else max(values)
+    if name == "tier":  # which tier holds it: 0 for nothing, bounds belong to the tier below
+        return Fraction(0 if values[0] <= 0 else 1 + sum(values[0] > bound for bound in values[1:]))
     if name == "round":
         return rounded_to(values[0], digits, rounding)
     left, right = values
