@@ -111,8 +111,9 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             )
             default_row = len(terms) - 1 if default else NO_PRICE
             charges.append(ChargeRow(plan_row, order, charge, first, default_row))
-        minimum_rows.append(NO_PRICE if plan.minimum_spend is None else len(terms))
-        if plan.minimum_spend is not None:
+        # A minimum of 0, as a trial has, is none: it must not raise a period that comes to less than nothing.
+        minimum_rows.append(len(terms) if plan.minimum_spend else NO_PRICE)
+        if plan.minimum_spend:
             terms.append(minimum_spend_terms(plan.minimum_spend, plan))
     return PriceBook(
         versions=tuple(versions),

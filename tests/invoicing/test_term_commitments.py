@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from api.json import to_json
 from ingest.errors import BrokenState, InvalidDocument
 from invoicing.billed_time import contract_change_issues
 from invoicing.history import BillingDates
+from invoicing.hold import hold_unrated
 from invoicing.preview import preview_contract
 from invoicing.rerate import rerate
 from invoicing.what_if import what_if
@@ -25,6 +27,7 @@ from rating.agreement_store import get_agreement
 from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version, save_contract
 from rating.explain import explain_line, reprice_line
+from rating.line_table import UNRATED_SCHEMA
 from rating.price_plan import PricePlan
 from rating.store import get_rated_line
 from rating.term_commitment import TermCommitment, true_up
@@ -32,7 +35,7 @@ from rating.verify import differences
 from tests.invoicing.contract_case import Billed, bill
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
-from tests.rating.plans import usage_charge
+from tests.rating.plans import periods, usage_charge
 
 ONE = {"model": "per_unit", "unit_price": "1"}
 FEE = {**MONTHLY_FEE, "price": {"model": "flat", "amount": "31"}}
@@ -166,6 +169,22 @@ def test_a_fee_paid_past_an_early_end_counts_with_what_is_given_back(
     )
 
     assert true_ups(billed) == expected
+
+
+def test_a_term_of_two_currencies_is_not_told_to_add_a_price() -> None:
+    row = {
+        "period_key": 0,
+        "contract_id": "c",
+        "charge_id": "commitment-true-up",
+        "meter_id": "",
+        "dimensions": [("commitment", "year")],
+        "quantity": Decimal(100),
+        "reason_code": "currency_mixed",
+    }
+    (held,) = hold_unrated(pa.Table.from_pylist([row], schema=UNRATED_SCHEMA), periods=periods({}))
+    assert held.reason_code == "unrated_usage"
+    assert "end the commitment on the day the currency changes" in held.message
+    assert "Add the price" not in held.message
 
 
 def test_older_agreements_keep_their_keys() -> None:
