@@ -107,7 +107,9 @@ def _counting_text(charge: Charge) -> str:
     said = []
     if charge.formula is not None:
         said.append(f"quantity: {charge.formula}")
-    if charge.tiers_count != "period":
+    if charge.tiers_count == "event":
+        said.append("each event by itself")
+    elif charge.tiers_count != "period":
         said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
     if charge.pooled_over != "contract":
         said.append("counted together with the customer's other contracts")

@@ -19,7 +19,7 @@ from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.earlier_periods import EarlierTime, Version, earlier_time
 from invoicing.pools import Pools, pools_of
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge
+from rating.price_plan import Charge, counts_before
 from rating.wider_usage import EarlierUsage, WiderUsage
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.schema import UNUSABLE_SCHEMA
@@ -119,7 +119,7 @@ def counts_beyond(versions: Sequence[PlanVersion]) -> tuple[tuple[str, int, str,
         (entry.plan.plan_id, entry.version, charge.tiers_count, charge.pooled_over, charge.meter_ids())
         for entry in versions
         for charge in entry.plan.charges
-        if charge.tiers_count != "period" or is_pooled(charge)
+        if counts_before(charge) or is_pooled(charge)
     )
 
 

@@ -271,7 +271,7 @@ def _steps(
         yield ExplanationStep(
             "unit_conversion", text, f"{decimal_text(cut_decimal(priced.converted_quantity))} {unit}"
         )
-    yield from _beside_steps(line, price)
+    yield from _beside_steps(line, price, charge)
     if charge.free_units is not None:
         yield ExplanationStep(
             "free_units",
@@ -305,9 +305,9 @@ def _source(line: Mapping[str, Any], charge: Charge) -> str:
     return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"
 
 
-def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
+def _beside_steps(line: Mapping[str, Any], price: SimplePrice, charge: Charge) -> Iterator[ExplanationStep]:
     """What the price needs beside the quantity."""
-    if isinstance(price, PercentagePrice) and price.is_by_event:
+    if charge.tiers_count == "event" or (isinstance(price, PercentagePrice) and price.is_by_event):
         free = int(line["inputs"].get(f"events_{FREE}", 0))
         charged = line["event_count"] - free
         said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")

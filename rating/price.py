@@ -17,6 +17,7 @@ from ingest.document import Document, ExactDecimal, decimal_text, validate_docum
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Aggregation, Meter, Reading
 from rating.event_bounds import band_inputs
+from rating.event_tiers import tier_inputs
 from rating.formula import formula_quantity
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
@@ -156,7 +157,7 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
 
 def _wider_issues(request: PriceRequest) -> list[Issue]:
     issues = []
-    if request.before is not None and request.charge.get("tiers_count", "period") == "period":
+    if request.before is not None and request.charge.get("tiers_count", "period") in ("period", "event"):
         issues.append(
             Issue(
                 "before_unused",
@@ -303,7 +304,7 @@ def _inputs(
     """What the price needs beside the quantity."""
     banded = banded_meter_of(charge, price, {meter.meter_id: meter})
     if banded is not None:
-        return _band_inputs(banded, group)
+        return _band_inputs(charge, price, banded, group)
     if request.before is not None:
         return {
             BEFORE_QUANTITY: request.before.quantity,
@@ -316,16 +317,17 @@ def _inputs(
     return NO_INPUTS
 
 
-def _band_inputs(banded: BandedMeter, group: _Group) -> Inputs:
+def _band_inputs(charge: Charge, price: SimplePrice, banded: BandedMeter, group: _Group) -> Inputs:
     if group.values is None:
         raise InvalidInput(
             "each event is priced by itself here, so a quantity is not enough; give the events.",
             reason_code="events_needed",
         )
     charged = charged_by_band(banded, [Fraction(value) for value in group.values])
-    return band_inputs(
-        {band: (cut_decimal(sum(numbers, Fraction(0))), len(numbers)) for band, numbers in charged.items()}
-    )
+    bands = {
+        band: (cut_decimal(sum(numbers, Fraction(0))), len(numbers)) for band, numbers in charged.items()
+    }
+    return tier_inputs(price, bands) if charge.tiers_count == "event" else band_inputs(bands)
 
 
 def _bound(priced: Priced) -> str | None:

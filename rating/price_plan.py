@@ -29,7 +29,7 @@ Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
-TiersCount = Literal["period", "year", "contract"]
+TiersCount = Literal["event", "period", "year", "contract"]
 PooledOver = Literal["contract", "customer"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
@@ -223,7 +223,8 @@ class Charge(Document):
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 
     tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
-    ``contract``. The line is for what the period adds. pooled_over: ``customer`` counts the usage of all
+    ``contract`` (the line is for what the period adds), or each ``event`` by itself
+    (``rating/event_tiers.py``). pooled_over: ``customer`` counts the usage of all
     contracts of one customer together and shares the amount out (``rating/special_price.py``).
 
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
@@ -253,6 +254,11 @@ class Charge(Document):
     def meter_ids(self) -> tuple[str, ...]:
         """The meters that give its quantity; none for a fixed one."""
         return formula_meters(self.formula) if self.meter_id is None else (self.meter_id,)
+
+
+def counts_before(charge: Charge) -> bool:
+    """Whether its tiers go on from what was counted before the period."""
+    return charge.tiers_count in ("year", "contract")
 
 
 def is_special(charge: Charge) -> bool:

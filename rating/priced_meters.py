@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ingest.meter import Meter
 from rating.event_bounds import event_meter
+from rating.event_tiers import tier_meter
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, PercentagePrice, simple_prices
+from rating.price_plan import Charge, PercentagePrice, SimplePrice, simple_prices
 from rollup.banded_meter import BandedMeter
 
 
@@ -28,9 +29,12 @@ def _derived(charge: Charge, meters: Mapping[str, Meter]) -> Iterator[Meter]:
             yield found
 
 
-def banded_meter_of(charge: Charge, price: object, meters: Mapping[str, Meter]) -> BandedMeter | None:
-    """What counts the events of the charge by the bounds of the price, when it has some."""
+def banded_meter_of(charge: Charge, price: SimplePrice, meters: Mapping[str, Meter]) -> BandedMeter | None:
+    """What counts the events of the charge by the bounds or the tiers of the price, when it prices each by
+    itself."""
     meter = meters.get(charge.meter_id or "")
+    if meter is not None and charge.tiers_count == "event":
+        return tier_meter(charge, price, meter)
     if meter is None or not isinstance(price, PercentagePrice) or not price.is_by_event:
         return None
     return event_meter(charge, price, meter)

@@ -25,6 +25,7 @@ from typing import Final
 
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.event_bounds import measure_events
+from rating.event_tiers import measure_event_tiers
 from rating.money import allocate
 from rating.price_plan import PercentagePrice
 from rating.reference import (
@@ -62,6 +63,9 @@ def price_line(
         measured = measure_events(
             terms.price, terms, quantity=quantity, event_count=event_count, inputs=inputs
         )
+        return finish(terms, measured, share=share)
+    if terms.tiers_count == "event":
+        measured = measure_event_tiers(terms, quantity=quantity, event_count=event_count, inputs=inputs)
         return finish(terms, measured, share=share)
     if POOL_QUANTITY in inputs:
         return _price_part(terms, quantity=quantity, share=share, inputs=inputs)

@@ -16,6 +16,7 @@ from ingest.errors import BrokenState
 from rating.compile import PriceBook
 from rating.due_charges import DueCharges
 from rating.event_bounds import band_inputs
+from rating.event_tiers import tier_inputs
 from rating.period_columns import PeriodColumns
 from rating.pool_rows import pooled_rows
 from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
@@ -51,7 +52,7 @@ def _earlier_inputs(
     known: dict[str, Usage] = {}
     for row in rows.tolist():
         counts = price_book.terms[int(due.rows.price_row[row])].tiers_count
-        if counts == "period":
+        if counts in ("period", "event"):
             continue
         if wider is None:
             raise BrokenState(
@@ -80,7 +81,8 @@ def _formula_inputs(due: DueCharges, price_book: PriceBook) -> Iterator[tuple[in
 def _event_inputs(
     rows: NDArray[np.int64], due: DueCharges, usage: pa.Table, price_book: PriceBook
 ) -> Iterator[tuple[int, Inputs]]:
-    """Events by the bounds of their amount. Raises BrokenState when a meter that counts them was left out."""
+    """Events by the bounds of their amount, or by the tier they reach. Raises BrokenState when a meter that
+    counts them was left out."""
     meters = price_book.event_meters
     counted = usage_of(usage, set(meters.values()))
     known = {banded_id for _, banded_id, _ in counted}
@@ -99,4 +101,6 @@ def _event_inputs(
             )
         source = int(due.source[row])
         own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
-        yield row, band_inputs(bands.get((int(due.period[row]), meter_id, own), {}))
+        found = bands.get((int(due.period[row]), meter_id, own), {})
+        terms = price_book.terms[int(due.rows.price_row[row])]
+        yield row, tier_inputs(terms.price, found) if terms.tiers_count == "event" else band_inputs(found)

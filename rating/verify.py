@@ -45,11 +45,7 @@ def differences(line: Mapping[str, Any]) -> list[str]:
         quantity = rounded_to(formula_value(inputs["formula"], counted), 12, "half_up")
         if quantity != Fraction(inputs["quantity"]):
             wrong.append(f"quantity says {inputs['quantity']}, the formula gives {decimal_words(quantity)}")
-    if is_by_event(inputs.get("price", {})):
-        counted_by = ("minimum", "between", "maximum", "free")
-        events = sum(Fraction(inputs.get("beside", {}).get(f"events_{word}", 0)) for word in counted_by)
-        if events != inputs["event_count"]:
-            wrong.append(f"event_count says {inputs['event_count']}, its parts give {events}")
+    wrong += _wrong_events(inputs)
     if said != list(found.tiers):
         wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
     if Fraction(line["amount"]) != found.amount:
@@ -61,6 +57,22 @@ def differences(line: Mapping[str, Any]) -> list[str]:
     if line["billed"] != billed:
         wrong.append(f"billed says {line['billed']!r}, the inputs give {billed!r}")
     return wrong
+
+
+def _wrong_events(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Of events that are priced each by itself: whether the parts are all of them."""
+    beside = inputs.get("beside", {})
+    events, values = (
+        [Fraction(number) for name, number in beside.items() if name.startswith(word)]
+        for word in ("events_", "value_")
+    )
+    bounded = is_by_event(inputs.get("price", {}))
+    if (events or bounded) and sum(events) != inputs["event_count"]:
+        yield f"event_count says {inputs['event_count']}, its parts give {sum(events)}"
+    # Of the event that reaches free units only a part is charged; of packages values are not known.
+    partly = (bounded and inputs["free_units"]) or any(name.startswith("packages_") for name in beside)
+    if values and not partly and sum(values) != Fraction(inputs["quantity"]):
+        yield f"quantity says {inputs['quantity']}, its parts give {decimal_words(sum(values, ZERO))}"
 
 
 def recompute(inputs: Mapping[str, Any]) -> Recomputed:
@@ -85,6 +97,8 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         return part_of_pool(inputs, beside)
     if is_by_event(inputs["price"]):
         tiers = list(event_tiers(inputs, beside))
+    elif any(name.startswith("events_") for name in beside):
+        tiers = list(tiers_of_events(inputs, beside))
     elif "before_quantity" in beside:
         tiers = added_tiers(inputs, quantity, beside)
     else:
@@ -186,9 +200,15 @@ def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fract
     """Metered to priced units; a credit is rounded like the debit it cancels."""
     if conversion is None:
         return quantity
+    return rounded_to(unrounded(quantity, conversion), conversion["fraction_digits"], conversion["round"])
+
+
+def unrounded(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
+    """The same before it is rounded: what events that are priced each by itself come to."""
+    if conversion is None:
+        return quantity
     factor = Fraction(conversion["factor"])
-    exact = quantity * factor if conversion["operation"] == "multiply" else quantity / factor
-    return rounded_to(exact, conversion["fraction_digits"], conversion["round"])
+    return quantity * factor if conversion["operation"] == "multiply" else quantity / factor
 
 
 def priced_tiers(
@@ -234,12 +254,39 @@ def event_tiers(
         events = beside.get(f"events_{word}", ZERO)
         if not events:
             continue
-        conversion, value = inputs["unit_conversion"], beside[f"value_{word}"]
-        if conversion is not None:
-            factor = Fraction(conversion["factor"])
-            value = value * factor if conversion["operation"] == "multiply" else value / factor
+        value = unrounded(beside[f"value_{word}"], inputs["unit_conversion"])
         share = value * Fraction(price["percent"]) / 100 if word == "between" else ZERO
-        yield number, value, events * Fraction(amount or 0) + share
+        yield number, cut(value), events * Fraction(amount or 0) + share
+
+
+def tiers_of_events(
+    inputs: Mapping[str, Any], beside: Mapping[str, Fraction]
+) -> Iterator[tuple[int, Fraction, Fraction]]:
+    """Each event priced by itself in tiers: of every tier what the events that end there and the events that
+    go past it have in it."""
+    price, free = inputs["price"], Fraction(inputs["free_units"] or 0)
+    rest = {"up_to": None, "flat_amount": None, "package_size": None}
+    tiers = price.get("tiers") or [{**rest, **price}]
+    graduated = price["model"] in {"graduated", "graduated_percentage"}
+    counts = [beside.get(f"events_tier_{number}", ZERO) for number in range(1, len(tiers) + 1)]
+    below = ZERO
+    for number, tier in enumerate(tiers, start=1):
+        events, past = counts[number - 1], sum(counts[number:], ZERO) if graduated else ZERO
+        amount = events * Fraction(tier["flat_amount"] or 0)
+        if tier.get("package_size") is not None:
+            sold = beside.get(f"packages_tier_{number}", ZERO)
+            units = sold * Fraction(tier["package_size"])
+            amount += sold * Fraction(tier["package_price"])
+        else:
+            value = unrounded(beside.get(f"value_tier_{number}", ZERO), inputs["unit_conversion"])
+            units = value - events * (free + below)
+            amount += tier_amount({**tier, "flat_amount": None, "package_size": None}, units)
+        if past:
+            width = Fraction(tier["up_to"]) - below
+            units, amount = units + past * width, amount + past * tier_amount(tier, width)
+        if units or amount:
+            yield number, cut(units), amount
+        below = Fraction(tier["up_to"] or 0) if graduated else ZERO
 
 
 def single_amount(price: Mapping[str, Any], units: Fraction, event_count: int) -> Fraction:

@@ -17,6 +17,7 @@ from rating.price_plan import (
     SimplePrice,
     StairstepPrice,
     VolumePrice,
+    counts_before,
     simple_prices,
 )
 
@@ -34,7 +35,7 @@ _COUNTED_MODELS: Final = (
 
 def wider_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
     """Every rule the charge breaks; none for one that counts its own period. meters: by id."""
-    if charge.tiers_count != "period":
+    if counts_before(charge):
         yield from _counted_rules(charge, pointer, meters)
     if charge.pooled_over != "contract":
         yield from _pooled_rules(charge, pointer)
@@ -88,12 +89,15 @@ def _pooled_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
             f"A {charge.kind} charge has nothing to count together.",
             "a usage or licence charge.",
         )
-    if any(isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)):
+    by_event = (
+        isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)
+    )
+    if charge.tiers_count == "event" or any(by_event):
         yield Issue(
             "pooled_by_event",
             at,
             "An event that is priced by itself is not cheaper for others beside it.",
-            "no pooled_over, or no minimum_per_event and maximum_per_event.",
+            "no pooled_over; or no tiers_count: event, minimum_per_event and maximum_per_event.",
         )
     if charge.zero_usage == "charge":
         yield Issue(

@@ -131,6 +131,37 @@ def test_events_with_a_least_and_a_most(world: World, stored: bool) -> None:
     assert tried(world, dearer, end="2025-03-01") == [1800]
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_tiers_that_begin_again_with_each_event(world: World, stored: bool) -> None:
+    """A connect fee and the first minute whole, then by the started second: 0.60, 0.60 and 0.85."""
+    tiers = [
+        {"up_to": "60", "package_size": "60", "package_price": "0.20", "flat_amount": "0.40"},
+        {"package_size": "1", "package_price": "0.01"},
+    ]
+    talk = charge("talk", {"model": "graduated", "tiers": tiers}, tiers_count="event")
+    world.plan(talk)
+    world.contract()
+    if stored:
+        world.stored_usage = StoredUsage(world.event_store)
+        keep_open_usage(world.stored_usage, ledger=world.ledger, now=at("2025-01-16"))
+    calls = (("2025-01-20", "60"), ("2025-01-20", "0.5"), ("2025-01-21", "84.25"), ("2025-01-22", "0"))
+    world.events(*(("call", "c1-subject", day, value) for day, value in calls))
+    seen = previewed(world, "2025-02-14")
+    world.bill("2025-02-15")
+    assert lines(world) == ["2025-02-15 talk 2025-01-15..2025-02-15 144.75 call 2.05"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (line,) = check_lines(world)
+    whole = "0.20 for each package of 60 units, a started one whole"
+    assert [tier.to_text(2) for tier in line.tiers] == [
+        f"tier 1 (0 to 60): 180 units, {whole} and flat 0.40 = 1.80",
+        "tier 2 (above 60): 25 units, 0.01 for each package of 1 units, a started one whole = 0.25",
+    ]
+    assert "each of 4 events priced by itself" in line.to_text()
+    together = {**talk, "tiers_count": "period"}
+    assert tried(world, talk, end="2025-03-01") == [205]
+    assert tried(world, together, end="2025-03-01") == [145]
+
+
 def test_a_formula_of_meters(world: World) -> None:
     """Calls beyond 10 a seat of the average: 120 - 10 x 3."""
     formula = charge("over", {"model": "per_unit", "unit_price": "0.5"}, formula="max(0, calls - 10 * seats)")
