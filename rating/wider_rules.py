@@ -52,7 +52,7 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             f"{charge.tiers_count}.",
             "a usage charge with a count or sum meter, or one that reads unit_days.",
         )
-    unfit = [price.model for price in simple_prices(charge.price) if not _goes_on(price)]
+    unfit = [price.model for price in simple_prices(charge.price) if not goes_on(price)]
     if unfit:
         yield Issue(
             "tiers_count_model",
@@ -70,7 +70,8 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
         )
 
 
-def _goes_on(price: SimplePrice) -> bool:
+def goes_on(price: SimplePrice) -> bool:
+    """Whether what was counted before has a meaning for the price."""
     if isinstance(price, PercentagePrice) and price.is_by_event:
         return False
     return isinstance(price, _COUNTED_MODELS)
