@@ -35,6 +35,8 @@ _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
 _CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
+PER_UNIT: Final = "per_unit"
+"""The price model of a line for units; of a true-up for money it is ``flat``."""
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -185,7 +187,8 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
 
 def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int) -> dict[str, Any]:
     """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
-    of_money, unit = line.charge_id in _CHARGES_OF_MONEY, line.unit
+    of_money = line.charge_id in _CHARGES_OF_MONEY and line.price_model != PER_UNIT
+    unit = line.unit
     invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
     names = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
     details = [_period(line.period_start, line.period_end), *names]
@@ -221,6 +224,9 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
         details.append(part_words(line.days, line.full_days))
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    if line.charge_kind == TRUE_UP_KIND and line.price_model == PER_UNIT:
+        details.append(f"{_number(line.quantity)} of {_number(line.rated_quantity)} {line.unit} used")
+        return details
     if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
         reached, least = (
             exact_money(number, digits=digits, grouped=True)

@@ -96,7 +96,11 @@ def true_up_terms(plan: PricePlan, agreement: Agreement, *, commitment_id: str) 
     """The words of a line that trues up a commitment. Raises KeyError for one that is not agreed."""
     for entry in agreement.term_commitments:
         if entry.commitment_id == commitment_id:
-            least = exact_money(entry.amount, digits=minor_digits(plan.currency))
+            digits = minor_digits(plan.currency)
+            least = exact_money(entry.amount or Decimal(0), digits=digits)
+            if entry.units is not None:
+                price = exact_money(entry.unit_price or Decimal(0), digits=digits)
+                least = f"{decimal_text(entry.units)} {entry.unit or 'unit'} at {price}"
             term = f"from {entry.effective_from} to {entry.effective_until}"
             return ChargeTerms(f"{entry.name}, true-up", f"up to {least} {term}", ())
     raise KeyError(commitment_id)

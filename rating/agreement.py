@@ -43,6 +43,8 @@ _ADDED_FIELDS: Final[Mapping[str, object]] = {
     "retainers": (),
 }
 """Fields of an agreement that came later, and what they are when nothing is said."""
+_ADDED_TO_TERMS: Final = ("units", "unit_price", "unit")
+"""The same of a commitment over a term; nothing said is None."""
 
 
 class ChargeOverride(Document):
@@ -111,7 +113,12 @@ class Agreement(Document):
         if self == Agreement():
             return NO_AGREEMENT
         later = {name for name, nothing in _ADDED_FIELDS.items() if getattr(self, name) == nothing}
-        text = orjson.dumps(self.model_dump(mode="json", exclude=later), option=orjson.OPT_SORT_KEYS)
+        said = self.model_dump(mode="json", exclude=later)
+        for term in said.get("term_commitments", ()):
+            for name in _ADDED_TO_TERMS:
+                if term[name] is None:
+                    del term[name]
+        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
 
 

@@ -50,6 +50,7 @@ from rating.special_price import (
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
+from rating.true_up_steps import true_up_steps
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
 
@@ -211,44 +212,16 @@ def _explain_true_up(
 ) -> Explanation:
     if commitment is None or not true_up_follows(line, plan, commitment):
         raise _disagreement(line, plan)
-    currency, share = plan.currency, share_of(line)
-    if spent and sum((amount for _, amount in spent), Decimal(0)) != line["quantity"]:
-        raise BrokenState(
-            f"line {_hex(line['line_id'])} says {_money(line['quantity'], currency)} were spent in its term, "
-            "and the term's lines do not come to that. Restore the event store of the billing run's time."
-        )
-    running, steps = Decimal(0), []
-    for billing_date, amount in spent:
-        running += amount
-        text = f"billed on {billing_date}: {_money(amount, currency)}"
-        steps.append(ExplanationStep("spent", text, _money(running, currency)))
-    term = f"{commitment.effective_from} to {commitment.effective_until}"
-    owed = "" if share == 1 else f" x {share.numerator}/{share.denominator} of the term"
+    currency = plan.currency
     inputs = true_up_inputs(
         line,
-        commitment.amount,
+        commitment,
         currency=currency,
         minor_digits=minor_digits(currency),
         rounding=plan.rounding,
     )
-    return _explanation(
-        line,
-        plan,
-        commitment.name,
-        own_price=True,
-        steps=(
-            *steps,
-            ExplanationStep("quantity", f"spent from {term}", _money(line["quantity"], currency)),
-            ExplanationStep(
-                "commitment",
-                f"committed {_money(commitment.amount, currency)}{owed}",
-                _money(line["rated_quantity"], currency),
-            ),
-            _rounding_step(line, plan),
-        ),
-        tiers=(),
-        inputs=inputs,
-    )
+    steps = (*true_up_steps(line, commitment, spent, currency=currency), _rounding_step(line, plan))
+    return _explanation(line, plan, commitment.name, own_price=True, steps=steps, tiers=(), inputs=inputs)
 
 
 def _steps(

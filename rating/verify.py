@@ -89,6 +89,10 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(least) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
+    if "committed_units" in inputs:  # of a term: what the units cost that are missing to the part that is due
+        missing = max(ZERO, Fraction(inputs["committed_units"]) * share - quantity)
+        amount = missing * Fraction(inputs["unit_price"])
+        return Recomputed((), cut(amount), rounded(amount, inputs))
     if "credited_units" in inputs:
         given_back = quantity * share * Fraction(inputs["credited_units"]) / Fraction(inputs["units"])
         return Recomputed((), -cut(given_back), -rounded(given_back, inputs))
