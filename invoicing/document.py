@@ -22,7 +22,8 @@ from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID, is_minimum
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
@@ -34,7 +35,6 @@ _QUANTITY_WIDTH: Final = 26
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence"})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
-_CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
 PER_UNIT: Final = "per_unit"
 """The price model of a line for units; of a true-up for money it is ``flat``."""
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
@@ -187,7 +187,9 @@ def _line(line: InvoiceLine, digits: int) -> dict[str, Any]:
 
 def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int) -> dict[str, Any]:
     """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
-    of_money = line.charge_id in _CHARGES_OF_MONEY and line.price_model != PER_UNIT
+    of_money = is_minimum(line.charge_id) or (
+        line.charge_id == TRUE_UP_CHARGE_ID and line.price_model != PER_UNIT
+    )
     unit = line.unit
     invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
     names = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
@@ -232,7 +234,7 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
             exact_money(number, digits=digits, grouped=True)
             for number in (line.quantity, line.rated_quantity)
         )
-        what = "usage and licences" if line.charge_kind == MINIMUM_SPEND_KIND else "what counts"
+        what = "usage and licences" if line.charge_id == MINIMUM_SPEND_CHARGE_ID else "what counts"
         details.append(f"{what} came to {reached} of {least}")
         return details
     if line.charge_kind == FEE_CREDIT_KIND:

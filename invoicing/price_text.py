@@ -33,7 +33,6 @@ from rating.price_plan import (
     tiers_of,
 )
 
-MINIMUM_SPEND_CHARGE: Final = "minimum-spend"
 _ZERO: Final = Decimal(0)
 _TIERED_TEXT: Final = {
     "graduated": "each unit at the price of its tier",
@@ -67,16 +66,18 @@ class ChargeTerms:
 def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str], unit: str) -> ChargeTerms:
     """Name, price and tiers of a charge for one combination of dimension values.
 
-    ``charge_id`` is a charge of the plan or ``minimum-spend``. unit: the one on the rated line, which is
-    the meter's when the charge names none. Raises KeyError for another charge.
+    ``charge_id`` is a charge of the plan, ``minimum-spend`` or the minimum of a group. unit: the one on the
+    rated line, which is the meter's when the charge names none. Raises KeyError for another charge.
     """
     digits = minor_digits(plan.currency)
     charge = next((charge for charge in plan.charges if charge.charge_id == charge_id), None)
     if charge is None:
-        if charge_id != MINIMUM_SPEND_CHARGE or plan.minimum_spend is None:
+        minimum = plan.minimum_of(charge_id)
+        if minimum is None:
             raise KeyError(charge_id)
-        least = exact_money(plan.minimum_spend, digits=digits)
-        return ChargeTerms("Minimum spend", f"up to {least} a period", ())
+        names = {group.charge_id: group.name for group in plan.group_minimums}
+        text = f"up to {exact_money(minimum, digits=digits)} a period"
+        return ChargeTerms(names.get(charge_id, "Minimum spend"), text, ())
     price = used_price(charge, dimensions)
     if price is None:
         return ChargeTerms(charge.name, "", (), plan.reductions())

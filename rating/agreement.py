@@ -29,7 +29,7 @@ from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, PerUnitPrice, Price, PricePlan
 from rating.retainer import Retainer, sells_credit
-from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
 
 NO_AGREEMENT: Final = ""
@@ -154,6 +154,8 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
         for name in SpendLimits.model_fields
         if getattr(agreement.limits, name) is not None
     }
+    if agreement.limits.minimum_spend == 0:  # as in a trial: nothing is committed, for groups neither
+        limits["group_minimums"] = ()
     return plan.model_copy(update={"charges": charges, "discounts": kept, **limits})
 
 

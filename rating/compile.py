@@ -19,13 +19,14 @@ from ingest.errors import BrokenState
 from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.charge_index import ChargeIndex, index_charges
+from rating.group_minimum import GroupIndex, index_groups
 from rating.kernel_types import Prices
 from rating.line_hash import hash_all
 from rating.line_words import LineWords, line_words
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
-from rating.price_plan import Charge, MatrixPrice, SimplePrice, simple_prices
+from rating.price_plan import Charge, GroupMinimum, MatrixPrice, SimplePrice, simple_prices
 from rating.priced_meters import banded_meter_of
 from rating.proration import is_unprorated
 from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
@@ -62,8 +63,9 @@ class PriceBook:
     """Everything a run prices by. Rows are numbered from 0 in the order of ``versions``.
 
     plan_rows: (plan_id, version, agreement key) -> plan row. minimum_rows: plan row -> price row of its
-    minimum spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
-    reference; price_hash: (price rows, 2) uint64, of everything in a price row that decides amounts.
+    minimum spend, or NO_PRICE. groups: the minimums of groups of charges, None for none. prices: the arrays
+    of the kernels; terms: the same prices for the reference; price_hash: (price rows, 2) uint64, of
+    everything in a price row that decides amounts.
     special: by price row, whether more than the quantity does (``rating/special_rows.py``). event_meters:
     price row -> what counts its events by their bounds.
     """
@@ -77,6 +79,7 @@ class PriceBook:
     price_hash: NDArray[np.uint64]
     index: ChargeIndex
     words: LineWords
+    groups: GroupIndex | None
     special: NDArray[np.bool_]
     event_meters: Mapping[int, str]
 
@@ -88,6 +91,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
     charges: list[ChargeRow] = []
     minimum_rows: list[int] = []
     event_meters: dict[int, str] = {}
+    groups: list[tuple[int, GroupMinimum, int]] = []
     for plan_row, entry in enumerate(versions):
         plan = entry.plan
         digits = minor_digits(plan.currency)
@@ -115,6 +119,10 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
         minimum_rows.append(len(terms) if plan.minimum_spend else NO_PRICE)
         if plan.minimum_spend:
             terms.append(minimum_spend_terms(plan.minimum_spend, plan))
+        for group in plan.group_minimums:
+            groups.append((plan_row, group, len(terms)))
+            terms.append(minimum_spend_terms(group.amount, plan))
+    charge_rows = {(row.plan_row, row.charge.charge_id): number for number, row in enumerate(charges)}
     return PriceBook(
         versions=tuple(versions),
         plan_rows={
@@ -130,7 +138,13 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             unprorated=[is_unprorated(row.charge, versions[row.plan_row].plan) for row in charges],
             plan_count=len(versions),
         ),
-        words=line_words([(row.plan_row, row.charge) for row in charges], versions, meters),
+        words=line_words(
+            [(row.plan_row, row.charge) for row in charges],
+            versions,
+            meters,
+            groups=[(plan_row, group.charge_id) for plan_row, group, _ in groups],
+        ),
+        groups=index_groups(groups, charge_rows, plan_count=len(versions)),
         special=np.array([entry.is_special for entry in terms], np.bool_),
         event_meters=event_meters,
     )

@@ -47,7 +47,8 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
 from rating.true_up_steps import true_up_steps
@@ -143,6 +144,7 @@ def _explain_nothing_due(
 ) -> Explanation:
     """A line that was billed and is not due any more."""
     names = {charge.charge_id: charge.name for charge in plan.charges}
+    names |= {group.charge_id: group.name for group in plan.group_minimums}
     names |= {MINIMUM_SPEND_CHARGE_ID: "Minimum spend", TRUE_UP_CHARGE_ID: "True-up"}
     local = {name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")}
     inputs = nothing_due_inputs(
@@ -160,16 +162,16 @@ def _explain_nothing_due(
 
 
 def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> Explanation:
-    spend, reached, currency = plan.minimum_spend, line["quantity"], plan.currency
+    spend, reached, currency = plan.minimum_of(line["charge_id"]), line["quantity"], plan.currency
+    group = next((entry for entry in plan.group_minimums if entry.charge_id == line["charge_id"]), None)
+    counted = "usage and licence lines" if group is None else f"lines of {', '.join(group.charge_ids)}"
     if spend is None or minimum_required(line, plan) is None:
         raise _disagreement(line, plan)
     steps = (
-        ExplanationStep(
-            "quantity", "usage and licence lines of the period come to", _money(reached, currency)
-        ),
+        ExplanationStep("quantity", f"{counted} of the period come to", _money(reached, currency)),
         ExplanationStep(
             "minimum_maximum",
-            f"minimum spend {_money(spend, currency)}, for the days of the period",
+            f"minimum{'' if group else ' spend'} {_money(spend, currency)}, for the days of the period",
             _money(line["rated_quantity"], currency),
         ),
         _rounding_step(line, plan),
@@ -177,7 +179,13 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: boo
     terms = minimum_spend_terms(spend, plan)
     inputs = minimum_spend_inputs(line, terms, currency=currency)
     return _explanation(
-        line, plan, "Minimum spend", own_price=own_price, steps=steps, tiers=(), inputs=inputs
+        line,
+        plan,
+        "Minimum spend" if group is None else group.name,
+        own_price=own_price,
+        steps=steps,
+        tiers=(),
+        inputs=inputs,
     )
 
 

@@ -203,10 +203,11 @@ def _unit_true_up_follows(line: Mapping[str, Any], plan: PricePlan, commitment: 
 def minimum_required(line: Mapping[str, Any], plan: PricePlan) -> Fraction | None:
     """The minimum the line states, if the plan has it for the line's days; else None."""
     quantity, required = Fraction(line["quantity"]), Fraction(line["rated_quantity"])
-    if plan.minimum_spend is None or required - quantity != Fraction(line["amount"]):
+    minimum = plan.minimum_of(line["charge_id"])
+    if minimum is None or required - quantity != Fraction(line["amount"]):
         return None
     digits = minor_digits(plan.currency)
-    exact = Fraction(plan.minimum_spend) * share_of(line)
+    exact = Fraction(minimum) * share_of(line)
     minor = round_to_minor(exact, digits=digits, mode=plan.rounding) - quantity * 10**digits
     return exact if cut(exact) == required and minor == line["amount_minor"] else None
 
