@@ -114,6 +114,8 @@ def _counting_text(charge: Charge) -> str:
         said.append(f"quantity: {charge.formula}")
     if charge.tiers_count == "event":
         said.append("each event by itself")
+    elif charge.tiers_count == "moment":
+        said.append("each unit in the tier it stands in")
     elif charge.tiers_count != "period":
         said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
     if charge.pooled_over != "contract":

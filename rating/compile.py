@@ -27,7 +27,7 @@ from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
 from rating.price_plan import Charge, GroupMinimum, MatrixPrice, SimplePrice, simple_prices
-from rating.priced_meters import banded_meter_of
+from rating.priced_meters import banded_meter_of, level_parts_of
 from rating.proration import is_unprorated
 from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
 from rating.steps import is_prorated
@@ -67,7 +67,7 @@ class PriceBook:
     of the kernels; terms: the same prices for the reference; price_hash: (price rows, 2) uint64, of
     everything in a price row that decides amounts.
     special: by price row, whether more than the quantity does (``rating/special_rows.py``). event_meters:
-    price row -> what counts its events by their bounds.
+    price row -> what counts its events by their bounds; level_meters: what reads its level in each tier.
     """
 
     versions: tuple[PlanVersion, ...]
@@ -82,6 +82,7 @@ class PriceBook:
     groups: GroupIndex | None
     special: NDArray[np.bool_]
     event_meters: Mapping[int, str]
+    level_meters: Mapping[int, tuple[str, ...]]
 
 
 def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Meter]) -> PriceBook:
@@ -91,6 +92,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
     charges: list[ChargeRow] = []
     minimum_rows: list[int] = []
     event_meters: dict[int, str] = {}
+    level_meters: dict[int, tuple[str, ...]] = {}
     groups: list[tuple[int, GroupMinimum, int]] = []
     for plan_row, entry in enumerate(versions):
         plan = entry.plan
@@ -103,6 +105,9 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
                 banded = banded_meter_of(charge, price, meters)
                 if banded is not None:
                     event_meters[first + place] = banded.meter_id
+                parts = level_parts_of(charge, price, meters)
+                if parts:
+                    level_meters[first + place] = tuple(part.meter_id for part in parts)
             terms.extend(
                 terms_of(
                     charge,
@@ -147,6 +152,7 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
         groups=index_groups(groups, charge_rows, plan_count=len(versions)),
         special=np.array([entry.is_special for entry in terms], np.bool_),
         event_meters=event_meters,
+        level_meters=level_meters,
     )
 
 

@@ -298,6 +298,8 @@ def _beside_steps(line: Mapping[str, Any], price: SimplePrice, charge: Charge) -
 def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iterator[ExplanationStep]:
     """What was counted beyond the period and the contract."""
     inputs, unit = line["inputs"], line["unit"]
+    if charge.tiers_count == "moment":
+        yield ExplanationStep("quantity", "tiers hold at each moment", decimal_text(line["rated_quantity"]))
     if BEFORE_QUANTITY in inputs:
         before = inputs[BEFORE_QUANTITY]
         through = decimal_text(added_exactly(line["quantity"], before))

@@ -17,6 +17,7 @@ from rating.discount_rules import discount_rules
 from rating.event_rules import event_price_rules
 from rating.formula_rules import formula_rules
 from rating.group_minimum_rules import group_minimum_rules
+from rating.level_tiers import level_tier_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
@@ -99,6 +100,7 @@ def _charge_rules(
     yield from formula_rules(charge, pointer, meters)
     yield from wider_rules(charge, pointer, meters)
     yield from event_price_rules(charge, pointer, meters.get(charge.meter_id or ""))
+    yield from level_tier_rules(charge, pointer, meters.get(charge.meter_id or ""))
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")
         yield from matrix_rules(charge.price, f"{pointer}.price", meter, currency=currency)

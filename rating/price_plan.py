@@ -30,7 +30,7 @@ Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
-TiersCount = Literal["event", "period", "year", "contract"]
+TiersCount = Literal["event", "moment", "period", "year", "contract"]
 PooledOver = Literal["contract", "customer"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
@@ -224,8 +224,10 @@ class Charge(Document):
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 
     tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
-    ``contract`` (the line is for what the period adds), or each ``event`` by itself
-    (``rating/event_tiers.py``). pooled_over: ``customer`` counts the usage of all
+    ``contract`` (the line is for what the period adds), each ``event`` by itself
+    (``rating/event_tiers.py``), or a level at each ``moment`` (``rating/level_tiers.py``).
+
+    pooled_over: ``customer`` counts the usage of all
     contracts of one customer together and shares the amount out (``rating/special_price.py``).
 
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is

@@ -26,6 +26,7 @@ from typing import Final
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.event_bounds import measure_events
 from rating.event_tiers import measure_event_tiers
+from rating.level_tiers import measure_level_tiers
 from rating.money import allocate
 from rating.price_plan import PercentagePrice
 from rating.reference import (
@@ -67,6 +68,8 @@ def price_line(
     if terms.tiers_count == "event":
         measured = measure_event_tiers(terms, quantity=quantity, event_count=event_count, inputs=inputs)
         return finish(terms, measured, share=share)
+    if terms.tiers_count == "moment":
+        return finish(terms, measure_level_tiers(terms, quantity=quantity, inputs=inputs), share=share)
     if POOL_QUANTITY in inputs:
         return _price_part(terms, quantity=quantity, share=share, inputs=inputs)
     if BEFORE_QUANTITY in inputs:

@@ -162,6 +162,31 @@ def test_tiers_that_begin_again_with_each_event(world: World, stored: bool) -> N
     assert tried(world, together, end="2025-03-01") == [145]
 
 
+def test_tiers_that_hold_at_each_moment(world: World) -> None:
+    """From 1 January 2 seats, 6 from 17 January: 2 and for 15 of 31 days 2 more at 31.00, 2 at 15.50."""
+    tiers = [{"up_to": "4", "unit_price": "31"}, {"unit_price": "15.50", "flat_amount": "1"}]
+    seats = charge(
+        "seats",
+        {"model": "graduated", "tiers": tiers},
+        kind="licence",
+        meter_id="seats",
+        tiers_count="moment",
+    )
+    world.plan(seats)
+    world.contract(start_date=date(2025, 1, 1))
+    world.events(("seat", "c1-subject", "2025-01-01", "2"), ("seat", "c1-subject", "2025-01-17", "6"))
+    seen = previewed(world, "2025-01-31")
+    world.bill("2025-02-01")
+    assert lines(world) == ["2025-02-01 seats 2025-01-01..2025-02-01 3.935483870968 call 108.00"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (line,) = check_lines(world)
+    assert [tier.units for tier in line.tiers] == ["2.967741935484", "0.967741935484"]
+    assert "tiers hold at each moment" in line.to_text()
+    by_average = {**seats, "tiers_count": "period"}
+    assert tried(world, seats, end="2025-03-01") == [10800]
+    assert tried(world, by_average, end="2025-03-01") == [12200]
+
+
 def test_a_formula_of_meters(world: World) -> None:
     """Calls beyond 10 a seat of the average: 120 - 10 x 3."""
     formula = charge("over", {"model": "per_unit", "unit_price": "0.5"}, formula="max(0, calls - 10 * seats)")

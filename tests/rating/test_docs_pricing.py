@@ -24,6 +24,7 @@ PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
 VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
+LEVELS = re.compile(r"levels((?: [\d.]+x\d+)+) = (-?[\d.]+)$")
 METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
 WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+)) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
@@ -61,6 +62,12 @@ def check(charge: dict[str, Any], line: str) -> None:
     if events:
         sent = [{"value": value} for value in events[1].split()]
         assert price_request({"charge": charge, "currency": "EUR", "events": sent})["billed"] == events[2]
+        return
+    levels = LEVELS.match(line)
+    if levels:
+        stood = [dict(zip(("level", "days"), one.split("x"), strict=True)) for one in levels[1].split()]
+        request = {"charge": charge, "currency": "EUR", "levels": stood}
+        assert price_request(request)["billed"] == levels[2]
         return
     meters = METERS.match(line)
     if meters:
