@@ -36,6 +36,7 @@ from rating.special_price import (
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
 from rating.unrateable import Unrateable
+from rating.wider_rules import goes_on
 from rollup.banded_meter import BandedMeter, charged_by_band
 from rollup.level_part import LevelPart
 
@@ -59,7 +60,8 @@ class PriceMeter(Document):
 
 
 class PriceBefore(Document):
-    """What was counted before the period, in its year or contract: for a charge with ``tiers_count``."""
+    """What was counted before: in the year or contract, for a charge with such ``tiers_count``; else earlier
+    in the period, so that the answer is what the quantity adds, at its place in the tiers."""
 
     quantity: ExactDecimal
     event_count: int = Field(default=0, ge=0, lt=2**63)
@@ -73,10 +75,10 @@ class PriceLevel(Document):
 
 
 class PriceRequest(Document):
-    """One of ``quantity`` (with ``event_count``), ``events`` and, for a charge with a formula, ``meters``:
-    what each of them counted. ``charge`` may leave out what only a plan needs (charge_id, name, kind,
-    meter_id). before: what came before in the year or contract. pool: quantities of the other contracts of
-    the customer, for a charge pooled over them. days / full_days: of a partial period."""
+    """One of ``quantity`` (with ``event_count``), ``events``, for tiers of each moment ``levels``, and for a
+    charge with a formula ``meters``: what each of them counted. ``charge`` may leave out what only a plan
+    needs (charge_id, name, kind, meter_id). before: what the tiers go on from. pool: quantities of the other
+    contracts of the customer, for a charge pooled over them. days / full_days: of a partial period."""
 
     charge: dict[str, Any]
     currency: CurrencyCode
@@ -176,16 +178,13 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
 
 def _wider_issues(request: PriceRequest) -> list[Issue]:
     issues = []
-    if request.before is not None and request.charge.get("tiers_count", "period") not in (
-        "year",
-        "contract",
-    ):
+    if request.before is not None and request.charge.get("tiers_count") in ("event", "moment"):
         issues.append(
             Issue(
                 "before_unused",
                 "before",
-                "The charge counts its own period only.",
-                "no before, or tiers_count: year or contract on the charge.",
+                "Tiers of the charge do not go on from anything.",
+                "no before, or tiers_count: period, year or contract on the charge.",
             )
         )
     if request.pool and request.charge.get("pooled_over", "contract") == "contract":
@@ -334,6 +333,11 @@ def _inputs(
         stood = request.levels or (PriceLevel(level=group.quantity, days=1),)
         return {input_name(number): _average(stood, part) for number, part in enumerate(parts, start=1)}
     if request.before is not None:
+        if terms.prorated or not goes_on(price):
+            raise InvalidInput(
+                f"a {price.model} price has no use for what was counted before; leave `before` out.",
+                reason_code="before_unused",
+            )
         return {
             BEFORE_QUANTITY: request.before.quantity,
             BEFORE_EVENTS: Decimal(request.before.event_count),
