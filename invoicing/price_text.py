@@ -119,7 +119,8 @@ def _counting_text(charge: Charge) -> str:
     elif charge.tiers_count != "period":
         said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
     if charge.pooled_over != "contract":
-        said.append("counted together with the customer's other contracts")
+        beside = "the customer's other contracts" if charge.pooled_over == "customer" else "its pool"
+        said.append(f"counted together with {beside}")
     return f" ({'; '.join(said)})" if said else ""
 
 

@@ -103,7 +103,7 @@ def wider_periods(
         for name, counting in spans.items()
     }
     pools = pools_of(
-        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=pooling.versions
+        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=_pooled_over(versions)
     )
     return WiderPeriods(
         found,
@@ -124,8 +124,8 @@ def counts_beyond(versions: Sequence[PlanVersion]) -> tuple[tuple[str, int, str,
 
 
 def is_pooled(charge: Charge) -> bool:
-    """Whether the charge counts the contracts of a customer together."""
-    return charge.pooled_over == "customer"
+    """Whether the charge counts several contracts together."""
+    return charge.pooled_over != "contract"
 
 
 def _counting(versions: Sequence[PlanVersion], counts: Sequence[str], *, pooled: bool) -> _Counting:
@@ -140,6 +140,16 @@ def _counting(versions: Sequence[PlanVersion], counts: Sequence[str], *, pooled:
         frozenset(version for version, _ in found),
         frozenset(meter_id for _, meter_ids in found for meter_id in meter_ids),
     )
+
+
+def _pooled_over(versions: Sequence[PlanVersion]) -> dict[Version, str]:
+    """What the pooled charges of each version are pooled over; the rules of plans keep it one thing."""
+    return {
+        (entry.plan.plan_id, entry.version): charge.pooled_over
+        for entry in versions
+        for charge in entry.plan.charges
+        if is_pooled(charge)
+    }
 
 
 def _meters(meters: Sequence[Meter], counting: _Counting) -> list[Meter]:

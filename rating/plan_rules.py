@@ -26,7 +26,7 @@ from rating.retainer import sells_credit
 from rating.spend_ids import is_minimum
 from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rating.tier_rules import not_negative
-from rating.wider_rules import wider_rules
+from rating.wider_rules import pool_rules, wider_rules
 
 CHARGES_MAX: Final = 1000
 METERED_KINDS: Final = frozenset({"usage", "licence"})
@@ -45,6 +45,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
     yield from not_negative(plan.minimum_spend, "minimum_spend")
     yield from _spend_rules(plan)
     yield from group_minimum_rules(plan)
+    yield from pool_rules(plan)
     if plan.proration_divisor != "billing_period" and plan.proration != "by_day":
         yield Issue(
             "divisor_unused",

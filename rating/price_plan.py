@@ -31,7 +31,7 @@ RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
 TiersCount = Literal["event", "moment", "period", "year", "contract"]
-PooledOver = Literal["contract", "customer"]
+PooledOver = Literal["contract", "customer", "pool"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
 
@@ -227,8 +227,8 @@ class Charge(Document):
     ``contract`` (the line is for what the period adds), each ``event`` by itself
     (``rating/event_tiers.py``), or a level at each ``moment`` (``rating/level_tiers.py``).
 
-    pooled_over: ``customer`` counts the usage of all
-    contracts of one customer together and shares the amount out (``rating/special_price.py``).
+    pooled_over: ``customer`` counts the usage of all contracts of one customer together, ``pool`` that of all
+    with the same ``pool_id``, and shares the amount out (``rating/special_price.py``).
 
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every

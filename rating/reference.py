@@ -87,7 +87,7 @@ def terms_of(
         rounding=rounding,
         zero_reaches=charge.zero_usage == "charge",
         tiers_count=charge.tiers_count,
-        pooled=charge.pooled_over == "customer",
+        pooled=charge.pooled_over != "contract",
     )
 
 

@@ -103,6 +103,14 @@ CONTRACTS_WITHOUT_ADJUSTMENTS: Final = Table(
 )
 """Contracts that let late usage be (``late_usage: ignore``); others have no row."""
 
+CONTRACT_POOLS: Final = Table(
+    "contract_pools",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("pool_id", String(128), nullable=False, index=True),
+)
+"""The pools that contracts name (``pool_id``); others have no row."""
+
 CONTRACT_ENTITLEMENTS: Final = Table(
     "contract_entitlements",
     LEDGER,

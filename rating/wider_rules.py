@@ -14,6 +14,7 @@ from rating.price_plan import (
     PackagePrice,
     PercentagePrice,
     PerUnitPrice,
+    PricePlan,
     SimplePrice,
     StairstepPrice,
     VolumePrice,
@@ -39,6 +40,21 @@ def wider_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> It
         yield from _counted_rules(charge, pointer, meters)
     if charge.pooled_over != "contract":
         yield from _pooled_rules(charge, pointer)
+
+
+def pool_rules(plan: PricePlan) -> Iterator[Issue]:
+    """The pooled charges of a plan are pooled over the same contracts: a period is in one pool."""
+    ways = list(
+        dict.fromkeys(charge.pooled_over for charge in plan.charges if charge.pooled_over != "contract")
+    )
+    for position, charge in enumerate(plan.charges):
+        if charge.pooled_over in ways[1:]:
+            yield Issue(
+                "pooled_two_ways",
+                f"charges[{position}].pooled_over",
+                f"Another charge of the plan is pooled over the {ways[0]}.",
+                f"pooled_over: {ways[0]} on every pooled charge.",
+            )
 
 
 def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.json import to_json
+from ingest.errors import InvalidDocument
 from invoicing.customer_store import save_customer
 from invoicing.history import BillingDates
 from invoicing.open_usage import keep_open_usage
@@ -354,6 +355,45 @@ def test_contracts_of_a_customer_share_the_tiers(world: World) -> None:
         0,
         6000,
     ]
+
+
+def test_contracts_of_several_customers_share_a_pool_they_name(world: World) -> None:
+    """As contracts of one customer: 58.33, 41.67 and 25.00; those of no pool and of another are alone. Usage
+    that comes late for one of the pool is adjusted on the others too."""
+    for customer_id in ("north", "south"):
+        save_customer(world.ledger, {"customer_id": customer_id, "name": customer_id.title()}, now=LONG_AGO)
+    world.plan({**POOLED, "pooled_over": "pool"})
+    for contract_id, customer_id, pool_id in (
+        ("a", "acme", "group"), ("b", "north", "group"), ("c", "south", "group"),
+        ("alone", "acme", None), ("other", "acme", "others"),
+    ):  # fmt: skip
+        world.contract(contract_id, customer_id=customer_id, pool_id=pool_id)
+    for contract_id, count in {"a": "70", "b": "50", "c": "30", "alone": "60", "other": "60"}.items():
+        used(world, contract_id, _2025_01_25=count)
+    seen = previewed(world, "2025-02-14", "b")
+    world.bill("2025-02-20")
+    found = {stored.summary.contract_id: stored.invoice for stored in world.invoices()}
+    assert {key: invoice.total_minor for key, invoice in found.items()} == {
+        "a": 5833, "b": 4167, "c": 2500, "alone": 6000, "other": 6000,
+    }  # fmt: skip
+    assert seen.lines == found["b"].lines
+    assert found["a"].lines[0].price_text.endswith("(counted together with its pool)")
+    check_lines(world)
+    used(world, "c", _2025_01_26="50")  # 200 are 150.00: 52.50, 37.50 and 60.00
+    for contract_id, count in {"a": "70", "b": "50", "c": "30"}.items():
+        used(world, contract_id, _2025_02_25=count)  # as in the month before
+    world.bill("2025-03-15")
+    totals = {stored.summary.contract_id: 0 for stored in world.invoices()}
+    for stored in world.invoices():
+        totals[stored.summary.contract_id] += stored.invoice.total_minor
+    assert {key: totals[key] for key in "abc"} == {
+        "a": 5250 + 5833, "b": 3750 + 4167, "c": 6000 + 2500,
+    }  # fmt: skip
+
+
+def test_a_plan_pools_one_way(world: World) -> None:
+    with pytest.raises(InvalidDocument, match="pooled_two_ways"):
+        world.plan(POOLED, {**POOLED, "charge_id": "more", "pooled_over": "pool"})
 
 
 def test_a_pool_counts_a_contract_that_is_held_and_its_part_is_billed_later(world: World) -> None:
