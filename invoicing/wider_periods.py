@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
@@ -20,6 +21,7 @@ from invoicing.earlier_periods import EarlierTime, Version, earlier_time
 from invoicing.pools import Pools, pools_of
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, counts_before
+from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rating.wider_usage import EarlierUsage, WiderUsage
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.schema import UNUSABLE_SCHEMA
@@ -50,13 +52,15 @@ class WiderPeriods:
     def count(self, roll_up: RollUp, unusable: pa.Table) -> tuple[WiderUsage, pa.Table]:
         """Roll it up. unusable: UNUSABLE_SCHEMA of the periods themselves; comes back with what makes them
         incomplete beyond that: events before them, or of their pool, that cannot be counted."""
-        earlier, spoiled = {}, [unusable]
+        own = len(self.pools.pool) - self.pools.companions.num_rows
+        earlier, spoiled, spreading = {}, [unusable], [unusable]
         for name, time in self.before.items():
             rolled = roll_up(time.calendar, self.before_meters[name])
             earlier[name] = EarlierUsage(rolled.usage, time.begun)
-            spoiled.append(rolled.unusable)
+            spoiled.append(rolled.unusable.filter(pc.less(rolled.unusable["period_key"], own)))
+            spreading.append(rolled.unusable)
         beside = roll_up(self.pools.calendar, self.pool_meters)
-        spoiled.append(self._spread(pa.concat_tables([unusable, beside.unusable])))
+        spoiled.append(self._spread(pa.concat_tables([*spreading, beside.unusable])))
         wider = WiderUsage(earlier, self.pools.companions, beside.usage, self.pools.pool)
         return wider, pa.concat_tables(spoiled)
 
@@ -91,20 +95,24 @@ def wider_periods(
     pooling = _counting(versions, [], pooled=True)
     if not pooling.versions and not any(counting.versions for counting in spans.values()):
         return None
+    pools = pools_of(
+        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=_pooled_over(versions)
+    )
+    every = periods
+    if pools.companions.num_rows:
+        both = pa.concat_tables([periods.cast(SERVICE_PERIOD_SCHEMA), pools.companions])
+        every = both.unify_dictionaries().combine_chunks()
     found = {
         name: earlier_time(
             ledger=ledger,
             catalogue=catalogue,
             versions=versions,
-            periods=periods,
+            periods=every,
             counting=counting.versions,
             by_year=name == "year",
         )
         for name, counting in spans.items()
     }
-    pools = pools_of(
-        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=_pooled_over(versions)
-    )
     return WiderPeriods(
         found,
         {name: _meters(meters, counting) for name, counting in spans.items()},

@@ -302,7 +302,7 @@ def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iter
         yield ExplanationStep("quantity", "tiers hold at each moment", decimal_text(line["rated_quantity"]))
     if BEFORE_QUANTITY in inputs:
         before = inputs[BEFORE_QUANTITY]
-        through = decimal_text(added_exactly(line["quantity"], before))
+        through = decimal_text(added_exactly(inputs.get(POOL_QUANTITY, line["quantity"]), before))
         said = f"tiers count over the {charge.tiers_count}: {decimal_text(before)} {unit} came before"
         yield ExplanationStep("quantity", said, f"up to {through} {unit}")
     if POOL_QUANTITY in inputs:

@@ -42,7 +42,7 @@ def special_inputs(
         for row, more in chain(
             _level_inputs(rows, due, usage, price_book),
             _earlier_inputs(rows, due, price_book, wider),
-            pooled_rows(rows, periods, due, price_book, wider),
+            pooled_rows(rows, periods, due, price_book, wider, found),
         ):
             found[row] = {**found.get(row, {}), **more}
     return found

@@ -159,7 +159,8 @@ def added_tiers(inputs: Mapping[str, Any], quantity: Fraction, beside: Numbers) 
 def part_of_pool(inputs: Mapping[str, Any], beside: Numbers) -> Recomputed:
     """The line's part of what all contracts of the pool come to: within a minor unit of its share."""
     whole = {**inputs, "quantity": beside["pool_quantity"], "event_count": int(beside["pool_events"])}
-    pool = recompute({**whole, "beside": {}, "discounts": []})
+    before = {name: number for name, number in beside.items() if name.startswith("before_")}
+    pool = recompute({**whole, "beside": before, "discounts": []})
     total, minor = beside["pool_quantity"], 10 ** inputs["minor_digits"]
     weight = Fraction(inputs["quantity"]) / total if total else 1 / beside["pool_contracts"]
     part, share = beside["pool_part"], pool.amount_minor * weight / minor
@@ -168,9 +169,8 @@ def part_of_pool(inputs: Mapping[str, Any], beside: Numbers) -> Recomputed:
     factor = part / pool.amount if pool.amount else ZERO
     scaled = [(number, units * weight, amount * factor) for number, units, amount in pool.tiers]
     kept = zip(cut_tiers(scaled), cut_tiers([(0, ZERO, units) for _, units, _ in scaled]), strict=True)
-    return discounted(
-        tuple((number, units, amount) for (number, _, amount), (*_, units) in kept), part, inputs
-    )
+    tiers = tuple((number, units, amount) for (number, _, amount), (*_, units) in kept)
+    return discounted(tiers, part, inputs)
 
 
 def formula_value(tree: Any, counted: Numbers) -> Fraction:

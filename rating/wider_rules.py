@@ -77,13 +77,6 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             "graduated, graduated_percentage, volume, stairstep, package, per_unit or percentage; "
             "or no tiers_count.",
         )
-    if charge.pooled_over != "contract":
-        yield Issue(
-            "pooled_and_counted",
-            at,
-            "A pool has its contracts period by period; nobody has its year.",
-            "tiers_count or pooled_over.",
-        )
 
 
 def goes_on(price: SimplePrice) -> bool:

@@ -391,6 +391,51 @@ def test_contracts_of_several_customers_share_a_pool_they_name(world: World) -> 
     }  # fmt: skip
 
 
+def test_a_pool_goes_on_from_month_to_month(world: World) -> None:
+    """Of a year: 60 and 30 in the first month cost 90.00; 30 and 30 in the second go on from 90: 10 at 1.00
+    and 50 at 0.50, 35.00, in halves. 20 of the first month come late: its 110 are 105.00, and the second
+    month's 60 all lie above 100. So the lines sum to the price of the year's 170, 135.00."""
+    world.plan({**POOLED, "tiers_count": "year"})
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_20="60", _2025_02_20="30", _2025_03_20="100")
+    used(world, "b", _2025_01_20="30", _2025_02_20="30", _2025_03_20="100")
+    world.bill("2025-02-15")
+    seen = previewed(world, "2025-03-14", "b")
+    world.bill("2025-03-15")
+    assert lines(world) == [
+        "2025-02-15 calls 2025-01-15..2025-02-15 60 call 60.00",
+        "2025-03-15 calls 2025-02-15..2025-03-15 30 call 17.50",
+        "2025-02-15 calls 2025-01-15..2025-02-15 30 call 30.00",
+        "2025-03-15 calls 2025-02-15..2025-03-15 30 call 17.50",
+    ]
+    assert seen.lines == world.invoices()[-1].invoice.lines
+    (_, march, *_) = check_lines(world)
+    assert "tiers count over the year: 90 call came before -> up to 150 call" in march.to_text()
+    alone = {**POOLED, "tiers_count": "year", "pooled_over": "contract"}
+    assert sum(tried(world, alone, end="2025-04-01")) == 9000 + 6000
+    used(world, "b", _2025_01_25="20")
+    world.bill("2025-04-15")
+    billed = [line for stored in world.invoices() for line in stored.invoice.lines]
+    before_april = [line for line in billed if line.period_start < date(2025, 3, 15)]
+    assert sum(line.amount_minor for line in before_april) == 13_500
+    assert sum(line.amount_minor for line in billed) == 13_500 + 10_000
+    check_lines(world)
+
+
+def test_an_event_before_that_cannot_be_counted_holds_the_pool(world: World) -> None:
+    world.plan({**POOLED, "tiers_count": "year"})
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_20="60", _2025_02_20="30")
+    used(world, "b", _2025_02_20="30")
+    world.bill("2025-02-15")
+    world.events(("call", "a-subject", "2025-01-20", ""))
+    report = world.bill("2025-03-15")
+    assert {(entry.contract_id, entry.reason_code) for entry in report.held} == {
+        ("a", "unusable_events"),
+        ("b", "unusable_events"),
+    }
+
+
 def test_a_plan_pools_one_way(world: World) -> None:
     with pytest.raises(InvalidDocument, match="pooled_two_ways"):
         world.plan(POOLED, {**POOLED, "charge_id": "more", "pooled_over": "pool"})
