@@ -22,7 +22,7 @@ from ingest.document import plain
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID, is_minimum
+from rating.spend_ids import GROUP_MINIMUM_PREFIX, is_minimum
 from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 
@@ -234,7 +234,8 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
             exact_money(number, digits=digits, grouped=True)
             for number in (line.quantity, line.rated_quantity)
         )
-        what = "usage and licences" if line.charge_id == MINIMUM_SPEND_CHARGE_ID else "what counts"
+        some = line.charge_kind == TRUE_UP_KIND or line.charge_id.startswith(GROUP_MINIMUM_PREFIX)
+        what = "what counts" if some else "usage and licences"
         details.append(f"{what} came to {reached} of {least}")
         return details
     if line.charge_kind == FEE_CREDIT_KIND:
