@@ -22,7 +22,6 @@ from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version
 from rating.contract_store import load_contract_subjects, load_contracts
 from rating.explain import Explanation, explain_line
-from rating.money import minor_to_decimal
 from rating.reprice import commitment_of_line
 from rating.store import get_rated_line
 from rating.term_commitment import TRUE_UP_CHARGE_ID
@@ -65,7 +64,7 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
         plan,
         agreement=agreement,
         time_zone=find_time_zone(zone),
-        spent=[(day, minor_to_decimal(amount, line["currency"])) for day, amount in spent],
+        spent=spent,
     )
     try:
         place = find_line(state.ledger, line_id)

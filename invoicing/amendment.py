@@ -259,5 +259,17 @@ def due_once(terms: Sequence[DueTerms], billed: Collection[tuple[str, str]] = ()
             yield FeeCharge(part, part.start, part.end, tuple(sorted(once)), ())
 
 
+def once_given_back(
+    billed: Sequence[BilledFee], terms: Sequence[DueTerms], *, unused: Unused
+) -> Iterator[FeeCredit]:
+    """What was charged once, in advance, for a phase that was to come in this time and now does not. billed:
+    such lines. One whose phase begins on another day of it stays paid."""
+    coming = {(due.terms.plan.plan_id, charge_id) for due in due_once(terms) for charge_id in due.charge_ids}
+    for fee in billed:
+        key = (fee.plan.plan_id, fee.charge.charge_id)
+        if unused == "credit" and key not in coming and fee.line["amount"] > 0:
+            yield FeeCredit(fee, fee.start, fee.end, units_billed(fee.charge))
+
+
 def _is_once(charge: Charge) -> bool:
     return charge.kind == ONCE and charge.timing == "advance"

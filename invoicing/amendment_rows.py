@@ -7,7 +7,7 @@ it is for; a credit is part of a line that was billed (``rating/credit_line.py``
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +15,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from invoicing.amendment import ONCE, Amendment, BilledFee, DueTerms, FeeCharge, amend, due_once
+from invoicing.amendment import (
+    ONCE,
+    Amendment,
+    BilledFee,
+    DueTerms,
+    FeeCharge,
+    amend,
+    due_once,
+    once_given_back,
+)
 from invoicing.billed_time import Billed, next_billing_date
 from invoicing.due import due_service_periods
 from invoicing.plan_schedule import ADVANCE
@@ -73,15 +82,18 @@ def amendment_rows(
         lines = billed_lines.get(contract_id, ())
         fees = [_fee(line, plans, agreements) for line in lines if line["charge_kind"] != ONCE]
         begins = local_midnight(entry.billed.settled, entry.contract.time_zone)
-        once = {
-            (line["plan_id"], line["charge_id"])
+        once = [
+            _fee(line, plans, agreements)
             for line in lines
             if line["charge_kind"] == ONCE and line["period_start"] > begins
-        }
+        ]
+        paid_once = {(fee.plan.plan_id, fee.charge.charge_id) for fee in once}
         due = _due_terms(terms.get(contract_id, ()), entry, plans, agreements)
         found = amend(fees, due, unused=entry.contract.unused)
+        given_back = once_given_back(once, due, unused=entry.contract.unused)
+        found = replace(found, credits=(*found.credits, *given_back))
         made.add_credits(found, entry, run_id=run_id)
-        made.add_charges([*found.charges, *due_once(due, once)], entry, agreements)
+        made.add_charges([*found.charges, *due_once(due, paid_once)], entry, agreements)
         made.add_empty(found, entry)
         for line in lines if made.rows else ():
             made.name(plans[line["plan_id"], line["plan_version"]], line["agreement"], agreements)
@@ -115,7 +127,9 @@ class AmendmentRows:
         for given_back in found.credits:
             fee = given_back.fee
             rest = left.get(fee.line["line_id"], fee.line["amount_minor"])
-            days = _part(given_back.start, given_back.end, entry.contract, fee.plan, fee.line["days"])
+            days = fee.line["days"]
+            if fee.charge.kind != ONCE:  # what is due once is given back whole
+                days = _part(given_back.start, given_back.end, entry.contract, fee.plan, days)
             unused = UnusedTime(given_back.start, given_back.end, given_back.units, days)
             line = credit_line(
                 fee.line,

@@ -126,6 +126,7 @@ def change_issues(
     compared: Mapping[str, tuple[object, object]] = {
         "plan_id": (before.plan_id, contract.plan_id),
         "start_date": (before.start_date, contract.start_date),
+        "pool_id": (before.pool_id, contract.pool_id),
         "time_zone": (before.time_zone, contract.time_zone),
         "billing.cadence": (before.billing.interval, contract.billing.interval),
         "billing.anchor_date": (anchor, new_anchor),

@@ -20,8 +20,9 @@ from rating.compile import PriceBook, compile_price_book
 from rating.holiday_calendar_store import load_invoice_days
 from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import PlanVersion
+from rating.pool_store import load_pools
 from rating.priced_meters import priced_meters
-from rating.tables import CONTRACT_VERSIONS, CONTRACTS
+from rating.tables import CONTRACT_POOLS, CONTRACT_VERSIONS, CONTRACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,10 @@ class BillingCatalogue:
     agreed_versions: the plan versions and, after them, those that come of the agreements. settled:
     (contract_id, billing_date, contract_version, looked_through) the last settled date of each contract, the
     version of the contract it was billed by, up to which event late usage was looked for. companions: when
-    only some contracts were asked for and a plan pools the contracts of a customer, the other contracts of
-    theirs, with subjects and segments among those of the rest. invoice_days: the rules of contracts that are
-    invoiced on business days, by contract_id."""
+    only some contracts were asked for and a plan pools contracts, the others of their customers and pools,
+    with subjects and segments among those of the rest. invoice_days: the rules of contracts that are
+    invoiced on business days, by contract_id. pool_ids: the pools that contracts name, by contract_id; empty
+    when no plan counts the contracts of a pool together."""
 
     contracts: pa.Table
     subjects: pa.Table
@@ -46,6 +48,7 @@ class BillingCatalogue:
     price_book: PriceBook
     companions: pa.Table
     invoice_days: Mapping[str, InvoiceDayRule]
+    pool_ids: Mapping[str, str]
 
 
 def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
@@ -59,6 +62,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         every = [segment for track in segments.values() for segment in track]
         agreements = load_agreements(connection, {segment.agreement_key for segment in every})
         invoice_days = load_invoice_days(connection)
+        pool_ids = load_pools(connection) if "pool" in _ways_of_pooling(plan_versions) else {}
     versions = agreed_versions(plan_versions, every, agreements)
     # A database sorts text by its own rules; by code point it is the same everywhere.
     return BillingCatalogue(
@@ -73,22 +77,34 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         price_book=compile_price_book(versions, meters),
         companions=load_contracts(ledger, others).sort_by("contract_id"),
         invoice_days=invoice_days,
+        pool_ids=pool_ids,
     )
 
 
 def _companion_ids(
     ledger: Engine, contract_ids: Sequence[str] | None, plan_versions: Sequence[PlanVersion]
 ) -> list[str]:
-    """The other contracts of the customers of some contracts, if any plan counts them together."""
-    pooled = any(charge.pooled_over == "customer" for entry in plan_versions for charge in entry.plan.charges)
-    if contract_ids is None or not pooled:
+    """The other contracts of the customers and of the pools of some contracts, if any plan counts them
+    together."""
+    ways = _ways_of_pooling(plan_versions)
+    if contract_ids is None or not ways:
         return []
-    table = CONTRACTS
+    owners = {"customer": CONTRACTS.c.customer_id, "pool": CONTRACT_POOLS.c.pool_id}
+    found: set[str] = set()
     with ledger.connect() as connection:
-        customers = select_by_ids(connection, select(table.c.customer_id), table.c.contract_id, contract_ids)
-        wanted = sorted({row[0] for row in customers})
-        found = select_by_ids(connection, select(table.c.contract_id), table.c.customer_id, wanted)
-        return sorted({row[0] for row in found} - set(contract_ids))
+        for way, owner in owners.items():
+            if way not in ways:
+                continue
+            named = owner.table.c.contract_id
+            wanted = sorted({row[0] for row in select_by_ids(connection, select(owner), named, contract_ids)})
+            found |= {row[0] for row in select_by_ids(connection, select(named), owner, wanted)}
+    return sorted(found - set(contract_ids))
+
+
+def _ways_of_pooling(plan_versions: Sequence[PlanVersion]) -> set[str]:
+    """What charges of the plans are pooled over, beside their own contract."""
+    ways = {charge.pooled_over for entry in plan_versions for charge in entry.plan.charges}
+    return {way for way in ways if way != "contract"}
 
 
 def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str, str]:

@@ -31,7 +31,8 @@ from invoicing.tax_words import (
 from rating.item_line import ITEM_KIND
 from rating.money import exact_money, grouped_words
 from rating.proration import part_words
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import GROUP_MINIMUM_PREFIX, is_minimum
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 
 TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
@@ -43,8 +44,9 @@ _QUANTITY_WIDTH: Final = 26
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
 _OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
-_CHARGES_OF_MONEY: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID})
 _FOOTER: Final = ("name", "tax_id", "registration_id")
+PER_UNIT: Final = "per_unit"
+"""The price model of a line for units; of a true-up for money it is ``flat``."""
 _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 # Not strftime: its month names follow the machine's language.
@@ -222,7 +224,10 @@ def _line(line: InvoiceLine, invoice: Invoice) -> dict[str, Any]:
 
 def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int, taxed: list[str]) -> dict[str, Any]:
     """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
-    of_money, unit = line.charge_id in _CHARGES_OF_MONEY, line.unit
+    of_money = is_minimum(line.charge_id) or (
+        line.charge_id == TRUE_UP_CHARGE_ID and line.price_model != PER_UNIT
+    )
+    unit = line.unit
     invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
     names = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
     details = [_period(line.period_start, line.period_end), *names]
@@ -261,12 +266,16 @@ def _details(line: InvoiceLine, digits: int) -> list[str]:
     if line.charge_kind == ITEM_KIND:  # the description has its fields
         return [*details, f"{line.event_count} item{'s' if line.event_count > 1 else ''}"]
     details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
+    if line.charge_kind == TRUE_UP_KIND and line.price_model == PER_UNIT:
+        details.append(f"{_number(line.quantity)} of {_number(line.rated_quantity)} {line.unit} used")
+        return details
     if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
         reached, least = (
             exact_money(number, digits=digits, grouped=True)
             for number in (line.quantity, line.rated_quantity)
         )
-        what = "usage and licences" if line.charge_kind == MINIMUM_SPEND_KIND else "what counts"
+        some = line.charge_kind == TRUE_UP_KIND or line.charge_id.startswith(GROUP_MINIMUM_PREFIX)
+        what = "what counts" if some else "usage and licences"
         details.append(f"{what} came to {reached} of {least}")
         return details
     if line.charge_kind == FEE_CREDIT_KIND:

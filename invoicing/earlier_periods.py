@@ -61,7 +61,8 @@ def earlier_time(
     if not len(mine):
         return EarlierTime(CALENDAR_SCHEMA.empty_table(), begun)
     ids = pa.array(mine["contract_id"].unique().sort().to_list(), pa.string())
-    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
+    known = pa.concat_tables([catalogue.contracts, catalogue.companions])
+    contracts = known.filter(pc.is_in(known["contract_id"], value_set=ids))
     every = rows_from_the_start(catalogue, contracts, versions, periods)
     keys = ["contract_id"]
     if by_year:

@@ -42,6 +42,11 @@ Key = tuple[str, date]
 _ADD_THE_PRICE: Final = "Add the price to the plan."
 _UNRATED_ADVICE: Final = {
     USAGE_CHANGED: "Events came in or were corrected meanwhile; the next run counts them again.",
+    "currency_mixed": "The lines of the term are in several currencies, which cannot be compared; end the "
+    "commitment on the day the currency changes, and agree another from then on.",
+    "negative_quantity": "Correct the events that came to less than nothing, or price them by a model that "
+    "has a meaning for it (per_unit, percentage, dynamic).",
+    "amount_too_large": "Correct the events or the price: no line can hold the amount.",
     "formula_divides_by_zero": "Let the formula of the plan not divide by what may be 0.",
 }
 _INT64_MAX: Final = (1 << 63) - 1

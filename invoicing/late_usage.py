@@ -20,6 +20,8 @@ from ingest.clickhouse import EventStore
 from ingest.clock import from_micros
 from ingest.in_force import read_cut
 from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.pools import pool_owners
+from invoicing.wider_periods import is_pooled
 from rating.late_usage_store import contracts_without_adjustments
 from rollup.period import find_time_zone, local_midnights_micros
 from rollup.stored_rows import newest_events
@@ -133,19 +135,17 @@ def _billed_subjects(catalogue: BillingCatalogue, contract_ids: Collection[str])
 
 
 def _subjects(catalogue: BillingCatalogue) -> pl.DataFrame:
-    """(contract_id, subject): those of each contract, and where plans pool those of its customer's others."""
+    """(contract_id, subject): those of each contract, and where plans pool those of the others counted with
+    it."""
     own = pl.DataFrame(catalogue.subjects.select(["contract_id", "subject"]))
-    pooled = any(
-        charge.pooled_over == "customer" for entry in catalogue.plan_versions for charge in entry.plan.charges
-    )
+    pooled = any(is_pooled(charge) for entry in catalogue.plan_versions for charge in entry.plan.charges)
     if not pooled:
         return own
-    names = ["contract_id", "customer_id"]
-    both = pa.concat_tables([catalogue.contracts.select(names), catalogue.companions.select(names)])
-    owners = pl.DataFrame(both)
-    beside = owners.join(owners, on="customer_id", suffix="_beside").select(
+    owners = pool_owners(catalogue)
+    beside = owners.join(owners, on=["way", "owner"], suffix="_beside").select(
         "contract_id", pl.col("contract_id_beside").alias("beside")
     )
+    beside = beside.unique(maintain_order=True)
     return beside.join(own, left_on="beside", right_on="contract_id").select("contract_id", "subject")
 
 

@@ -53,10 +53,11 @@ def plan_change_issues(connection: Connection, plan: PricePlan) -> Iterator[Issu
         possible = max(until for _, until in later)
         later = _inside(plan, possible, versions, reaches)
     example, until = max(inside, key=lambda entry: (entry[1], entry[0]))
+    count = len({contract_id for contract_id, _ in inside})  # one may be on the plan in several stretches
     yield Issue(
         "effective_in_billed_time",
         "effective_from",
-        f"Prices would change from {plan.effective_from} on, and {len(inside)} contracts on the plan are "
+        f"Prices would change from {plan.effective_from} on, and {count} contracts on the plan are "
         f"billed for later days: contract {example!r} up to {until}.",
         f"{possible} or a later day, so that no bill is behind the new prices.",
     )

@@ -1,13 +1,13 @@
-"""The contracts of a customer that are priced as one: who is in the pool of a period.
+"""The contracts that are priced as one: who is in the pool of a period.
 
-A pool is all contracts of one customer that have a period of the same days on the same plan version, whether
-they are billed in this run, were before or are held. Its members that are not billed now are *companions*:
-their periods are priced beside the others and their lines left out.
+A pool is all contracts of one customer, or with the same ``pool_id``, that have a period of the same days on
+the same plan version, whether they are billed in this run, were before or are held. Its members that are not
+billed now are *companions*: their periods are priced beside the others and their lines left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,8 +24,11 @@ from rating.plan_version import PlanVersion
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rollup.schema import CALENDAR_SCHEMA
 
-_POOL: Final = ["customer_id", "plan_id", "plan_version", "period_start", "period_end", "days", "full_days"]
+_POOL: Final = ["way", "owner", "plan_id", "plan_version", "period_start", "period_end", "days", "full_days"]
 """What the periods of one pool share."""
+
+
+_VERSION: Final = ["plan_id", "plan_version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,23 @@ def pools_of(
     catalogue: BillingCatalogue,
     versions: Sequence[PlanVersion],
     periods: pa.Table,
-    pooling: Collection[Version],
+    pooling: Mapping[Version, str],
 ) -> Pools:
-    """The pools of those of ``periods`` that are priced by one of ``pooling``. versions: by which the periods
-    were made."""
+    """The pools of those of ``periods`` that are priced by one of ``pooling``: plan versions, and what each
+    is pooled over. versions: by which the periods were made. A contract that names no pool is alone."""
     count = periods.num_rows
     mine = arrears_rows(periods, pooling)
     if not len(mine):
         none = SERVICE_PERIOD_SCHEMA.empty_table(), CALENDAR_SCHEMA.empty_table()
         return Pools(*none, np.full(count, -1, np.int64))
+    owners, ways = pool_owners(catalogue), _ways(pooling)
+    mine = mine.join(ways, on=_VERSION, maintain_order="left")
+    mine = mine.join(owners, on=["contract_id", "way"], maintain_order="left")
+    wanted = owners.join(mine, on=["way", "owner"], how="semi")["contract_id"].unique().sort().to_list()
     contracts = pa.concat_tables([catalogue.contracts, catalogue.companions])
-    owners = pl.DataFrame(contracts.select(["contract_id", "customer_id"]))
-    mine = mine.join(owners, on="contract_id", maintain_order="left")
-    customers = pa.array(mine["customer_id"].unique().sort().to_list(), pa.string())
-    theirs = contracts.filter(pc.is_in(contracts["customer_id"], value_set=customers))
-    every = rows_from_the_start(catalogue, theirs, versions, periods).join(owners, on="contract_id")
+    theirs = contracts.filter(pc.is_in(contracts["contract_id"], value_set=pa.array(wanted, pa.string())))
+    every = rows_from_the_start(catalogue, theirs, versions, periods)
+    every = every.join(ways, on=_VERSION).join(owners, on=["contract_id", "way"])
     others = every.join(mine, on=_POOL, how="semi").join(mine, on=["contract_id", *_POOL], how="anti")
     others = others.sort("contract_id", "period_start")
     numbers = pl.Series(np.arange(count, count + len(others), dtype=np.uint32))
@@ -69,3 +74,27 @@ def pools_of(
     pool[members["period_key"].to_numpy()] = places
     companions = others.select(SERVICE_PERIOD_SCHEMA.names).to_arrow().cast(SERVICE_PERIOD_SCHEMA)
     return Pools(companions.combine_chunks(), calendar_of_rows(others, catalogue, ledger), pool)
+
+
+def pool_owners(catalogue: BillingCatalogue) -> pl.DataFrame:
+    """(contract_id, way, owner): what each contract can be pooled over, its customer and the pool it
+    names."""
+    names = ["contract_id", "customer_id"]
+    both = pa.concat_tables([catalogue.contracts.select(names), catalogue.companions.select(names)])
+    customers = pl.DataFrame(both).select(
+        "contract_id", way=pl.lit("customer"), owner=pl.col("customer_id").cast(pl.String)
+    )
+    known = set(both["contract_id"].to_pylist())
+    named = {key: pool_id for key, pool_id in catalogue.pool_ids.items() if key in known}
+    schema = {"contract_id": pl.String, "way": pl.String, "owner": pl.String}
+    pools = pl.DataFrame(
+        [(key, "pool", pool_id) for key, pool_id in named.items()], schema=schema, orient="row"
+    )
+    return pl.concat([customers, pools])
+
+
+def _ways(pooling: Mapping[Version, str]) -> pl.DataFrame:
+    """(plan_id, plan_version, way) of the plan versions."""
+    schema = {"plan_id": pl.String, "plan_version": pl.UInt32, "way": pl.String}
+    rows = [(*version, way) for version, way in sorted(pooling.items())]
+    return pl.DataFrame(rows, schema=schema, orient="row")

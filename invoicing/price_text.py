@@ -34,7 +34,6 @@ from rating.price_plan import (
     tiers_of,
 )
 
-MINIMUM_SPEND_CHARGE: Final = "minimum-spend"
 _ZERO: Final = Decimal(0)
 _TIERED_TEXT: Final = {
     "graduated": "each unit at the price of its tier",
@@ -68,16 +67,18 @@ class ChargeTerms:
 def charge_terms(plan: PricePlan, *, charge_id: str, dimensions: Mapping[str, str], unit: str) -> ChargeTerms:
     """Name, price and tiers of a charge for one combination of dimension values.
 
-    ``charge_id`` is a charge of the plan or ``minimum-spend``. unit: the one on the rated line, which is
-    the meter's when the charge names none. Raises KeyError for another charge.
+    ``charge_id`` is a charge of the plan, ``minimum-spend`` or the minimum of a group. unit: the one on the
+    rated line, which is the meter's when the charge names none. Raises KeyError for another charge.
     """
     digits = minor_digits(plan.currency)
     charge = next((charge for charge in plan.charges if charge.charge_id == charge_id), None)
     if charge is None:
-        if charge_id != MINIMUM_SPEND_CHARGE or plan.minimum_spend is None:
+        minimum = plan.minimum_of(charge_id)
+        if minimum is None:
             raise KeyError(charge_id)
-        least = exact_money(plan.minimum_spend, digits=digits)
-        return ChargeTerms("Minimum spend", f"up to {least} a period", ())
+        names = {group.charge_id: group.name for group in plan.group_minimums}
+        text = f"up to {exact_money(minimum, digits=digits)} a period"
+        return ChargeTerms(names.get(charge_id, "Minimum spend"), text, ())
     price = used_price(charge, dimensions)
     if price is None:
         return ChargeTerms(charge.name, "", (), plan.reductions())
@@ -107,7 +108,11 @@ def true_up_terms(plan: PricePlan, agreement: Agreement, *, commitment_id: str) 
     """The words of a line that trues up a commitment. Raises KeyError for one that is not agreed."""
     for entry in agreement.term_commitments:
         if entry.commitment_id == commitment_id:
-            least = exact_money(entry.amount, digits=minor_digits(plan.currency))
+            digits = minor_digits(plan.currency)
+            least = exact_money(entry.amount or Decimal(0), digits=digits)
+            if entry.units is not None:
+                price = exact_money(entry.unit_price or Decimal(0), digits=digits)
+                least = f"{decimal_text(entry.units)} {entry.unit or 'unit'} at {price}"
             term = f"from {entry.effective_from} to {entry.effective_until}"
             return ChargeTerms(f"{entry.name}, true-up", f"up to {least} {term}", ())
     raise KeyError(commitment_id)
@@ -118,10 +123,15 @@ def _counting_text(charge: Charge) -> str:
     said = []
     if charge.formula is not None:
         said.append(f"quantity: {charge.formula}")
-    if charge.tiers_count != "period":
+    if charge.tiers_count == "event":
+        said.append("each event by itself")
+    elif charge.tiers_count == "moment":
+        said.append("each unit in the tier it stands in")
+    elif charge.tiers_count != "period":
         said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
     if charge.pooled_over != "contract":
-        said.append("counted together with the customer's other contracts")
+        beside = "the customer's other contracts" if charge.pooled_over == "customer" else "its pool"
+        said.append(f"counted together with {beside}")
     return f" ({'; '.join(said)})" if said else ""
 
 

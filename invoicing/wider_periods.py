@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
@@ -19,7 +20,8 @@ from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.earlier_periods import EarlierTime, Version, earlier_time
 from invoicing.pools import Pools, pools_of
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge
+from rating.price_plan import Charge, counts_before
+from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rating.wider_usage import EarlierUsage, WiderUsage
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.schema import UNUSABLE_SCHEMA
@@ -50,13 +52,15 @@ class WiderPeriods:
     def count(self, roll_up: RollUp, unusable: pa.Table) -> tuple[WiderUsage, pa.Table]:
         """Roll it up. unusable: UNUSABLE_SCHEMA of the periods themselves; comes back with what makes them
         incomplete beyond that: events before them, or of their pool, that cannot be counted."""
-        earlier, spoiled = {}, [unusable]
+        own = len(self.pools.pool) - self.pools.companions.num_rows
+        earlier, spoiled, spreading = {}, [unusable], [unusable]
         for name, time in self.before.items():
             rolled = roll_up(time.calendar, self.before_meters[name])
             earlier[name] = EarlierUsage(rolled.usage, time.begun)
-            spoiled.append(rolled.unusable)
+            spoiled.append(rolled.unusable.filter(pc.less(rolled.unusable["period_key"], own)))
+            spreading.append(rolled.unusable)
         beside = roll_up(self.pools.calendar, self.pool_meters)
-        spoiled.append(self._spread(pa.concat_tables([unusable, beside.unusable])))
+        spoiled.append(self._spread(pa.concat_tables([*spreading, beside.unusable])))
         wider = WiderUsage(earlier, self.pools.companions, beside.usage, self.pools.pool)
         return wider, pa.concat_tables(spoiled)
 
@@ -91,20 +95,24 @@ def wider_periods(
     pooling = _counting(versions, [], pooled=True)
     if not pooling.versions and not any(counting.versions for counting in spans.values()):
         return None
+    pools = pools_of(
+        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=_pooled_over(versions)
+    )
+    every = periods
+    if pools.companions.num_rows:
+        both = pa.concat_tables([periods.cast(SERVICE_PERIOD_SCHEMA), pools.companions])
+        every = both.unify_dictionaries().combine_chunks()
     found = {
         name: earlier_time(
             ledger=ledger,
             catalogue=catalogue,
             versions=versions,
-            periods=periods,
+            periods=every,
             counting=counting.versions,
             by_year=name == "year",
         )
         for name, counting in spans.items()
     }
-    pools = pools_of(
-        ledger=ledger, catalogue=catalogue, versions=versions, periods=periods, pooling=pooling.versions
-    )
     return WiderPeriods(
         found,
         {name: _meters(meters, counting) for name, counting in spans.items()},
@@ -130,13 +138,13 @@ def counts_beyond(versions: Sequence[PlanVersion]) -> tuple[tuple[str, int, str,
         (entry.plan.plan_id, entry.version, charge.tiers_count, charge.pooled_over, charge.meter_ids())
         for entry in versions
         for charge in entry.plan.charges
-        if charge.tiers_count != "period" or is_pooled(charge)
+        if counts_before(charge) or is_pooled(charge)
     )
 
 
 def is_pooled(charge: Charge) -> bool:
-    """Whether the charge counts the contracts of a customer together."""
-    return charge.pooled_over == "customer"
+    """Whether the charge counts several contracts together."""
+    return charge.pooled_over != "contract"
 
 
 def _counting(versions: Sequence[PlanVersion], counts: Sequence[str], *, pooled: bool) -> _Counting:
@@ -151,6 +159,16 @@ def _counting(versions: Sequence[PlanVersion], counts: Sequence[str], *, pooled:
         frozenset(version for version, _ in found),
         frozenset(meter_id for _, meter_ids in found for meter_id in meter_ids),
     )
+
+
+def _pooled_over(versions: Sequence[PlanVersion]) -> dict[Version, str]:
+    """What the pooled charges of each version are pooled over; the rules of plans keep it one thing."""
+    return {
+        (entry.plan.plan_id, entry.version): charge.pooled_over
+        for entry in versions
+        for charge in entry.plan.charges
+        if is_pooled(charge)
+    }
 
 
 def _meters(meters: Sequence[Meter], counting: _Counting) -> list[Meter]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rating.added_kernel import price_added
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import OK
-from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
+from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, POOL_QUANTITY, Inputs
 from rating.wide_columns import scaled_integer, words_of
 
 
@@ -37,7 +37,8 @@ def price_added_rows(
     rows: Rows, prices: Prices, inputs: Mapping[int, Inputs], *, threads: int
 ) -> AddedRows | None:
     """Those of the rows in ``inputs`` that the kernels can price; None when there are none."""
-    chosen = np.array(sorted(row for row, found in inputs.items() if BEFORE_QUANTITY in found), np.int64)
+    alone = (row for row, found in inputs.items() if BEFORE_QUANTITY in found and POOL_QUANTITY not in found)
+    chosen = np.array(sorted(alone), np.int64)
     if not len(chosen):
         return None
     numbers = [scaled_integer(inputs[row][BEFORE_QUANTITY]) for row in chosen.tolist()]

@@ -20,7 +20,8 @@ from ingest.document import decimal_text
 from rating.line_hash import hash_text
 from rating.money import minor_digits, minor_to_decimal
 from rating.price_plan import PricePlan
-from rating.steps import ADJUSTMENT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import is_minimum
+from rating.steps import ADJUSTMENT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 
 BILLED_AMOUNT: Final = "billed_amount"
@@ -115,7 +116,7 @@ def _nothing(was: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind(charge_id: str, plan: PricePlan) -> str:
-    if charge_id == MINIMUM_SPEND_CHARGE_ID:
+    if is_minimum(charge_id):
         return MINIMUM_SPEND_KIND
     if charge_id == TRUE_UP_CHARGE_ID:
         return TRUE_UP_KIND

@@ -29,7 +29,7 @@ from rating.discount import Discount
 from rating.plan_version import PlanVersion
 from rating.price_plan import STANDARD_TAX_CLASS, Charge, PerUnitPrice, Price, PricePlan
 from rating.retainer import Retainer, sells_credit
-from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
 
 NO_AGREEMENT: Final = ""
@@ -43,6 +43,8 @@ _ADDED_FIELDS: Final[Mapping[str, object]] = {
     "retainers": (),
 }
 """Fields of an agreement that came later, and what they are when nothing is said."""
+_ADDED_TO_TERMS: Final = ("units", "unit_price", "unit")
+"""The same of a commitment over a term; nothing said is None."""
 
 
 class ChargeOverride(Document):
@@ -111,11 +113,15 @@ class Agreement(Document):
         if self == Agreement():
             return NO_AGREEMENT
         later = {name for name, nothing in _ADDED_FIELDS.items() if getattr(self, name) == nothing}
-        content = self.model_dump(mode="json", exclude=later)
-        for charge in content.get("additions", ()):
+        said = self.model_dump(mode="json", exclude=later)
+        for term in said.get("term_commitments", ()):
+            for name in _ADDED_TO_TERMS:
+                if term[name] is None:
+                    del term[name]
+        for charge in said.get("additions", ()):
             if charge["tax_class"] == STANDARD_TAX_CLASS:
                 del charge["tax_class"]
-        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
 
 
@@ -151,6 +157,8 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
         for name in SpendLimits.model_fields
         if getattr(agreement.limits, name) is not None
     }
+    if agreement.limits.minimum_spend == 0:  # as in a trial: nothing is committed, for groups neither
+        limits["group_minimums"] = ()
     return plan.model_copy(update={"charges": charges, "discounts": kept, **limits})
 
 

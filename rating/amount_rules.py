@@ -34,6 +34,8 @@ def fixed_amount_rules(plan: PricePlan) -> Iterator[Issue]:
 def _fixed_amounts(plan: PricePlan) -> Iterator[tuple[str, Decimal | None]]:
     yield "minimum_spend", plan.minimum_spend
     yield "maximum_spend", plan.maximum_spend
+    for position, group in enumerate(plan.group_minimums):
+        yield f"group_minimums[{position}].amount", group.amount
     for position, charge in enumerate(plan.charges):
         at = f"charges[{position}]"
         yield f"{at}.minimum_amount", charge.minimum_amount

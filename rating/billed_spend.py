@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 
 from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
+from rating.adjustment_line import BILLED_QUANTITY
+from rating.money import minor_to_decimal
 from rating.term_commitment import TermCommitment
-from rating.true_up import BILLED_SPEND_SCHEMA
+from rating.true_up import BILLED_SPEND_SCHEMA, SPENT
 from rollup.period import local_midnight
 
 SPANS_SCHEMA: Final = pa.schema(
@@ -33,12 +36,14 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
     """BILLED_SPEND_SCHEMA, one row a contract, billing date, charge and period. spans: SPANS_SCHEMA."""
     if not spans.num_rows:
         return BILLED_SPEND_SCHEMA.empty_table()
-    keys = [f"lines.{name} AS {name}" for name in BILLED_SPEND_SCHEMA.names if name != "amount_minor"]
+    keys = [f"lines.{name} AS {name}" for name in BILLED_SPEND_SCHEMA.names if name not in SPENT]
     with store.scratch_table(_COLUMNS, spans.cast(SPANS_SCHEMA)) as scratch:
         found = store.query(
-            f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor "
+            f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor, "
+            "sum(lines.added_units) AS units "
             "FROM (SELECT contract_id, billing_date, charge_id, charge_kind, currency, "
-            "period_start, period_end, amount_minor FROM rated_lines FINAL "
+            f"period_start, period_end, amount_minor, quantity - inputs['{BILLED_QUANTITY}'] AS added_units "
+            "FROM rated_lines FINAL "
             f"WHERE contract_id IN (SELECT contract_id FROM {scratch})) AS lines "
             f"INNER JOIN {scratch} AS spans ON lines.contract_id = spans.contract_id "
             "WHERE lines.period_start >= spans.span_start AND lines.period_end <= spans.span_end "
@@ -56,8 +61,9 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
 
 def spent_towards(
     store: EventStore, line: Mapping[str, Any], commitment: TermCommitment, *, time_zone: str
-) -> list[tuple[date, int]]:
-    """(billing date, minor units) that counted towards the commitment, for each date that counted something.
+) -> list[tuple[date, Decimal]]:
+    """(billing date, major units or units) that counted towards the commitment, for each date that counted
+    something.
 
     line: the true-up, one row of RATED_LINE_SCHEMA as Python values; its period is the term, as far as the
     contract went. time_zone: of the contract.
@@ -68,9 +74,12 @@ def spent_towards(
         "span_end": local_midnight(commitment.effective_until, time_zone),
         "settled": line["billing_date"],
     }
-    spent: dict[date, int] = {}
+    spent: dict[date, Decimal] = {}
     for row in read_billed_spend(store, pa.Table.from_pylist([span], schema=SPANS_SCHEMA)).to_pylist():
         if commitment.covers(charge_id=row["charge_id"], charge_kind=row["charge_kind"]):
+            counted = row["units"]
+            if commitment.units is None:
+                counted = minor_to_decimal(int(row["amount_minor"]), line["currency"])
             day = row["billing_date"]
-            spent[day] = spent.get(day, 0) + int(row["amount_minor"])
+            spent[day] = spent.get(day, Decimal(0)) + counted
     return sorted(spent.items())

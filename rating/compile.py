@@ -19,14 +19,15 @@ from ingest.errors import BrokenState
 from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.charge_index import ChargeIndex, index_charges
+from rating.group_minimum import GroupIndex, index_groups
 from rating.kernel_types import Prices
 from rating.line_hash import hash_all
 from rating.line_words import LineWords, line_words
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 from rating.price_arrays import price_arrays
-from rating.price_plan import Charge, MatrixPrice, SimplePrice, simple_prices
-from rating.priced_meters import banded_meter_of
+from rating.price_plan import Charge, GroupMinimum, MatrixPrice, SimplePrice, simple_prices
+from rating.priced_meters import banded_meter_of, level_parts_of
 from rating.proration import is_unprorated
 from rating.reference import PriceTerms, matching_cell, minimum_spend_terms, terms_of
 from rating.steps import is_prorated
@@ -62,10 +63,11 @@ class PriceBook:
     """Everything a run prices by. Rows are numbered from 0 in the order of ``versions``.
 
     plan_rows: (plan_id, version, agreement key) -> plan row. minimum_rows: plan row -> price row of its
-    minimum spend, or NO_PRICE. prices: the arrays of the kernels; terms: the same prices for the
-    reference; price_hash: (price rows, 2) uint64, of everything in a price row that decides amounts.
+    minimum spend, or NO_PRICE. groups: the minimums of groups of charges, None for none. prices: the arrays
+    of the kernels; terms: the same prices for the reference; price_hash: (price rows, 2) uint64, of
+    everything in a price row that decides amounts.
     special: by price row, whether more than the quantity does (``rating/special_rows.py``). event_meters:
-    price row -> what counts its events by their bounds.
+    price row -> what counts its events by their bounds; level_meters: what reads its level in each tier.
     """
 
     versions: tuple[PlanVersion, ...]
@@ -77,8 +79,10 @@ class PriceBook:
     price_hash: NDArray[np.uint64]
     index: ChargeIndex
     words: LineWords
+    groups: GroupIndex | None
     special: NDArray[np.bool_]
     event_meters: Mapping[int, str]
+    level_meters: Mapping[int, tuple[str, ...]]
 
 
 def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Meter]) -> PriceBook:
@@ -88,6 +92,8 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
     charges: list[ChargeRow] = []
     minimum_rows: list[int] = []
     event_meters: dict[int, str] = {}
+    level_meters: dict[int, tuple[str, ...]] = {}
+    groups: list[tuple[int, GroupMinimum, int]] = []
     for plan_row, entry in enumerate(versions):
         plan = entry.plan
         digits = minor_digits(plan.currency)
@@ -99,6 +105,9 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
                 banded = banded_meter_of(charge, price, meters)
                 if banded is not None:
                     event_meters[first + place] = banded.meter_id
+                parts = level_parts_of(charge, price, meters)
+                if parts:
+                    level_meters[first + place] = tuple(part.meter_id for part in parts)
             terms.extend(
                 terms_of(
                     charge,
@@ -111,9 +120,14 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             )
             default_row = len(terms) - 1 if default else NO_PRICE
             charges.append(ChargeRow(plan_row, order, charge, first, default_row))
-        minimum_rows.append(NO_PRICE if plan.minimum_spend is None else len(terms))
-        if plan.minimum_spend is not None:
+        # A minimum of 0, as a trial has, is none: it must not raise a period that comes to less than nothing.
+        minimum_rows.append(len(terms) if plan.minimum_spend else NO_PRICE)
+        if plan.minimum_spend:
             terms.append(minimum_spend_terms(plan.minimum_spend, plan))
+        for group in plan.group_minimums:
+            groups.append((plan_row, group, len(terms)))
+            terms.append(minimum_spend_terms(group.amount, plan))
+    charge_rows = {(row.plan_row, row.charge.charge_id): number for number, row in enumerate(charges)}
     return PriceBook(
         versions=tuple(versions),
         plan_rows={
@@ -129,9 +143,16 @@ def compile_price_book(versions: Sequence[PlanVersion], meters: Mapping[str, Met
             unprorated=[is_unprorated(row.charge, versions[row.plan_row].plan) for row in charges],
             plan_count=len(versions),
         ),
-        words=line_words([(row.plan_row, row.charge) for row in charges], versions, meters),
+        words=line_words(
+            [(row.plan_row, row.charge) for row in charges],
+            versions,
+            meters,
+            groups=[(plan_row, group.charge_id) for plan_row, group, _ in groups],
+        ),
+        groups=index_groups(groups, charge_rows, plan_count=len(versions)),
         special=np.array([entry.is_special for entry in terms], np.bool_),
         event_meters=event_meters,
+        level_meters=level_meters,
     )
 
 

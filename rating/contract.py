@@ -10,6 +10,8 @@ The first ``trial_days`` days cost nothing but one-time charges. See ``rating/ag
 says whether days paid in advance and not had are given back.
 ``late_usage`` says what becomes of usage that comes or is corrected after its invoice: an adjustment on the
 next one, or nothing.
+``pool_id`` names the pool in which charges with ``pooled_over: pool`` count it, with contracts of any
+customer.
 ``entitlements`` say how much may be used, see ``rating/entitlement.py``; they price nothing.
 ``billing_entity`` is who sends the invoices; left out: the customer's, or the one there is.
 """
@@ -88,6 +90,7 @@ class Contract(Document):
     additions: tuple[Addition, ...] = ()
     quantities: tuple[DatedQuantity, ...] = ()
     unused: Unused = "credit"
+    pool_id: Key | None = None
     late_usage: Literal["adjust", "ignore"] = "adjust"
     entitlements: tuple[Entitlement, ...] = ()
     billing_entity: Key | None = None

@@ -34,6 +34,7 @@ from rating.entitlement_store import forget_entitlements, write_entitlements
 from rating.holiday_calendar_store import calendar_ids, forget_invoice_days, write_invoice_days
 from rating.late_usage_store import forget_late_usage, write_late_usage
 from rating.plan_version import SavedDocument
+from rating.pool_store import forget_pools, write_pools
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
 
@@ -318,6 +319,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
         forget_entitlements(connection, part)
         forget_late_usage(connection, part)
         forget_billing_entities(connection, part)
+        forget_pools(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -346,6 +348,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     write_entitlements(connection, standing)
     write_late_usage(connection, standing)
     write_billing_entities(connection, standing)
+    write_pools(connection, standing)
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:

@@ -134,18 +134,18 @@ def _usage_charges(
     book_codes = np.array([index.meter_codes.get(word, -1) for word in words], np.int64)[codes]
     wanted = np.flatnonzero(counted & (book_codes >= 0) & periods.arrears[usage_period])
     key = periods.plan_row[usage_period[wanted]] * len(index.meter_codes) + book_codes[wanted]
-    position, slot = _expanded(index.usage_start, key)
+    position, slot = expanded(index.usage_start, key)
     return wanted[position], index.usage_charge[slot]
 
 
 def _fixed_charges(periods: PeriodColumns, index: ChargeIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     key = periods.plan_row * FIXED_SLOTS + periods.arrears
-    recurring, recurring_slot = _expanded(index.fixed_start, key)
+    recurring, recurring_slot = expanded(index.fixed_start, key)
     if index.is_unprorated.any():
         due = ~index.is_unprorated[index.fixed_charge[recurring_slot]] | periods.begins()[recurring]
         recurring, recurring_slot = recurring[due], recurring_slot[due]
     first = np.flatnonzero(periods.first)
-    one_time, one_time_slot = _expanded(index.fixed_start, key[first] + 2)
+    one_time, one_time_slot = expanded(index.fixed_start, key[first] + 2)
     return (
         np.concatenate([recurring, first[one_time]]),
         index.fixed_charge[np.concatenate([recurring_slot, one_time_slot])],
@@ -173,16 +173,14 @@ def _unused_charges(
     periods: PeriodColumns, period: NDArray[np.int64], charge: NDArray[np.int64], index: ChargeIndex
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     arrears = np.flatnonzero(periods.arrears)
-    position, slot = _expanded(index.zero_start, periods.plan_row[arrears])
+    position, slot = expanded(index.zero_start, periods.plan_row[arrears])
     due_period, due_charge = arrears[position], index.zero_charge[slot]
     count = len(index.price_row)
     unused = ~np.isin(due_period * count + due_charge, period * count + charge)
     return due_period[unused], due_charge[unused]
 
 
-def _expanded(
-    start: NDArray[np.int64], key: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def expanded(start: NDArray[np.int64], key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Every (position in ``key``, slot) with slot in [start[key], start[key + 1])."""
     counts = start[key + 1] - start[key]
     if np.all(counts == 1):

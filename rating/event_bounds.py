@@ -25,7 +25,7 @@ from typing import Final
 from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.price_plan import Charge, PercentagePrice, UnitConversion
-from rating.reference import MeasuredQuantity, PriceTerms, TierShare
+from rating.reference import MeasuredQuantity, PriceTerms, TierShare, cut
 from rating.unrateable import Unrateable
 from rollup.banded_meter import FREE_BAND, BandedMeter, banded_meter
 
@@ -67,7 +67,7 @@ def _thresholds(price: PercentagePrice, factor: Fraction) -> tuple[Decimal, Deci
     if price.minimum_per_event is not None:
         lower = _at_least((Fraction(price.minimum_per_event) - fixed) / per_unit)
     if price.maximum_per_event is not None:
-        upper = _above((Fraction(price.maximum_per_event) - fixed) / per_unit)
+        upper = above((Fraction(price.maximum_per_event) - fixed) / per_unit)
     return _bounded(lower), max(_bounded(lower), _bounded(upper))
 
 
@@ -75,7 +75,8 @@ def _at_least(bound: Fraction) -> Decimal:
     return Decimal(ceil(bound * _SCALE)).scaleb(-QUANTITY_SCALE, context=_WIDE)
 
 
-def _above(bound: Fraction) -> Decimal:
+def above(bound: Fraction) -> Decimal:
+    """The least metered value past the bound; values have 12 digits."""
     return Decimal(floor(bound * _SCALE) + 1).scaleb(-QUANTITY_SCALE, context=_WIDE)
 
 
@@ -116,7 +117,7 @@ def measure_events(
         amount = events * Fraction(each or 0)
         if word == "between":
             amount += value * Fraction(price.percent) / 100
-        tiers.append(TierShare(number + 1, value, amount))
+        tiers.append(TierShare(number + 1, cut(value), amount))  # as a line keeps units
     charged = sum((tier.units for tier in tiers), Fraction(0))
     return MeasuredQuantity(quantity, Fraction(quantity) * factor, charged, tuple(tiers))
 

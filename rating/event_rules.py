@@ -1,4 +1,5 @@
-"""The rules of prices with a least and a most for each event (``rating/event_bounds.py``)."""
+"""The rules of prices that each event has by itself: with a least and a most (``rating/event_bounds.py``), or
+in tiers of its own (``rating/event_tiers.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from ingest.errors import Issue
 from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from rating.event_bounds import unit_factor
-from rating.price_plan import Charge, MatrixPrice, PercentagePrice
+from rating.event_tiers import EVENT_MODELS, event_tiers
+from rating.price_plan import Charge, MatrixPrice, PercentagePrice, Tier, simple_prices
 
 
 def event_price_rules(charge: Charge, pointer: str, meter: Meter | None) -> Iterator[Issue]:
@@ -19,7 +21,9 @@ def event_price_rules(charge: Charge, pointer: str, meter: Meter | None) -> Iter
     prices = list(_by_event(charge, f"{pointer}.price"))
     for at, price in prices:
         yield from _price_rules(charge, price, at, pointer)
-    if not prices:
+    if charge.tiers_count == "event":
+        yield from _tier_rules(charge, pointer)
+    elif not prices:
         return
     other = meter is not None and meter.aggregation != "sum"
     if charge.kind != "usage" or charge.formula is not None or other:
@@ -73,6 +77,44 @@ def _price_rules(charge: Charge, price: PercentagePrice, at: str, pointer: str) 
             "Free events and free value would be taken from the same first events.",
             "free_events or free_units.",
         )
+
+
+def _tier_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
+    unfit = [price.model for price in simple_prices(charge.price) if not isinstance(price, EVENT_MODELS)]
+    if unfit:
+        yield Issue(
+            "tiers_count_model",
+            f"{pointer}.tiers_count",
+            f"A {unfit[0]} price has no tiers that could begin again with each event.",
+            "graduated, graduated_percentage, volume, stairstep, package or per_unit; or no tiers_count.",
+        )
+    if charge.zero_usage == "charge":
+        yield Issue(
+            "zero_usage_of_events",
+            f"{pointer}.zero_usage",
+            "Each event is priced by itself, and without one there is nothing to price.",
+            "no zero_usage; use a recurring charge for what is due in any case.",
+        )
+    conversion = charge.unit_conversion
+    if conversion is not None and conversion.factor <= 0:
+        return  # said elsewhere
+    factor, free = unit_factor(conversion), Fraction(charge.free_units or 0)
+    for price in simple_prices(charge.price):
+        for tier in event_tiers(price) if isinstance(price, EVENT_MODELS) else ():
+            size = tier.package_size if isinstance(tier, Tier) else None
+            if size is None or size <= 0:
+                continue
+            whole = [Fraction(size) / factor, free / factor, Fraction(tier.up_to or 0) / factor]
+            if whole[0] < 1 or any((number * 10**QUANTITY_SCALE).denominator != 1 for number in whole):
+                yield Issue(
+                    "packages_of_events",
+                    f"{pointer}.price",
+                    f"Packages of {decimal_text(size)} are counted in each event, as {whole[0]} of what "
+                    "the meter counts.",
+                    f"packages of at least 1 of what the meter counts, and bounds and free units that are "
+                    f"numbers of at most {QUANTITY_SCALE} digits there.",
+                )
+                return
 
 
 def _conversion_rules(charge: Charge, pointer: str) -> Iterator[Issue]:

@@ -49,9 +49,11 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
+from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows
+from rating.true_up_steps import true_up_steps
 
 __all__ = ["Explanation", "ExplanationStep", "explain_line", "reprice_line"]
 
@@ -144,6 +146,7 @@ def _explain_nothing_due(
 ) -> Explanation:
     """A line that was billed and is not due any more."""
     names = {charge.charge_id: charge.name for charge in plan.charges}
+    names |= {group.charge_id: group.name for group in plan.group_minimums}
     names |= {MINIMUM_SPEND_CHARGE_ID: "Minimum spend", TRUE_UP_CHARGE_ID: "True-up"}
     local = {name: line[name].astimezone(time_zone) for name in ("period_start", "period_end")}
     inputs = nothing_due_inputs(
@@ -161,16 +164,16 @@ def _explain_nothing_due(
 
 
 def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: bool) -> Explanation:
-    spend, reached, currency = plan.minimum_spend, line["quantity"], plan.currency
+    spend, reached, currency = plan.minimum_of(line["charge_id"]), line["quantity"], plan.currency
+    group = next((entry for entry in plan.group_minimums if entry.charge_id == line["charge_id"]), None)
+    counted = "usage and licence lines" if group is None else f"lines of {', '.join(group.charge_ids)}"
     if spend is None or minimum_required(line, plan) is None:
         raise _disagreement(line, plan)
     steps = (
-        ExplanationStep(
-            "quantity", "usage and licence lines of the period come to", _money(reached, currency)
-        ),
+        ExplanationStep("quantity", f"{counted} of the period come to", _money(reached, currency)),
         ExplanationStep(
             "minimum_maximum",
-            f"minimum spend {_money(spend, currency)}, for the days of the period",
+            f"minimum{'' if group else ' spend'} {_money(spend, currency)}, for the days of the period",
             _money(line["rated_quantity"], currency),
         ),
         _rounding_step(line, plan),
@@ -178,7 +181,13 @@ def _explain_minimum(line: Mapping[str, Any], plan: PricePlan, *, own_price: boo
     terms = minimum_spend_terms(spend, plan)
     inputs = minimum_spend_inputs(line, terms, currency=currency)
     return _explanation(
-        line, plan, "Minimum spend", own_price=own_price, steps=steps, tiers=(), inputs=inputs
+        line,
+        plan,
+        "Minimum spend" if group is None else group.name,
+        own_price=own_price,
+        steps=steps,
+        tiers=(),
+        inputs=inputs,
     )
 
 
@@ -213,44 +222,16 @@ def _explain_true_up(
 ) -> Explanation:
     if commitment is None or not true_up_follows(line, plan, commitment):
         raise _disagreement(line, plan)
-    currency, share = plan.currency, share_of(line)
-    if spent and sum((amount for _, amount in spent), Decimal(0)) != line["quantity"]:
-        raise BrokenState(
-            f"line {_hex(line['line_id'])} says {_money(line['quantity'], currency)} were spent in its term, "
-            "and the term's lines do not come to that. Restore the event store of the billing run's time."
-        )
-    running, steps = Decimal(0), []
-    for billing_date, amount in spent:
-        running += amount
-        text = f"billed on {billing_date}: {_money(amount, currency)}"
-        steps.append(ExplanationStep("spent", text, _money(running, currency)))
-    term = f"{commitment.effective_from} to {commitment.effective_until}"
-    owed = "" if share == 1 else f" x {share.numerator}/{share.denominator} of the term"
+    currency = plan.currency
     inputs = true_up_inputs(
         line,
-        commitment.amount,
+        commitment,
         currency=currency,
         minor_digits=minor_digits(currency),
         rounding=plan.rounding,
     )
-    return _explanation(
-        line,
-        plan,
-        commitment.name,
-        own_price=True,
-        steps=(
-            *steps,
-            ExplanationStep("quantity", f"spent from {term}", _money(line["quantity"], currency)),
-            ExplanationStep(
-                "commitment",
-                f"committed {_money(commitment.amount, currency)}{owed}",
-                _money(line["rated_quantity"], currency),
-            ),
-            _rounding_step(line, plan),
-        ),
-        tiers=(),
-        inputs=inputs,
-    )
+    steps = (*true_up_steps(line, commitment, spent, currency=currency), _rounding_step(line, plan))
+    return _explanation(line, plan, commitment.name, own_price=True, steps=steps, tiers=(), inputs=inputs)
 
 
 def _steps(
@@ -273,7 +254,7 @@ def _steps(
         yield ExplanationStep(
             "unit_conversion", text, f"{decimal_text(cut_decimal(priced.converted_quantity))} {unit}"
         )
-    yield from _beside_steps(line, price)
+    yield from _beside_steps(line, price, charge)
     if charge.free_units is not None:
         yield ExplanationStep(
             "free_units",
@@ -299,9 +280,9 @@ def _steps(
     yield _rounding_step(line, plan)
 
 
-def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[ExplanationStep]:
+def _beside_steps(line: Mapping[str, Any], price: SimplePrice, charge: Charge) -> Iterator[ExplanationStep]:
     """What the price needs beside the quantity."""
-    if isinstance(price, PercentagePrice) and price.is_by_event:
+    if charge.tiers_count == "event" or (isinstance(price, PercentagePrice) and price.is_by_event):
         free = int(line["inputs"].get(f"events_{FREE}", 0))
         charged = line["event_count"] - free
         said = f"each of {charged} events priced by itself" + (f", {free} free" if free else "")
@@ -311,9 +292,11 @@ def _beside_steps(line: Mapping[str, Any], price: SimplePrice) -> Iterator[Expla
 def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iterator[ExplanationStep]:
     """What was counted beyond the period and the contract."""
     inputs, unit = line["inputs"], line["unit"]
+    if charge.tiers_count == "moment":
+        yield ExplanationStep("quantity", "tiers hold at each moment", decimal_text(line["rated_quantity"]))
     if BEFORE_QUANTITY in inputs:
         before = inputs[BEFORE_QUANTITY]
-        through = decimal_text(added_exactly(line["quantity"], before))
+        through = decimal_text(added_exactly(inputs.get(POOL_QUANTITY, line["quantity"]), before))
         said = f"tiers count over the {charge.tiers_count}: {decimal_text(before)} {unit} came before"
         yield ExplanationStep("quantity", said, f"up to {through} {unit}")
     if POOL_QUANTITY in inputs:

@@ -6,22 +6,28 @@
 
 Meters by their ids (in double quotes what is no plain name), decimal numbers, ``+ - * /``, parentheses,
 ``min`` and ``max`` of two or more, ``round(x, digits, rounding)`` and ``divide(x, y, digits, rounding)`` with
-rounding ``half_up``, ``up`` or ``down``. ``x / y`` is ``divide(x, y, 12, half_up)``: a quotient is the one
-thing that does not end by itself, so it is always rounded, and says how. Everything else is exact; the
-result is rounded half-up to the 12 digits of a quantity. A meter that counted nothing is 0.
+rounding ``half_up``, ``up`` or ``down``. ``tier(x, 100, 200)`` is the number of the tier that holds x: 0 for
+nothing, 1 up to and with 100, 2 up to and with 200, 3 above; its bounds are numbers and rise.
+
+``x / y`` is ``divide(x, y, 12, half_up)``: a quotient is the one thing that does not end by itself, so it is
+always rounded, and says how. Everything else is exact; the result is rounded half-up to the 12 digits of a
+quantity. A meter that counted nothing is 0.
 
 >>> evaluate(parse_formula("divide(a, 3, 2, up) + 1"), {"a": Decimal(10)})
 Fraction(217, 50)
+>>> evaluate(parse_formula("max(tier(a, 100, 200), tier(b, 5))"), {"a": Decimal(100), "b": Decimal(6)})
+Fraction(2, 1)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
@@ -30,7 +36,7 @@ from rating.unrateable import Unrateable
 FORMULA_LENGTH_MAX: Final = 2000
 _DEPTH_MAX: Final = 40
 ROUNDINGS: Final = ("half_up", "up", "down")
-FUNCTIONS: Final = ("min", "max", "round", "divide")
+FUNCTIONS: Final = ("min", "max", "round", "divide", "tier")
 _LIMIT: Final = 10**QUANTITY_DIGITS
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_.]*)|\"(?P<quoted>[^\"]*)\"|(?P<sign>[-+*/(),]))"
@@ -62,7 +68,7 @@ class MeterValue:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """name: + - * min max round divide. digits, rounding: of ``round`` and ``divide``."""
+    """name: + - * min max round divide tier. digits, rounding: of ``round`` and ``divide``."""
 
     name: str
     arguments: tuple[Expression, ...]
@@ -135,6 +141,8 @@ def evaluate(tree: Expression, values: Mapping[str, Decimal]) -> Fraction:
         return min(first, *rest)
     if tree.name == "max":
         return max(first, *rest)
+    if tree.name == "tier":
+        return Fraction(0 if first <= 0 else 1 + sum(first > bound for bound in rest))
     if tree.name == "round":
         return _rounded(first, tree.digits, tree.rounding)
     (second,) = rest
@@ -179,6 +187,14 @@ def _tokens(text: str) -> Iterator[_Token]:
         yield _Token(kind, found[kind], found.start(kind) + (0 if kind == "quoted" else 1))
         position = found.end()
     yield _Token("end", "", end + 1)
+
+
+def _check_bounds(name: _Token, bounds: Sequence[Expression]) -> None:
+    """The bounds of ``tier`` are plain numbers above 0, each above the one before it."""
+    numbers = [bound.value for bound in bounds if isinstance(bound, Number)]
+    rising = all(low < high for low, high in pairwise([Decimal(0), *numbers]))
+    if len(numbers) < len(bounds) or not rising:
+        raise FormulaError(name.position, "the bounds of tier are numbers above 0, each above the one before")
 
 
 class _Parser:
@@ -242,6 +258,8 @@ class _Parser:
             digits = self.digits()
             self.expect(",")
             rounding = self.rounding()
+        if name.text == "tier":
+            _check_bounds(name, arguments[1:])
         self.expect(")")
         return Operation(name.text, tuple(arguments), digits, rounding)
 

@@ -11,6 +11,7 @@ from rating.formula import parse_formula, tree_to_json
 from rating.item_line import ITEM_KIND
 from rating.price_plan import Charge
 from rating.reference import PriceTerms
+from rating.term_commitment import TermCommitment
 
 
 def line_inputs(
@@ -65,13 +66,21 @@ def credit_inputs(
 
 
 def true_up_inputs(
-    line: Mapping[str, Any], amount: Decimal, *, currency: str, minor_digits: int, rounding: str
+    line: Mapping[str, Any],
+    commitment: TermCommitment,
+    *,
+    currency: str,
+    minor_digits: int,
+    rounding: str,
 ) -> dict[str, Any]:
-    """The same of a line that trues up a commitment of ``amount``: ``quantity`` is what was spent."""
-    return {
-        **_of_money(line, currency, minor_digits, rounding),
-        "committed_amount": decimal_text(amount),
-    }
+    """The same of a line that trues up a commitment: ``quantity`` is what was spent, or used of units."""
+    committed = {"committed_amount": decimal_text(commitment.amount or Decimal(0))}
+    if commitment.units is not None:
+        committed = {
+            "committed_units": decimal_text(commitment.units),
+            "unit_price": decimal_text(commitment.unit_price or Decimal(0)),
+        }
+    return {**_of_money(line, currency, minor_digits, rounding), **committed}
 
 
 def nothing_due_inputs(

@@ -83,7 +83,7 @@ def build_lines(
 ) -> pa.Table:
     """RATED_LINE_SCHEMA, in the order of ``due`` with each period's minimum spend last. threads: as in
     ``rate_usage``."""
-    lines = _line_columns(periods, due, priced, inputs, discounts, minimum, price_book)
+    lines = _line_columns(periods, due, priced, inputs, discounts, minimum)
     count = len(lines.period)
     table = periods.table
     billing_date = one_array(table["billing_date"]).cast(pa.int32()).to_numpy()
@@ -144,8 +144,7 @@ def build_unrated(
 ) -> pa.Table:
     """UNRATED_SCHEMA, by period; a fixed charge or a minimum spend too large stands here too, with
     quantity 1 for what has none."""
-    rows, spends = np.flatnonzero(priced.unrated), minimum.too_large
-    spend_charge = len(price_book.charges) + periods.plan_row[spends]
+    rows, spends, spend_charge = np.flatnonzero(priced.unrated), minimum.too_large, minimum.too_large_word
     spend_quantity = pairs_of_integers(np.ones(len(spends), np.int64), scale=10**QUANTITY_SCALE)
     refused = [] if due.formulas is None else list(due.formulas.refused)
     failed = np.array([entry[:2] for entry in refused], np.int64).reshape(-1, 2)
@@ -183,7 +182,6 @@ def _line_columns(
     inputs: Mapping[int, Inputs],
     discounts: DiscountRows,
     minimum: MinimumLines,
-    book: PriceBook,
 ) -> _LineColumns:
     results, rows = priced.results, due.rows
     kept = np.flatnonzero(~priced.unrated)
@@ -219,7 +217,7 @@ def _line_columns(
 
     return _LineColumns(
         period=both(due.period, minimum.period),
-        charge=both(due.charge, len(book.charges) + periods.plan_row[minimum.period]),
+        charge=both(due.charge, minimum.word),
         source=both(due.source, np.full(added, -1, np.int64)),
         price_row=both(rows.price_row.astype(np.int64), minimum.price_row.astype(np.int64)),
         quantity=both(rows.quantity, minimum.reached),

@@ -1,6 +1,7 @@
 """The words on rated lines, as dictionary codes by charge row; made once a price book.
 
-Entry ``len(charges) + plan_row`` of every code array is the minimum spend line of that plan.
+Entry ``len(charges) + plan_row`` of every code array is the minimum spend line of that plan; behind these
+stand the minimums of groups, in the order of the book's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from ingest.meter import Meter
 from rating.line_hash import Hashes, hash_all
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge
-from rating.steps import MINIMUM_SPEND_CHARGE_ID, MINIMUM_SPEND_KIND
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
+from rating.steps import MINIMUM_SPEND_KIND
 
 _DEFAULT_UNIT: Final = "unit"
 
@@ -38,13 +40,19 @@ class LineWords:
 
 
 def line_words(
-    charges: Sequence[tuple[int, Charge]], versions: Sequence[PlanVersion], meters: Mapping[str, Meter]
+    charges: Sequence[tuple[int, Charge]],
+    versions: Sequence[PlanVersion],
+    meters: Mapping[str, Meter],
+    *,
+    groups: Sequence[tuple[int, str]] = (),
 ) -> LineWords:
-    """charges: (plan row, charge), a charge row each."""
+    """charges: (plan row, charge), a charge row each. groups: (plan row, charge_id) of minimums of groups."""
     currencies = [versions[plan_row].plan.currency for plan_row, _ in charges]
     plan_currencies = [entry.plan.currency for entry in versions]
-    count = len(versions)
-    ids = [charge.charge_id for _, charge in charges] + [MINIMUM_SPEND_CHARGE_ID] * count
+    plan_currencies += [plan_currencies[plan_row] for plan_row, _ in groups]
+    count = len(plan_currencies)
+    ids = [charge.charge_id for _, charge in charges] + [MINIMUM_SPEND_CHARGE_ID] * len(versions)
+    ids += [charge_id for _, charge_id in groups]
     return LineWords(
         charge_id=_coded(ids),
         charge_kind=_coded([charge.kind for _, charge in charges] + [MINIMUM_SPEND_KIND] * count),

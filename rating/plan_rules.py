@@ -16,20 +16,21 @@ from rating.amount_rules import fixed_amount_rules
 from rating.discount_rules import discount_rules
 from rating.event_rules import event_price_rules
 from rating.formula_rules import formula_rules
+from rating.group_minimum_rules import group_minimum_rules
 from rating.item_charge_rules import group_by_unused, item_charge_rules
-from rating.item_line import STATED_CHARGE_ID
+from rating.level_tiers import level_tier_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
 from rating.retainer import sells_credit
-from rating.steps import MINIMUM_SPEND_CHARGE_ID
+from rating.spend_ids import is_minimum
 from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rating.tier_rules import not_negative
-from rating.wider_rules import wider_rules
+from rating.wider_rules import pool_rules, wider_rules
 
 CHARGES_MAX: Final = 1000
-_RESERVED_IDS: Final = frozenset({MINIMUM_SPEND_CHARGE_ID, TRUE_UP_CHARGE_ID, STATED_CHARGE_ID})
+_RESERVED_IDS: Final = frozenset({TRUE_UP_CHARGE_ID, STATED_CHARGE_ID})
 METERED_KINDS: Final = frozenset({"usage", "licence"})
 FIXED_MODELS: Final = frozenset({"flat", "per_unit"})
 
@@ -45,6 +46,8 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
         )
     yield from not_negative(plan.minimum_spend, "minimum_spend")
     yield from _spend_rules(plan)
+    yield from group_minimum_rules(plan)
+    yield from pool_rules(plan)
     if plan.proration_divisor != "billing_period" and plan.proration != "by_day":
         yield Issue(
             "divisor_unused",
@@ -65,6 +68,7 @@ def price_plan_rules(plan: PricePlan, *, meters: Mapping[str, Meter]) -> Iterato
     for position, charge in enumerate(plan.charges):
         pointer = f"charges[{position}]"
         reserved = charge.charge_id in _RESERVED_IDS or sells_credit(charge.charge_id)
+        reserved = reserved or is_minimum(charge.charge_id)
         if charge.charge_id in seen or reserved:
             yield Issue(
                 "charge_id_taken",
@@ -103,6 +107,7 @@ def _charge_rules(
     yield from formula_rules(charge, pointer, meters)
     yield from wider_rules(charge, pointer, meters)
     yield from event_price_rules(charge, pointer, meters.get(charge.meter_id or ""))
+    yield from level_tier_rules(charge, pointer, meters.get(charge.meter_id or ""))
     if isinstance(charge.price, MatrixPrice):
         meter = meters.get(charge.meter_id or "")
         yield from matrix_rules(charge.price, f"{pointer}.price", meter, currency=currency)

@@ -6,7 +6,7 @@ equal terms, and equal dimensions. A quantity below zero takes no part: it is pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -21,7 +21,14 @@ from rating.compile import PriceBook
 from rating.due_charges import DueCharges
 from rating.period_columns import PeriodColumns
 from rating.reference import PriceTerms
-from rating.special_price import Inputs, pool_inputs
+from rating.special_price import (
+    BEFORE_EVENTS,
+    BEFORE_QUANTITY,
+    NO_INPUTS,
+    Inputs,
+    added_exactly,
+    pool_inputs,
+)
 from rating.wide_columns import integer_of
 from rating.wider_usage import WiderUsage
 
@@ -34,9 +41,10 @@ def pooled_rows(
     due: DueCharges,
     price_book: PriceBook,
     wider: WiderUsage | None,
+    known: Mapping[int, Inputs],
 ) -> Iterator[tuple[int, Inputs]]:
-    """The inputs of the pooled rows among ``rows``; a row alone in its pool has none. Raises BrokenState
-    when the pools were not given."""
+    """The inputs of the pooled rows among ``rows``; a row alone in its pool has none. known: by row, what
+    each goes on from itself. Raises BrokenState when the pools were not given."""
     pools: dict[tuple[Any, ...], list[int]] = {}
     for row in rows.tolist():
         price_row = int(due.rows.price_row[row])
@@ -62,10 +70,25 @@ def pooled_rows(
     for members in pools.values():
         if len(members) > 1:
             ordered = sorted(members, key=lambda row: contracts[int(due.period[row])].as_py())
-            yield from _shared(ordered, due, price_book.terms[int(due.rows.price_row[ordered[0]])])
+            terms = price_book.terms[int(due.rows.price_row[ordered[0]])]
+            yield from _shared(ordered, due, terms, _before(ordered, terms, known))
 
 
-def _shared(members: Sequence[int], due: DueCharges, terms: PriceTerms) -> Iterator[tuple[int, Inputs]]:
+def _before(members: Sequence[int], terms: PriceTerms, known: Mapping[int, Inputs]) -> Inputs:
+    """What the tiers of the pool go on from: what its contracts counted before, together."""
+    if terms.tiers_count == "period":
+        return NO_INPUTS
+    own = [known.get(row, NO_INPUTS) for row in members]
+    total = Decimal(0)
+    for found in own:
+        total = added_exactly(total, found.get(BEFORE_QUANTITY, Decimal(0)))
+    events = sum(int(found.get(BEFORE_EVENTS, 0)) for found in own)
+    return {BEFORE_QUANTITY: total, BEFORE_EVENTS: Decimal(events)}
+
+
+def _shared(
+    members: Sequence[int], due: DueCharges, terms: PriceTerms, before: Inputs
+) -> Iterator[tuple[int, Inputs]]:
     """The part of each member, by contract."""
     quantities = [
         Decimal(integer_of(due.rows.quantity[row])).scaleb(-QUANTITY_SCALE, context=_WIDE) for row in members
@@ -73,4 +96,5 @@ def _shared(members: Sequence[int], due: DueCharges, terms: PriceTerms) -> Itera
     events = sum(int(due.rows.event_count[row]) for row in members)
     first = members[0]
     share = Fraction(int(due.rows.days[first]), int(due.rows.full_days[first]))
-    yield from zip(members, pool_inputs(terms, quantities, event_count=events, share=share), strict=True)
+    shared = pool_inputs(terms, quantities, event_count=events, share=share, before=before)
+    yield from zip(members, shared, strict=True)

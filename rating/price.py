@@ -17,11 +17,13 @@ from ingest.document import Document, ExactDecimal, decimal_text, validate_docum
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Aggregation, Meter, Reading
 from rating.event_bounds import band_inputs
+from rating.event_tiers import tier_inputs
 from rating.formula import formula_quantity
+from rating.level_tiers import input_name
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
-from rating.priced_meters import banded_meter_of
+from rating.priced_meters import banded_meter_of, level_parts_of
 from rating.reference import Priced, PriceTerms, applicable_price, cut_decimal, terms_of
 from rating.special_price import (
     BEFORE_EVENTS,
@@ -34,7 +36,9 @@ from rating.special_price import (
 from rating.steps import is_prorated
 from rating.tier_rows import tier_rows
 from rating.unrateable import Unrateable
+from rating.wider_rules import goes_on
 from rollup.banded_meter import BandedMeter, charged_by_band
+from rollup.level_part import LevelPart
 
 _INLINE_METER: Final = "inline"
 _FROM_EVENTS: Final = frozenset({"sum", "count"})
@@ -56,17 +60,25 @@ class PriceMeter(Document):
 
 
 class PriceBefore(Document):
-    """What was counted before the period, in its year or contract: for a charge with ``tiers_count``."""
+    """What was counted before: in the year or contract, for a charge with such ``tiers_count``; else earlier
+    in the period, so that the answer is what the quantity adds, at its place in the tiers."""
 
     quantity: ExactDecimal
     event_count: int = Field(default=0, ge=0, lt=2**63)
 
 
+class PriceLevel(Document):
+    """A level that stands for so many days."""
+
+    level: ExactDecimal = Field(ge=0)
+    days: int = Field(ge=1)
+
+
 class PriceRequest(Document):
-    """One of ``quantity`` (with ``event_count``), ``events`` and, for a charge with a formula, ``meters``:
-    what each of them counted. ``charge`` may leave out what only a plan needs (charge_id, name, kind,
-    meter_id). before: what came before in the year or contract. pool: quantities of the other contracts of
-    the customer, for a charge pooled over them. days / full_days: of a partial period."""
+    """One of ``quantity`` (with ``event_count``), ``events``, for tiers of each moment ``levels``, and for a
+    charge with a formula ``meters``: what each of them counted. ``charge`` may leave out what only a plan
+    needs (charge_id, name, kind, meter_id). before: what the tiers go on from. pool: quantities of the other
+    contracts of the customer, for a charge pooled over them. days / full_days: of a partial period."""
 
     charge: dict[str, Any]
     currency: CurrencyCode
@@ -76,6 +88,7 @@ class PriceRequest(Document):
     dimensions: dict[str, str] = Field(default_factory=dict)
     events: Annotated[tuple[PriceEvent, ...], Field(max_length=100_000)] | None = None
     meters: dict[str, ExactDecimal] | None = None
+    levels: Annotated[tuple[PriceLevel, ...], Field(min_length=1, max_length=10_000)] | None = None
     before: PriceBefore | None = None
     pool: Annotated[tuple[ExactDecimal, ...], Field(max_length=10_000)] = ()
     meter: PriceMeter = PriceMeter()
@@ -114,13 +127,22 @@ class _Group:
 
 def _request_rules(request: PriceRequest) -> list[Issue]:
     issues = []
-    if [request.quantity, request.events, request.meters].count(None) != 2:
+    if [request.quantity, request.events, request.meters, request.levels].count(None) != 3:
         issues.append(
             Issue(
                 "quantity_or_events",
                 "quantity",
-                "Exactly one of the three says what to price.",
-                "quantity, events, or meters for a charge with a formula.",
+                "Exactly one of the four says what to price.",
+                "quantity, events, levels for tiers_count: moment, or meters for a charge with a formula.",
+            )
+        )
+    if request.levels is not None and request.charge.get("tiers_count") != "moment":
+        issues.append(
+            Issue(
+                "levels_unused",
+                "levels",
+                "Only tiers that hold at each moment need to know when each level stood.",
+                "quantity (the average level), or tiers_count: moment on the charge.",
             )
         )
     if (request.meters is None) != (request.charge.get("formula") is None):
@@ -156,13 +178,13 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
 
 def _wider_issues(request: PriceRequest) -> list[Issue]:
     issues = []
-    if request.before is not None and request.charge.get("tiers_count", "period") == "period":
+    if request.before is not None and request.charge.get("tiers_count") in ("event", "moment"):
         issues.append(
             Issue(
                 "before_unused",
                 "before",
-                "The charge counts its own period only.",
-                "no before, or tiers_count: year or contract on the charge.",
+                "Tiers of the charge do not go on from anything.",
+                "no before, or tiers_count: period, year or contract on the charge.",
             )
         )
     if request.pool and request.charge.get("pooled_over", "contract") == "contract":
@@ -230,6 +252,8 @@ def _groups(request: PriceRequest, charge: Charge) -> list[_Group]:
     if request.meters is not None:
         quantity = formula_quantity(charge.formula or "", request.meters)
         return [_Group(quantity, request.event_count, {}, None)]
+    if request.levels is not None:
+        return [_Group(_average(request.levels), request.event_count, dict(request.dimensions), None)]
     if request.events is None:
         quantity = charge.quantity or request.quantity or Decimal(0)
         return [_Group(quantity, request.event_count, dict(request.dimensions), None)]
@@ -303,8 +327,17 @@ def _inputs(
     """What the price needs beside the quantity."""
     banded = banded_meter_of(charge, price, {meter.meter_id: meter})
     if banded is not None:
-        return _band_inputs(banded, group)
+        return _band_inputs(charge, price, banded, group)
+    parts = level_parts_of(charge, price, {meter.meter_id: meter})
+    if parts:
+        stood = request.levels or (PriceLevel(level=group.quantity, days=1),)
+        return {input_name(number): _average(stood, part) for number, part in enumerate(parts, start=1)}
     if request.before is not None:
+        if terms.prorated or not goes_on(price):
+            raise InvalidInput(
+                f"a {price.model} price has no use for what was counted before; leave `before` out.",
+                reason_code="before_unused",
+            )
         return {
             BEFORE_QUANTITY: request.before.quantity,
             BEFORE_EVENTS: Decimal(request.before.event_count),
@@ -316,16 +349,26 @@ def _inputs(
     return NO_INPUTS
 
 
-def _band_inputs(banded: BandedMeter, group: _Group) -> Inputs:
+def _average(levels: Sequence[PriceLevel], part: LevelPart | None = None) -> Decimal:
+    """The average of what stood, or of a part of it, rounded half-up as a meter rounds it."""
+    held = [(Fraction(one.level), one.days) for one in levels]
+    total = sum(
+        ((level if part is None else part.part_of(level)) * days for level, days in held), Fraction(0)
+    )
+    return cut_decimal(total / sum(days for _, days in held) + Fraction(1, 2 * 10**12))
+
+
+def _band_inputs(charge: Charge, price: SimplePrice, banded: BandedMeter, group: _Group) -> Inputs:
     if group.values is None:
         raise InvalidInput(
             "each event is priced by itself here, so a quantity is not enough; give the events.",
             reason_code="events_needed",
         )
     charged = charged_by_band(banded, [Fraction(value) for value in group.values])
-    return band_inputs(
-        {band: (cut_decimal(sum(numbers, Fraction(0))), len(numbers)) for band, numbers in charged.items()}
-    )
+    bands = {
+        band: (cut_decimal(sum(numbers, Fraction(0))), len(numbers)) for band, numbers in charged.items()
+    }
+    return tier_inputs(price, bands) if charge.tiers_count == "event" else band_inputs(bands)
 
 
 def _bound(priced: Priced) -> str | None:

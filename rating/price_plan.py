@@ -23,14 +23,15 @@ from ingest.meter import Key
 from rating.discount import MAXIMUM_SPEND, Discount, Discounting, MaximumSpend
 from rating.formula import formula_meters
 from rating.profile import ProfileName, with_profile
+from rating.spend_ids import GROUP_MINIMUM_PREFIX, MINIMUM_SPEND_CHARGE_ID
 
 ChargeKind = Literal["usage", "licence", "recurring", "one_time", "item"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
-TiersCount = Literal["period", "year", "contract"]
-PooledOver = Literal["contract", "customer"]
+TiersCount = Literal["event", "moment", "period", "year", "contract"]
+PooledOver = Literal["contract", "customer", "pool"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
 
@@ -225,8 +226,11 @@ class Charge(Document):
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 
     tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
-    ``contract``. The line is for what the period adds. pooled_over: ``customer`` counts the usage of all
-    contracts of one customer together and shares the amount out (``rating/special_price.py``).
+    ``contract`` (the line is for what the period adds), each ``event`` by itself
+    (``rating/event_tiers.py``), or a level at each ``moment`` (``rating/level_tiers.py``).
+
+    pooled_over: ``customer`` counts the usage of all contracts of one customer together, ``pool`` that of all
+    with the same ``pool_id``, and shares the amount out (``rating/special_price.py``).
 
     zero_usage: what a usage or licence charge costs when nothing was used. ``skip``: no tier is
     reached, and without a single event there is no line. ``charge``: there is a line in every
@@ -265,6 +269,26 @@ class Charge(Document):
         return formula_meters(self.formula) if self.meter_id is None else (self.meter_id,)
 
 
+class GroupMinimum(Document):
+    """The least that the usage and licence charges named come to together in a billing period: one more line
+    raises them to it, prorated by days in a partial period."""
+
+    minimum_id: Key
+    name: str = Field(default="Minimum", min_length=1, max_length=256)
+    amount: ExactDecimal
+    charge_ids: tuple[Key, ...]
+
+    @property
+    def charge_id(self) -> str:
+        """The id of its line."""
+        return f"{GROUP_MINIMUM_PREFIX}{self.minimum_id}"
+
+
+def counts_before(charge: Charge) -> bool:
+    """Whether its tiers go on from what was counted before the period."""
+    return charge.tiers_count in ("year", "contract")
+
+
 def is_special(charge: Charge) -> bool:
     """Whether more than the quantity of the period decides what the charge comes to."""
     if charge.tiers_count != "period" or charge.pooled_over != "contract":
@@ -277,7 +301,8 @@ def is_special(charge: Charge) -> bool:
 class PricePlan(Document):
     """See the module. ``minimum_spend``: when the arrears lines of a period (usage and licence
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
-    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
+    ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``group_minimums``: the
+    same as a minimum spend for some of the charges, before it. ``proration`` and
     ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
     in settings that are left out, as another product has them (``rating/profile.py``).
     ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already."""
@@ -293,6 +318,7 @@ class PricePlan(Document):
     charges: tuple[Charge, ...]
     minimum_spend: ExactDecimal | None = None
     maximum_spend: ExactDecimal | None = None
+    group_minimums: tuple[GroupMinimum, ...] = ()
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
     prices_include_tax: bool = False
@@ -301,6 +327,13 @@ class PricePlan(Document):
     @classmethod
     def _fill_in_profile(cls, document: Any) -> Any:
         return with_profile(document) if isinstance(document, Mapping) else document
+
+    def minimum_of(self, charge_id: str) -> Decimal | None:
+        """The minimum whose line has this id: of a group, or the minimum spend. None: the plan has none."""
+        for group in self.group_minimums:
+            if group.charge_id == charge_id:
+                return group.amount
+        return self.minimum_spend if charge_id == MINIMUM_SPEND_CHARGE_ID else None
 
     def reductions(self) -> tuple[Discount, ...]:
         """All that can lower a line, as lines number it: the discounts, then the maximum spend."""

@@ -87,7 +87,7 @@ def terms_of(
         rounding=rounding,
         zero_reaches=charge.zero_usage == "charge",
         tiers_count=charge.tiers_count,
-        pooled=charge.pooled_over == "customer",
+        pooled=charge.pooled_over != "contract",
     )
 
 
@@ -292,7 +292,7 @@ def _graduated(tiers: Sequence[Tier | PercentTier], units: Fraction) -> list[Tie
         if units <= below and shares:
             break
         upper = units if tier.up_to is None else min(units, Fraction(tier.up_to))
-        shares.append(TierShare(number, upper - below, _tier_amount(tier, upper - below)))
+        shares.append(TierShare(number, upper - below, tier_amount(tier, upper - below)))
         below = upper
     if units > below:
         raise Unrateable(f"the quantity {units} lies past the last tier.", reason_code="past_last_tier")
@@ -303,11 +303,12 @@ def _whole_tier(tiers: Sequence[Tier], units: Fraction) -> list[TierShare]:
     """The tier whose inclusive upper bound first holds the total."""
     for number, tier in enumerate(tiers, start=1):
         if tier.up_to is None or units <= Fraction(tier.up_to):
-            return [TierShare(number, units, _tier_amount(tier, units))]
+            return [TierShare(number, units, tier_amount(tier, units))]
     raise Unrateable(f"the quantity {units} lies past the last tier.", reason_code="past_last_tier")
 
 
-def _tier_amount(tier: Tier | PercentTier, units: Fraction) -> Fraction:
+def tier_amount(tier: Tier | PercentTier, units: Fraction) -> Fraction:
+    """So many units of one tier, and its flat amount."""
     flat = Fraction(tier.flat_amount or 0)
     if isinstance(tier, PercentTier):
         return units * Fraction(tier.percent or 0) / 100 + flat

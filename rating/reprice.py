@@ -28,7 +28,7 @@ from rating.reference import (
 )
 from rating.special_price import price_line
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
-from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up
+from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up, unit_true_up
 from rating.unrateable import Unrateable
 
 _PRORATED: Final = {
@@ -169,13 +169,15 @@ def commitment_of_line(line: Mapping[str, Any], agreement: Agreement | None) -> 
 def true_up_follows(line: Mapping[str, Any], plan: PricePlan, commitment: TermCommitment) -> bool:
     """Whether the line is what the commitment lacks after what the line says was spent."""
     digits = minor_digits(plan.currency)
+    if commitment.units is not None:
+        return _unit_true_up_follows(line, plan, commitment)
     spent_minor = Fraction(line["quantity"]) * 10**digits
     days, full_days = line["days"], line["full_days"]
     term = (commitment.effective_until - commitment.effective_from).days
     if full_days != term or days > term or spent_minor.denominator != 1:
         return False
     found = true_up(
-        commitment.amount,
+        commitment.amount or Decimal(0),
         spent_minor=int(spent_minor),
         days=days,
         full_days=full_days,
@@ -186,13 +188,30 @@ def true_up_follows(line: Mapping[str, Any], plan: PricePlan, commitment: TermCo
     return (*said, found.amount_minor) == (line["rated_quantity"], line["amount"], line["amount_minor"])
 
 
+def _unit_true_up_follows(line: Mapping[str, Any], plan: PricePlan, commitment: TermCommitment) -> bool:
+    term = (commitment.effective_until - commitment.effective_from).days
+    if line["full_days"] != term or line["days"] > term:
+        return False
+    found = unit_true_up(
+        commitment,
+        used=line["quantity"],
+        days=line["days"],
+        full_days=term,
+        digits=minor_digits(plan.currency),
+        rounding=plan.rounding,
+    )
+    said = (cut_decimal(found.required), cut_decimal(found.amount), found.amount_minor)
+    return said == (line["rated_quantity"], line["amount"], line["amount_minor"])
+
+
 def minimum_required(line: Mapping[str, Any], plan: PricePlan) -> Fraction | None:
     """The minimum the line states, if the plan has it for the line's days; else None."""
     quantity, required = Fraction(line["quantity"]), Fraction(line["rated_quantity"])
-    if plan.minimum_spend is None or required - quantity != Fraction(line["amount"]):
+    minimum = plan.minimum_of(line["charge_id"])
+    if minimum is None or required - quantity != Fraction(line["amount"]):
         return None
     digits = minor_digits(plan.currency)
-    exact = Fraction(plan.minimum_spend) * share_of(line)
+    exact = Fraction(minimum) * share_of(line)
     minor = round_to_minor(exact, digits=digits, mode=plan.rounding) - quantity * 10**digits
     return exact if cut(exact) == required and minor == line["amount_minor"] else None
 

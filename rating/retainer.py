@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field
 
 from ingest.document import Document, ExactDecimal
+from ingest.errors import BrokenState
 from ingest.meter import Key
 from rating.money import round_to_minor
 from rating.price_plan import Charge, FlatPrice, PerUnitPrice, PricePlan
@@ -67,12 +68,16 @@ class Retainer(Document):
 
     def worth(self, plan: PricePlan) -> Decimal | Fraction:
         """What a whole period buys, in major units. plan: the agreed one, for the price of ``units``.
-        Raises KeyError when that has no charge with one price a unit."""
+        Raises BrokenState when that has no charge with one price a unit."""
         if self.units is None:
             return self.amount if self.credit is None else self.credit
         price = unit_price_of(self, plan)
-        if price is None:
-            raise KeyError(self.charge_ids)
+        if price is None:  # of versions saved before such a plan was refused (``retainer_broken``)
+            raise BrokenState(
+                f"retainer {self.retainer_id!r} buys units of {', '.join(self.charge_ids)}, and the version "
+                f"of plan {plan.plan_id!r} from {plan.effective_from} has no such charge with one price a "
+                "unit. Save a plan version with one for the same date, and bill again."
+            )
         return Fraction(self.units) * Fraction(price)
 
     def credit_minor(self, plan: PricePlan, *, days: int, full_days: int, digits: int) -> int:

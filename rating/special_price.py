@@ -11,9 +11,10 @@ too. The minimum and the maximum of the charge hold for the period.
 
 **Pools** (``pool_quantity``, ``pool_events``, ``pool_contracts``: of all contracts together; ``pool_part``:
 what this one pays). The pool is priced as one, and its rounded amount shared out in whole minor units in
-proportion to quantity, by largest remainder, so that the parts sum to it. A part cannot be told from one
-line alone, so it is an input; that it is its share, up to one minor unit, can. Tier rows are the pool's, in
-proportion.
+proportion to quantity, by largest remainder, so that the parts sum to it. Where its tiers count over a year
+or the contract too, ``before_quantity`` is what its contracts counted before, each in its own year, and the
+pool goes on from their sum. A part cannot be told from one line alone, so it is an input; that it is its
+share, up to one minor unit, can. Tier rows are the pool's, in proportion.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from typing import Final
 
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE
 from rating.event_bounds import measure_events
+from rating.event_tiers import measure_event_tiers
+from rating.level_tiers import measure_level_tiers
 from rating.money import allocate
 from rating.price_plan import PercentagePrice
 from rating.reference import (
@@ -63,6 +66,11 @@ def price_line(
             terms.price, terms, quantity=quantity, event_count=event_count, inputs=inputs
         )
         return finish(terms, measured, share=share)
+    if terms.tiers_count == "event":
+        measured = measure_event_tiers(terms, quantity=quantity, event_count=event_count, inputs=inputs)
+        return finish(terms, measured, share=share)
+    if terms.tiers_count == "moment":
+        return finish(terms, measure_level_tiers(terms, quantity=quantity, inputs=inputs), share=share)
     if POOL_QUANTITY in inputs:
         return _price_part(terms, quantity=quantity, share=share, inputs=inputs)
     if BEFORE_QUANTITY in inputs:
@@ -107,27 +115,44 @@ def _difference(through: MeasuredQuantity, before: MeasuredQuantity) -> tuple[Ti
     )
 
 
-def pool_amount(terms: PriceTerms, *, quantity: Decimal, event_count: int, share: Fraction) -> Priced:
-    """What a pool comes to as one. Raises Unrateable, also for a quantity that no line could keep."""
+def pool_amount(
+    terms: PriceTerms,
+    *,
+    quantity: Decimal,
+    event_count: int,
+    share: Fraction,
+    before: Inputs = NO_INPUTS,
+) -> Priced:
+    """What a pool comes to as one. before: what its tiers go on from, if they do. Raises Unrateable, also for
+    a quantity that no line could keep."""
     if abs(Fraction(quantity)) * _SCALE >= 10**QUANTITY_DIGITS:
         raise Unrateable(f"{quantity} is too much to count together.", reason_code="amount_too_large")
+    if BEFORE_QUANTITY in before:
+        added = _measure_added(terms, quantity=quantity, event_count=event_count, inputs=before)
+        return finish(terms, added, share=share)
     return price_quantity(terms, quantity=quantity, event_count=event_count, share=share)
 
 
 def pool_inputs(
-    terms: PriceTerms, quantities: Sequence[Decimal], *, event_count: int, share: Fraction
+    terms: PriceTerms,
+    quantities: Sequence[Decimal],
+    *,
+    event_count: int,
+    share: Fraction,
+    before: Inputs = NO_INPUTS,
 ) -> list[Inputs]:
     """The inputs of each contract of a pool, in their order; ties of remainders go to the earlier one.
-    event_count: of all of them."""
+    event_count: of all of them. before: BEFORE_QUANTITY and BEFORE_EVENTS of all of them, if tiers go on."""
     weights = [int(Fraction(quantity) * _SCALE) for quantity in quantities]
     total = Decimal(sum(weights)).scaleb(-QUANTITY_SCALE, context=_WIDE)
     try:
-        pool = pool_amount(terms, quantity=total, event_count=event_count, share=share)
+        pool = pool_amount(terms, quantity=total, event_count=event_count, share=share, before=before)
         parts = allocate(pool.amount_minor, weights if sum(weights) else [1] * len(weights))
     except Unrateable:
         parts = [0] * len(weights)  # no contract has a price then, and each will say why
     return [
         {
+            **before,
             POOL_QUANTITY: total,
             POOL_EVENTS: Decimal(event_count),
             POOL_CONTRACTS: Decimal(len(weights)),
@@ -140,7 +165,11 @@ def pool_inputs(
 def _price_part(terms: PriceTerms, *, quantity: Decimal, share: Fraction, inputs: Inputs) -> Priced:
     """This contract's part of its pool."""
     pool = pool_amount(
-        terms, quantity=inputs[POOL_QUANTITY], event_count=int(inputs[POOL_EVENTS]), share=share
+        terms,
+        quantity=inputs[POOL_QUANTITY],
+        event_count=int(inputs[POOL_EVENTS]),
+        share=share,
+        before=inputs,
     )
     whole, own, total = Fraction(pool.amount_minor), Fraction(quantity), Fraction(inputs[POOL_QUANTITY])
     part_minor = Fraction(inputs[POOL_PART]) * 10**terms.minor_digits

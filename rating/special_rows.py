@@ -16,6 +16,8 @@ from ingest.errors import BrokenState
 from rating.compile import PriceBook
 from rating.due_charges import DueCharges
 from rating.event_bounds import band_inputs
+from rating.event_tiers import tier_inputs
+from rating.level_tiers import input_name
 from rating.period_columns import PeriodColumns
 from rating.pool_rows import pooled_rows
 from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
@@ -38,7 +40,9 @@ def special_inputs(
         rows = np.flatnonzero(price_book.special[due.rows.price_row])
         found.update(_event_inputs(rows, due, usage, price_book))
         for row, more in chain(
-            _earlier_inputs(rows, due, price_book, wider), pooled_rows(rows, periods, due, price_book, wider)
+            _level_inputs(rows, due, usage, price_book),
+            _earlier_inputs(rows, due, price_book, wider),
+            pooled_rows(rows, periods, due, price_book, wider, found),
         ):
             found[row] = {**found.get(row, {}), **more}
     return found
@@ -51,7 +55,7 @@ def _earlier_inputs(
     known: dict[str, Usage] = {}
     for row in rows.tolist():
         counts = price_book.terms[int(due.rows.price_row[row])].tiers_count
-        if counts == "period":
+        if counts not in ("year", "contract"):
             continue
         if wider is None:
             raise BrokenState(
@@ -77,10 +81,30 @@ def _formula_inputs(due: DueCharges, price_book: PriceBook) -> Iterator[tuple[in
             yield row, due.formulas.inputs[int(due.period[row]), int(due.charge[row])]
 
 
+def _level_inputs(
+    rows: NDArray[np.int64], due: DueCharges, usage: pa.Table, price_book: PriceBook
+) -> Iterator[tuple[int, Inputs]]:
+    """What a level has in each tier. Raises BrokenState when a meter that reads it was left out."""
+    if not price_book.level_meters:
+        return
+    meter_ids = {meter_id for own in price_book.level_meters.values() for meter_id in own}
+    read = usage_of(usage, meter_ids)
+    for row in rows.tolist():
+        meters = price_book.level_meters.get(int(due.rows.price_row[row]))
+        if meters is None:
+            continue
+        source = int(due.source[row])
+        own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
+        nothing = (Decimal(0), 0)
+        parts = [read.get((int(due.period[row]), meter_id, own), nothing)[0] for meter_id in meters]
+        yield row, {input_name(number): part for number, part in enumerate(parts, start=1)}
+
+
 def _event_inputs(
     rows: NDArray[np.int64], due: DueCharges, usage: pa.Table, price_book: PriceBook
 ) -> Iterator[tuple[int, Inputs]]:
-    """Events by the bounds of their amount. Raises BrokenState when a meter that counts them was left out."""
+    """Events by the bounds of their amount, or by the tier they reach. Raises BrokenState when a meter that
+    counts them was left out."""
     meters = price_book.event_meters
     counted = usage_of(usage, set(meters.values()))
     known = {banded_id for _, banded_id, _ in counted}
@@ -99,4 +123,6 @@ def _event_inputs(
             )
         source = int(due.source[row])
         own = tuple(due.dimensions[source].as_py()) if source >= 0 else ()
-        yield row, band_inputs(bands.get((int(due.period[row]), meter_id, own), {}))
+        found = bands.get((int(due.period[row]), meter_id, own), {})
+        terms = price_book.terms[int(due.rows.price_row[row])]
+        yield row, tier_inputs(terms.price, found) if terms.tiers_count == "event" else band_inputs(found)

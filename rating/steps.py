@@ -12,7 +12,6 @@ from typing import Final
 from ingest.meter import Aggregation, Meter
 from rating.price_plan import Charge
 
-MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
 MINIMUM_SPEND_KIND: Final = "minimum_spend"
 FEE_CREDIT_KIND: Final = "fee_credit"
 ADJUSTMENT_KIND: Final = "adjustment"

@@ -111,6 +111,14 @@ CONTRACT_BILLING_ENTITIES: Final = Table(
 )
 """Contracts that name who sends their invoices; others have no row."""
 
+CONTRACT_POOLS: Final = Table(
+    "contract_pools",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("pool_id", String(128), nullable=False, index=True),
+)
+"""The pools that contracts name (``pool_id``); others have no row."""
+
 CONTRACT_ENTITLEMENTS: Final = Table(
     "contract_entitlements",
     LEDGER,

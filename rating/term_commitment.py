@@ -1,8 +1,9 @@
-"""A sum committed over a term: what counts towards it, and how much of it a term cut short still owes.
+"""A sum, or a number of units, committed over a term: what counts towards it, and what a term cut short owes.
 
 A commitment of 12,000 for a year is met by what is billed for the year's days. On the billing date that
 bills the last of them one line, the true-up, raises what was billed to the committed sum; when it was
-reached there is none.
+reached there is none. A commitment of 12,000 units is met by what is used, and the true-up bills the units
+that are missing at their price.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _FEE_KINDS: Final = frozenset({"recurring", "one_time", FEE_CREDIT_KIND})
 
 
 class TermCommitment(Document):
-    """``amount`` in the plan's currency for the days of [effective_from, effective_until), local to the
-    contract.
+    """For the days of [effective_from, effective_until), local to the contract: ``amount`` in the plan's
+    currency, or ``units`` at ``unit_price`` (``unit``: what they are called) of the usage charges named.
 
     charge_ids: the charges that count, whatever their kind; none named: usage, licences and minimum
     spends, and with ``counts_fees`` recurring and one-time charges too. ended_early: what a contract that
@@ -42,12 +43,21 @@ class TermCommitment(Document):
 
     commitment_id: Key
     name: str = Field(default="Commitment", min_length=1, max_length=256)
-    amount: ExactDecimal
+    amount: ExactDecimal | None = None
+    units: ExactDecimal | None = None
+    unit_price: ExactDecimal | None = None
+    unit: str | None = Field(default=None, min_length=1, max_length=64)
     effective_from: date
     effective_until: date
     charge_ids: tuple[Key, ...] = ()
     counts_fees: bool = False
     ended_early: Literal["prorated", "full"] = "prorated"
+
+    def worth(self) -> Fraction:
+        """What is committed for the whole term, in money."""
+        if self.units is None:
+            return Fraction(self.amount or 0)
+        return Fraction(self.units) * Fraction(self.unit_price or 0)
 
     def holds_on(self, day: date) -> bool:
         """Whether the day is in the term."""
@@ -100,3 +110,29 @@ def true_up(
     required = Fraction(amount) * Fraction(days, full_days)
     required_minor = round_to_minor(required, digits=digits, mode=rounding)
     return TrueUp(required, required_minor, max(0, required_minor - spent_minor))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTrueUp:
+    """required: units, exact. amount: of the missing ones, exact, in major units. amount_minor: rounded, 0
+    for nothing."""
+
+    required: Fraction
+    amount: Fraction
+    amount_minor: int
+
+
+def unit_true_up(
+    commitment: TermCommitment,
+    *,
+    used: Decimal,
+    days: int,
+    full_days: int,
+    digits: int,
+    rounding: RoundingMode,
+) -> UnitTrueUp:
+    """What the units cost that ``used`` lacks to the commitment of units for ``days`` of ``full_days``."""
+    required = Fraction(commitment.units or 0) * Fraction(days, full_days)
+    missing = max(Fraction(0), required - Fraction(used))
+    amount = missing * Fraction(commitment.unit_price or 0)
+    return UnitTrueUp(required, amount, round_to_minor(amount, digits=digits, mode=rounding))

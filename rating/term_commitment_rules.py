@@ -12,6 +12,7 @@ from rating.amount_rules import MINOR_LIMIT
 from rating.contract import Contract
 from rating.money import MINOR_DIGITS, round_to_minor
 from rating.price_plan import PricePlan
+from rating.reference import cut_decimal
 from rating.term_commitment import TermCommitment
 
 TERM_COMMITMENTS_MAX: Final = 100
@@ -69,21 +70,30 @@ def _term_rules(entry: TermCommitment, contract: Contract, pointer: str) -> Iter
 
 
 def _amount_rules(entry: TermCommitment, plans: Sequence[PricePlan], pointer: str) -> Iterator[Issue]:
-    if entry.amount <= 0:
+    if (entry.amount is None) == (entry.units is None) or (entry.units is None) != (entry.unit_price is None):
+        yield Issue(
+            "commitment_amount_or_units",
+            pointer,
+            "A commitment is a sum of money, or a number of units with the price of a missing one.",
+            "amount, or units and unit_price.",
+        )
+        return
+    if entry.worth() <= 0:
+        of_money = entry.units is None
         yield Issue(
             "commitment_of_nothing",
-            f"{pointer}.amount",
-            f"The commitment is for {decimal_text(entry.amount)}.",
-            "an amount above 0.",
+            f"{pointer}.{'amount' if of_money else 'units'}",
+            f"The commitment is for {decimal_text(cut_decimal(entry.worth()))}.",
+            "an amount above 0." if of_money else "units and unit_price above 0.",
         )
     for plan in plans[-1:]:
         digits = MINOR_DIGITS.get(plan.currency)
-        if digits is None or round_to_minor(entry.amount, digits=digits, mode=plan.rounding) < MINOR_LIMIT:
+        if digits is None or round_to_minor(entry.worth(), digits=digits, mode=plan.rounding) < MINOR_LIMIT:
             continue
         yield Issue(
             "amount_too_large",
-            f"{pointer}.amount",
-            f"{decimal_text(entry.amount)} {plan.currency} is more than an invoice line can hold.",
+            f"{pointer}.{'amount' if entry.units is None else 'units'}",
+            f"{decimal_text(cut_decimal(entry.worth()))} {plan.currency} is more than a line can hold.",
             f"an amount below {Decimal(MINOR_LIMIT).scaleb(-digits):f}.",
         )
 
@@ -92,6 +102,16 @@ def _charge_rules(
     entry: TermCommitment, contract: Contract, plans: Sequence[PricePlan], pointer: str
 ) -> Iterator[Issue]:
     known = {charge.charge_id for plan in plans for charge in plan.charges}
+    metered = {charge.charge_id for plan in plans for charge in plan.charges if charge.kind == "usage"}
+    unfit = [charge_id for charge_id in entry.charge_ids if charge_id in known - metered]
+    if entry.units is not None and (unfit or not entry.charge_ids):
+        yield Issue(
+            "commitment_units_charges",
+            f"{pointer}.charge_ids",
+            "Units are counted by usage charges, and "
+            + (f"{unfit[0]!r} is none." if unfit else "no charge is named."),
+            "the charge_ids of the usage charges whose units count.",
+        )
     for place, charge_id in enumerate(entry.charge_ids):
         if plans and charge_id not in known:
             yield Issue(

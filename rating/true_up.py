@@ -19,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.event import TIMESTAMP
+from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE, TIMESTAMP
+from rating.adjustment_line import BILLED_QUANTITY
 from rating.agreement import Agreement
 from rating.line_hash import hash_all
 from rating.line_item import RATED_LINE_SCHEMA
@@ -28,7 +29,14 @@ from rating.money import minor_digits, minor_to_decimal
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.reference import cut_decimal
-from rating.term_commitment import COMMITMENT, TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment, true_up
+from rating.term_commitment import (
+    COMMITMENT,
+    TRUE_UP_CHARGE_ID,
+    TRUE_UP_KIND,
+    TermCommitment,
+    true_up,
+    unit_true_up,
+)
 from rollup.period import find_time_zone, local_midnight
 
 BILLED_SPEND_SCHEMA: Final = pa.schema(
@@ -41,10 +49,13 @@ BILLED_SPEND_SCHEMA: Final = pa.schema(
         pa.field("period_start", TIMESTAMP, nullable=False),
         pa.field("period_end", TIMESTAMP, nullable=False),
         pa.field("amount_minor", pa.decimal128(38, 0), nullable=False),
+        pa.field("units", QUANTITY_TYPE, nullable=False),
     ]
 )
-"""What charges came to on billed dates, in minor units: sums of rated lines."""
-_LINE_KEYS: Final = [name for name in BILLED_SPEND_SCHEMA.names if name != "amount_minor"]
+"""What charges came to on billed dates: sums of rated lines, in minor units, and in units as metered (of an
+adjustment those that it adds)."""
+SPENT: Final = ("amount_minor", "units")
+_LINE_KEYS: Final = [name for name in BILLED_SPEND_SCHEMA.names if name not in SPENT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,11 @@ def with_true_up_lines(
     for entry in due:
         plan = plans[entry.period["plan_id"], entry.period["plan_version"]]
         counted = [row for row in spend.get(entry.period["contract_id"], ()) if _counts(row, entry)]
+        if entry.commitment.units is not None:
+            used = sum((row["units"] for row in counted), Decimal(0))
+            line = _unit_line(entry, plan, used, run_id)
+            added += [] if line is None else [line]
+            continue
         spent = sum(int(row["amount_minor"]) for row in counted)
         if {row["currency"] for row in counted} - {plan.currency}:
             unrated.append(_unrated(entry, spent))
@@ -130,7 +146,11 @@ def spend_of_lines(lines: pa.Table) -> pa.Table:
     """Lines of RATED_LINE_SCHEMA as BILLED_SPEND_SCHEMA, a row each."""
     columns = [lines[name].cast(BILLED_SPEND_SCHEMA.field(name).type) for name in _LINE_KEYS]
     amounts = lines["amount_minor"].cast(BILLED_SPEND_SCHEMA.field("amount_minor").type)
-    return pa.Table.from_arrays([*columns, amounts], schema=BILLED_SPEND_SCHEMA)
+    before = pc.map_lookup(lines["inputs"], BILLED_QUANTITY, "first")
+    wide = pa.decimal256(50, QUANTITY_SCALE)  # a difference of two quantities has a digit more
+    metered, less = lines["quantity"].cast(wide), pc.fill_null(before, Decimal(0)).cast(wide)
+    units = pc.subtract(metered, less).cast(QUANTITY_TYPE)
+    return pa.Table.from_arrays([*columns, amounts, units], schema=BILLED_SPEND_SCHEMA)
 
 
 def _facts(contracts: pa.Table, wanted: pa.ChunkedArray) -> dict[str, tuple[date | None, str]]:
@@ -160,11 +180,11 @@ def _counts(row: Mapping[str, Any], entry: DueTrueUp) -> bool:
 
 
 def _line(entry: DueTrueUp, plan: PricePlan, spent_minor: int, run_id: str) -> dict[str, Any] | None:
-    commitment, period = entry.commitment, entry.period
+    commitment = entry.commitment
     digits = minor_digits(plan.currency)
     days, full_days = commitment.share(entry.end)
     found = true_up(
-        commitment.amount,
+        commitment.amount or Decimal(0),
         spent_minor=spent_minor,
         days=days,
         full_days=full_days,
@@ -174,8 +194,48 @@ def _line(entry: DueTrueUp, plan: PricePlan, spent_minor: int, run_id: str) -> d
     if not found.amount_minor:
         return None
     spent = minor_to_decimal(spent_minor, plan.currency)
+    said = (commitment.amount, spent_minor, days, full_days, plan.currency, plan.rounding)
+    return {
+        **_blank_line(entry, plan, said, run_id),
+        "price_model": "flat",
+        "unit": plan.currency,
+        "quantity": spent,
+        "rated_quantity": cut_decimal(found.required),
+        "amount": cut_decimal(found.required - Fraction(spent)),
+        "amount_minor": found.amount_minor,
+    }
+
+
+def _unit_line(entry: DueTrueUp, plan: PricePlan, used: Decimal, run_id: str) -> dict[str, Any] | None:
+    commitment = entry.commitment
+    days, full_days = commitment.share(entry.end)
+    found = unit_true_up(
+        commitment,
+        used=used,
+        days=days,
+        full_days=full_days,
+        digits=minor_digits(plan.currency),
+        rounding=plan.rounding,
+    )
+    if not found.amount_minor:
+        return None
+    said = (commitment.units, commitment.unit_price, used, days, full_days, plan.currency, plan.rounding)
+    return {
+        **_blank_line(entry, plan, said, run_id),
+        "price_model": "per_unit",
+        "unit": commitment.unit or "unit",
+        "quantity": used,
+        "rated_quantity": cut_decimal(found.required),
+        "amount": cut_decimal(found.amount),
+        "amount_minor": found.amount_minor,
+    }
+
+
+def _blank_line(entry: DueTrueUp, plan: PricePlan, said: Sequence[object], run_id: str) -> dict[str, Any]:
+    """The columns that do not depend on how much is missing. said: all that does decide the amount."""
+    commitment, period = entry.commitment, entry.period
+    days, full_days = commitment.share(entry.end)
     question = (period["contract_id"], period["billing_date"], TRUE_UP_CHARGE_ID, commitment.commitment_id)
-    inputs = (*question, commitment.amount, spent_minor, days, full_days, plan.currency, plan.rounding)
     return {
         "line_id": _hash(question),
         "run_id": run_id,
@@ -184,25 +244,19 @@ def _line(entry: DueTrueUp, plan: PricePlan, spent_minor: int, run_id: str) -> d
         "plan_version": period["plan_version"],
         "charge_id": TRUE_UP_CHARGE_ID,
         "charge_kind": TRUE_UP_KIND,
-        "price_model": "flat",
         "meter_id": "",
-        "unit": plan.currency,
         "billing_date": period["billing_date"],
         "period_start": entry.term_start,
         "period_end": period["period_end"],
         "days": days,
         "full_days": full_days,
         "dimensions": [(COMMITMENT, commitment.commitment_id)],
-        "quantity": spent,
-        "rated_quantity": cut_decimal(found.required),
         "event_count": 0,
         "tier_number": [],
         "tier_units": [],
         "tier_amount": [],
-        "amount": cut_decimal(found.required - Fraction(spent)),
-        "amount_minor": found.amount_minor,
         "currency": plan.currency,
-        "input_hash": _hash(inputs),
+        "input_hash": _hash((*question, *said)),
         "agreement": period["agreement"],
         "discount_number": [],
         "discount_amount": [],

@@ -24,12 +24,16 @@ KEPT = 10**12
 """Amounts are shown with 12 fraction digits; what follows is cut, and counts for rounding."""
 
 
+Tier = tuple[int, Fraction, Fraction]  # number, units, amount
+Numbers = Mapping[str, Fraction]  # what a line was computed from beside its quantity, by name
+
+
 @dataclass(frozen=True)
 class Recomputed:
     """tiers: (number, units, amount), of which the amounts sum to the price before its bounds; amount: cut to
     12 digits; amount_minor: rounded."""
 
-    tiers: tuple[tuple[int, Fraction, Fraction], ...]
+    tiers: tuple[Tier, ...]
     amount: Fraction
     amount_minor: int
 
@@ -45,11 +49,7 @@ def differences(line: Mapping[str, Any]) -> list[str]:
         quantity = rounded_to(formula_value(inputs["formula"], counted), 12, "half_up")
         if quantity != Fraction(inputs["quantity"]):
             wrong.append(f"quantity says {inputs['quantity']}, the formula gives {decimal_words(quantity)}")
-    if is_by_event(inputs.get("price", {})):
-        counted_by = ("minimum", "between", "maximum", "free")
-        events = sum(Fraction(inputs.get("beside", {}).get(f"events_{word}", 0)) for word in counted_by)
-        if events != inputs["event_count"]:
-            wrong.append(f"event_count says {inputs['event_count']}, its parts give {events}")
+    wrong += _wrong_events(inputs)
     if said != list(found.tiers):
         wrong.append(f"tiers say {_tier_words(said)}, the inputs give {_tier_words(found.tiers)}")
     if Fraction(line["amount"]) != found.amount:
@@ -61,6 +61,23 @@ def differences(line: Mapping[str, Any]) -> list[str]:
     if line["billed"] != billed:
         wrong.append(f"billed says {line['billed']!r}, the inputs give {billed!r}")
     return wrong
+
+
+def _wrong_events(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Of events or levels that are priced by their parts: whether the parts are all there is."""
+    events, values, levels, packages = (
+        [Fraction(number) for name, number in inputs.get("beside", {}).items() if name.startswith(word)]
+        for word in ("events_", "value_", "level_tier_", "packages_")
+    )
+    bounded = is_by_event(inputs.get("price", {}))
+    if (events or bounded) and sum(events) != inputs["event_count"]:
+        yield f"event_count says {inputs['event_count']}, its parts give {sum(events)}"
+    # Free units take from a level, and from the event that reaches them; of packages values are not known.
+    partly = packages or ((bounded or levels) and inputs["free_units"])
+    off = abs(Fraction(inputs["quantity"]) - sum(values) - sum(levels))
+    if (values or levels) and not partly and off * KEPT > len(levels):  # each level was rounded by itself
+        said, found = inputs["quantity"], decimal_words(sum(values + levels, ZERO))
+        yield f"quantity says {said}, its parts give {found}"
 
 
 def recompute(inputs: Mapping[str, Any]) -> Recomputed:
@@ -77,18 +94,17 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
         required = Fraction(least) * share
         minor = rounded(required, inputs) - quantity * 10 ** inputs["minor_digits"]
         return Recomputed((), cut(required) - quantity, int(minor))
+    if "committed_units" in inputs:  # of a term: what the units cost that are missing to the part that is due
+        missing = max(ZERO, Fraction(inputs["committed_units"]) * share - quantity)
+        amount = missing * Fraction(inputs["unit_price"])
+        return Recomputed((), cut(amount), rounded(amount, inputs))
     if "credited_units" in inputs:
         given_back = quantity * share * Fraction(inputs["credited_units"]) / Fraction(inputs["units"])
         return Recomputed((), -cut(given_back), -rounded(given_back, inputs))
     beside = {name: Fraction(number) for name, number in inputs.get("beside", {}).items()}
     if "pool_quantity" in beside:
         return part_of_pool(inputs, beside)
-    if is_by_event(inputs["price"]):
-        tiers = list(event_tiers(inputs, beside))
-    elif "before_quantity" in beside:
-        tiers = added_tiers(inputs, quantity, beside)
-    else:
-        tiers = list(reached_tiers(inputs, quantity, inputs["event_count"]))
+    tiers = list(line_tiers(inputs, quantity, beside))
     if inputs["prorated"]:
         tiers = [(number, part, amount * share) for number, part, amount in tiers]
     amount = sum((amount for _, _, amount in tiers), ZERO)
@@ -99,30 +115,36 @@ def recompute(inputs: Mapping[str, Any]) -> Recomputed:
     return discounted(tuple(cut_tiers(tiers)), amount, inputs)
 
 
-def discounted(
-    tiers: tuple[tuple[int, Fraction, Fraction], ...], amount: Fraction, inputs: Mapping[str, Any]
-) -> Recomputed:
+def line_tiers(inputs: Mapping[str, Any], quantity: Fraction, beside: Numbers) -> Iterator[Tier]:
+    """The tiers of the line, at the price of a whole period, before its bounds."""
+    if is_by_event(inputs["price"]):
+        yield from event_tiers(inputs, beside)
+    elif any(name.startswith("level_tier_") for name in beside):
+        yield from tiers_of_level(inputs, beside)
+    elif any(name.startswith("events_") for name in beside):
+        yield from tiers_of_events(inputs, beside)
+    elif "before_quantity" in beside:
+        yield from added_tiers(inputs, quantity, beside)
+    else:
+        yield from reached_tiers(inputs, quantity, inputs["event_count"])
+
+
+def discounted(tiers: tuple[Tier, ...], amount: Fraction, inputs: Mapping[str, Any]) -> Recomputed:
     """The last two steps: discounts are taken off the kept amount, and what is left is rounded."""
-    taken = [Fraction(discount) for discount in inputs["discounts"]]
-    if taken:
-        amount = cut(amount) - sum(taken)
+    if inputs["discounts"]:
+        amount = cut(amount) - sum(Fraction(discount) for discount in inputs["discounts"])
     return Recomputed(tiers, cut(amount), rounded(amount, inputs))
 
 
-def reached_tiers(
-    inputs: Mapping[str, Any], quantity: Fraction, event_count: int
-) -> Iterator[tuple[int, Fraction, Fraction]]:
+def reached_tiers(inputs: Mapping[str, Any], quantity: Fraction, event_count: int) -> Iterator[Tier]:
     """The tiers that a metered quantity reaches, after unit conversion and free units."""
     units = converted(quantity, inputs["unit_conversion"])
     if inputs["free_units"] is not None and units > 0:
         units = max(ZERO, units - Fraction(inputs["free_units"]))
-    zero_reaches = inputs["zero_usage"] == "charge"
-    yield from priced_tiers(inputs["price"], units, event_count, zero_reaches=zero_reaches)
+    yield from priced_tiers(inputs["price"], units, event_count, inputs["zero_usage"] == "charge")
 
 
-def added_tiers(
-    inputs: Mapping[str, Any], quantity: Fraction, beside: Mapping[str, Fraction]
-) -> list[tuple[int, Fraction, Fraction]]:
+def added_tiers(inputs: Mapping[str, Any], quantity: Fraction, beside: Numbers) -> list[Tier]:
     """What the period adds to each tier: the price up to its end minus the price before it, both cut."""
     before, events = beside["before_quantity"], int(beside["before_events"])
     found: dict[int, tuple[Fraction, Fraction]] = {}
@@ -134,10 +156,11 @@ def added_tiers(
     return [(number, *change) for number, change in sorted(found.items()) if any(change)]
 
 
-def part_of_pool(inputs: Mapping[str, Any], beside: Mapping[str, Fraction]) -> Recomputed:
+def part_of_pool(inputs: Mapping[str, Any], beside: Numbers) -> Recomputed:
     """The line's part of what all contracts of the pool come to: within a minor unit of its share."""
     whole = {**inputs, "quantity": beside["pool_quantity"], "event_count": int(beside["pool_events"])}
-    pool = recompute({**whole, "beside": {}, "discounts": []})
+    before = {name: number for name, number in beside.items() if name.startswith("before_")}
+    pool = recompute({**whole, "beside": before, "discounts": []})
     total, minor = beside["pool_quantity"], 10 ** inputs["minor_digits"]
     weight = Fraction(inputs["quantity"]) / total if total else 1 / beside["pool_contracts"]
     part, share = beside["pool_part"], pool.amount_minor * weight / minor
@@ -146,12 +169,11 @@ def part_of_pool(inputs: Mapping[str, Any], beside: Mapping[str, Fraction]) -> R
     factor = part / pool.amount if pool.amount else ZERO
     scaled = [(number, units * weight, amount * factor) for number, units, amount in pool.tiers]
     kept = zip(cut_tiers(scaled), cut_tiers([(0, ZERO, units) for _, units, _ in scaled]), strict=True)
-    return discounted(
-        tuple((number, units, amount) for (number, _, amount), (*_, units) in kept), part, inputs
-    )
+    tiers = tuple((number, units, amount) for (number, _, amount), (*_, units) in kept)
+    return discounted(tiers, part, inputs)
 
 
-def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:
+def formula_value(tree: Any, counted: Numbers) -> Fraction:
     """What a formula of meters comes to: a number as text, a meter, or an operation with its arguments."""
     if isinstance(tree, str):
         return Fraction(tree)
@@ -163,11 +185,11 @@ def formula_value(tree: Any, counted: Mapping[str, Fraction]) -> Fraction:
     values = [formula_value(argument, counted) for argument in arguments]
     if name in {"min", "max"}:
         return min(values) if name == "min" else max(values)
-    if name == "round":
-        return rounded_to(values[0], digits, rounding)
+    if name == "tier":  # which tier holds it: 0 for nothing, bounds belong to the tier below
+        return Fraction(0 if values[0] <= 0 else 1 + sum(values[0] > bound for bound in values[1:]))
+    if name in {"round", "divide"}:
+        return rounded_to(values[0] / (1 if name == "round" else values[1]), digits, rounding)
     left, right = values
-    if name == "divide":
-        return rounded_to(left / right, digits, rounding)
     found: Fraction = left + right if name == "+" else left - right if name == "-" else left * right
     return found
 
@@ -182,24 +204,27 @@ def rounded_to(number: Fraction, digits: int, rounding: str) -> Fraction:
 
 def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
     """Metered to priced units; a credit is rounded like the debit it cancels."""
-    if conversion is None:
-        return quantity
-    factor = Fraction(conversion["factor"])
-    exact = quantity * factor if conversion["operation"] == "multiply" else quantity / factor
-    return rounded_to(exact, conversion["fraction_digits"], conversion["round"])
+    exact = unrounded(quantity, conversion)
+    return (
+        exact if conversion is None else rounded_to(exact, conversion["fraction_digits"], conversion["round"])
+    )
 
 
-def priced_tiers(
-    price: Mapping[str, Any], units: Fraction, event_count: int, *, zero_reaches: bool
-) -> Iterator[tuple[int, Fraction, Fraction]]:
-    """(number, units, amount) of every tier that was reached, of a whole period."""
+def unrounded(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
+    """The same before it is rounded: what events that are priced each by itself come to."""
+    factor = Fraction(1 if conversion is None else conversion["factor"])
+    return quantity / factor if conversion and conversion["operation"] == "divide" else quantity * factor
+
+
+def priced_tiers(price: Mapping[str, Any], units: Fraction, event_count: int, zero: bool) -> Iterator[Tier]:
+    """Every tier that was reached, of a whole period. zero: nothing used reaches the first."""
     model = price["model"]
     if "tiers" not in price:
         yield 1, units, single_amount(price, units, event_count)
         return
     if units < 0:
         raise ValueError(f"a quantity below zero has no price under {model}")
-    if units == 0 and not zero_reaches:
+    if units == 0 and not zero:
         return
     below = ZERO
     for number, tier in enumerate(price["tiers"], start=1):
@@ -220,9 +245,7 @@ def is_by_event(price: Mapping[str, Any]) -> bool:
     return any(price.get(name) is not None for name in ("minimum_per_event", "maximum_per_event"))
 
 
-def event_tiers(
-    inputs: Mapping[str, Any], beside: Mapping[str, Fraction]
-) -> Iterator[tuple[int, Fraction, Fraction]]:
+def event_tiers(inputs: Mapping[str, Any], beside: Numbers) -> Iterator[Tier]:
     """The events at the minimum, between both bounds, and at the maximum: their value and what they cost."""
     price = inputs["price"]
     each = (price["minimum_per_event"], price["fixed_per_event"], price["maximum_per_event"])
@@ -232,12 +255,44 @@ def event_tiers(
         events = beside.get(f"events_{word}", ZERO)
         if not events:
             continue
-        conversion, value = inputs["unit_conversion"], beside[f"value_{word}"]
-        if conversion is not None:
-            factor = Fraction(conversion["factor"])
-            value = value * factor if conversion["operation"] == "multiply" else value / factor
+        value = unrounded(beside[f"value_{word}"], inputs["unit_conversion"])
         share = value * Fraction(price["percent"]) / 100 if word == "between" else ZERO
-        yield number, value, events * Fraction(amount or 0) + share
+        yield number, cut(value), events * Fraction(amount or 0) + share
+
+
+def tiers_of_events(inputs: Mapping[str, Any], beside: Numbers) -> Iterator[Tier]:
+    """Each event priced by itself in tiers: of every tier what the events that end there and the events that
+    go past it have in it."""
+    price, free = inputs["price"], Fraction(inputs["free_units"] or 0)
+    tiers = price.get("tiers") or [{**dict.fromkeys(("up_to", "flat_amount", "package_size")), **price}]
+    graduated = price["model"] in {"graduated", "graduated_percentage"}
+    counts = [beside.get(f"events_tier_{number}", ZERO) for number in range(1, len(tiers) + 1)]
+    below = ZERO
+    for number, tier in enumerate(tiers, start=1):
+        events, past = counts[number - 1], sum(counts[number:], ZERO) if graduated else ZERO
+        amount = events * Fraction(tier["flat_amount"] or 0)
+        if tier.get("package_size") is not None:
+            sold = beside.get(f"packages_tier_{number}", ZERO)
+            units = sold * Fraction(tier["package_size"])
+            amount += sold * Fraction(tier["package_price"])
+        else:
+            value = unrounded(beside.get(f"value_tier_{number}", ZERO), inputs["unit_conversion"])
+            units = value - events * (free + below)
+            amount += tier_amount({**tier, "flat_amount": None, "package_size": None}, units)
+        if past:
+            width = Fraction(tier["up_to"]) - below
+            units, amount = units + past * width, amount + past * tier_amount(tier, width)
+        if units or amount:
+            yield number, cut(units), amount
+        below = Fraction(tier["up_to"] or 0) if graduated else ZERO
+
+
+def tiers_of_level(inputs: Mapping[str, Any], beside: Numbers) -> Iterator[Tier]:
+    """The part of a level that stood in each tier, at its price."""
+    for number, tier in enumerate(inputs["price"]["tiers"], start=1):
+        units = beside[f"level_tier_{number}"]
+        if units or (number == 1 and inputs["zero_usage"] == "charge"):
+            yield number, units, tier_amount(tier, units)
 
 
 def single_amount(price: Mapping[str, Any], units: Fraction, event_count: int) -> Fraction:
@@ -281,9 +336,7 @@ def cut(amount: Fraction) -> Fraction:
     return kept if amount >= 0 else -kept
 
 
-def cut_tiers(
-    tiers: Sequence[tuple[int, Fraction, Fraction]],
-) -> Iterator[tuple[int, Fraction, Fraction]]:
+def cut_tiers(tiers: Sequence[Tier]) -> Iterator[Tier]:
     """Amounts cut as differences of the cut running total, so that they sum to the cut total."""
     running, before = ZERO, ZERO
     for number, units, amount in tiers:
@@ -312,7 +365,7 @@ def decimal_words(number: Fraction, digits: int | None = None) -> str:
     return f"-{text}" if number < 0 and text.strip("0.") else text
 
 
-def _tier_words(tiers: Sequence[tuple[int, Fraction, Fraction]]) -> str:
+def _tier_words(tiers: Sequence[Tier]) -> str:
     rows = (f"{number}: {decimal_words(units)} = {decimal_words(amount)}" for number, units, amount in tiers)
     return "; ".join(rows) or "none"
 

@@ -14,9 +14,11 @@ from rating.price_plan import (
     PackagePrice,
     PercentagePrice,
     PerUnitPrice,
+    PricePlan,
     SimplePrice,
     StairstepPrice,
     VolumePrice,
+    counts_before,
     simple_prices,
 )
 
@@ -34,10 +36,25 @@ _COUNTED_MODELS: Final = (
 
 def wider_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
     """Every rule the charge breaks; none for one that counts its own period. meters: by id."""
-    if charge.tiers_count != "period":
+    if counts_before(charge):
         yield from _counted_rules(charge, pointer, meters)
     if charge.pooled_over != "contract":
         yield from _pooled_rules(charge, pointer)
+
+
+def pool_rules(plan: PricePlan) -> Iterator[Issue]:
+    """The pooled charges of a plan are pooled over the same contracts: a period is in one pool."""
+    ways = list(
+        dict.fromkeys(charge.pooled_over for charge in plan.charges if charge.pooled_over != "contract")
+    )
+    for position, charge in enumerate(plan.charges):
+        if charge.pooled_over in ways[1:]:
+            yield Issue(
+                "pooled_two_ways",
+                f"charges[{position}].pooled_over",
+                f"Another charge of the plan is pooled over the {ways[0]}.",
+                f"pooled_over: {ways[0]} on every pooled charge.",
+            )
 
 
 def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) -> Iterator[Issue]:
@@ -51,7 +68,7 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             f"{charge.tiers_count}.",
             "a usage charge with a count or sum meter, or one that reads unit_days.",
         )
-    unfit = [price.model for price in simple_prices(charge.price) if not _goes_on(price)]
+    unfit = [price.model for price in simple_prices(charge.price) if not goes_on(price)]
     if unfit:
         yield Issue(
             "tiers_count_model",
@@ -60,16 +77,10 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             "graduated, graduated_percentage, volume, stairstep, package, per_unit or percentage; "
             "or no tiers_count.",
         )
-    if charge.pooled_over != "contract":
-        yield Issue(
-            "pooled_and_counted",
-            at,
-            "A pool has its contracts period by period; nobody has its year.",
-            "tiers_count or pooled_over.",
-        )
 
 
-def _goes_on(price: SimplePrice) -> bool:
+def goes_on(price: SimplePrice) -> bool:
+    """Whether what was counted before has a meaning for the price."""
     if isinstance(price, PercentagePrice) and price.is_by_event:
         return False
     return isinstance(price, _COUNTED_MODELS)
@@ -88,12 +99,15 @@ def _pooled_rules(charge: Charge, pointer: str) -> Iterator[Issue]:
             f"A {charge.kind} charge has nothing to count together.",
             "a usage or licence charge.",
         )
-    if any(isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)):
+    by_event = (
+        isinstance(price, PercentagePrice) and price.is_by_event for price in simple_prices(charge.price)
+    )
+    if charge.tiers_count == "event" or any(by_event):
         yield Issue(
             "pooled_by_event",
             at,
             "An event that is priced by itself is not cheaper for others beside it.",
-            "no pooled_over, or no minimum_per_event and maximum_per_event.",
+            "no pooled_over; or no tiers_count: event, minimum_per_event and maximum_per_event.",
         )
     if charge.zero_usage == "charge":
         yield Issue(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from ingest.document import decimal_text
@@ -25,6 +26,7 @@ DECIMAL_SQL: Final = f"Decimal(38, {QUANTITY_SCALE})"
 _SCALE: Final = f"toInt256('1{'0' * QUANTITY_SCALE}')"
 _BOUND: Final = f"toInt256('1{'0' * (QUANTITY_SCALE + VALUE_INTEGER_DIGITS_MAX)}')"
 _DECIMAL_TEXT: Final = rf"^[+-]?[0-9]{{1,{VALUE_INTEGER_DIGITS_MAX}}}([.][0-9]{{1,{QUANTITY_SCALE}}})?$"
+_WIDE: Final = Context(prec=60)
 _PROPERTY: Final = "properties."
 
 
@@ -73,7 +75,7 @@ def counted_events_sql(meter: Meter, cut: EventCut, parameters: Parameters) -> s
     return (
         "    SELECT source, id, subject, time, sequence, replaces, value, properties,\n"
         f"{dimensions}"
-        f"        {number} AS number,\n"
+        f"        {_counted_sql(meter, number)} AS number,\n"
         f"        {reason} AS reason_code\n"
         "    FROM events\n"
         f"    WHERE {' AND '.join(where)}"
@@ -88,8 +90,29 @@ def _dimension(meter: Meter, key: str, number: str, parameters: Parameters) -> s
 
 def band_sql(meter: BandedMeter, number: str) -> str:
     """The band of a number as text; empty when there is none."""
-    first, second = (f"toDecimal128('{decimal_text(bound)}', {QUANTITY_SCALE})" for bound in meter.thresholds)
-    return f"multiIf(isNull({number}), '', {number} < {first}, '0', {number} < {second}, '1', '2')"
+    steps = "".join(
+        f"{number} < toDecimal128('{decimal_text(bound)}', {QUANTITY_SCALE}), '{band}', "
+        for band, bound in enumerate(meter.thresholds)
+    )
+    return f"multiIf(isNull({number}), '', {steps}'{len(meter.thresholds)}')"
+
+
+def _counted_sql(meter: Meter, number: str) -> str:
+    """What is added up of a number: of bands that are sold in packages, how many it has."""
+    if not isinstance(meter, BandedMeter) or not meter.packages:
+        return number
+    band, scaled = band_sql(meter, f"({number})"), f"toInt256(reinterpretAsInt128(assumeNotNull({number})))"
+    branches = []
+    for entry in meter.packages:
+        above, size = _scaled_text(entry.above), _scaled_text(entry.size)
+        started = f" + {size} - 1" if entry.round == "up" else ""
+        packages = f"intDiv({scaled} - {above}{started}, {size}) * {_SCALE}"
+        branches.append(f"{band} = '{entry.band}', reinterpret(toInt128({packages}), '{DECIMAL_SQL}')")
+    return f"multiIf(isNull({number}), NULL, {', '.join(branches)}, {number})"
+
+
+def _scaled_text(number: Decimal) -> str:
+    return f"toInt256('{int(number.scaleb(QUANTITY_SCALE, context=_WIDE))}')"
 
 
 def _number(meter: Meter, parameters: Parameters) -> tuple[str, str]:

@@ -223,6 +223,35 @@ def list_changes(
 
 
 @compiled
+def clamp_changes(
+    group: NDArray[np.int64],
+    change_high: Limbs,
+    change_low: Limbs,
+    above_high: Any,
+    above_low: Any,
+    width_high: Any,
+    width_low: Any,
+    bounded: bool,
+) -> tuple[Limbs, Limbs]:
+    """The changes of the part of each group's level above a bound, at most ``width`` of it if ``bounded``.
+    Changes stand in order of (group, time); levels are never below 0."""
+    part_high, part_low = np.empty_like(change_high), np.empty_like(change_low)
+    high = low = was_high = was_low = _ZERO
+    for place in range(group.size):
+        if place == 0 or group[place - 1] != group[place]:
+            high = low = was_high = was_low = _ZERO
+        high, low = _add(high, low, change_high[place], change_low[place])
+        now_high, now_low = _subtract(high, low, above_high, above_low)
+        if _is_negative(now_high):
+            now_high, now_low = _ZERO, _ZERO
+        elif bounded and (now_high > width_high or (now_high == width_high and now_low > width_low)):
+            now_high, now_low = width_high, width_low
+        part_high[place], part_low[place] = _subtract(now_high, now_low, was_high, was_low)
+        was_high, was_low = now_high, now_low
+    return part_high, part_low
+
+
+@compiled
 def sweep_groups(
     group: NDArray[np.int64],
     time: NDArray[np.int64],

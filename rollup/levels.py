@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from typing import Final
 
 import numpy as np
@@ -31,6 +32,7 @@ from ingest.errors import BrokenState
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE, QUANTITY_TYPE
 from ingest.meter import Meter
 from rollup import level_kernels as kernels
+from rollup.level_part import LevelPart
 from rollup.usage_table import MeterUsage
 
 DAY_MICROS: Final = 86_400_000_000
@@ -41,6 +43,7 @@ REASONS: Final = {
 }
 
 _WORD_BITS: Final = 64
+_WIDE: Final = Context(prec=60)
 _Whole = NDArray[np.int64]
 _Words = NDArray[np.uint64]
 
@@ -109,7 +112,10 @@ def read_levels(
     )
     group, time, high, low = changes
     order = np.lexsort((time, group))
-    quantity, peaks = _read(meter, groups, group[order], time[order], high[order], low[order])
+    high, low = high[order], low[order]
+    if isinstance(meter, LevelPart):
+        high, low = _clamped(meter, group[order], high, low)
+    quantity, peaks = _read(meter, groups, group[order], time[order], high, low)
     counts = np.zeros(len(groups.period_key), np.int64)
     np.add.at(counts, spans.group, spans.usable)
     held = pa.array(np.flatnonzero((counts > 0) | peaks))
@@ -223,6 +229,20 @@ def _read(
             )
         quotient_high[place], quotient_low[place] = divmod(quotient, 1 << _WORD_BITS)
     return _decimals(quotient_high, quotient_low), held
+
+
+def _clamped(meter: LevelPart, group: _Whole, high: _Words, low: _Words) -> tuple[_Words, _Words]:
+    width = Decimal(0) if meter.up_to is None else meter.up_to - meter.above
+    above_high, above_low = _words(meter.above)
+    width_high, width_low = _words(width)
+    return kernels.clamp_changes(
+        group, high, low, above_high, above_low, width_high, width_low, meter.up_to is not None
+    )
+
+
+def _words(bound: Decimal) -> tuple[np.uint64, np.uint64]:
+    high, low = divmod(int(bound.scaleb(QUANTITY_SCALE, context=_WIDE)), 1 << _WORD_BITS)
+    return np.uint64(high), np.uint64(low)
 
 
 def _exact_integral(time: _Whole, high: _Words, low: _Words, stop: int) -> int:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from ingest.event import OPERATION_PROPERTY, OPERATIONS, QUANTITY_SCALE, VALUE_INTEGER_DIGITS_MAX
 from ingest.meter import Meter, MeterFilter
 from rollup.banded_meter import BAND_KEY, BandedMeter, charged_by_band
+from rollup.level_part import LevelPart
 from rollup.roll_up import RolledUp
 from rollup.schema import UNUSABLE_SCHEMA, USAGE_SCHEMA
 
@@ -237,6 +238,8 @@ def _level_usage(
             (sum((_level(row, usable, begin) for row in period), Fraction(0)), (end - begin) // _MICROSECOND)
             for begin, end in pairwise(instants)
         ]
+        if isinstance(meter, LevelPart):
+            pieces = [(meter.part_of(level), micros) for level, micros in pieces]
         changes = sum(
             any(r.subject == one.subject and r.period_start <= one.time < r.period_end for r in period)
             for one in usable

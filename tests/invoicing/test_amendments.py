@@ -496,3 +496,27 @@ def test_what_a_phase_charges_once_is_billed_once(world: World) -> None:
         "2025-05-01 fee 2025-05-01..2025-06-01 1 unit 60.00",
         "2025-05-01 support 2025-05-01..2025-06-01 1 unit 30.00",
     ]
+
+
+@pytest.mark.requirement("CON-13")
+@pytest.mark.parametrize(
+    ("phase_moves_to", "unused", "expected"),
+    [
+        (None, "credit", ["2025-05-01 set-up 2025-04-16..2025-05-01 99 EUR -99.00"]),
+        ("2025-04-21", "credit", []),
+        (None, "none", []),
+    ],
+)  # fmt: skip
+def test_what_was_charged_once_for_a_phase_that_never_comes_is_given_back(
+    world: World, phase_moves_to: str | None, unused: str, expected: list[str]
+) -> None:
+    world.plan(fee("300"))
+    world.plan(fee("300"), SET_UP, plan_id="plus")
+    terms = {"unused": unused}
+    save(world, phases=[{"plan_id": "plus", "effective_from": "2025-04-16"}], **terms)
+    world.bill("2025-04-01")
+    later = [] if phase_moves_to is None else [{"plan_id": "plus", "effective_from": phase_moves_to}]
+    save(world, phases=later, **terms)
+    once = [line for line in next_invoice(world) if "set-up" in line]
+    assert once == expected
+    assert [line for line in next_invoice(world, "2025-06-01") if "set-up" in line] == []

@@ -52,6 +52,7 @@ BEHIND: dict[str, tuple[dict[str, Any], str]] = {
     "the cadence changed": ({"billing": {"cadence": "quarterly"}}, "billing.cadence"),
     "the start moved earlier": ({"start_date": date(2024, 12, 1)}, "start_date"),
     "the start moved later": ({"start_date": date(2025, 2, 15)}, "start_date"),
+    "another pool": ({"pool_id": "group"}, "pool_id"),
     "west, 5 hours never billed": ({"time_zone": "America/New_York"}, "time_zone"),
     "east, an hour billed twice": ({"time_zone": "Europe/Berlin"}, "time_zone"),
     "another plan": ({"plan_id": "silver"}, "plan_id"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import InvalidDocument
 from invoicing.billed_time import contract_change_issues
+from invoicing.document import printed
 from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version, save_contract
 from rating.explain import explain_line
@@ -272,3 +273,42 @@ def test_the_ids_of_trial_and_maximum_are_taken(world: World) -> None:
     world.plan()
     with pytest.raises(InvalidDocument, match="discount_id_taken"):
         world.contract(discounts=[{"discount_id": "trial", "name": "Trial", "percent": "1"}])
+
+
+GROUP = {"minimum_id": "voice", "name": "Voice minimum", "amount": "310", "charge_ids": ["calls"]}
+
+
+def test_a_contract_that_commits_nothing_has_no_minimum_of_a_group() -> None:
+    """310.00 a month are 170.00 for 17 of 31 days; hours do not count."""
+    assert amounts(months(group_minimums=[GROUP]))[:3] == [
+        ("2026-02-01", "calls", "100.00"),
+        ("2026-02-01", "hours", "16.67"),
+        ("2026-02-01", "minimum:voice", "70.00"),
+    ]
+    nothing = amounts(months({"minimum_spend": "0"}, group_minimums=[GROUP]))
+    assert [row for row in nothing if row[1] not in ("calls", "hours")] == []
+
+
+def test_a_minimum_of_a_group_is_billed_printed_and_rated_again(world: World) -> None:
+    world.plan(CALLS, MONTHLY_FEE, group_minimums=[GROUP])
+    world.contract(start_date=date(2025, 1, 1))
+    world.events(("call", "c1-subject", "2025-01-10", "1000"))
+    world.bill("2025-02-01")
+    invoice = world.invoices()[-1]
+    assert readable(invoice) == [
+        "2025-02-01 calls 2025-01-01..2025-02-01 1000 call 10.00",
+        "2025-02-01 minimum:voice 2025-01-01..2025-02-01 10 EUR 300.00",
+        "2025-02-01 fee 2025-02-01..2025-03-01 1 unit 30.00",
+    ]
+    line = invoice.invoice.lines[1]
+    assert (line.description, line.price_text) == ("Voice minimum", "up to 310.00 a period")
+    assert "what counts came to 10.00 of 310.00" in printed(invoice.invoice)["lines"][1]["detail"]
+    world.events(("call", "c1-subject", "2025-01-20", "500"))  # late: 5.00 more, so 5.00 less is missing
+    world.bill("2025-03-01")
+    late = [row for row in readable(world.invoices()[-1]) if "2025-01-01..2025-02-01" in row]
+    assert [row.split()[1:2] + row.split()[-1:] for row in late] == [
+        ["calls", "5.00"],
+        ["minimum:voice", "-5.00"],
+    ]
+    stored = get_rated_line(world.event_store, world.invoices()[-1].invoice.lines[-1].line_id)
+    assert explain_line(stored, get_plan_version(world.ledger, "gold", 1).plan).to_text()

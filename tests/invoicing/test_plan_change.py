@@ -127,3 +127,15 @@ def test_a_price_for_what_had_none_is_welcome_at_any_time(world: World) -> None:
     refused(world, "2020-01-01", TRANSFER | {"price": TRANSFER["price"] | {"cells": [US, EU]}})
     assert save(world, "2020-01-01", TRANSFER | {"price": TRANSFER["price"] | {"cells": [EU, US]}})
     assert world.bill("2025-02-01").invoiced == 1
+
+
+def test_a_contract_on_the_plan_in_several_stretches_is_one(world: World) -> None:
+    """A price of its own for February cuts its time in three."""
+    world.plan(CALLS)
+    override = {"charge_id": "calls", "price": {"model": "per_unit", "unit_price": "0.5"}}
+    dated = {**override, "effective_from": date(2025, 2, 1), "effective_until": date(2025, 3, 1)}
+    world.contract(start_date=date(2025, 1, 1), overrides=[dated])
+    world.bill("2025-04-01")
+    assert "1 contracts on the plan are billed for later days: contract 'c1'" in refused(
+        world, "2025-01-01", DEARER_CALLS
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import InvalidDocument
+from ingest.errors import BrokenState, InvalidDocument
 from ingest.meter import Meter
 from ingest.meter_store import save_meter
 from invoicing.billed_time import contract_change_issues
@@ -27,11 +27,12 @@ from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version, save_contract
 from rating.explain import explain_line, reprice_line
 from rating.price_plan import PricePlan
+from rating.retainer import DatedRetainer
 from rating.store import get_rated_line
 from tests.invoicing.credit_case import credit_story
 from tests.invoicing.support import CALLS
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
-from tests.rating.plans import usage_charge
+from tests.rating.plans import plan, usage_charge
 
 HOURS = {
     "charge_id": "hours",
@@ -315,3 +316,10 @@ def test_a_plan_version_keeps_a_price_for_retained_units(world: World) -> None:
     world.plan(tiered, start="2025-03-01")
     world.bill("2025-02-01")
     assert world.bill("2025-03-01").held == ()
+
+
+def test_units_without_a_price_are_said_by_name() -> None:
+    """A plan version saved before such versions were refused."""
+    retainer = DatedRetainer.model_validate({**SUPPORT, "units": "100", "charge_ids": ["hours"]})
+    with pytest.raises(BrokenState, match=r"'support' buys units of hours.*plan 'gold'.*no such charge"):
+        retainer.worth(plan(CALLS))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.json import to_json
+from ingest.errors import InvalidDocument
 from invoicing.customer_store import save_customer
 from invoicing.history import BillingDates
 from invoicing.open_usage import keep_open_usage
@@ -129,6 +130,62 @@ def test_events_with_a_least_and_a_most(world: World, stored: bool) -> None:
     assert "each of 1 events priced by itself, 2 free" in spared.to_text()
     dearer = {**CARDS, "price": {**CARDS["price"], "minimum_per_event": "4"}}
     assert tried(world, dearer, end="2025-03-01") == [1800]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_tiers_that_begin_again_with_each_event(world: World, stored: bool) -> None:
+    """A connect fee and the first minute whole, then by the started second: 0.60, 0.60 and 0.85."""
+    tiers = [
+        {"up_to": "60", "package_size": "60", "package_price": "0.20", "flat_amount": "0.40"},
+        {"package_size": "1", "package_price": "0.01"},
+    ]
+    talk = charge("talk", {"model": "graduated", "tiers": tiers}, tiers_count="event")
+    world.plan(talk)
+    world.contract()
+    if stored:
+        world.stored_usage = StoredUsage(world.event_store)
+        keep_open_usage(world.stored_usage, ledger=world.ledger, now=at("2025-01-16"))
+    calls = (("2025-01-20", "60"), ("2025-01-20", "0.5"), ("2025-01-21", "84.25"), ("2025-01-22", "0"))
+    world.events(*(("call", "c1-subject", day, value) for day, value in calls))
+    seen = previewed(world, "2025-02-14")
+    world.bill("2025-02-15")
+    assert lines(world) == ["2025-02-15 talk 2025-01-15..2025-02-15 144.75 call 2.05"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (line,) = check_lines(world)
+    whole = "0.20 for each package of 60 units, a started one whole"
+    assert [tier.to_text(2) for tier in line.tiers] == [
+        f"tier 1 (0 to 60): 180 units, {whole} and flat 0.40 = 1.80",
+        "tier 2 (above 60): 25 units, 0.01 for each package of 1 units, a started one whole = 0.25",
+    ]
+    assert "each of 4 events priced by itself" in line.to_text()
+    together = {**talk, "tiers_count": "period"}
+    assert tried(world, talk, end="2025-03-01") == [205]
+    assert tried(world, together, end="2025-03-01") == [145]
+
+
+def test_tiers_that_hold_at_each_moment(world: World) -> None:
+    """From 1 January 2 seats, 6 from 17 January: 2 and for 15 of 31 days 2 more at 31.00, 2 at 15.50."""
+    tiers = [{"up_to": "4", "unit_price": "31"}, {"unit_price": "15.50", "flat_amount": "1"}]
+    seats = charge(
+        "seats",
+        {"model": "graduated", "tiers": tiers},
+        kind="licence",
+        meter_id="seats",
+        tiers_count="moment",
+    )
+    world.plan(seats)
+    world.contract(start_date=date(2025, 1, 1))
+    world.events(("seat", "c1-subject", "2025-01-01", "2"), ("seat", "c1-subject", "2025-01-17", "6"))
+    seen = previewed(world, "2025-01-31")
+    world.bill("2025-02-01")
+    assert lines(world) == ["2025-02-01 seats 2025-01-01..2025-02-01 3.935483870968 call 108.00"]
+    assert seen.lines == world.invoices()[0].invoice.lines
+    (line,) = check_lines(world)
+    assert [tier.units for tier in line.tiers] == ["2.967741935484", "0.967741935484"]
+    assert "tiers hold at each moment" in line.to_text()
+    by_average = {**seats, "tiers_count": "period"}
+    assert tried(world, seats, end="2025-03-01") == [10800]
+    assert tried(world, by_average, end="2025-03-01") == [12200]
 
 
 def test_a_formula_of_meters(world: World) -> None:
@@ -298,6 +355,90 @@ def test_contracts_of_a_customer_share_the_tiers(world: World) -> None:
         0,
         6000,
     ]
+
+
+def test_contracts_of_several_customers_share_a_pool_they_name(world: World) -> None:
+    """As contracts of one customer: 58.33, 41.67 and 25.00; those of no pool and of another are alone. Usage
+    that comes late for one of the pool is adjusted on the others too."""
+    for customer_id in ("north", "south"):
+        save_customer(world.ledger, {"customer_id": customer_id, "name": customer_id.title()}, now=LONG_AGO)
+    world.plan({**POOLED, "pooled_over": "pool"})
+    for contract_id, customer_id, pool_id in (
+        ("a", "acme", "group"), ("b", "north", "group"), ("c", "south", "group"),
+        ("alone", "acme", None), ("other", "acme", "others"),
+    ):  # fmt: skip
+        world.contract(contract_id, customer_id=customer_id, pool_id=pool_id)
+    for contract_id, count in {"a": "70", "b": "50", "c": "30", "alone": "60", "other": "60"}.items():
+        used(world, contract_id, _2025_01_25=count)
+    seen = previewed(world, "2025-02-14", "b")
+    world.bill("2025-02-20")
+    found = {stored.summary.contract_id: stored.invoice for stored in world.invoices()}
+    assert {key: invoice.total_minor for key, invoice in found.items()} == {
+        "a": 5833, "b": 4167, "c": 2500, "alone": 6000, "other": 6000,
+    }  # fmt: skip
+    assert seen.lines == found["b"].lines
+    assert found["a"].lines[0].price_text.endswith("(counted together with its pool)")
+    check_lines(world)
+    used(world, "c", _2025_01_26="50")  # 200 are 150.00: 52.50, 37.50 and 60.00
+    for contract_id, count in {"a": "70", "b": "50", "c": "30"}.items():
+        used(world, contract_id, _2025_02_25=count)  # as in the month before
+    world.bill("2025-03-15")
+    totals = {stored.summary.contract_id: 0 for stored in world.invoices()}
+    for stored in world.invoices():
+        totals[stored.summary.contract_id] += stored.invoice.total_minor
+    assert {key: totals[key] for key in "abc"} == {
+        "a": 5250 + 5833, "b": 3750 + 4167, "c": 6000 + 2500,
+    }  # fmt: skip
+
+
+def test_a_pool_goes_on_from_month_to_month(world: World) -> None:
+    """Of a year: 60 and 30 in the first month cost 90.00; 30 and 30 in the second go on from 90: 10 at 1.00
+    and 50 at 0.50, 35.00, in halves. 20 of the first month come late: its 110 are 105.00, and the second
+    month's 60 all lie above 100. So the lines sum to the price of the year's 170, 135.00."""
+    world.plan({**POOLED, "tiers_count": "year"})
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_20="60", _2025_02_20="30", _2025_03_20="100")
+    used(world, "b", _2025_01_20="30", _2025_02_20="30", _2025_03_20="100")
+    world.bill("2025-02-15")
+    seen = previewed(world, "2025-03-14", "b")
+    world.bill("2025-03-15")
+    assert lines(world) == [
+        "2025-02-15 calls 2025-01-15..2025-02-15 60 call 60.00",
+        "2025-03-15 calls 2025-02-15..2025-03-15 30 call 17.50",
+        "2025-02-15 calls 2025-01-15..2025-02-15 30 call 30.00",
+        "2025-03-15 calls 2025-02-15..2025-03-15 30 call 17.50",
+    ]
+    assert seen.lines == world.invoices()[-1].invoice.lines
+    (_, march, *_) = check_lines(world)
+    assert "tiers count over the year: 90 call came before -> up to 150 call" in march.to_text()
+    alone = {**POOLED, "tiers_count": "year", "pooled_over": "contract"}
+    assert sum(tried(world, alone, end="2025-04-01")) == 9000 + 6000
+    used(world, "b", _2025_01_25="20")
+    world.bill("2025-04-15")
+    billed = [line for stored in world.invoices() for line in stored.invoice.lines]
+    before_april = [line for line in billed if line.period_start < date(2025, 3, 15)]
+    assert sum(line.amount_minor for line in before_april) == 13_500
+    assert sum(line.amount_minor for line in billed) == 13_500 + 10_000
+    check_lines(world)
+
+
+def test_an_event_before_that_cannot_be_counted_holds_the_pool(world: World) -> None:
+    world.plan({**POOLED, "tiers_count": "year"})
+    world.contracts(["a", "b"])
+    used(world, "a", _2025_01_20="60", _2025_02_20="30")
+    used(world, "b", _2025_02_20="30")
+    world.bill("2025-02-15")
+    world.events(("call", "a-subject", "2025-01-20", ""))
+    report = world.bill("2025-03-15")
+    assert {(entry.contract_id, entry.reason_code) for entry in report.held} == {
+        ("a", "unusable_events"),
+        ("b", "unusable_events"),
+    }
+
+
+def test_a_plan_pools_one_way(world: World) -> None:
+    with pytest.raises(InvalidDocument, match="pooled_two_ways"):
+        world.plan(POOLED, {**POOLED, "charge_id": "more", "pooled_over": "pool"})
 
 
 def test_a_pool_counts_a_contract_that_is_held_and_its_part_is_billed_later(world: World) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from api.json import to_json
 from ingest.errors import BrokenState, InvalidDocument
 from invoicing.billed_time import contract_change_issues
+from invoicing.document import printed
 from invoicing.history import BillingDates
+from invoicing.hold import hold_unrated
 from invoicing.preview import preview_contract
 from invoicing.rerate import rerate
 from invoicing.what_if import what_if
@@ -25,6 +28,7 @@ from rating.agreement_store import get_agreement
 from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version, save_contract
 from rating.explain import explain_line, reprice_line
+from rating.line_table import UNRATED_SCHEMA
 from rating.price_plan import PricePlan
 from rating.store import get_rated_line
 from rating.term_commitment import TermCommitment, true_up
@@ -32,7 +36,7 @@ from rating.verify import differences
 from tests.invoicing.contract_case import Billed, bill
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
-from tests.rating.plans import usage_charge
+from tests.rating.plans import periods, usage_charge
 
 ONE = {"model": "per_unit", "unit_price": "1"}
 FEE = {**MONTHLY_FEE, "price": {"model": "flat", "amount": "31"}}
@@ -45,6 +49,17 @@ def term(amount: str, first: str, until: str, **more: Any) -> dict[str, Any]:
         "effective_from": first,
         "effective_until": until,
         **more,
+    }
+
+
+def units_of(units: str, first: str, until: str, **more: Any) -> dict[str, Any]:
+    """Calls committed at 0.85 for one that is missing."""
+    named = {"units": units, "unit_price": "0.85", "unit": "call", "charge_ids": ["calls"], **more}
+    return {
+        "commitment_id": "calls",
+        "effective_from": first,
+        "effective_until": until,
+        **named,
     }
 
 
@@ -100,6 +115,34 @@ CASES = {
             "2026-04-01 commitment-true-up 2026-01-01..2026-04-01 300 = 100.00",
             "2026-04-01 commitment-true-up 2026-01-01..2026-04-01 93 = 7.00",
         ],
+    ),
+    "units, at the price of a missing one": (
+        quarter(units_of("400", "2026-01-01", "2026-04-01")),
+        ["2026-04-01 commitment-true-up 2026-01-01..2026-04-01 300 = 85.00"],
+    ),
+    "units reached: no line": (quarter(units_of("300", "2026-01-01", "2026-04-01")), []),
+    "units, a term that begins and ends inside periods": (
+        quarter(units_of("200.5", "2026-01-20", "2026-03-16")),
+        ["2026-04-01 commitment-true-up 2026-01-20..2026-03-16 200 = 0.43"],
+    ),
+    "units and money side by side, of different charges": (
+        quarter(
+            units_of("301", "2026-01-01", "2026-04-01"),
+            term("94", "2026-01-01", "2026-04-01", charge_ids=["fee"], commitment_id="fees"),
+        ),
+        [
+            "2026-04-01 commitment-true-up 2026-01-01..2026-04-01 300 = 0.85",
+            "2026-04-01 commitment-true-up 2026-01-01..2026-04-01 93 = 1.00",
+        ],
+    ),
+    # 900 for 90 days; 59 of them until 1 March: 590 owed, 200 used
+    "units, ended early, by days": (
+        quarter(units_of("900", "2026-01-01", "2026-04-01"), end_date="2026-03-01"),
+        ["2026-03-01 commitment-true-up 2026-01-01..2026-03-01 200 = 331.50"],
+    ),
+    "units, ended early, in full": (
+        quarter(units_of("900", "2026-01-01", "2026-04-01", ended_early="full"), end_date="2026-03-01"),
+        ["2026-03-01 commitment-true-up 2026-01-01..2026-03-01 200 = 595.00"],
     ),
     # the period is cut at the end of the term: 100 calls fall on 10 March, none after it
     "a term that ends inside a period": (
@@ -166,6 +209,22 @@ def test_a_fee_paid_past_an_early_end_counts_with_what_is_given_back(
     )
 
     assert true_ups(billed) == expected
+
+
+def test_a_term_of_two_currencies_is_not_told_to_add_a_price() -> None:
+    row = {
+        "period_key": 0,
+        "contract_id": "c",
+        "charge_id": "commitment-true-up",
+        "meter_id": "",
+        "dimensions": [("commitment", "year")],
+        "quantity": Decimal(100),
+        "reason_code": "currency_mixed",
+    }
+    (held,) = hold_unrated(pa.Table.from_pylist([row], schema=UNRATED_SCHEMA), periods=periods({}))
+    assert held.reason_code == "unrated_usage"
+    assert "end the commitment on the day the currency changes" in held.message
+    assert "Add the price" not in held.message
 
 
 def test_older_agreements_keep_their_keys() -> None:
@@ -245,12 +304,12 @@ def test_a_term_is_trued_up_explained_previewed_and_rated_again(world: World) ->
     rated = get_rated_line(world.event_store, line.line_id)
     agreement = get_agreement(world.ledger, rated["agreement"])
     spent = spent_towards(world.event_store, rated, agreement.term_commitments[0], time_zone="UTC")
-    assert spent == [(date(2025, month, 1), 1000) for month in (2, 3, 4)]
+    assert spent == [(date(2025, month, 1), Decimal(10)) for month in (2, 3, 4)]
     text = explain_line(
         rated,
         get_plan_version(world.ledger, "gold", 1).plan,
         agreement=agreement,
-        spent=[(day, Decimal(amount).scaleb(-2)) for day, amount in spent],
+        spent=spent,
     ).to_text()
     assert "spent            billed on 2025-03-01: 10.00 EUR -> 20.00 EUR" in text
     assert "commitment       committed 40.00 EUR -> 40.00 EUR" in text
@@ -270,6 +329,41 @@ def test_a_term_is_trued_up_explained_previewed_and_rated_again(world: World) ->
     world.events(("call", "c1-subject", "2025-03-20", "300"))  # late: 3.00 more, so 3.00 less to true up
     changed = [(row["charge_id"], row["difference_minor"]) for row in again().changes[0].to_pylist()]
     assert changed == [("calls", 300), ("commitment-true-up", -300)]
+
+
+def test_units_are_trued_up_with_what_came_late_and_shown_as_units(world: World) -> None:
+    """1,000 calls a month of 3,500 committed; 120 of January come late and are adjusted on 1 March."""
+    world.plan(CALLS)
+    world.contract(
+        start_date=date(2025, 1, 1), term_commitments=[units_of("3500", "2025-01-01", "2025-04-01")]
+    )
+    for month in (1, 2, 3):
+        world.events(("call", "c1-subject", f"2025-{month:02}-10", "1000"))
+    world.bill("2025-02-01")
+    world.events(("call", "c1-subject", "2025-01-20", "120"))
+    world.bill("2025-03-01")
+    preview = preview_contract(
+        contract_id="c1", at=at("2025-03-31T23:59"), event_store=world.event_store, ledger=world.ledger
+    )
+    world.bill("2025-04-01")
+    last = world.invoices()[-1]
+    assert readable(last)[-1:] == [
+        "2025-04-01 commitment-true-up calls 2025-01-01..2025-04-01 3120 call 323.00"  # 380 at 0.85
+    ]
+    assert [line.line_id for line in preview.lines] == [line.line_id for line in last.invoice.lines]
+    line = last.invoice.lines[-1]
+    assert line.price_text == "up to 3500 call at 0.85 from 2025-01-01 to 2025-04-01"
+    assert "3,120 of 3,500 call used" in printed(last.invoice)["lines"][-1]["detail"]
+    rated = get_rated_line(world.event_store, line.line_id)
+    agreement = get_agreement(world.ledger, rated["agreement"])
+    spent = spent_towards(world.event_store, rated, agreement.term_commitments[0], time_zone="UTC")
+    assert spent == [
+        (date(2025, month, 1), Decimal(units)) for month, units in ((2, 1000), (3, 1120), (4, 1000))
+    ]
+    plan = get_plan_version(world.ledger, "gold", 1).plan
+    explanation = explain_line(rated, plan, agreement=agreement, spent=spent)
+    assert "committed 3,500 call at 0.85 EUR -> 3,500 call" in explanation.to_text()
+    assert differences(json.loads(to_json(explanation.to_dict()))) == []
 
 
 def test_what_if_prices_the_true_up_too(world: World) -> None:
@@ -317,6 +411,27 @@ REFUSED = {
         "charge_ids[0]",
     ),
     "too large": (term("99999999999999999999", "2025-02-01", "2025-03-01"), "amount_too_large", "amount"),
+    "units without a price": (
+        {**units_of("5", "2025-02-01", "2025-03-01"), "unit_price": None},
+        "commitment_amount_or_units",
+        "",
+    ),
+    "units and a sum": (
+        {**units_of("5", "2025-02-01", "2025-03-01"), "amount": "1"},
+        "commitment_amount_or_units",
+        "",
+    ),
+    "units of a fee": (
+        {**units_of("5", "2025-02-01", "2025-03-01"), "charge_ids": ["fee"]},
+        "commitment_units_charges",
+        "charge_ids",
+    ),
+    "units of nothing in particular": (
+        {**units_of("5", "2025-02-01", "2025-03-01"), "charge_ids": []},
+        "commitment_units_charges",
+        "charge_ids",
+    ),
+    "no units": (units_of("0", "2025-02-01", "2025-03-01"), "commitment_of_nothing", "units"),
     "out of the calendar": (term("1", "2025-02-01", "2999-03-01"), "date_out_of_range", "effective_until"),
 }
 
@@ -328,7 +443,7 @@ def test_a_term_that_cannot_be_is_refused(world: World, name: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
         world.contract(term_commitments=[commitment])
     found = [(issue.reason_code, issue.pointer) for issue in caught.value.issues]
-    assert found == [(code, f"term_commitments[0].{field}")]
+    assert found == [(code, f"term_commitments[0].{field}".rstrip("."))]
 
 
 def test_terms_of_the_same_charges_may_not_overlap(world: World) -> None:

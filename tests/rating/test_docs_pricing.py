@@ -24,6 +24,7 @@ PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
 VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
+LEVELS = re.compile(r"levels((?: [\d.]+x\d+)+) = (-?[\d.]+)$")
 METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
 WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+)) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
@@ -61,6 +62,12 @@ def check(charge: dict[str, Any], line: str) -> None:
     if events:
         sent = [{"value": value} for value in events[1].split()]
         assert price_request({"charge": charge, "currency": "EUR", "events": sent})["billed"] == events[2]
+        return
+    levels = LEVELS.match(line)
+    if levels:
+        stood = [dict(zip(("level", "days"), one.split("x"), strict=True)) for one in levels[1].split()]
+        request = {"charge": charge, "currency": "EUR", "levels": stood}
+        assert price_request(request)["billed"] == levels[2]
         return
     meters = METERS.match(line)
     if meters:
@@ -103,10 +110,10 @@ def test_what_another_product_prices_comes_out_as_written(charge: dict[str, Any]
 
 
 @pytest.mark.requirement("RAT-10")
-def test_every_peer_has_its_table_and_every_row_says_how_or_not_yet() -> None:
+def test_every_peer_has_its_table_and_every_row_says_how_or_why_not() -> None:
     assert tuple(dict.fromkeys(peer for peer, *_ in peer_rows())) == PEERS
     for peer, there, here, lines in peer_rows():
-        in_words = here.startswith(("not yet", "the plan's `"))
+        in_words = here.startswith(("no: see [What no plan expresses]", "the plan's `"))
         assert there, peer
         assert in_words or here.startswith("`{"), (peer, there)
         assert in_words == (lines == ""), (peer, there)

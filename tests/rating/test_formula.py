@@ -67,6 +67,11 @@ def rated(gold: Any, *used: tuple[Any, ...], **period: Any) -> RatedLines:
         ("max(0, b - a)", "0"),
         ('"odd-name" * 2 + missing', "8"),
         ("0.000001 * 0.0000001 * a", "0.000000000001"),
+        ("tier(a, 10, 20)", "1"),
+        ("tier(a + 0.000000000001, 10, 20)", "2"),
+        ("tier(a * 3, 10, 20)", "3"),
+        ("tier(a - a, 10) + tier(-a, 10)", "0"),
+        ("max(tier(a, 10, 20), tier(b, 1, 2.5, 9))", "3"),
     ],
 )
 def test_what_a_formula_comes_to(formula: str, expected: str) -> None:
@@ -95,6 +100,10 @@ def test_what_a_formula_comes_to(formula: str, expected: str) -> None:
         ("(" * 50 + "a" + ")" * 50, 42, "more than 40 levels"),
         ("a+" * 1001 + "a", 2001, "longer than 2000"),
         ("1" * 39 + "*a", 1, "at most 38 digits"),
+        ("tier(a)", 1, "tier needs two or more"),
+        ("tier(a, 10, 10)", 1, "each above the one before"),
+        ("tier(a, 0, 10)", 1, "numbers above 0"),
+        ("2 * tier(a, b)", 5, "the bounds of tier are numbers"),
     ],
 )
 def test_what_is_no_formula_is_refused_at_its_character(formula: str, position: int, problem: str) -> None:

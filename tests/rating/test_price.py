@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -131,3 +132,30 @@ def test_it_needs_no_compiler_and_no_store() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_an_event_adds_at_its_place_in_the_tiers_sums_to_the_price_of_all() -> None:
+    """Events of 4, 4, 4 and 0.5 units, each told at once."""
+    told, before = [], Decimal(0)
+    for units in ("4", "4", "4", "0.5"):
+        request = {"charge": GRADUATED, "currency": "EUR", "quantity": units}
+        told.append(price_request({**request, "before": {"quantity": str(before)}})["billed"])
+        before += Decimal(units)
+    assert told == ["4.00", "4.00", "5.00", "0.25"]
+    assert price_request({"charge": GRADUATED, "currency": "EUR", "quantity": "12.5"})["billed"] == "13.25"
+
+
+@pytest.mark.parametrize(
+    "charge",
+    [
+        {"price": {"model": "flat", "amount": "1"}},
+        {"kind": "licence", "price": {"model": "per_unit", "unit_price": "1"}},
+    ],
+)
+def test_what_goes_on_from_nothing_takes_no_before(charge: dict[str, Any]) -> None:
+    request = {"charge": charge, "currency": "EUR", "quantity": "1", "before": {"quantity": "1"}}
+    with pytest.raises(InvalidInput, match="leave `before` out") as caught:
+        price_request(request)
+    assert caught.value.reason_code == "before_unused"
+    with pytest.raises(InvalidDocument, match="before_unused"):
+        price_request({**request, "charge": {**GRADUATED, "tiers_count": "event"}})

@@ -432,3 +432,11 @@ def test_tables_of_another_shape_are_refused() -> None:
         rate(periods({}), usage().drop_columns(["quantity"]), plan(FEE))
     with pytest.raises(InvalidInput, match="0 <= days <= full_days"):
         rate(periods({"full_days": 5}), usage(), plan(FEE))
+
+
+def test_a_minimum_spend_of_nothing_lets_a_period_come_to_less_than_nothing() -> None:
+    gold = plan(usage_charge("hours", PER_CALL), minimum_spend="0")
+    assert ids(rate(periods({}), usage((0, "hours", "-100")), gold)) == [("hours", -1200)]
+    one_cent = plan(usage_charge("hours", PER_CALL), minimum_spend="0.01")
+    raised = ids(rate(periods({}), usage((0, "hours", "-100")), one_cent))
+    assert raised == [("hours", -1200), ("minimum-spend", 1201)]

@@ -19,6 +19,7 @@ from ingest.errors import BrokenState
 from rating import verify
 from rating.compile import PriceBook, compile_price_book
 from rating.explain import explain_line
+from rating.money import round_to_minor
 from rating.plan_rules import price_plan_rules
 from rating.price_plan import PricePlan, SimplePrice
 from rating.rate import RatedLines, rate_usage
@@ -277,7 +278,6 @@ def test_a_pool_too_large_to_price_is_unrated_for_each_of_its_contracts() -> Non
         ({"tiers_count": "year", "meter_id": "seats", "kind": "licence"}, "tiers_count_meter"),
         ({"tiers_count": "year", "meter_id": None, "formula": "calls"}, "tiers_count_meter"),
         ({"tiers_count": "year", "price": {"model": "flat", "amount": "1"}}, "tiers_count_model"),
-        ({"tiers_count": "year", "pooled_over": "customer"}, "pooled_and_counted"),
         ({"pooled_over": "customer", "zero_usage": "charge"}, "pooled_zero_usage"),
         ({"pooled_over": "customer",
           "price": {"model": "percentage", "percent": "1", "minimum_per_event": "1"}}, "pooled_by_event"),
@@ -299,3 +299,47 @@ def test_such_charges_are_allowed_and_take_no_units_off() -> None:
             issue.reason_code for issue in price_plan_rules(plan(charge, discounts=[off]), meters=METERS)
         ]
         assert codes == ["discount_of_units"]
+
+
+@pytest.mark.requirement("RAT-07")
+@pytest.mark.parametrize("seed", range(12))
+def test_a_pool_that_goes_on_pays_what_one_contract_would(seed: int) -> None:
+    """Three contracts of a pool, each with what it counted before: the parts sum to what one contract adds
+    that had used it all, and each line prices, explains and verifies itself again."""
+    source = random.Random(seed)
+    model = source.choice(["graduated", "volume"])
+    gold = plan(
+        usage_charge("bytes", {"model": model, "tiers": TIERS}, tiers_count="year", pooled_over="customer"),
+        rounding=source.choice(["half_up", "half_even"]),
+    )
+    own = [Decimal(source.randrange(1, 40_000)) / 1000 for _ in range(3)]
+    before = [Decimal(source.randrange(0, 30_000)) / 1000 for _ in range(3)]
+    rows = periods(*({"contract_id": f"c{place}"} for place in range(3)))
+    earlier = EarlierUsage(
+        usage(*((place, "bytes", quantity, 1) for place, quantity in enumerate(before))), np.ones(3, np.bool_)
+    )
+    wider = WiderUsage({"year": earlier}, NOBODY, NOTHING, np.zeros(3, np.int64))
+    found = rate_usage(
+        periods=rows,
+        usage=usage(*((place, "bytes", quantity, 1) for place, quantity in enumerate(own))),
+        price_book=book_of(gold),
+        run_id="r",
+        threads=1,
+        wider=wider,
+    ).lines
+    terms = book_of(gold).terms[0]
+    through, start = (
+        price_quantity(terms, quantity=quantity, event_count=3, share=Fraction(1))
+        for quantity in (sum([*own, *before], Decimal(0)), sum(before, Decimal(0)))
+    )
+    exact = through.amount - start.amount
+    billed = sum(found["amount_minor"].to_pylist())
+    assert billed == round_to_minor(exact, digits=2, mode=gold.rounding)
+    for place in range(3):
+        line = line_to_python(found, place)
+        assert line["inputs"]["before_quantity"] == sum(before)
+        assert reprice_line(line, gold) == 0
+        explained = json.loads(to_json(explain_line(line, gold).to_dict()))
+        assert verify.differences(explained) == []
+        explained["inputs"]["beside"]["pool_quantity"] = str(line["inputs"]["pool_quantity"] + 1000)
+        assert verify.differences(explained)

@@ -10,7 +10,7 @@ import pytest
 from ingest.clickhouse import EventStore
 from ingest.document import canonical_json
 from ingest.meter import Meter
-from rollup.banded_meter import BandedMeter, banded_meter, is_stored, read_meter
+from rollup.banded_meter import BandedMeter, BandPackages, banded_meter, is_stored, read_meter
 from rollup.reference import reference_roll_up
 from rollup.roll_up import roll_up_usage
 from rollup.stored_usage import StoredUsage
@@ -108,3 +108,36 @@ def test_the_store_equals_the_plain_reference(event_store: EventStore, seed: int
     assert shown(kept) == shown(expected)
     assert len(stored_answer(stored, asked, meters).others) >= 4
     assert verify_stored_usage(stored).differences == 0
+
+
+@pytest.mark.requirement("RAT-01")
+def test_bands_that_are_sold_in_packages_count_them(event_store: EventStore) -> None:
+    """Five bands: below 0, below 10, up to 60 in packages of 7.5 above 10 (a started one whole), below 100 in
+    whole ones of 20 above 60, and the rest as they are. Counted from events, stored and plainly: the same."""
+    by_band = banded_meter(
+        PAYMENTS,
+        thresholds=tuple(Decimal(bound) for bound in ("0", "10", "60.000000000001", "100")),
+        packages=(
+            BandPackages(band=2, above=Decimal(10), size=Decimal("7.5"), round="up"),
+            BandPackages(band=3, above=Decimal(60), size=Decimal(20), round="down"),
+        ),
+    )
+    assert read_meter(canonical_json(by_band)) == by_band
+    events = payments(
+        "-3", "9", "10", "17.5", "17.500000000001", "60", "79.999999999999", "80", "100.5", None
+    )
+    add_events(event_store, events)
+    used = roll_up_usage(event_store, calendar=JANUARY, meters=[by_band]).usage
+    assert {row[2]["(band)"]: (row[3], row[4]) for row in shown(used)} == {
+        "0": ("-3", 1),
+        "1": ("9", 1),
+        "2": ("10", 4),
+        "3": ("1", 2),
+        "4": ("100.5", 1),
+    }
+    plain = reference_roll_up(events=stored_events(events), calendar=JANUARY, meters=[by_band]).usage
+    assert shown(plain) == shown(used)
+    stored = StoredUsage(event_store)
+    stored.refresh(calendar=JANUARY, meters=[by_band])
+    kept = roll_up_usage(event_store, calendar=JANUARY, meters=[by_band], stored=stored).usage
+    assert shown(kept) == shown(used)

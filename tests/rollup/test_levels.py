@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from ingest.clickhouse import EventStore
 from ingest.meter import Meter
 from rollup.level_kernels import DIVISOR_MAX, divide
+from rollup.level_part import level_part
 from rollup.reference import reference_roll_up
 from rollup.roll_up import roll_up_usage
 
@@ -221,3 +225,59 @@ def test_wide_division_is_division(number: int, divisor: int, half_up: bool) -> 
     high, low = divide(words[0], words[1], words[2], half_up)
     expected = (2 * number + divisor * half_up) // (2 * divisor)
     assert (int(high[0]) << 64) + int(low[0]) == expected
+
+
+@pytest.mark.parametrize("reading", ["average", "unit_days"])
+def test_the_parts_of_a_level_are_read_for_the_time_they_stand(event_store: EventStore, reading: str) -> None:
+    """10 of two subjects from 1 January, 14 from the 11th, 2.5 from the 21st to the 31st: parts up to 3, up
+    to 10 and above. Read by the store as plainly, and together they are the level."""
+    whole = meter("seats", "seat", "time_weighted", reading=reading)
+    parts: list[Meter] = [
+        level_part(whole, above=Decimal(low), up_to=None if high is None else Decimal(high))
+        for low, high in (("0", "3"), ("3", "10"), ("10", None))
+    ]
+    events = [
+        event("seat", "a", "2025-01-01", "4"),
+        event("seat", "b", "2025-01-01", "6"),
+        event("seat", "a", "2025-01-11", "4", operation="add"),
+        event("seat", "b", "2025-01-21", "6", operation="remove"),
+        event("seat", "a", "2025-01-21", "2.5"),
+    ]
+    add_events(event_store, events)
+    asked = calendar((0, "a", "2025-01-01", "2025-01-31"), (0, "b", "2025-01-01", "2025-01-31"))
+    used = roll_up_usage(event_store, calendar=asked, meters=[whole, *parts]).usage
+    days = {"average": 30, "unit_days": 1}[reading]
+    by_meter = {row[1]: Decimal(row[3]) for row in shown(used)}
+    read = [by_meter[one.meter_id] for one in (whole, *parts)]
+    assert read == [
+        (Decimal(value) / days).quantize(Decimal(10) ** -12, ROUND_HALF_UP).normalize()
+        for value in ("265", "85", "140", "40")  # 100 + 140 + 25; 30 + 30 + 25; 70 + 70; 40
+    ]
+    plain = reference_roll_up(events=stored_events(events), calendar=asked, meters=[whole, *parts]).usage
+    assert shown(plain) == shown(used)
+
+
+def test_random_parts_equal_the_plain_reference(event_store: EventStore) -> None:
+    source = Random(8)
+    whole = meter("seats", "seat", "time_weighted", reading="average", group_by=["kind"])
+    bounds = [Decimal(0), Decimal("0.000000000001"), Decimal("7.25"), Decimal(10**14)]
+    parts: list[Meter] = [
+        level_part(whole, above=low, up_to=high)
+        for low, high in zip(bounds, [*bounds[1:], None], strict=True)
+    ]
+    events = [
+        event(
+            "seat", source.choice("ab"), f"2025-01-{source.randint(1, 9):02}",
+            str(source.choice([0, "0.000000000001", "7.25", 20, 10**14 + 1])), kind=source.choice("xy"),
+        )
+        for _ in range(40)
+    ]  # fmt: skip
+    add_events(event_store, events)
+    asked = calendar(
+        (0, "a", "2025-01-02", "2025-01-05"), (0, "b", "2025-01-03", "2025-01-09"),
+        (1, "a", "2025-01-05", "2025-01-09"),
+    )  # fmt: skip
+    used = roll_up_usage(event_store, calendar=asked, meters=parts).usage
+    plain = reference_roll_up(events=stored_events(events), calendar=asked, meters=parts).usage
+    assert shown(plain) == shown(used)
+    assert used.num_rows >= 8

@@ -1,0 +1,14 @@
+"""The charge ids of lines that raise a period to a minimum; no charge of a plan may use them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
+GROUP_MINIMUM_PREFIX: Final = "minimum:"
+"""What the id of a group's minimum begins with; its own id follows."""
+
+
+def is_minimum(charge_id: str) -> bool:
+    """Whether a line of this id raises a period, or some of its charges, to a minimum."""
+    return charge_id == MINIMUM_SPEND_CHARGE_ID or charge_id.startswith(GROUP_MINIMUM_PREFIX)
