@@ -19,20 +19,15 @@ from benchmarks.peer_clickhouse import wait_for_merges
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.due import calendar_of, due_service_periods
 from invoicing.pricing import rate_blocks
-from rating.catalogue import load_plan_versions
-from rating.compile import compile_price_book
-from rating.contract_store import load_contract_subjects, load_contracts
 from rating.store import start_writing
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
 RUN_ID: Final = "benchmark"
 CONTRACTS_AT_ONCE: Final = 12_500
-_NOTHING_SETTLED: Final = pa.schema(
-    [("contract_id", pa.string()), ("billing_date", pa.date32())]
-).empty_table()
 
 
 def load_job(request: CaseRequest) -> None:
@@ -126,14 +121,17 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
     stored: where usage is read from; None counts events. A block of lines is written while the next is
     priced.
     """
-    periods, subjects = _due(stores, months)
-    meters = list_meters(stores.ledger)
-    book = compile_price_book(load_plan_versions(stores.ledger), {meter.meter_id: meter for meter in meters})
-    calendar = calendar_of(periods=periods, contract_subjects=subjects)
-    rolled = roll_up_usage(stores.events, calendar=calendar, meters=meters, stored=stored)
+    catalogue = load_billing_catalogue(stores.ledger)
+    periods = _due_periods(catalogue, months)
+    calendar = calendar_of(periods=periods, contract_subjects=catalogue.subjects)
+    rolled = roll_up_usage(stores.events, calendar=calendar, meters=catalogue.meters, stored=stored)
     lines, unpriced, writes = 0, len(rolled.unusable), []
     for rated in rate_blocks(
-        periods=periods, usage=rolled.usage, price_book=book, run_id=RUN_ID, contracts_max=CONTRACTS_AT_ONCE
+        periods=periods,
+        usage=rolled.usage,
+        price_book=catalogue.price_book,
+        run_id=RUN_ID,
+        contracts_max=CONTRACTS_AT_ONCE,
     ):
         writes.append(start_writing(stores.events, rated.lines))
         lines, unpriced = lines + len(rated.lines), unpriced + len(rated.unrated)
@@ -146,15 +144,22 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
 
 def _due(stores: Stores, months: int) -> tuple[pa.Table, pa.Table]:
     """The arrears periods of the billed months, and the subjects of all contracts."""
+    catalogue = load_billing_catalogue(stores.ledger)
+    return _due_periods(catalogue, months), catalogue.subjects
+
+
+def _due_periods(catalogue: BillingCatalogue, months: int) -> pa.Table:
     end = MONTH_STARTS[months]
-    periods = due_service_periods(
-        contracts=load_contracts(stores.ledger),
-        plan_versions=load_plan_versions(stores.ledger),
-        settled=_NOTHING_SETTLED,
+    return due_service_periods(
+        contracts=catalogue.contracts,
+        plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
+        settled=catalogue.settled,
         as_of=end.date(),
         now=end + timedelta(hours=12),
+        invoice_days=catalogue.invoice_days,
     )
-    return periods, load_contract_subjects(stores.ledger)
 
 
 def _with_subjects(usage: pa.Table, calendar: pa.Table) -> pa.Table:

@@ -46,6 +46,12 @@ _SERVER_INSERT_SETTINGS: Final = {
 """What keeps an insert over HTTP one block. A server would gather rows of several inserts, and cut one
 of more than 256 MB in two, of which a crash can leave the first."""
 _ONE_BLOCK: Final = {name: value for name, value in _SERVER_INSERT_SETTINGS.items() if "block" in name}
+_WHOLE_TABLE: Final = {
+    "max_threads": "1",
+    "max_block_size": "10000000",
+    "preferred_block_size_bytes": "10000000000",
+}
+"""What makes the engine take a table of ours in one piece, so that it need not put pieces together."""
 _UNKNOWN_DATABASE: Final = 81
 _KEYS_PER_DELETE: Final = 10_000
 
@@ -162,9 +168,19 @@ class EventStore:
         self, table: str, blocks: Iterable[pa.Table], *, settings: Mapping[str, str] | None = None
     ) -> Inserts:
         """Begin to append several blocks, two at a time; each is all or nothing. The caller goes on and
-        must ``wait`` for them."""
-        inserts = [self._pool.submit(self.insert, table, block, settings=settings) for block in blocks]
+        must ``wait`` for them.
+
+        blocks: no column may hold nulls, and rows as for ``insert``.
+        """
+        inserts = [self._pool.submit(self._append, table, block, settings) for block in blocks]
         return Inserts(tuple(inserts))
+
+    def _append(self, table: str, rows: pa.Table, settings: Mapping[str, str] | None) -> None:
+        if self.embedded:
+            self.writing.claim()
+            _insert_memory(self.client(), table, rows, settings or {})
+        else:
+            self.insert(table, rows, settings=settings)
 
     def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The answer of a SELECT in the engine's own format, whole in memory."""
@@ -271,6 +287,19 @@ def _connect(url: str, settings: Mapping[str, str] | None = None) -> Any:
         raise StoreUnavailable(f"the event store at {shown_url(url)} cannot be opened: {error}") from error
     raise StoreUnavailable(
         f"RATEMILL_EVENTS_URL is {shown_url(url)!r}; it must start with chdb:///FOLDER or http(s)://HOST."
+    )
+
+
+def _insert_memory(client: Any, table: str, rows: pa.Table, settings: Mapping[str, str]) -> None:
+    # The engine finds the variable of that name in this frame and reads the rows where they are: writing
+    # 1.6 M rated lines takes 0.9 s of processor time, 1.15 s when they are copied into a file first. Nulls
+    # would not become the defaults of their columns, and a small block takes a millisecond longer.
+    rows_of_this_insert = rows.combine_chunks()
+    columns = ", ".join(f"`{name}`" for name in rows_of_this_insert.schema.names)
+    chosen = {**_ONE_BLOCK, **_WHOLE_TABLE, **settings}
+    clause = ", ".join(f"{name} = '{value}'" for name, value in chosen.items())
+    client.command(
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM Python(rows_of_this_insert) SETTINGS {clause}"
     )
 
 

@@ -94,15 +94,19 @@ def due_service_periods(
     day that a clock change skipped whole (Apia, 30 December 2011).
     """
     schedule = compile_plan_schedule(plan_versions, segments or {}, agreements or {})
-    dropped = pc.is_in(contracts["contract_id"], value_set=flat(without_plan(contracts, plan_versions), 0))
-    contracts = contracts.filter(pc.invert(dropped))
+    unplanned = without_plan(contracts, plan_versions)
+    if unplanned.num_rows:
+        dropped = pc.is_in(contracts["contract_id"], value_set=flat(unplanned, 0))
+        contracts = contracts.filter(pc.invert(dropped))
     terms = read_contract_dates(contracts, schedule, settled, as_of=as_of, now=now)
     rules = rules_of(contracts["contract_id"].to_pylist(), invoice_days) if invoice_days else {}
     wide = with_later_days(terms, rules) if rules else terms
-    rows = _split_at_versions(_due_rows(wide), wide, schedule)
-    rows = rows.take(np.flatnonzero(schedule.charges(rows.version, arrears=rows.arrears)))
-    order = np.lexsort((rows.start, ~rows.arrears, rows.billing_date, rows.contract))
-    rows = rows.take(order)
+    rows = _split_at_versions(_due_rows(wide, schedule), wide, schedule)
+    charged = schedule.charges(rows.version, arrears=rows.arrears)
+    if not charged.all():
+        rows = rows.take(np.flatnonzero(charged))
+    if not _in_order(rows):
+        rows = rows.take(np.lexsort((rows.start, ~rows.arrears, rows.billing_date, rows.contract)))
     if rules:
         rows = rows.take(
             np.flatnonzero(is_invoiced(rows.contract, rows.billing_date, rows.arrears, terms, rules))
@@ -137,10 +141,20 @@ def calendar_of(*, periods: pa.Table, contract_subjects: pa.Table) -> pa.Table:
     return joined.select(CALENDAR_SCHEMA.names).cast(CALENDAR_SCHEMA)
 
 
-def _due_rows(terms: ContractDates) -> _Rows:
-    """Every unsettled billing date up to the last day, with its arrears and its advance period."""
+def _in_order(rows: _Rows) -> bool:
+    """Whether the rows ascend by contract and billing date alone: one row a date, as of plans that charge
+    only in arrears."""
+    later = rows.contract[1:] > rows.contract[:-1]
+    later |= (rows.contract[1:] == rows.contract[:-1]) & (rows.billing_date[1:] > rows.billing_date[:-1])
+    return bool(later.all())
+
+
+def _due_rows(terms: ContractDates, schedule: PlanSchedule) -> _Rows:
+    """Every unsettled billing date up to the last day, with its arrears and its advance period; those of
+    a timing that nothing is charged in are left out."""
+    timings = bool(schedule.has_arrears.any()), bool(schedule.has_advance.any())
     parts = [
-        _due_rows_of_phase(terms, np.flatnonzero(terms.phase == number), boundaries)
+        _due_rows_of_phase(terms, np.flatnonzero(terms.phase == number), boundaries, timings)
         for number, boundaries in enumerate(terms.boundaries)
     ]
     if not parts:
@@ -149,7 +163,10 @@ def _due_rows(terms: ContractDates) -> _Rows:
     return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Rows.__slots__))
 
 
-def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundaries: Days) -> _Rows:
+def _due_rows_of_phase(
+    terms: ContractDates, members: NDArray[np.int64], boundaries: Days, timings: tuple[bool, bool]
+) -> _Rows:
+    """timings: whether anything is charged in arrears, in advance."""
     start, end, last_day = terms.start[members], terms.end[members], terms.last_day[members]
     # Billing date number 0 is the start, 1 .. inside the boundaries strictly inside, then the end.
     first_inside = np.searchsorted(boundaries, start, "right")
@@ -160,27 +177,30 @@ def _due_rows_of_phase(terms: ContractDates, members: NDArray[np.int64], boundar
     owner = np.repeat(np.arange(members.size), dates)
     number = np.arange(owner.size) - np.repeat(np.cumsum(dates) - dates, dates)
 
-    def date_number(which: NDArray[np.int64]) -> Days:
+    def date_number(owner: NDArray[np.int64], which: NDArray[np.int64]) -> Days:
         place = np.clip(first_inside[owner] + which - 1, 0, boundaries.size - 1)
         day = np.minimum(boundaries[place], end[owner])
         return np.where(which <= 0, start[owner], day)
 
-    here, before, after = date_number(number), date_number(number - 1), date_number(number + 1)
+    here = date_number(owner, number)
     open_date = here > terms.settled[members][owner]
-    arrears = open_date & (here > start[owner])
-    advance = open_date & (here < end[owner])
-    period_start = np.concatenate([before[arrears], here[advance]])
+    arrears = np.flatnonzero(open_date & (here > start[owner]) & timings[0])
+    advance = np.flatnonzero(open_date & (here < end[owner]) & timings[1])
+    chosen = np.concatenate([arrears, advance])
+    is_arrears = np.arange(chosen.size) < arrears.size
+    owner, number = owner[chosen], number[chosen] - is_arrears  # from here on of the period
+    period_start, period_end = date_number(owner, number), date_number(owner, number + 1)
     holding = np.searchsorted(boundaries, period_start, "right") - 1
     return _Rows(
-        contract=np.concatenate([members[owner[arrears]], members[owner[advance]]]),
-        billing_date=np.concatenate([here[arrears], here[advance]]),
-        arrears=np.repeat([True, False], [int(arrears.sum()), int(advance.sum())]),
+        contract=members[owner],
+        billing_date=here[chosen],
+        arrears=is_arrears,
         start=period_start,
-        end=np.concatenate([here[arrears], after[advance]]),
+        end=period_end,
         whole_start=boundaries[holding],
         whole_end=boundaries[holding + 1],
         version=np.zeros(period_start.size, np.int64),
-        number=np.concatenate([number[arrears] - 1, number[advance]]),
+        number=number,
         first_day=period_start,
     )
 
@@ -192,6 +212,9 @@ def _split_at_versions(rows: _Rows, terms: ContractDates, schedule: PlanSchedule
     first = schedule.in_force(track, rows.start)
     past_last = schedule.in_force(track, rows.end - 1) + 1
     parts = past_last - first
+    if np.all(parts == 1):
+        start = np.maximum(rows.start, schedule.effective[first]) if first.size else rows.start
+        return replace(rows, start=start, version=first)
     split = rows.take(np.repeat(np.arange(parts.size), parts))
     version = (
         np.repeat(first, parts) + np.arange(split.start.size) - np.repeat(np.cumsum(parts) - parts, parts)

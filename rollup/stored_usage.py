@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ingest.archives import read_archived
 from ingest.arrow_buffers import one_array
@@ -240,16 +241,17 @@ class StoredUsage:
             return parts, short
         place_of = np.zeros(max(places) + 1, np.int32)
         place_of[list(places)] = list(places.values())
-        shared = len(pc.unique(found["rollup_id"])) < found.num_rows
+        shared = _has_equal(one_array(found["rollup_id"]).to_numpy())
         for group in _alike(places, meters):
             meter = meters[places[group[0]]]
             aggregate = aggregate_of(meter) or "count"
             if aggregate in ("count", "sum") and not meter.group_by and not shared:
-                answer = read_sums(self.store, rollups=found, meter_numbers=group, summed=aggregate == "sum")
+                alike = {number: places[number] for number in group}
+                part, unusable = read_sums(self.store, rollups=found, places=alike, summed=aggregate == "sum")
             else:
                 answer = self._read_group(found, group, aggregate, len(meter.group_by))
-            numbers = place_of[one_array(answer["meter_number"]).to_numpy()]
-            part, unusable = usable_usage(numbers, len(meter.group_by), answer)
+                numbers = place_of[one_array(answer["meter_number"]).to_numpy()]
+                part, unusable = usable_usage(numbers, len(meter.group_by), answer)
             parts.append(_without(part, unusable))
             short |= unusable
         return parts, short
@@ -272,6 +274,11 @@ def whole_count(store: EventStore, watermark: Watermark) -> Sequences:
     """All events in force at a watermark."""
     cut = replace(read_cut(store, known_at=None), correction_sequence=watermark.corrections)
     return Sequences(0, watermark.events, cut)
+
+
+def _has_equal(ids: NDArray[np.uint64]) -> bool:
+    ordered = np.sort(ids)
+    return bool(np.any(ordered[1:] == ordered[:-1]))
 
 
 def _alike(places: Mapping[int, int], meters: Sequence[Meter]) -> list[list[int]]:

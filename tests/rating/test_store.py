@@ -48,6 +48,15 @@ def test_lines_come_back_as_written(event_store: EventStore) -> None:
     assert ordered(read) == ordered(lines)
 
 
+def test_a_part_of_a_table_in_several_pieces_is_written_as_it_is(event_store: EventStore) -> None:
+    """Blocks are slices of the table of a run, and the engine reads them where they are."""
+    lines = pa.concat_tables([rated().slice(0, 3), rated().slice(3)]).slice(1, 3)
+    write_rated_lines(event_store, lines)
+    read = ordered(read_rated_lines(event_store))
+    assert read == ordered(lines)
+    assert {"region": "eu", "class": "hot"} in [line["dimensions"] for line in read]
+
+
 def test_writing_again_replaces_and_never_doubles(event_store: EventStore) -> None:
     for run_id in ("r1", "r1", "r2"):
         write_rated_lines(event_store, rated(run_id))
