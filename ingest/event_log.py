@@ -2,7 +2,7 @@
 
 A file holds entries one after the other: a head (mark, length, check sum) and the entry's tables as Arrow
 streams. What a crash cut off has a wrong check sum and was never acknowledged; reading ends there. A file
-goes when all its entries are in the engine. What it costs: docs/scale.md, "The log".
+goes when all its entries are in the engine. What it saves: ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -62,21 +62,19 @@ class EventLog:
         BrokenState when an earlier failure left something."""
         if self.broken is not None:
             raise BrokenState(self.broken)
-        if self._handle is None:
-            self.next_file()
-        assert self._handle is not None
+        handle = self.next_file() if self._handle is None else self._handle
         data = _packed(entry)
         try:
-            _write_all(self._handle, data)
-            os.fdatasync(self._handle)
+            _write_all(handle, data)
+            os.fdatasync(handle)
         except OSError as error:
-            self._take_back(error)
+            self._take_back(handle, error)
             raise
         self.size += len(data)
         self.entries += 1
 
-    def next_file(self) -> None:
-        """Begin a new file, so that the one before can go when its entries are in the engine."""
+    def next_file(self) -> int:
+        """Begin a new file, so that the one before can go when its entries are in the engine; its handle."""
         self._folder.mkdir(parents=True, exist_ok=True)
         fresh = self._folder / f"{self._next:012d}{_SUFFIX}"
         handle = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
@@ -84,6 +82,7 @@ class EventLog:
         self._next += 1
         self._close_file()
         self._handle, self._current, self.size = handle, fresh, 0
+        return handle
 
     def remove(self, entries: int) -> None:
         """Remove the finished files that hold none but the first ``entries`` that were appended."""
@@ -108,12 +107,11 @@ class EventLog:
             self._full[self._current] = self.entries
         self._handle = self._current = None
 
-    def _take_back(self, error: OSError) -> None:
+    def _take_back(self, handle: int, error: OSError) -> None:
         """Cut off what a failed append may have left: its numbers will be given to other events."""
-        assert self._handle is not None
         try:
-            os.ftruncate(self._handle, self.size)
-            os.fsync(self._handle)
+            os.ftruncate(handle, self.size)
+            os.fsync(handle)
         except OSError:
             self.broken = (
                 f"events could not be written to {self._current} ({error.strerror}), nor could what was "
