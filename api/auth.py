@@ -13,10 +13,10 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -100,14 +100,18 @@ class KeyRing:
             self._verified[token_hash] = (key, self._clock.now() + timedelta(seconds=CACHE_SECONDS))
         return key
 
-    def is_remembered(self, authorization: str | None) -> bool:
-        """Whether ``verify`` would answer without the ledger, so without leaving the event loop."""
-        if not authorization:
-            return True
-        token_hash = _token_hash(authorization.removeprefix("Bearer ").strip())
+    def remembered(self, authorization: str | None) -> ApiKey | None:
+        """What ``verify`` would answer without asking the ledger, so without leaving the event loop; None
+        when it would have to ask, or refuse."""
+        if not authorization or not authorization.startswith("Bearer "):
+            return None
+        token_hash = _token_hash(authorization[7:].strip())
         with self._lock:
+            own = self._own.get(token_hash)
             known = self._verified.get(token_hash)
-            return token_hash in self._own or (known is not None and self._clock.now() < known[1])
+        if own is None and known is not None and self._clock.now() < known[1]:
+            return known[0]
+        return own
 
     def forget_verified(self) -> None:
         """Ask the ledger again for every key; called when one is revoked."""
@@ -202,23 +206,35 @@ class Needs:
         self.sees: Final = sees
 
     async def __call__(self, request: Request) -> ApiKey:
-        keys: KeyRing = request.app.state.ratemill.keys
-        authorization = request.headers.get("authorization")
-        if keys.is_remembered(authorization):
-            key = keys.verify(authorization)
-        else:
-            key = await request.app.state.ratemill.in_thread(keys.verify, authorization)
-        if not key.allows(self.scope):
-            raise Forbidden(
-                f"the API key {key.key_id} ({key.name}) has the scopes {', '.join(key.scopes)}; this call "
-                f"needs {self.scope}. An admin can make one: `ratemill keys create --scope {self.scope}`.",
-                reason_code="scope_missing",
-            )
+        state = request.app.state.ratemill
+        key = await allow(state, request.headers.get("authorization"), self.scope)
         if key.customer_id is not None:
-            state = request.app.state.ratemill
             await state.in_thread(check_own, state.ledger, key.customer_id, self.sees, request)
         request.state.api_key = key
         return key
+
+
+class Keeper(Protocol):
+    """What ``allow`` needs of the application's state."""
+
+    @property
+    def keys(self) -> KeyRing: ...
+
+    async def in_thread(self, work: Callable[..., ApiKey], *arguments: Any) -> ApiKey: ...
+
+
+async def allow(state: Keeper, authorization: str | None, scope: Scope) -> ApiKey:
+    """The key behind the header, if it has the scope. Raises Forbidden."""
+    key = state.keys.remembered(authorization)
+    if key is None:
+        key = await state.in_thread(state.keys.verify, authorization)
+    if not key.allows(scope):
+        raise Forbidden(
+            f"the API key {key.key_id} ({key.name}) has the scopes {', '.join(key.scopes)}; this call "
+            f"needs {scope}. An admin can make one: `ratemill keys create --scope {scope}`.",
+            reason_code="scope_missing",
+        )
+    return key
 
 
 def new_token(key_id: str) -> str:

@@ -44,7 +44,7 @@ def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> 
 
 async def _on_ratemill_error(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, RatemillError):
-        return await _on_unexpected_error(request, error)
+        return answer_unexpected(request, error)
     return answer_error(request, error)
 
 
@@ -60,7 +60,7 @@ def answer_error(request: Request, error: RatemillError) -> ProblemResponse:
 
 async def _on_validation_error(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, RequestValidationError):
-        return await _on_unexpected_error(request, error)
+        return answer_unexpected(request, error)
     issues = []
     for item in error.errors():
         where = [str(part) for part in item["loc"] if part not in ("body", "query", "path")]
@@ -86,7 +86,7 @@ def _words_of(item: dict[str, Any]) -> dict[str, str]:
 
 async def _on_http_error(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, HTTPException):
-        return await _on_unexpected_error(request, error)
+        return answer_unexpected(request, error)
     reason_code = _REASON_OF_STATUS.get(error.status_code, "http_error")
     detail = f"{request.method} {request.url.path}: {error.detail}. The routes are listed at /openapi.json."
     return _answer(problem(error.status_code, reason_code, detail), dict(error.headers or {}))
@@ -114,11 +114,12 @@ class AnswerUnexpected:
         except Exception as error:
             if started:
                 raise  # half an answer is out; only breaking the connection tells the caller
-            answer = await _on_unexpected_error(Request(scope), error)
+            answer = answer_unexpected(Request(scope), error)
             await answer(scope, receive, send)
 
 
-async def _on_unexpected_error(request: Request, error: Exception) -> ProblemResponse:
+def answer_unexpected(request: Request, error: Exception) -> ProblemResponse:
+    """The answer to an error nobody foresaw, which is logged under the reference that it names."""
     reference = uuid.uuid4().hex[:12]
     _logger.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
     detail = (

@@ -89,6 +89,20 @@ class Metrics:
         """Count the records of one batch by what became of them."""
         count_outcomes(self.events, report)
 
+    def counting(self, method: str, route: str) -> Callable[[int, float], None]:
+        """What counts one answered request of that route: its status and the seconds it took."""
+        seconds = self.seconds.labels(method, route)
+        counters: dict[int, Counter] = {}
+
+        def count(status: int, took: float) -> None:
+            counter = counters.get(status)
+            if counter is None:
+                counter = counters[status] = self.requests.labels(method, route, str(status))
+            counter.inc()
+            seconds.observe(took)
+
+        return count
+
     def text(self) -> bytes:
         """All of it in the Prometheus text format."""
         return generate_latest(self.registry)

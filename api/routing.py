@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from api.auth import ApiKey, Needs, Scope
 from api.customer_key import Sees
@@ -125,13 +127,23 @@ async def read_body(
     bytes_max: int = DOCUMENT_BYTES_MAX,
     more: Callable[[int], None] = lambda _count: None,
 ) -> bytes:
+    """The whole body; see ``read_all``."""
+    return await read_all(request.receive, bytes_max=bytes_max, more=more)
+
+
+async def read_all(receive: Receive, *, bytes_max: int, more: Callable[[int], None]) -> bytes:
     """The whole body, refused as soon as it grows past the limit (not after it was all received).
 
-    more: told of the bytes that arrive, before they are kept.
+    more: told of the bytes that arrive, before they are kept. Raises UnreadableBody (body_too_large),
+    ClientDisconnect.
     """
     parts: list[bytes] = []
-    received = 0
-    async for part in request.stream():
+    received, more_follows = 0, True
+    while more_follows:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more_follows = message.get("body", b""), message.get("more_body", False)
         received += len(part)
         if received > bytes_max:
             raise UnreadableBody(
@@ -140,7 +152,7 @@ async def read_body(
             )
         more(len(part))
         parts.append(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _document_body(request: Request) -> bytes:

@@ -31,7 +31,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from ingest.cluster_schema import CLUSTER_SETTINGS, Cluster, local_table
 from ingest.errors import StoreUnavailable
 from ingest.event_migrations import migrate_event_store
-from ingest.store_url import EMBEDDED_SCHEME, lock_folder, shown_url
+from ingest.lander import Lander
+from ingest.store_url import EMBEDDED_SCHEME, lock_folder, log_folder, shown_url
 
 _ARROW_SETTINGS: Final = {"output_format_arrow_compression_method": "none"}
 """LZ4, the default, costs a tenth of a roll-up's processor time and saves nothing on one machine."""
@@ -96,6 +97,8 @@ class EventStore:
     url: ``chdb:///absolute/folder`` for the embedded engine, or ``http(s)://user:password@host:port/database``.
     cluster: the name of the cluster whose machine the URL names; None for a server on its own.
     writing: asked before every write. Who shares a server with other processes puts a lease here.
+    lander: what brings in the events of the log in front of the embedded engine; a server has none. Reads
+    wait for what was acknowledged before them.
     """
 
     def __init__(self, url: str, cluster: str | None = None) -> None:
@@ -107,6 +110,7 @@ class EventStore:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
         self._folder_lock = lock_folder(url)
         self.writing: Writing = OnlyWriter()
+        self.lander = Lander(self, log_folder(url)) if self.embedded else None
 
     @property
     def embedded(self) -> bool:
@@ -130,12 +134,23 @@ class EventStore:
                 self._clients.append(client)
         return client
 
+    def settle(self) -> None:
+        """Wait until every acknowledged event is in the engine. Raises StoreUnavailable when it refuses."""
+        if self.lander is not None:
+            self.lander.settle()
+
+    def last_sequence(self) -> int:
+        """The number of the last event in the engine, 0 for none."""
+        return int(self.client().command("SELECT max(sequence) FROM events"))
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Run a statement that answers at most one value."""
+        self.settle()
         return self.client().command(sql, parameters=parameters)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a SELECT; strings come back as Arrow strings, decimals as decimal128."""
+        self.settle()
         if self.embedded:
             answer = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Arrow")
             return pa.ipc.open_file(pa.BufferReader(answer)).read_all()
@@ -184,6 +199,7 @@ class EventStore:
 
     def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The answer of a SELECT in the engine's own format, whole in memory."""
+        self.settle()
         rows: bytes = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Native")
         return rows
 
@@ -225,7 +241,9 @@ class EventStore:
             self.command(f"DROP TABLE {name}")
 
     def close(self) -> None:
-        """Close every thread's client. The store is unusable afterwards."""
+        """Insert what is in the log, then close every thread's client. The store is unusable afterwards."""
+        if self.lander is not None:
+            self.lander.close()
         self._pool.shutdown()
         with self._clients_lock:
             for client in self._clients:
@@ -248,6 +266,8 @@ def open_event_store(url: str, cluster: str | None = None) -> EventStore:
         _create_database(store)
         _drop_scratch_tables(store)
         migrate_event_store(store)
+        if store.lander is not None:
+            store.lander.recover()
     except ClickHouseError as error:
         store.close()
         raise _explain(url, error) from error

@@ -28,7 +28,7 @@ from ingest.commit import (
     StartedCommit,
     abandon_commit,
     begin_commit,
-    finish_commit,
+    log_commit,
 )
 from ingest.queue_room import QueueRoom, shutting_down
 from ingest.settings import IngestSettings
@@ -211,7 +211,7 @@ class GroupCommit:
 
     def _finish(self, started: StartedCommit, group: Sequence[ReadyBatch], started_at: float) -> None:
         try:
-            reports = finish_commit(started, ingest=self._ingest)
+            reports = log_commit(started, ingest=self._ingest)
         except BaseException as error:  # noqa: BLE001 - handed to every caller of the group
             self._ended()
             _fail(group, error)

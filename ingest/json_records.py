@@ -29,6 +29,8 @@ from ingest.json_slow import RecordReader, read_event
 from ingest.raw import RAW_SCHEMA, RawBatch, RawRow, table_of_rows
 from ingest.refusal import Problem, Refusal, refuse
 
+_FEW_LINES = 4
+_FEW_LINES_BYTES = 16_384
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -49,8 +51,10 @@ def decode_ndjson(body: bytes, *, record_bytes_max: int, lines_before: int = 0) 
 def ndjson_places(body: bytes, *, lines_before: int = 0) -> RecordPlaces:
     """A record a line; blank lines are among them."""
     breaks = line_breaks(body)
-    starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
-    ends = np.concatenate([breaks, [len(body)]]).astype(np.int64)
+    starts, ends = np.empty(len(breaks) + 1, np.int64), np.empty(len(breaks) + 1, np.int64)
+    starts[0], starts[1:] = 0, breaks
+    starts[1:] += 1
+    ends[:-1], ends[-1] = breaks, len(body)
     if body.startswith(BYTE_ORDER_MARK) and lines_before == 0:
         starts[0] = len(BYTE_ORDER_MARK)
     lines = np.arange(lines_before + 1, lines_before + 1 + len(starts), dtype=np.uint64)
@@ -59,9 +63,21 @@ def ndjson_places(body: bytes, *, lines_before: int = 0) -> RecordPlaces:
 
 def line_breaks(body: bytes) -> Integers:
     """The positions of the line ends of a body."""
+    if len(body) <= _FEW_LINES_BYTES and (few := body.count(b"\n")) < _FEW_LINES:
+        return _few_breaks(body, few)
     data = np.frombuffer(body, np.uint8)
     breaks = np.empty(count_lines(data), np.int64)
     find_lines(data, breaks)
+    return breaks
+
+
+def _few_breaks(body: bytes, count: int) -> Integers:
+    """As ``line_breaks``, for a body with that few: calling compiled code costs more than to look here."""
+    breaks = np.empty(count, np.int64)
+    at = -1
+    for number in range(count):
+        at = body.find(b"\n", at + 1)
+        breaks[number] = at
     return breaks
 
 

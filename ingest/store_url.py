@@ -22,6 +22,12 @@ def shown_url(url: str) -> str:
     return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
 
 
+def log_folder(url: str) -> Path:
+    """Where the log of an embedded store is: beside its folder, which belongs to the engine."""
+    folder = Path(urlsplit(url).path)
+    return folder.parent / f"{folder.name}-log"
+
+
 def lock_folder(url: str) -> int | None:
     """Hold the data folder for this process; chDB's own refusal does not say who has it.
 

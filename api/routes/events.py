@@ -5,27 +5,19 @@ from __future__ import annotations
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
 
-from api.auth import Needs
-from api.errors import ProblemResponse, answer_error
+from api.errors import ProblemResponse
 from api.idempotency import (
     HEADER,
     KEY_CHARACTERS_MAX,
-    REPLAYED_HEADER,
-    KeptAnswer,
-    answer_key,
-    request_hash,
 )
-from api.intake import place, receive, take_events
 from api.json import ExactJSON
 from api.problem import ALL_REFUSED, problem
 from api.routing import documented_content, documented_responses, schema_of
-from api.state import Ratemill
-from ingest.errors import InvalidInput, Issue, RatemillError
+from ingest.errors import BrokenState
 from ingest.gate import CONFLICT, DUPLICATE, NEW
 from ingest.load import IngestReport
 from ingest.refusal import Refusal
@@ -150,44 +142,6 @@ INGEST_OPENAPI["responses"]["200"]["content"]["application/json"]["schema"]["pro
 
 _REASON_FIELDS: Final = ("reason_code", "field", "message", "expected")
 
-_needs_ingest = Needs("ingest")
-
-
-async def send_events(request: Request) -> Response:
-    """Take one batch; see ``INGEST_OPENAPI``."""
-    key = await _needs_ingest(request)
-    state: Ratemill = request.app.state.ratemill
-    results = _results_wanted(request)
-    header = request.headers.get(HEADER)
-    kept_as = None if header is None else answer_key(key.key_id, INGEST_PATH, header)
-    with place(state) as held:
-        body = await receive(request, state, held)
-        if kept_as is None:
-            return await _take(request, state, body, results)
-        facts = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]
-        digest = await state.in_thread(request_hash, body, *facts, results or "")
-
-        async def take() -> KeptAnswer:
-            made = await _take(request, state, body, results)
-            return KeptAnswer(made.status_code, str(made.media_type), bytes(made.body), replayed=False)
-
-        answer = await state.answers.answer(kept_as, digest, take)
-    headers = {REPLAYED_HEADER: "true"} if answer.replayed else {}
-    return Response(answer.body, answer.status, headers, answer.media_type)
-
-
-async def _take(request: Request, state: Ratemill, body: bytes, results: Results | None) -> Response:
-    limits = state.ingest.settings
-    report = await take_events(
-        state,
-        body,
-        content_type=request.headers.get("content-type", ""),
-        content_encoding=request.headers.get("content-encoding"),
-        refusals_max=limits.batch_records_max if results else limits.refusals_reported_max,
-    )
-    more = {"results": await state.in_thread(results_answer, report, results)} if results else {}
-    return report_response(report, refusals_max=limits.refusals_reported_max, **more)
-
 
 def report_response(report: IngestReport, *, refusals_max: int, **more: Any) -> Response:
     """The report, as a problem when nothing could be taken."""
@@ -196,17 +150,6 @@ def report_response(report: IngestReport, *, refusals_max: int, **more: Any) -> 
         detail = f"none of the {report.records} records was taken; `refusals` says why for each."
         return ProblemResponse(problem(422, ALL_REFUSED, detail, **answer), status_code=422)
     return ExactJSON(answer)
-
-
-def _results_wanted(request: Request) -> Results | None:
-    wanted = request.query_params.get("results")
-    for known in RESULTS:
-        if wanted == known:
-            return known
-    if wanted is None:
-        return None
-    issue = Issue("unknown_results", "results", f"{wanted!r} was sent.", f"one of {', '.join(RESULTS)}.")
-    raise InvalidInput(str(issue), reason_code="unknown_results", issues=[issue])
 
 
 def results_answer(report: IngestReport, results: Results) -> list[dict[str, Any]]:
@@ -241,41 +184,11 @@ def _refusal_answer(refusal: Refusal) -> dict[str, Any]:
     return {name: getattr(refusal, name) for name in ("line", "outcome", *_REASON_FIELDS)}
 
 
-class _BareRoute(Route):
-    """A route that tells its template to the metrics, as FastAPI's own do."""
-
-    needs = _needs_ingest
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        if match is not Match.NONE:
-            child_scope["route"] = self
-        return match, child_scope
-
-
-class DirectIngest:
-    """ASGI middleware: POST /v1/events goes straight to its function, past the routers and what they
-    wrap around a route. A quarter of the processor time of a request with one event."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._route = ingest_route()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != INGEST_PATH:
-            await self._app(scope, receive, send)
-            return
-        scope["route"] = self._route
-        request = Request(scope, receive)
-        try:
-            response = await send_events(request)
-        except RatemillError as error:
-            response = answer_error(request, error)
-        except ClientDisconnect:
-            return  # in the middle of the body: nothing was taken, and nobody waits for an answer
-        await response(scope, receive, send)
+async def _elsewhere(request: Request) -> Response:
+    """POST goes past the routes (``api/direct_ingest.py``); this one lets other methods hear of it."""
+    raise BrokenState(f"{request.url.path} was routed; it is answered before that.")
 
 
 def ingest_route() -> Route:
-    """The bare route of POST /v1/events."""
-    return _BareRoute(INGEST_PATH, send_events, methods=["POST"], name="send_events")
+    """The route of POST /v1/events, which is never called."""
+    return Route(INGEST_PATH, _elsewhere, methods=["POST"], name="send_events")

@@ -1,0 +1,194 @@
+"""Goal: what was acknowledged gets into the engine once and in order, whatever fails on the way."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingest.clickhouse import EventStore
+from ingest.errors import StoreUnavailable
+from ingest.group_commit import GroupCommit
+from ingest.lander import Lander
+from tests.ingest.support import NOW, context, counts, event, ndjson, stored
+from tests.ingest.test_event_log import entry, written
+
+
+class Engine:
+    """What an event store keeps; ``failures`` says of the next inserts of events whether they land though
+    they fail."""
+
+    def __init__(self) -> None:
+        self.sequences: list[int] = []
+        self.blocks = 0
+        self.refused: dict[str | None, int] = {}
+        self.failures: list[bool] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def insert(self, table: str, rows: pa.Table, *, token: str | None = None) -> None:
+        self.gate.wait(30)
+        if table == "refused_events":
+            self.refused[token] = rows.num_rows
+            return
+        lands = self.failures.pop(0) if self.failures else None
+        if lands is not False:
+            assert rows.column("sequence").num_chunks == 1, "only one chunk is one block"
+            self.sequences += rows["sequence"].to_pylist()
+            self.blocks += 1
+        if lands is not None:
+            raise ConnectionError("the connection broke")
+
+    def last_sequence(self) -> int:
+        return self.sequences[-1] if self.sequences else 0
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.lander._RETRY_SECONDS", 0.02)
+
+
+def test_who_reads_sees_all_that_was_appended(tmp_path: Path) -> None:
+    engine = Engine()
+    lander = Lander(engine, tmp_path)
+    for number in range(1, 6):
+        lander.append(entry(number, 1, refused=number % 2))
+    lander.settle()
+    assert engine.sequences == [1, 2, 3, 4, 5]
+    assert sorted(engine.refused.values()) == [1, 1, 1]
+    assert lander.rows_waiting == 0
+    lander.close()
+    assert not list(tmp_path.glob("*.log"))
+
+
+def test_what_waits_together_is_one_block(tmp_path: Path) -> None:
+    engine = Engine()
+    engine.gate.clear()
+    lander = Lander(engine, tmp_path)
+    lander.append(entry(1, 2))
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(lander.settle)
+        for number in range(3, 40):
+            lander.append(entry(number, 1))
+        engine.gate.set()
+        reading.result(30)
+    lander.settle()
+    assert engine.sequences == list(range(1, 40))
+    assert engine.blocks <= 3
+    lander.close()
+
+
+@pytest.mark.parametrize("landing", [True, False])
+def test_an_insert_that_fails_is_tried_again_and_lands_once(tmp_path: Path, landing: bool) -> None:
+    engine = Engine()
+    engine.failures = [landing, False]
+    lander = Lander(engine, tmp_path)
+    lander.append(entry(1, 3, refused=2))
+    with pytest.raises(StoreUnavailable, match="safe in the log"):
+        lander.settle()
+    lander.append(entry(4, 1))
+    for _ in range(100):
+        try:
+            lander.settle()
+            break
+        except StoreUnavailable:
+            continue
+    assert engine.sequences == [1, 2, 3, 4]
+    assert list(engine.refused.values()) == [2]
+    lander.close()
+
+
+@pytest.mark.parametrize("landed", [0, 2, 3, 5])
+def test_what_an_earlier_process_left_lands_once(tmp_path: Path, landed: int) -> None:
+    """Blocks are whole entries, so ``landed`` is where an entry ends, or none of them."""
+    written(tmp_path, [entry(1, 2), entry(3, 1, refused=1), entry(4, 2)])
+    engine = Engine()
+    engine.sequences = list(range(1, landed + 1))
+    lander = Lander(engine, tmp_path)
+    lander.recover()
+    assert engine.sequences == [1, 2, 3, 4, 5]
+    assert list(engine.refused.values()) == [1]
+    assert not list(tmp_path.glob("*.log"))
+    lander.append(entry(6, 1))
+    lander.close()
+    assert engine.sequences == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_the_engine_refuses_at_the_end_stays_for_the_next_start(tmp_path: Path) -> None:
+    engine = Engine()
+    engine.failures = [False] * 1000
+    lander = Lander(engine, tmp_path)
+    lander.append(entry(1, 2))
+    lander.close()
+    assert engine.sequences == []
+    engine.failures = []
+    Lander(engine, tmp_path).recover()
+    assert engine.sequences == [1, 2]
+
+
+def test_a_sender_waits_while_too_much_waits_and_hears_of_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.lander.ROWS_WAITING_MAX", 3)
+    engine = Engine()
+    engine.gate.clear()
+    lander = Lander(engine, tmp_path)
+    lander.append(entry(1, 3))
+    with ThreadPoolExecutor(1) as sender:
+        sending = sender.submit(lander.append, entry(4, 1))
+        with pytest.raises(TimeoutError):
+            sending.result(0.1)
+        engine.gate.set()
+        sending.result(30)
+    lander.settle()
+    assert engine.sequences == [1, 2, 3, 4]
+    lander.close()
+
+
+def test_an_acknowledged_request_is_seen_by_whoever_reads(event_store: EventStore) -> None:
+    if event_store.lander is None:
+        pytest.skip("a server has no log in front of it")
+    group = GroupCommit(context(event_store), lambda _facts: None)
+    try:
+        for number in range(3):
+            answer = group.submit(
+                ndjson(event(number), event(number, value="9"), event(100 + number, value="x")),
+                content_type="application/x-ndjson",
+                content_encoding=None,
+                received_at=NOW,
+                refusals_max=10,
+            )
+            assert counts(answer.result(30)) == (1, 0, 1, 1)
+            assert len(stored(event_store)) == number + 1
+            refused = event_store.query("SELECT count() AS rows FROM refused_events")["rows"][0].as_py()
+            assert refused == 2 * (number + 1)
+    finally:
+        group.close()
+
+
+def test_a_gate_read_anew_knows_what_is_only_in_the_log(
+    event_store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if event_store.lander is None:
+        pytest.skip("a server has no log in front of it")
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+    ingest = context(event_store)
+    group = GroupCommit(ingest, lambda _facts: None)
+
+    def send(body: bytes) -> tuple[int, int, int, int]:
+        answer = group.submit(
+            body, content_type="application/x-ndjson", content_encoding=None, received_at=NOW, refusals_max=10
+        )
+        return counts(answer.result(30))
+
+    try:
+        assert send(ndjson(event(1), event(2))) == (2, 0, 0, 0)
+        assert event_store.lander.rows_waiting == 2
+        ingest.gate.mark_stale()
+        assert send(ndjson(event(2), event(3))) == (1, 1, 0, 0)
+        assert ingest.gate.next_sequence == 4
+    finally:
+        group.close()
