@@ -18,6 +18,7 @@ from rating.event_rules import event_price_rules
 from rating.formula_rules import formula_rules
 from rating.group_minimum_rules import group_minimum_rules
 from rating.item_charge_rules import group_by_unused, item_charge_rules
+from rating.item_line import STATED_CHARGE_ID
 from rating.level_tiers import level_tier_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
