@@ -34,6 +34,7 @@ from ingest.settings import IngestSettings
 from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
 from invoicing.document import InvoicePrinter
+from invoicing.einvoice_check import EInvoiceChecker
 from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
 
@@ -88,6 +89,7 @@ class Ratemill:
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
+    einvoices: EInvoiceChecker
     entitlements: EntitlementDesk
     checks: CheckLog
     billing_lock: Lock
@@ -102,6 +104,7 @@ class Ratemill:
         self.group_commit.close()
         self.runs.wait()
         self.checks.close()
+        self.einvoices.close()
         self.at_close.close()
         self.event_store.close()
         self.ledger.dispose()
@@ -150,6 +153,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         runs=RunBook(),
         metrics=metrics,
         printer=InvoicePrinter(),
+        einvoices=EInvoiceChecker(),
         entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),
         checks=CheckLog(event_store, settings.data),
         billing_lock=Lock(),

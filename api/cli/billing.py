@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from api.cli import electronic_invoices
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
-from ingest.errors import InvalidInput
 
 if TYPE_CHECKING:
     from api.client import RatemillClient
@@ -63,6 +63,7 @@ def add_commands(app: typer.Typer) -> None:
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
     _add_list(invoices)
     _add_show(invoices)
+    electronic_invoices.add_commands(invoices)
 
     @command(invoices, "pdf")
     def pdf(
@@ -74,13 +75,7 @@ def add_commands(app: typer.Typer) -> None:
         with session.client() as client:
             body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf")
         path = out or Path(f"{invoice}.pdf")
-        try:
-            path.write_bytes(body)
-        except OSError as error:
-            raise InvalidInput(
-                f"{path} cannot be written: {error.strerror}. --out names another file.",
-                reason_code="file_not_written",
-            ) from None
+        electronic_invoices.write_file(path, body)
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
     @command(invoices, "issue")
