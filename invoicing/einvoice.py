@@ -254,12 +254,12 @@ def _lines(invoice: Invoice, taxes: Sequence[ETax]) -> Iterator[ELine]:
 
 
 def _group_of(line: InvoiceLine, taxes: Sequence[ETax]) -> ETax:
-    """How a line is taxed: as it says itself, or with all others where there is one group."""
-    category = getattr(line, "tax_category", "")
-    rate = getattr(line, "tax_rate_percent", None)
-    for tax in taxes:
-        if tax.category == category and (rate is None or tax.rate_percent in {None, rate}):
-            return tax
+    """The group a line is taxed in: the one it names, and where there is one group, that."""
+    named = getattr(line, "tax", None)
+    if named is not None:
+        for tax in taxes:
+            if tax.category == named.category and tax.rate_percent in {None, named.rate_percent}:
+                return tax
     return taxes[0]
 
 

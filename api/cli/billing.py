@@ -70,10 +70,14 @@ def add_commands(app: typer.Typer) -> None:
         session: Session,
         invoice: IdOrNumber,
         out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
+        factur_x: Annotated[
+            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
+        ] = False,
     ) -> None:
         """Write the invoice as PDF."""
+        params = {"profile": "factur-x"} if factur_x else {}
         with session.client() as client:
-            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf")
+            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf", params=params)
         path = out or Path(f"{invoice}.pdf")
         electronic_invoices.write_file(path, body)
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")

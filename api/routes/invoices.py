@@ -13,6 +13,7 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit
 from api.routing import State, declared
 from api.state import Ratemill
+from invoicing.einvoice import einvoice_xml, electronic_invoice
 from invoicing.issue import issue_invoice
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
 
@@ -166,13 +167,25 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
         sees="issued_invoice",
         summary="One invoice as PDF",
         tag="billing",
-        problems=(404,),
+        problems=(404, 409, 422),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
-def get_pdf(state: State, id_or_number: str) -> Response:
-    """The same invoice gives the same bytes."""
-    return _pdf_answer(state, get_invoice(state.ledger, id_or_number))
+def get_pdf(
+    state: State,
+    id_or_number: str,
+    profile: Annotated[
+        Literal["factur-x"] | None,
+        Query(description="factur-x: with the e-invoice (CII) inside. Left out: the pages alone."),
+    ] = None,
+) -> Response:
+    """PDF/A-3b; the same invoice gives the same bytes. With the e-invoice inside it is Factur-X and ZUGFeRD,
+    of an issued invoice that states its tax."""
+    stored = get_invoice(state.ledger, id_or_number)
+    if profile is None:
+        return _pdf_answer(state, stored)
+    cii = einvoice_xml(electronic_invoice(stored.invoice, profile="en16931"), "cii")
+    return _pdf_response(stored, state.printer.factur_x(stored.invoice, cii))
 
 
 @router.post(
@@ -205,6 +218,10 @@ def invoice_answer(stored: StoredInvoice) -> dict[str, Any]:
 
 
 def _pdf_answer(state: Ratemill, stored: StoredInvoice) -> Response:
+    return _pdf_response(stored, state.printer.pdf(stored.invoice))
+
+
+def _pdf_response(stored: StoredInvoice, body: bytes) -> Response:
     name = stored.summary.number or f"draft-{stored.summary.invoice_id}"
     headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
-    return Response(state.printer.pdf(stored.invoice), media_type=PDF, headers=headers)
+    return Response(body, media_type=PDF, headers=headers)

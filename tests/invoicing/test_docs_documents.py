@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import typer.main
 import yaml
+from stdnum import iso11649
 
 from api.cli import build_cli
 from ingest.document import decimal_text
@@ -17,6 +19,8 @@ from invoicing.einvoice import electronic_invoice
 from invoicing.einvoice_model import ELine
 from invoicing.einvoice_ubl import price_text
 from invoicing.invoice import InvoiceLine
+from invoicing.payment_reference import creditor_reference
+from invoicing.words import LANGUAGES, words_of
 from tests.invoicing.einvoice_case import discounted, priced, taxed
 from tests.invoicing.test_document import line
 
@@ -53,6 +57,29 @@ def test_lines_are_stated_as_the_page_says() -> None:
     examples = yaml.load(found[1], Loader=yaml.BaseLoader)  # noqa: S506 - texts only
     document = electronic_invoice(taxed(*map(_line, examples)), profile="en16931")
     assert [_stated(entry) for entry in document.lines] == found[2].strip().splitlines()
+
+
+def test_languages_are_as_the_page_says() -> None:
+    found = re.search(r"### Languages.*?```\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    shown = found[1].strip().splitlines()
+    assert [row.split()[0] for row in shown] == list(LANGUAGES)
+    for row in shown:
+        w = words_of(row.split()[0])
+        said = (
+            w.money(123450, 2).replace("\u202f", " "),
+            w.day(date(2026, 3, 5)),
+            w.price("0.01 per call"),
+            w("payment_terms", days=30),
+        )
+        assert re.sub(" +", " ", row) == " ".join((w.language, *said))
+
+
+def test_the_reference_of_a_number_is_the_one_shown() -> None:
+    found = re.search(r"`(INV-\d+-\d+)` is `(RF\w+)`", PAGE)
+    assert found
+    assert creditor_reference(found[1]) == found[2]
+    assert iso11649.is_valid(found[2])
 
 
 def test_the_commands_are_ones_the_program_knows() -> None:
