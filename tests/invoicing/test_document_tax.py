@@ -185,7 +185,7 @@ def test_two_runs_differ_in_data_only() -> None:
     """The same labels and the same structure, line by line; figures, dates and numbers differ."""
     first = taxed(line(1), priced("0.25", "120", 2))
     second = taxed(
-        line(1, amount=Decimal("20.41"), amount_minor=2041),
+        line(1, quantity=Decimal("130.5"), rated_quantity=Decimal("130.5")),
         priced("0.25", "140", 2),
         number="INV-2025-000002",
         period_start=first.period_end,
