@@ -9,8 +9,11 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.meter import Meter
+from invoicing.billing_entity import BillingEntity
+from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.contract import Contract
 from rating.holiday_calendar import HolidayCalendar
@@ -88,6 +91,37 @@ CALENDAR: Final[dict[str, Any]] = {
     "weekend": ["saturday", "sunday"],
     "holidays": [{"date": "2013-05-27", "name": "Memorial Day"}, {"date": "2013-07-04"}],
 }
+BILLING_ENTITY: Final[dict[str, Any]] = {
+    "entity_id": "northwind",
+    "legal_name": "Northwind Airport Services Inc.",
+    "address_lines": ["1 Terminal Road"],
+    "postal_code": "11430",
+    "city": "Jamaica, NY",
+    "country": "US",
+    "tax_id": "91-1144442",
+    "email": "billing@northwind.example",
+    "bank_account": {"holder": "Northwind Airport Services Inc.", "other": "ABA 021000021, account 1234567"},
+    "terms_text": {"en": "Please quote the invoice number with your payment."},
+    "default": True,
+}
+TAX_RATES_EXAMPLE: Final[dict[str, Any]] = {
+    "tax_rates_id": "US",
+    "country": "US",
+    "rates": [
+        {
+            "tax_class": "standard",
+            "category": "O",
+            "percent": "0",
+            "valid_from": "2000-01-01",
+            "reason": "No sales tax is stated.",
+        }
+    ],
+    "treatments": [{"category": "G", "reason": "No sales tax is stated: exported."}],
+}
+COUNTRY_PROFILE: Final[dict[str, Any]] = {
+    "country": "US",
+    "required": [{"field": "customer.name", "words": "name of the customer"}],
+}
 CREDIT: Final[dict[str, Any]] = {
     "grant_id": "united-2013",
     "customer_id": "united",
@@ -118,6 +152,9 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (CUSTOMER, Customer),
     (CALENDAR, HolidayCalendar),
     (CONTRACT, Contract),
+    (BILLING_ENTITY, BillingEntity),
+    (TAX_RATES_EXAMPLE, TaxRates),
+    (COUNTRY_PROFILE, CountryProfile),
     (CREDIT, CreditGrant),
     (TOP_UP, TopUp),
 )

@@ -35,6 +35,7 @@ NULLABLE_FIELDS: Final = frozenset(
         "subject",
         "billed_quantity",
         "expires_on",
+        "entity_id",
         "origin_id",
         "used",
         "limit",
@@ -53,7 +54,7 @@ NULLABLE_FIELDS: Final = frozenset(
 )
 """Fields of answers that may be null although the example shows a value."""
 TEXT_OR_LINES: Final = frozenset({"value_in_force", "says"})
-"""Fields of answers that are a text, or the lines of an address."""
+"""Fields of answers that are a text, the lines of an address, a party, a number of days, or yes and no."""
 SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 
 _PROBLEM_WORDS: Final = {
@@ -204,7 +205,7 @@ def schema_of(example: Any) -> dict[str, Any]:
 def _field_schema(name: str, example: Any) -> dict[str, Any]:
     schema = schema_of(example)
     if name in TEXT_OR_LINES:
-        return {"type": ["string", "array"], "items": {"type": "string"}}
+        return {"type": ["string", "array", "object", "integer", "boolean"], "items": {"type": "string"}}
     if name in NULLABLE_FIELDS and "type" in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return schema

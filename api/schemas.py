@@ -6,8 +6,11 @@ from typing import Any, Final
 
 from ingest.document import Document
 from ingest.errors import NotFound
+from invoicing.billing_entity import BillingEntity
+from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.holiday_calendar import HolidayCalendar
 from rating.schemas import DOCUMENT_MODELS
@@ -17,6 +20,9 @@ KINDS: Final[dict[str, type[Document]]] = {
     "plan": DOCUMENT_MODELS["price-plan"],
     "customer": Customer,
     "calendar": HolidayCalendar,
+    "entity": BillingEntity,
+    "tax-rates": TaxRates,
+    "country-profile": CountryProfile,
     "contract": DOCUMENT_MODELS["contract"],
     "credit": CreditGrant,
     "top-up": TopUp,

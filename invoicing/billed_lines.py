@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
@@ -15,6 +15,7 @@ from invoicing.history import BillingDates
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS
 from rating.store import line_to_python, read_rated_lines
 
+_AS_RATED: Final = func.coalesce(INVOICE_LINES.c.priced_minor, INVOICE_LINES.c.amount_minor)
 _COLUMNS: Final = {
     "contract_id": pl.String,
     "billing_date": pl.String,
@@ -75,7 +76,7 @@ def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) 
             INVOICES.c.contract_id,
             INVOICES.c.billing_date,
             INVOICE_LINES.c.line_id,
-            INVOICE_LINES.c.amount_minor,
+            _AS_RATED,
         )
         .join(INVOICE_LINES, INVOICE_LINES.c.invoice_id == INVOICES.c.invoice_id)
         .where(
@@ -97,7 +98,7 @@ def _adjustments(
             table.c.contract_id,
             table.c.billing_date,
             table.c.adjusted_line_id,
-            INVOICE_LINES.c.amount_minor,
+            _AS_RATED,
             table.c.line_id,
             table.c.charge_kind,
             INVOICES.c.billing_date.label("order"),

@@ -47,6 +47,7 @@ from invoicing.run_blocks import (
     dates_without,
     first_dates,
     lines_without,
+    settled_of,
 )
 from invoicing.run_record import (
     FAILED,
@@ -59,6 +60,8 @@ from invoicing.run_record import (
 )
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
+from invoicing.tax_desk import TaxDesk, open_tax_desk
+from invoicing.tax_hold import TaxReady, prepare_tax
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_periods
 from rating.store import start_writing
@@ -89,6 +92,7 @@ class _Run:
     totals_before: Mapping[str, int]
     stages: Stages
     now: datetime
+    tax: TaxDesk | None
 
 
 def run_billing(
@@ -236,6 +240,7 @@ def _find_due(
         totals_before=totals_before,
         stages=stages,
         now=now,
+        tax=open_tax_desk(ledger, provider=settings.tax_provider),
     )
     return run, periods
 
@@ -248,12 +253,11 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     catalogue = adjustments.catalogue
     ids = pc.unique(periods["contract_id"])
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
-    subjects = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
     priced = price_periods(
         event_store=run.event_store,
         stored_usage=run.stored_usage,
         periods=periods,
-        subjects=subjects,
+        subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=run.run_id,
@@ -279,6 +283,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
     with stages.stage("hold"):
         customers = _customer_texts(run, contracts)
+        ready = prepare_tax(run.tax, dates, priced.lines, contracts, customers, catalogue, run.ledger)
         held = held_dates(
             dates,
             periods=periods,
@@ -288,11 +293,11 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            late=adjustments.held,
+            late=(*adjustments.held, *ready.held),
         )
         lines = lines_without(priced.lines, held)
     with stages.stage("write rated lines"):
-        delete_unsettled_lines(run.event_store, _settled_of(contracts, catalogue.settled))
+        delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
         writing = start_writing(run.event_store, lines)
     tally.due += len(dates)
     tally.held += held
@@ -301,7 +306,7 @@ def _bill_block(run: _Run, periods: pa.Table, tally: Tally, *, all_periods: int)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
             with stages.stage("draft"):
-                context = _context(run, chunk_dates, by_id, customers, adjustments)
+                context = _context(run, chunk_dates, by_id, customers, adjustments, ready)
                 drafts = draft_invoices(lines=chunk_lines, context=context)
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
@@ -355,6 +360,7 @@ def _context(
     contracts: Mapping[str, Mapping[str, Any]],
     customers: Mapping[str, tuple[int, str]],
     adjustments: AdjustmentsDue,
+    ready: TaxReady,
 ) -> DraftContext:
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
@@ -368,14 +374,9 @@ def _context(
         plan_versions=adjustments.catalogue.agreed_versions,
         agreements=adjustments.catalogue.agreements,
         adjusted=adjustments.adjusted,
+        tax=run.tax,
+        taxes=ready.taxes,
     )
-
-
-def _settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
-    """(contract_id, settled): the last settled date of each contract, null for none."""
-    places = pc.index_in(contracts["contract_id"], value_set=settled["contract_id"].combine_chunks())
-    dates = settled["billing_date"].combine_chunks().cast(pa.date32()).take(places.combine_chunks())
-    return pa.table({"contract_id": contracts["contract_id"], "settled": dates})
 
 
 def _policy(

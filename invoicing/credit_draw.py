@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.invoice import Invoice, InvoiceLine
+from invoicing.tax_amounts import gross_of_lines
 from rating.retainer import sells_credit
 
 _A_DAY = timedelta(days=1)
@@ -47,11 +48,12 @@ def draw_credit(
 ) -> list[Draw]:
     """What the invoice draws, in drawing order. grants: of its customer. remaining: minor units by grant_id.
 
-    Never more than a grant has left, than its lines come to, or than the invoice does.
+    Credit pays after tax: a line comes to its net amount and its share of its group's tax. Never more is
+    drawn than a grant has left, than its lines come to, or than the invoice does.
     """
     contract_id = str(invoice.contract["contract_id"])
-    unpaid = [max(0, line.amount_minor) for line in invoice.lines]
-    left_to_pay = max(0, invoice.total_minor)
+    unpaid = [max(0, amount) for amount in gross_of_lines(invoice)]
+    left_to_pay = max(0, invoice.gross_minor)
     draws = []
     for stored in drawing_order(grants):
         budget = min(remaining[stored.grant.grant_id], left_to_pay)

@@ -7,7 +7,8 @@ address never changes an invoice that exists.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, Literal
 
 from babel import Locale
 from pydantic import Field
@@ -15,9 +16,24 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
+from invoicing.tax_id import tax_id_issue
+from rating.contract_rules import is_time_zone
 
+PARTY_ROLES: Final = ("sold_to", "bill_to", "notify")
 RESERVED_IDS: Final = frozenset({"conflicts", "sources", "by-external-id"})
 """Words that follow /v1/customers/ in paths of their own."""
+
+
+TaxStatus = Literal["", "business", "consumer", "exempt"]
+
+
+class Party(Document):
+    """A person or place of a customer: who ordered, who is billed, who is told."""
+
+    name: str = Field(min_length=1, max_length=512)
+    email: str = Field(default="", max_length=320)
+    address_lines: tuple[str, ...] = ()
+    country: str = ""
 
 
 class Customer(Document):
@@ -25,6 +41,12 @@ class Customer(Document):
 
     country: ISO 3166-1 alpha-2. tax_id: as it is to be printed, with its country prefix.
     external_ids: this customer's key in other systems (CRM, accounting), by the system's name.
+
+    sold_to, bill_to, notify: who ordered, to whom invoices are addressed, who is told of them; left out: the
+    customer itself. tax_status: left out, a customer with a tax id counts as a business. tax_exempt_reason:
+    of an exempt one, in the words of the law, with its VATEX code. parent_id: the customer it belongs to.
+    billing_entity: who sends its invoices where a contract does not say. ap_terms_days: within how many days
+    it pays as a rule; purchase_order_required: whether it pays only what names an order.
     """
 
     customer_id: Key
@@ -36,6 +58,18 @@ class Customer(Document):
     tax_id: str = Field(default="", max_length=64)
     language: str = Field(default="en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
     external_ids: dict[str, str] = Field(default_factory=dict)
+    sold_to: Party | None = None
+    bill_to: Party | None = None
+    notify: Party | None = None
+    tax_status: TaxStatus = ""
+    tax_exempt_reason: str = Field(default="", max_length=1024)
+    tax_exempt_code: str = Field(default="", max_length=64)
+    parent_id: Key | None = None
+    time_zone: str = Field(default="", max_length=64)
+    locale: str = Field(default="", pattern=r"^([a-z]{2}(-[A-Z]{2})?)?$")
+    billing_entity: Key | None = None
+    ap_terms_days: int | None = Field(default=None, ge=0, le=365)
+    purchase_order_required: bool | None = None
 
 
 def customer_rules(customer: Customer) -> Iterator[Issue]:
@@ -56,6 +90,36 @@ def customer_rules(customer: Customer) -> Iterator[Issue]:
                 "a key of 1 to 256 characters under a name of 1 to 128.",
             )
     yield from contact_issues(customer.email, customer.address_lines, customer.country)
+    yield from tax_issues(customer)
+
+
+def tax_issues(customer: Customer) -> Iterator[Issue]:
+    """What tax fields and parties must keep."""
+    wrong = tax_id_issue(customer.tax_id, country=customer.country)
+    if wrong is not None:
+        yield wrong
+    if (customer.tax_status == "exempt") != bool(customer.tax_exempt_reason):
+        yield Issue(
+            "tax_exempt_reason",
+            "tax_exempt_reason",
+            f"tax_status is {customer.tax_status!r} and the reason {customer.tax_exempt_reason!r}.",
+            "a reason in the words of the law with tax_status exempt, and none without.",
+        )
+    for role in PARTY_ROLES:
+        party: Party | None = getattr(customer, role)
+        for issue in () if party is None else contact_issues(party.email, party.address_lines, party.country):
+            yield replace(issue, pointer=f"{role}.{issue.pointer}")
+    if customer.parent_id == customer.customer_id:
+        yield Issue(
+            "own_parent", "parent_id", "The customer is its own parent.", "another customer, or none."
+        )
+    if customer.time_zone and not is_time_zone(customer.time_zone):
+        yield Issue(
+            "unknown_time_zone",
+            "time_zone",
+            f"{customer.time_zone!r} is not a time zone.",
+            "a name of the IANA list, like Europe/Berlin.",
+        )
 
 
 def contact_issues(email: str, address_lines: Sequence[str], country: str) -> Iterator[Issue]:

@@ -17,11 +17,30 @@ from pydantic import Field
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
-from invoicing.customer import Customer, contact_issues
+from invoicing.customer import PARTY_ROLES, Customer, Party, TaxStatus, contact_issues
+from invoicing.tax_id import tax_id_issue
 
 DIRECT: Final = "direct"
 """The system that stands for what was entered directly, as a customer document."""
-FIELDS: Final = ("name", "legal_name", "email", "address_lines", "country", "tax_id", "language")
+FIELDS: Final = (
+    "name",
+    "legal_name",
+    "email",
+    "address_lines",
+    "country",
+    "tax_id",
+    "language",
+    *PARTY_ROLES,
+    "tax_status",
+    "tax_exempt_reason",
+    "tax_exempt_code",
+    "parent_id",
+    "time_zone",
+    "locale",
+    "billing_entity",
+    "ap_terms_days",
+    "purchase_order_required",
+)
 """What is merged. External ids are not: each system says its own."""
 
 
@@ -41,6 +60,18 @@ class CustomerRecord(Document):
     country: str = ""
     tax_id: str = Field(default="", max_length=64)
     language: str = Field(default="", pattern=r"^([a-z]{2}(-[A-Z]{2})?)?$")
+    sold_to: Party | None = None
+    bill_to: Party | None = None
+    notify: Party | None = None
+    tax_status: TaxStatus = ""
+    tax_exempt_reason: str = Field(default="", max_length=1024)
+    tax_exempt_code: str = Field(default="", max_length=64)
+    parent_id: Key | None = None
+    time_zone: str = Field(default="", max_length=64)
+    locale: str = Field(default="", pattern=r"^([a-z]{2}(-[A-Z]{2})?)?$")
+    billing_entity: Key | None = None
+    ap_terms_days: int | None = Field(default=None, ge=0, le=365)
+    purchase_order_required: bool | None = None
     more: dict[str, str] = Field(default_factory=dict)
 
 
@@ -115,6 +146,9 @@ class MergedCustomer:
 def record_rules(record: CustomerRecord) -> Iterator[Issue]:
     """What a record must keep beyond its field types."""
     yield from contact_issues(record.email, record.address_lines, record.country)
+    wrong = tax_id_issue(record.tax_id, country=record.country)
+    if wrong is not None:
+        yield wrong
 
 
 def sources_rules(sources: CustomerSources) -> Iterator[Issue]:
@@ -136,12 +170,12 @@ def claimed_values(document: CustomerRecord | Customer) -> dict[str, Any]:
     """What a document says, by field. A field that is empty, or of a customer document as it would be by
     itself (``language: en``), says nothing."""
     default_language = "en" if isinstance(document, Customer) else ""
-    values = {field: getattr(document, field) for field in FIELDS}
-    values["address_lines"] = list(values["address_lines"])
+    values = document.model_dump(mode="json", include=set(FIELDS))
     return {
-        field: value
-        for field, value in values.items()
-        if value and not (field == "language" and value == default_language)
+        field: values[field]
+        for field in FIELDS
+        if (value := values[field]) not in ("", None, [])
+        and not (field == "language" and value == default_language)
     }
 
 

@@ -34,6 +34,7 @@ from invoicing.customer_claims import (
 )
 from invoicing.customer_record import DIRECT, MergedCustomer
 from invoicing.tables import CUSTOMERS
+from invoicing.tax_id import unchecked_warning
 from rating.plan_version import SavedDocument
 
 _SEARCH_BLOCK: Final = 1_000
@@ -62,9 +63,19 @@ def save_customers(ledger: Engine, documents: Sequence[Any], *, now: datetime) -
     stamp = now.isoformat()
     with ledger_transaction(ledger) as connection:
         held = load_records(connection, sorted({customer.customer_id for customer in customers}))
-        if not held:
-            return write_in_force(connection, customers, now=stamp)
-        return _save_merged(connection, customers, held, now=stamp)
+        if held:
+            saved = _save_merged(connection, customers, held, now=stamp)
+        else:
+            saved = write_in_force(connection, customers, now=stamp)
+    return [
+        replace(one, warnings=(*one.warnings, *_unchecked(customer)))
+        for one, customer in zip(saved, customers, strict=True)
+    ]
+
+
+def _unchecked(customer: Customer) -> tuple[Issue, ...]:
+    told = unchecked_warning(customer.tax_id, country=customer.country)
+    return () if told is None else (told,)
 
 
 def _save_merged(

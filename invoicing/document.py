@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,22 +18,21 @@ import orjson
 import typst
 
 from invoicing.factur_x import ATTACHMENT, with_factur_x_metadata
-from invoicing.invoice import Invoice, InvoiceTax
+from invoicing.invoice import Invoice
+from invoicing.invoice_tax import InvoiceTax
 from invoicing.payee import payee_of
 from invoicing.payment_code import payment_code_svg, payment_code_text
 from invoicing.payment_reference import creditor_reference
 from invoicing.printed_line import breakable, printed_line
+from invoicing.tax_words import billed_party, line_tax_words, sold_to_party, terms_words
 from invoicing.template import PLAIN, DocumentTemplate, TemplateTexts, filled
 from invoicing.words import Words, words_of
 
 PAGE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
 _PDF_STANDARD: Final = "a-3b"
-_MAIN: Final = "main"
-_NO_RATE: Final = "O"
 _PARTY_WORD: Final = 32
 """A longer word of a name or address may be broken; half a page is wide enough for this one."""
-_ENDINGS: Final = {"image/png": "logo.png", "image/svg+xml": "logo.svg"}
 
 
 class InvoicePrinter:
@@ -44,38 +43,48 @@ class InvoicePrinter:
         self._source = page.read_bytes()
         self._per_thread = threading.local()
 
-    def pdf(self, invoice: Invoice, template: DocumentTemplate = PLAIN) -> bytes:
-        """The whole document."""
-        return b"".join(self._compile(invoice, template, "pdf"))
+    def pdf(self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b"") -> bytes:
+        """The whole document. logo: the seller's, PNG or SVG; one of the template comes before it."""
+        return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=_logo(template, logo))
 
-    def factur_x(self, invoice: Invoice, cii: bytes, template: DocumentTemplate = PLAIN) -> bytes:
+    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"") -> bytes:
+        """Any document with the same places on the page (``printed``), like a credit note's."""
+        return b"".join(self._typeset(texts, dated, logo, "pdf"))
+
+    def factur_x(
+        self, invoice: Invoice, cii: bytes, template: DocumentTemplate = PLAIN, *, logo: bytes = b""
+    ) -> bytes:
         """The document with its e-invoice (CII of the profile en16931) inside: Factur-X, ZUGFeRD."""
-        return with_factur_x_metadata(b"".join(self._compile(invoice, template, "pdf", cii)))
+        texts = printed(invoice, template)
+        made = self._typeset(texts, _dated(invoice), _logo(template, logo), "pdf", cii)
+        return with_factur_x_metadata(b"".join(made))
 
-    def png_pages(self, invoice: Invoice, template: DocumentTemplate = PLAIN) -> list[bytes]:
+    def png_pages(
+        self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b""
+    ) -> list[bytes]:
         """One picture a page, to look at."""
-        return self._compile(invoice, template, "png")
+        return self._typeset(printed(invoice, template), _dated(invoice), _logo(template, logo), "png")
 
-    def _compile(
-        self, invoice: Invoice, template: DocumentTemplate, kind: Literal["pdf", "png"], cii: bytes = b""
+    def _typeset(
+        self,
+        texts: Mapping[str, Any],
+        dated: date,
+        logo: bytes,
+        kind: Literal["pdf", "png"],
+        cii: bytes = b"",
     ) -> list[bytes]:
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
             self._per_thread.compiler = compiler
-        dated = invoice.issue_date or invoice.billing_date
-        logo = template.logo
-        files: Any = {_MAIN: self._source}  # the library's stub knows no files by name, the library does
-        if logo is not None:
-            files[_ENDINGS[logo.media_type]] = logo.content()
-        texts = {"invoice": orjson.dumps(printed(invoice, template)).decode()}
+        inputs = {"invoice": orjson.dumps({**texts, "logo": list(logo)}).decode()}
         if cii:
-            texts |= {"attachment": cii.decode(), "attachment_name": ATTACHMENT}
+            inputs |= {"attachment": cii.decode(), "attachment_name": ATTACHMENT}
         output = compiler.compile(
-            files,
+            self._source,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs=texts,
+            sys_inputs=inputs,
             pdf_standards=[_PDF_STANDARD] if kind == "pdf" else [],
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
@@ -83,12 +92,21 @@ class InvoicePrinter:
         return [page for page in pages if page is not None]
 
 
+def _dated(invoice: Invoice) -> date:
+    return invoice.issue_date or invoice.billing_date
+
+
+def _logo(template: DocumentTemplate, of_seller: bytes) -> bytes:
+    return of_seller if template.logo is None else template.logo.content()
+
+
 def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, Any]:
     """Every text on the page, by its place in ``templates/invoice.typ``."""
     customer, seller = invoice.customer, invoice.seller or {}
     language = template.language or str(customer.get("language") or "en")
     w, texts, shown = words_of(language), template.texts_in(language), template.shown
-    billed_to = {**customer, **_stated(customer.get("bill_to"))}
+    billed_to, sold_to = billed_party(customer), sold_to_party(customer)
+    several = len(invoice.tax) > 1
     number = invoice.number or f"{invoice.invoice_id[:12]} ({w('no_number_yet')})"
     seller_name = str(seller.get("legal_name") or seller.get("name", ""))
     facts = _facts(invoice, template, w)
@@ -97,7 +115,6 @@ def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, A
         "language": w.language,
         "accent": template.accent,
         "paper": template.paper,
-        "logo": "" if template.logo is None else _ENDINGS[template.logo.media_type],
         "shown": {"quantity": shown.quantity, "price": shown.price},
         "words": {name: w(name) for name in ("description", "quantity", "price", "page", "of", "terms")},
         "title": w("invoice") if invoice.number else w("draft_invoice"),
@@ -108,19 +125,30 @@ def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, A
         "customer_name": _party_name(billed_to),
         "customer_lines": _party_lines(billed_to, w),
         "sold_to": w("sold_to"),
-        "sold_to_lines": _sold_to_lines(customer.get("sold_to"), w),
+        "sold_to_lines": [] if sold_to is None else [_party_name(sold_to), *_party_lines(sold_to, w)],
         "facts": [{"label": label, "value": breakable(value)} for label, value in facts if value],
         "head": _text(texts.head, invoice, w),
         "amount_head": f"{w('amount')} {invoice.currency}",
-        "lines": [printed_line(line, digits=digits, w=w, shown=shown) for line in invoice.lines],
+        "lines": [
+            printed_line(
+                line,
+                digits=digits,
+                w=w,
+                shown=shown,
+                taxed=line_tax_words(line, several=several, digits=digits, w=w),
+            )
+            for line in invoice.lines
+        ],
         "sums": _sums(invoice, w),
         "total_label": w("amount_due") if invoice.drawn_credit else w("total"),
         "total": f"{w.money(invoice.due_minor, digits)} {invoice.currency}",
         "tax_notes": _tax_notes(invoice, w),
         "notes": _terms(invoice, texts, w),
         "payment": _payment(invoice, w, shown_code=shown.payment_code),
-        "foot": [part for part in (_text(texts.foot, invoice, w), _terms_text(seller, language)) if part],
-        "footer": " · ".join(part for part in (seller_name, str(seller.get("tax_id") or "")) if part),
+        "foot": [part for part in (_text(texts.foot, invoice, w), terms_words(invoice, language)) if part],
+        "footer": " · ".join(
+            str(part) for part in (seller_name, seller.get("tax_id"), seller.get("registration_id")) if part
+        ),
     }
 
 
@@ -144,10 +172,10 @@ def _sums(invoice: Invoice, w: Words) -> list[dict[str, str]]:
 
 def _tax_row(group: InvoiceTax, digits: int, w: Words) -> dict[str, str]:
     base = w.money(group.taxable_minor, digits)
-    if group.category == _NO_RATE:
-        label = w("no_tax_on", base=base)
-    else:
+    if group.rate_percent:
         label = w("tax_on", rate=w.number(group.rate_percent), base=base)
+    else:
+        label = w("no_tax_on", category=group.category, base=base)
     return {"label": label, "value": w.money(group.tax_minor, digits)}
 
 
@@ -203,14 +231,6 @@ def _text(text: str, invoice: Invoice, w: Words) -> str:
     return filled(text, places)
 
 
-def _terms_text(seller: Mapping[str, Any], language: str) -> str:
-    """The seller's standard words in the reader's language, or in the first there is."""
-    by_language = seller.get("terms_text") or {}
-    base = language.partition("-")[0]
-    found = by_language.get(language) or by_language.get(base) or next(iter(by_language.values()), "")
-    return str(found)
-
-
 def _payment(invoice: Invoice, w: Words, *, shown_code: bool) -> dict[str, Any]:
     """The account, the reference a payer is to write, and the code that says both to a banking app."""
     payee = payee_of(invoice.seller or {})
@@ -219,12 +239,8 @@ def _payment(invoice: Invoice, w: Words, *, shown_code: bool) -> dict[str, Any]:
     if payee.account:
         account = _in_fours(payee.iban) if payee.iban else payee.account
         account = f"{account} (BIC {payee.bic})" if payee.bic else account
-        holder = (invoice.seller or {}).get("bank_account")
-        named = isinstance(holder, Mapping) and holder.get("holder")
-        row = (
-            w("account_of", holder=payee.holder, account=account) if named else w("account", account=account)
-        )
-        rows.append(row)
+        of_holder = w("account_of", holder=payee.holder, account=account)
+        rows.append(of_holder if payee.is_named else w("account", account=account))
     if reference and invoice.due_minor > 0:
         rows.append(w("reference", reference=_in_fours(reference)))
     code = payment_code_text(
@@ -238,18 +254,6 @@ def _in_fours(text: str) -> str:
     return " ".join(text[place : place + 4] for place in range(0, len(text), 4))
 
 
-def _stated(party: Any) -> dict[str, Any]:
-    """What a party of the customer says itself; the rest is the customer's."""
-    return {name: value for name, value in dict(party or {}).items() if value}
-
-
-def _sold_to_lines(party: Any, w: Words) -> list[str]:
-    stated = _stated(party)
-    if not stated:
-        return []
-    return [name for name in (_party_name(stated),) if name] + _party_lines(stated, w)
-
-
 def _party_name(party: Mapping[str, Any]) -> str:
     return breakable(str(party.get("legal_name") or party.get("name") or ""), longest=_PARTY_WORD)
 
@@ -261,7 +265,8 @@ def _party_lines(party: Mapping[str, Any], w: Words) -> list[str]:
 def _party_texts(party: Mapping[str, Any], w: Words) -> Iterator[str]:
     yield str(party.get("street") or "")
     yield from (str(line) for line in party.get("address_lines") or ())
-    yield " ".join(str(party.get(name) or "") for name in ("postal_code", "city")).strip()
+    if "street_lines" not in party:  # else the address says it already
+        yield " ".join(str(party.get(name) or "") for name in ("postal_code", "city")).strip()
     yield w.country(str(party.get("country") or ""))
     yield str(party.get("email") or "")
     yield str(party.get("phone") or "")

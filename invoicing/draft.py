@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from ingest.errors import BrokenState
 from invoicing.adjusted_line import AdjustedLine
-from invoicing.invoice import DOCUMENT_SCHEMA, TAX_NOTE, invoice_id_of
-from invoicing.line_text import LineTexts, write_line_texts
+from invoicing.invoice import DOCUMENT_SCHEMA, invoice_id_of
+from invoicing.invoice_tax import InvoiceTax, tax_document
+from invoicing.line_text import LineTexts, last_service_days, write_line_texts
+from invoicing.tax_columns import TaxedLines, ask_of_lines, tax_lines
+from invoicing.tax_desk import ContractTax, TaxDesk
 from rating.agreement import Agreement
 from rating.money import minor_digits
 from rating.plan_version import PlanVersion
@@ -34,8 +37,10 @@ class DraftContext:
     """What drafts copy in, by key. Texts are canonical JSON.
 
     contracts: rows of ``load_contracts`` by contract_id. customers: version and text by customer_id.
-    terms: text of the contract's terms by contract_id. seller: text, or ``null``. plan_versions: with
-    those that come of ``agreements``, which are by key. adjusted: what adjustments adjust, by line id in hex.
+    terms: text of the contract's terms by contract_id. seller: text, or ``null``; of contracts in ``taxes``
+    their billing entity's instead. plan_versions: with those that come of ``agreements``, which are by key.
+    adjusted: what adjustments adjust, by line id in hex.
+    tax: who answers tax questions; None: no tax is stated. taxes: by contract_id, then of all contracts.
     """
 
     contracts: Mapping[str, Mapping[str, Any]]
@@ -45,13 +50,16 @@ class DraftContext:
     plan_versions: Sequence[PlanVersion]
     agreements: Mapping[str, Agreement]
     adjusted: Mapping[str, AdjustedLine] = field(default_factory=dict)
+    tax: TaxDesk | None = None
+    taxes: Mapping[str, ContractTax] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice but for its number and dates. ``head``, ``middle`` and ``tail`` are its text around
     those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order. credit: the text of what
-    it draws, empty for nothing."""
+    it draws, empty for nothing. total_minor: net. priced_minor: of the lines as rated, where that includes
+    tax. entity_id: the billing entity that sends it."""
 
     invoice_id: str
     contract_id: str
@@ -68,6 +76,9 @@ class Draft:
     amounts_minor: tuple[int, ...]
     credit: str = ""
     credit_minor: int = 0
+    tax_minor: int = 0
+    priced_minor: tuple[int | None, ...] | None = None
+    entity_id: str | None = None
 
     def text(self, *, number: str | None, issue_date: date | None) -> str:
         """The canonical text, as a draft (both None) or issued."""
@@ -94,14 +105,19 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
     lines = lines.combine_chunks()
     starts = _invoice_starts(lines)
     zones = {key: str(row["time_zone"]) for key, row in context.contracts.items()}
+    taxed = None if context.tax is None else _taxed(lines, starts, zones, context, context.tax)
+    if taxed is not None:
+        lines = _with_net(lines, taxed)
     texts = write_line_texts(
         lines=lines,
         zones=zones,
         plan_versions=context.plan_versions,
         agreements=context.agreements,
         adjusts={line_id: one.text() for line_id, one in context.adjusted.items()},
+        taxes=None if taxed is None else taxed.pieces,
     )
-    drafts = _write_drafts(lines, starts, texts, context)
+    drafts = _write_drafts(lines, starts, texts, context, taxed)
+    _check_priced(drafts)
     drafted, rated = sum(draft.total_minor for draft in drafts), sum(lines["amount_minor"].to_pylist())
     if drafted != rated or sum(len(draft.line_ids) for draft in drafts) != lines.num_rows:
         raise BrokenState(
@@ -109,6 +125,45 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
             f"{rated}. Nothing was written; run billing again and report this if it stays."
         )
     return drafts
+
+
+def _taxed(
+    lines: pa.Table,
+    starts: NDArray[np.int64],
+    zones: Mapping[str, str],
+    context: DraftContext,
+    desk: TaxDesk,
+) -> TaxedLines:
+    asked = ask_of_lines(
+        lines,
+        last_days=last_service_days(lines, zones),
+        desk=desk,
+        taxes=context.taxes,
+        plan_versions=context.plan_versions,
+    )
+    return tax_lines(lines, starts, asked)
+
+
+def _with_net(lines: pa.Table, taxed: TaxedLines) -> pa.Table:
+    place = lines.schema.get_field_index("amount_minor")
+    net = pa.array(taxed.net_minor.tolist(), lines.schema.field(place).type)
+    return lines.set_column(place, lines.schema.field(place), net)
+
+
+def _check_priced(drafts: Sequence[Draft]) -> None:
+    """Where all prices include tax, net and tax must come to what was priced, no more and no less."""
+    for draft in drafts:
+        priced = [amount for amount in draft.priced_minor or () if amount is not None]
+        if (
+            priced
+            and len(priced) == len(draft.line_ids)
+            and draft.total_minor + draft.tax_minor != sum(priced)
+        ):
+            raise BrokenState(
+                f"invoice {draft.invoice_id} is priced at {sum(priced)} minor units, tax included, "
+                f"and net {draft.total_minor} and tax {draft.tax_minor} come to another sum. Nothing was "
+                "written; run billing again and report this if it stays."
+            )
 
 
 def _invoice_starts(lines: pa.Table) -> NDArray[np.int64]:
@@ -125,7 +180,11 @@ def _invoice_starts(lines: pa.Table) -> NDArray[np.int64]:
 
 
 def _write_drafts(
-    lines: pa.Table, starts: NDArray[np.int64], texts: LineTexts, context: DraftContext
+    lines: pa.Table,
+    starts: NDArray[np.int64],
+    texts: LineTexts,
+    context: DraftContext,
+    taxed: TaxedLines | None,
 ) -> list[Draft]:
     stops = np.append(starts[1:], lines.num_rows)
     offsets = pa.array(np.append(starts, lines.num_rows))
@@ -137,15 +196,19 @@ def _write_drafts(
     chosen = lines.select(["contract_id", "billing_date", "currency"]).take(pa.array(starts))
     line_ids, charge_ids = texts.line_ids.to_list(), lines["charge_id"].cast(pa.string()).to_pylist()
     amount_list = amounts.tolist()
-    common = _common_texts(context)
+    terms_texts = _terms_texts(context)
     drafts = []
     for place, (contract_id, billing_date, currency) in enumerate(
         zip(*(column.to_pylist() for column in chosen.columns), strict=True)
     ):
         contract = context.contracts[contract_id]
         version, customer = context.customers[contract["customer_id"]]
-        terms, payment_days = common.terms[context.terms[contract_id]]
+        terms, payment_days = terms_texts[context.terms[contract_id]]
         first, last = int(starts[place]), int(stops[place])
+        groups = () if taxed is None else taxed.groups[place]
+        tax = context.taxes.get(contract_id)
+        seller = context.seller if tax is None else tax.seller_text
+        priced = None if taxed is None or taxed.priced_minor is None else taxed.priced_minor[first:last]
         drafts.append(
             Draft(
                 invoice_id=invoice_id_of(contract_id=contract_id, billing_date=billing_date),
@@ -158,26 +221,26 @@ def _write_drafts(
                 head=f'{{"billing_date":"{billing_date}","contract":{_contract_text(contract)},'
                 f'"currency":"{currency}","customer":{customer},"customer_version":{version},',
                 middle=f',"lines":[{joined[place]}],"minor_digits":{minor_digits(currency)},',
-                tail=f',"period_end":"{lasts[place]}","period_start":"{firsts[place]}"{common.tail}{terms},'
+                tail=f',"period_end":"{lasts[place]}","period_start":"{firsts[place]}"'
+                f',"schema":"{DOCUMENT_SCHEMA}","seller":{seller},"tax":{_tax_text(groups)},"terms":{terms},'
                 f'"total_minor":{totals[place]}}}',
                 line_ids=tuple(line_ids[first:last]),
                 charge_ids=tuple(charge_ids[first:last]),
                 amounts_minor=tuple(amount_list[first:last]),
+                tax_minor=sum(group.tax_minor for group in groups),
+                priced_minor=None if priced is None else tuple(priced),
+                entity_id=None if tax is None else tax.entity.entity_id,
             )
         )
     return drafts
 
 
-@dataclass(frozen=True, slots=True)
-class _CommonTexts:
-    terms: Mapping[str, tuple[str, int]]
-    tail: str
+def _terms_texts(context: DraftContext) -> dict[str, tuple[str, int]]:
+    return {text: (text, int(orjson.loads(text)["payment_days"])) for text in set(context.terms.values())}
 
 
-def _common_texts(context: DraftContext) -> _CommonTexts:
-    terms = {text: (text, int(orjson.loads(text)["payment_days"])) for text in set(context.terms.values())}
-    tail = f',"schema":"{DOCUMENT_SCHEMA}","seller":{context.seller},"tax":"{TAX_NOTE}","terms":'
-    return _CommonTexts(terms, tail)
+def _tax_text(groups: tuple[InvoiceTax, ...]) -> str:
+    return orjson.dumps(tax_document(groups), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _contract_text(contract: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ is no e-invoice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -33,12 +34,16 @@ from invoicing.einvoice_model import (
     Syntax,
 )
 from invoicing.einvoice_ubl import ubl_document
-from invoicing.invoice import Invoice, InvoiceLine, InvoiceTax
+from invoicing.invoice import Invoice, InvoiceLine
+from invoicing.invoice_tax import InvoiceTax
 from invoicing.payee import payee_of
 from invoicing.payment_reference import creditor_reference
+from invoicing.tax_words import billed_party, sold_to_party
 
 DIGITS_MAX: Final = 2
 """EN 16931 allows two fraction digits in an amount (BR-DEC-01 and its kin), so no dinar."""
+_PLACE: Final = re.compile(r"((?:[A-Z]{1,2}-)?\d{4,5}(?: [A-Z]{2})?) (\S.*)")
+"""Post code and city on one line, as most of the continent writes them."""
 _SEPA_TRANSFER: Final = "58"
 _CREDIT_TRANSFER: Final = "30"
 _NOT_DEFINED: Final = "1"
@@ -192,7 +197,7 @@ def _terms(invoice: Invoice, number: str, issue_date: date, *, profile: Profile,
     taxes = tuple(_tax(group, digits) for group in invoice.tax)
     of_vat = not any(tax.category == NOT_SUBJECT for tax in taxes)
     customer = invoice.customer
-    buyer = _party({**customer, **_stated(customer.get("bill_to"))}, of_vat=of_vat)
+    buyer = _party(billed_party(customer), of_vat=of_vat)
     deliver_to = _deliver_to(customer, buyer, taxes)
 
     def amount(minor: int) -> Decimal:
@@ -255,10 +260,9 @@ def _lines(invoice: Invoice, taxes: Sequence[ETax]) -> Iterator[ELine]:
 
 def _group_of(line: InvoiceLine, taxes: Sequence[ETax]) -> ETax:
     """The group a line is taxed in: the one it names, and where there is one group, that."""
-    named = getattr(line, "tax", None)
-    if named is not None:
+    if line.tax is not None:
         for tax in taxes:
-            if tax.category == named.category and tax.rate_percent in {None, named.rate_percent}:
+            if tax.category == line.tax.category and tax.rate_percent in {None, line.tax.rate_percent}:
                 return tax
     return taxes[0]
 
@@ -268,14 +272,12 @@ def _party(party: Mapping[str, Any], *, of_vat: bool) -> EParty:
     tax_id = "".join(filter(str.isalnum, str(party.get("tax_id") or "")))
     is_vat = len(tax_id) > 3 and tax_id[:2].isalpha()
     tax_number = str(party.get("tax_number") or ("" if is_vat else tax_id))
-    street = tuple(part for part in (party.get("street"),) if part)
-    lines = tuple(str(line) for line in (*street, *party.get("address_lines", ())) if line)
-    city = str(party.get("city") or "")
+    lines, postal_code, city = _address(party)
     return EParty(
         name=str(party.get("legal_name") or party.get("name") or ""),
         address_lines=(*lines[:2], ", ".join(lines[2:])) if len(lines) > 2 else lines,
         city=city,
-        postal_code=str(party.get("postal_code") or ""),
+        postal_code=postal_code,
         country=str(party.get("country") or ""),
         vat_id=tax_id if is_vat and of_vat else "",
         tax_registration=tax_number,
@@ -288,16 +290,22 @@ def _party(party: Mapping[str, Any], *, of_vat: bool) -> EParty:
     )
 
 
-def _stated(party: Any) -> dict[str, Any]:
-    """What a party of the customer says itself; the rest is the customer's."""
-    return {name: value for name, value in dict(party or {}).items() if value}
+def _address(party: Mapping[str, Any]) -> tuple[tuple[str, ...], str, str]:
+    """Street lines, post code and city; the last two out of the last line where they stand there in the usual
+    way (``10115 Berlin``) and nowhere else."""
+    lines = tuple(str(line) for line in party.get("street_lines") or party.get("address_lines") or () if line)
+    postal_code, city = (str(party.get(name) or "") for name in ("postal_code", "city"))
+    if postal_code or city or not lines:
+        return lines, postal_code, city
+    found = _PLACE.fullmatch(lines[-1].strip())
+    return (lines, "", "") if found is None else (lines[:-1], found[1], found[2])
 
 
 def _deliver_to(customer: Mapping[str, Any], buyer: EParty, taxes: Sequence[ETax]) -> EParty | None:
     """Who was sold to, when another is billed; of an intra-community supply always (BR-IC-12)."""
-    sold_to = _stated(customer.get("sold_to"))
-    if sold_to:
-        return _party({"country": buyer.country, **sold_to}, of_vat=False)
+    sold_to = sold_to_party(customer)
+    if sold_to is not None:
+        return _party(sold_to, of_vat=False)
     if any(tax.category == "K" for tax in taxes):
         return EParty(name="", country=buyer.country)
     return None

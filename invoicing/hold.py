@@ -7,6 +7,10 @@ Reasons; those of the run's own dates in the order they are looked for:
     billing_dates_changed  the contract was changed behind what is already billed
     unusable_events        events a priced meter should count and cannot
     unrated_usage          usage that no price of its charge fits
+    billing_entity_unclear, billing_entity_unknown  nobody knows who sends the invoice (``tax_desk.py``)
+    tax_country_missing, tax_id_missing, tax_id_invalid, tax_rates_missing, tax_rate_missing,
+    tax_treatment_missing  what tax is due is not known (``tax_decision.py``)
+    statutory_field_missing  what the seller's country asks for is empty (``country_profile.py``)
     currency_mixed         the plan's currency changed inside the period
     negative_total         money owed to the customer is a credit note, never a negative invoice
     total_too_large        the invoice, or the run with it, comes to 2**63 minor units or more

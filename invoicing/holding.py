@@ -38,7 +38,7 @@ def held_dates(
 
     contracts: those of the dates, as ``load_contracts`` gives them. customers: the known ones.
     changed: what ``changed_behind_bill`` found. totals_minor: what the run has billed so far. late: why late
-    usage of earlier dates cannot be adjusted.
+    usage of earlier dates cannot be adjusted, and what ``prepare_tax`` found.
     """
     owners = dict(
         zip(contracts["contract_id"].to_pylist(), contracts["customer_id"].to_pylist(), strict=True)

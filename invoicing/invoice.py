@@ -11,7 +11,7 @@ draft shows the credit it would draw, an issued invoice what it drew. Without cr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -21,11 +21,19 @@ import orjson
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState, Conflict
+from invoicing.invoice_tax import (
+    TAX_NOTE,
+    InvoiceLineTax,
+    InvoiceTax,
+    line_tax_document,
+    parse_line_tax,
+    parse_tax,
+    tax_document,
+)
 
 InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
-TAX_NOTE: Final = "excluded"
-_NESTED: Final = frozenset({"tiers", "discounts", "adjusts"})
+_NESTED: Final = frozenset({"tiers", "discounts", "adjusts", "tax"})
 _DATES: Final = frozenset({"billing_date", "period_start", "period_end", "issue_date", "due_date"})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
@@ -83,11 +91,12 @@ class InvoiceLine:
 
     period_start/period_end: local dates, half-open. days, full_days: how much of the whole billing period
     the line's is, counted as its plan prorates; a fee is prorated by them. Of a credit: how much of the
-    billed fee is given back, whose amount is ``quantity``. amount: exact, in major units; amount_minor:
-    rounded once. price_source: ``contract`` for a price agreed with the customer, ``plan`` for the list
-    price. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount`` already,
-    in the order applied. adjusts: of an adjustment. line_id: leads to the
-    rated line, its derivation and the events behind it.
+    billed fee is given back, whose amount is ``quantity``. amount: exact as priced, in major units;
+    amount_minor: rounded once, and net of tax where prices include it. price_source: ``contract`` for a
+    price agreed with the customer, ``plan`` for the list price. price_text: the price in words, like ``0.01
+    per call``. discounts: taken off ``amount`` already, in the order applied. adjusts: of an adjustment.
+    tax: null where no tax is stated. line_id: leads to the rated line, its derivation and the events
+    behind it.
     """
 
     line_id: str
@@ -114,6 +123,7 @@ class InvoiceLine:
     price_source: str = "plan"
     discounts: tuple[InvoiceDiscount, ...] = ()
     adjusts: InvoiceAdjusts | None = None
+    tax: InvoiceLineTax | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +135,6 @@ class InvoiceCredit:
     kind: str
     amount_minor: int
     remaining_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceTax:
-    """One group of lines that are taxed alike (EN 16931 BG-23): a category, a rate, what it is counted on.
-
-    category: UNCL 5305 code (S, Z, E, AE, K, G, O, L, M). rate_percent: exact, 0 for all but S, L and M.
-    taxable_minor: the group's lines summed, net. tax_minor: rounded once for the group (BR-CO-17), never for
-    a line. reason: why there is no tax, as the law words it; empty where there is some. reason_code: VATEX
-    code or empty.
-    """
-
-    category: str
-    rate_percent: Decimal
-    taxable_minor: int
-    tax_minor: int
-    reason: str = ""
-    reason_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +206,12 @@ def check_transition(invoice_id: str, *, from_state: str, to_state: str) -> None
         )
 
 
+def entity_id_of(invoice: Invoice) -> str | None:
+    """The billing entity that sends it, None where the seller is the one of the settings or nobody."""
+    found = (invoice.seller or {}).get("entity_id")
+    return None if found is None else str(found)
+
+
 def invoice_id_of(*, contract_id: str, billing_date: date) -> str:
     """The same contract and billing date always have the same invoice id (32 hex digits)."""
     question = f"ratemill invoice\n{contract_id}\n{billing_date.isoformat()}"
@@ -228,6 +226,11 @@ def invoice_text(invoice: Invoice) -> str:
             f"invoice {invoice.invoice_id} has total {invoice.total_minor} but its lines sum to {summed} "
             "minor units. Nothing was written; report this with the invoice id."
         )
+    if invoice.tax and sum(group.taxable_minor for group in invoice.tax) != invoice.total_minor:
+        raise BrokenState(
+            f"invoice {invoice.invoice_id} has total {invoice.total_minor} but is taxed on other amounts. "
+            "Nothing was written; report this with the invoice id."
+        )
     return orjson.dumps(_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
 
 
@@ -237,13 +240,6 @@ def credit_document(invoice: Invoice) -> dict[str, Any]:
         {name: getattr(entry, name) for name in InvoiceCredit.__slots__} for entry in invoice.drawn_credit
     ]
     return {"due_minor": invoice.due_minor, "grants": grants, "total_minor": invoice.credit_minor}
-
-
-def tax_document(groups: Sequence[InvoiceTax]) -> Any:
-    """The tax groups as the canonical text has them; ``excluded`` where no tax is stated."""
-    if not groups:
-        return TAX_NOTE
-    return [{name: _json_value(getattr(group, name)) for name in InvoiceTax.__slots__} for group in groups]
 
 
 def adjusts_document(adjusts: InvoiceAdjusts) -> dict[str, Any]:
@@ -284,7 +280,7 @@ def parse_invoice(text: str) -> Invoice:
         drawn_credit=tuple(
             InvoiceCredit(**entry) for entry in data.get("drawn_credit", {"grants": ()})["grants"]
         ),
-        tax=() if data["tax"] == TAX_NOTE else tuple(_parse_tax(group) for group in data["tax"]),
+        tax=() if data["tax"] == TAX_NOTE else tuple(parse_tax(group) for group in data["tax"]),
     )
 
 
@@ -314,9 +310,11 @@ def _document(invoice: Invoice) -> dict[str, Any]:
 def _line_document(line: InvoiceLine) -> dict[str, Any]:
     plain = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name not in _NESTED}
     adjusts = {} if line.adjusts is None else {"adjusts": adjusts_document(line.adjusts)}
+    tax = {} if line.tax is None else {"tax": line_tax_document(line.tax)}
     return (
         plain
         | adjusts
+        | tax
         | {
             name: [
                 {field: _json_value(getattr(entry, field)) for field in kind.__slots__} for entry in entries
@@ -346,16 +344,15 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
         for entry in data.get("discounts", ())  # not in documents of before there were any
     )
     adjusts = {"adjusts": _parse_adjusts(data["adjusts"])} if "adjusts" in data else {}
-    return InvoiceLine(**{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts, **adjusts})
+    tax = {"tax": parse_line_tax(data["tax"])} if "tax" in data else {}
+    return InvoiceLine(
+        **{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts, **adjusts, **tax}
+    )
 
 
 def _parse_adjusts(data: Mapping[str, Any]) -> InvoiceAdjusts:
     amounts = {name: Decimal(data[name]) for name in ("billed_quantity", "billed_amount", "rated_amount")}
     return InvoiceAdjusts(**{**data, **amounts, "billing_date": date.fromisoformat(data["billing_date"])})
-
-
-def _parse_tax(data: Mapping[str, Any]) -> InvoiceTax:
-    return InvoiceTax(**{**data, "rate_percent": Decimal(data["rate_percent"])})
 
 
 def _parse_tier(data: Mapping[str, Any]) -> InvoiceTier:

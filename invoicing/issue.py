@@ -20,11 +20,20 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.bulk import insert_rows
 from invoicing.credit_issue import settle_drafts, settle_invoice
 from invoicing.draft import Draft
-from invoicing.invoice import Invoice, check_transition, invoice_hash, invoice_text, parse_invoice
+from invoicing.invoice import (
+    Invoice,
+    check_transition,
+    entity_id_of,
+    invoice_hash,
+    invoice_text,
+    parse_invoice,
+)
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
 from invoicing.register import IssuedDocument, register_documents
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
+from invoicing.tax_desk import load_tax_desk
+from invoicing.tax_hold import refuse_missing_fields
 from rollup.period import find_time_zone
 
 INVOICED = "invoiced"
@@ -155,8 +164,8 @@ def _invoice_rows(
             invoice_hash(text),
             policy.run_id,
             0 if number is None else draft.credit_minor,
-            0,
-            None,
+            draft.tax_minor,
+            draft.entity_id,
         )
 
 
@@ -169,7 +178,7 @@ def _issued_documents(
         yield IssuedDocument(
             document_id=draft.invoice_id,
             kind="invoice",
-            entity_id=None,
+            entity_id=draft.entity_id,
             number=first + place,
             customer_id=draft.customer_id,
             contract_id=draft.contract_id,
@@ -177,7 +186,7 @@ def _issued_documents(
             issue_date=policy.issue_date,
             due_date=draft.due_date(policy.issue_date),
             net_minor=draft.total_minor,
-            tax_minor=0,
+            tax_minor=draft.tax_minor,
             credit_minor=draft.credit_minor,
             refers_to=None,
             document_hash=invoice_hash(text),
@@ -185,20 +194,21 @@ def _issued_documents(
         )
 
 
-def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, int]]:
+def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, int, int | None]]:
     for draft in drafts:
-        for position, (line_id, charge_id, amount_minor) in enumerate(
-            zip(draft.line_ids, draft.charge_ids, draft.amounts_minor, strict=True), start=1
+        priced = draft.priced_minor or (None,) * len(draft.line_ids)
+        for position, (line_id, charge_id, amount_minor, priced_minor) in enumerate(
+            zip(draft.line_ids, draft.charge_ids, draft.amounts_minor, priced, strict=True), start=1
         ):
-            yield draft.invoice_id, position, line_id, charge_id, amount_minor
+            yield draft.invoice_id, position, line_id, charge_id, amount_minor, priced_minor
 
 
 def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str) -> StoredInvoice:
     """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
     zone.
 
-    Raises NotFound, or Conflict when it is issued already or the date would precede the last
-    number's.
+    Raises NotFound, or Conflict when it is issued already, the date would precede the last
+    number's, or a field that the seller's country asks for is empty.
     """
     with ledger_transaction(ledger) as connection:
         locked = select(INVOICES.c.document, INVOICES.c.state, INVOICES.c.customer_id).where(
@@ -209,6 +219,7 @@ def issue_invoice(ledger: Engine, *, invoice_id: str, now: datetime, series_pref
             raise NotFound(f"there is no invoice {invoice_id!r} to issue. List drafts to see their ids.")
         check_transition(invoice_id, from_state=row.state, to_state="issued")
         draft = parse_invoice(row.document)
+        refuse_missing_fields(load_tax_desk(connection, provider=None), draft)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         series = series_of(prefix=series_prefix, issue_date=issue_date)
         refuse_earlier_issue_date(connection, prefix=series_prefix, issue_date=issue_date)
@@ -245,7 +256,7 @@ def registered_invoice(invoice: Invoice, text: str, *, number: int, customer_id:
     return IssuedDocument(
         document_id=invoice.invoice_id,
         kind="invoice",
-        entity_id=None,
+        entity_id=entity_id_of(invoice),
         number=number,
         customer_id=customer_id,
         contract_id=str(invoice.contract["contract_id"]),

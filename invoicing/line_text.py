@@ -69,14 +69,16 @@ def write_line_texts(
     plan_versions: Sequence[PlanVersion],
     agreements: Mapping[str, Agreement],
     adjusts: Mapping[str, str],
+    taxes: pl.Series | None,
 ) -> LineTexts:
     """Write the text of each line. zones: time zone by contract_id. plan_versions: with those that come
-    of agreements. agreements: by key, all that the lines name. adjusts: what adjustments adjust, as canonical
-    text by line id in hex."""
+    of agreements. agreements: by key, all that the lines name. adjusts: what adjustments adjust, as
+    canonical text by line id in hex. taxes: how each line is taxed, as ``tax_lines`` words it; None: no tax
+    is stated."""
     dimensions = _dimension_texts(lines["dimensions"].combine_chunks())
     prices = _prices(lines, dimensions, plan_versions, agreements)
     zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
-    start_days, end_days = (_local_days(lines[name], zone) for name in ("period_start", "period_end"))
+    start_days, end_days = (local_days(lines[name], zone) for name in ("period_start", "period_end"))
     line_ids = pl.Series(lines["line_id"].combine_chunks().cast(pa.binary())).bin.encode("hex")
     columns = prices.pieces[prices.key].with_columns(
         adjusts_piece=_adjusts_pieces(line_ids, adjusts),
@@ -92,6 +94,7 @@ def write_line_texts(
         period_end=_day_texts(end_days),
         quantity=_decimal_texts(lines["quantity"]),
         rated_quantity=_decimal_texts(lines["rated_quantity"]),
+        tax_piece=pl.lit("") if taxes is None else taxes,
         tiers=_tier_texts(lines, prices),
     )
     # Names in alphabetical order, as the canonical text has them; the pieces hold what lies between.
@@ -107,9 +110,9 @@ def write_line_texts(
         + pl.col("meter_piece")
         + _join('"period_end":"', "period_end", '","period_start":"', "period_start", '",')
         + pl.col("plan_piece")
-        + _join(
-            '"quantity":"', "quantity", '","rated_quantity":"', "rated_quantity", '","tiers":[', "tiers", "],"
-        )
+        + _join('"quantity":"', "quantity", '","rated_quantity":"', "rated_quantity", '",')
+        + pl.col("tax_piece")
+        + _join('"tiers":[', "tiers", "],")
         + pl.col("unit_piece")
     )
     return LineTexts(texts.to_series(), line_ids, start_days, end_days)
@@ -333,7 +336,7 @@ def _decimal_texts(column: pa.ChunkedArray | pa.Array) -> pl.Series:
     return pl.Series(column).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
 
 
-def _local_days(instants: pa.ChunkedArray, zone: pl.Series) -> NDArray[np.int64]:
+def local_days(instants: pa.ChunkedArray, zone: pl.Series) -> NDArray[np.int64]:
     """The local date of each instant, in its contract's zone, as days since 1970."""
     frame = pl.DataFrame({"micros": pl.Series(instants.cast(pa.int64())), "zone": zone})
     distinct = frame.unique()
@@ -349,6 +352,13 @@ def _local_days(instants: pa.ChunkedArray, zone: pl.Series) -> NDArray[np.int64]
     )
     numbers: NDArray[np.int64] = found["day"].to_numpy()
     return numbers
+
+
+def last_service_days(lines: pa.Table, zones: Mapping[str, str]) -> NDArray[np.int64]:
+    """The last local day each line's service covers, as days since 1970. zones: by contract_id."""
+    zone = pl.Series(lines["contract_id"]).replace_strict(zones, return_dtype=pl.String)
+    days: NDArray[np.int64] = local_days(lines["period_end"], zone) - 1
+    return days
 
 
 def _day_texts(days: NDArray[np.int64]) -> pl.Series:

@@ -15,13 +15,14 @@ from invoicing.payment_reference import compact_iban
 
 @dataclass(frozen=True, slots=True)
 class Payee:
-    """holder: whose account it is. account: as it is to be read by people, empty where none is known. iban:
-    without spaces, empty where the account is none."""
+    """holder: whose account it is; is_named: whether that is stated, else it is the seller. account: as
+    people read it, empty where none is known. iban: without spaces, empty where the account is none."""
 
     holder: str
     account: str
     iban: str
     bic: str
+    is_named: bool = False
 
 
 def payee_of(seller: Mapping[str, Any]) -> Payee:
@@ -29,10 +30,11 @@ def payee_of(seller: Mapping[str, Any]) -> Payee:
     stated = seller.get("bank_account") or ""
     fields = stated if isinstance(stated, Mapping) else {"other": stated}
     account = str(fields.get("iban") or seller.get("iban") or fields.get("other") or "")
-    holder = fields.get("holder") or seller.get("legal_name") or seller.get("name") or ""
+    named = fields.get("holder") or seller.get("account_holder") or ""
     return Payee(
-        holder=str(holder),
+        holder=str(named or seller.get("legal_name") or seller.get("name") or ""),
         account=account,
         iban=compact_iban(account),
         bic=str(fields.get("bic") or seller.get("bic") or "").replace(" ", "").upper(),
+        is_named=bool(named),
     )

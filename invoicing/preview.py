@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import chain
 
 import numpy as np
@@ -32,10 +33,13 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Held, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
+from invoicing.invoice_tax import InvoiceTax
 from invoicing.late_usage import find_late_usage
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
 from invoicing.settings import Seller
+from invoicing.tax_desk import load_tax_desk
+from invoicing.tax_hold import prepare_tax
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_periods
 from rating.money import minor_digits
@@ -90,7 +94,11 @@ def preview_contract(
     priced = _price(event_store, ledger, catalogue, periods, added, at)
     with ledger.connect() as connection:
         customers = load_customer_texts(connection, [contract["customer_id"]])
-        _refuse_held(periods, priced, catalogue, customers, changed, adjustments.held)
+        tax = load_tax_desk(connection, provider=None)
+        ready = prepare_tax(
+            tax, billing_dates(periods), priced.lines, catalogue.contracts, customers, catalogue, ledger
+        )
+        _refuse_held(periods, priced, catalogue, customers, changed, (*adjustments.held, *ready.held))
         terms = load_terms(connection, {contract_id: contract["version"]})
     context = DraftContext(
         contracts={contract_id: contract},
@@ -100,6 +108,8 @@ def preview_contract(
         plan_versions=catalogue.agreed_versions,
         agreements=catalogue.agreements,
         adjusted=adjustments.adjusted,
+        tax=tax,
+        taxes=ready.taxes,
     )
     drafts = draft_invoices(lines=priced.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
@@ -214,6 +224,19 @@ def _credit_of(parts: Sequence[Invoice]) -> tuple[InvoiceCredit, ...]:
     return tuple(found.values())
 
 
+def _tax_of(parts: Sequence[Invoice]) -> tuple[InvoiceTax, ...]:
+    """The tax groups of all of them, each rounded where it is billed."""
+    found: dict[tuple[str, Decimal], InvoiceTax] = {}
+    for group in chain.from_iterable(part.tax for part in parts):
+        key = (group.category, group.rate_percent)
+        before = found.get(key)
+        taxable, tax = (0, 0) if before is None else (before.taxable_minor, before.tax_minor)
+        found[key] = replace(
+            group, taxable_minor=taxable + group.taxable_minor, tax_minor=tax + group.tax_minor
+        )
+    return tuple(found[key] for key in sorted(found))
+
+
 def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
     """One invoice of several billing dates; a single one stays as it is."""
     last = parts[-1]
@@ -227,6 +250,7 @@ def _joined(parts: Sequence[Invoice], billing_date: date) -> Invoice:
         lines=tuple(chain.from_iterable(part.lines for part in parts)),
         total_minor=sum(part.total_minor for part in parts),
         drawn_credit=_credit_of(parts),
+        tax=_tax_of(parts),
     )
 
 
@@ -251,7 +275,7 @@ def _empty(context: DraftContext, contract_id: str, billing_date: date, today: d
         },
         customer=orjson.loads(customer),
         customer_version=version,
-        seller=orjson.loads(context.seller),
+        seller=orjson.loads(context.taxes[contract_id].seller_text if context.taxes else context.seller),
         terms=orjson.loads(context.terms[contract_id]),
         currency=plan.plan.currency,
         minor_digits=minor_digits(plan.plan.currency),

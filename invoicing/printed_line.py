@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,10 +24,12 @@ _PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
 _TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
 
 
-def printed_line(line: InvoiceLine, *, digits: int, w: Words, shown: Shown) -> dict[str, Any]:
-    """One line. digits: of the currency. shown: which of its details."""
+def printed_line(
+    line: InvoiceLine, *, digits: int, w: Words, shown: Shown, taxed: Sequence[str]
+) -> dict[str, Any]:
+    """One line. digits: of the currency. shown: which of its details. taxed: what it says of its tax."""
     if line.adjusts is not None:
-        return _adjustment(line, line.adjusts, digits, w, shown)
+        return _adjustment(line, line.adjusts, digits, w, shown, taxed)
     of_money = line.charge_kind in _OF_MONEY
     quantity = "" if of_money or not _has_quantity(line) else w.number(line.rated_quantity)
     unit = line.unit if line.charge_kind in _METERED_KINDS else ""
@@ -38,7 +40,7 @@ def printed_line(line: InvoiceLine, *, digits: int, w: Words, shown: Shown) -> d
     discounts = list(_discounts(line, digits, w)) if shown.discounts else []
     return {
         "description": breakable(line.description),
-        "detail": breakable(" · ".join(_details(line, digits, w, shown))),
+        "detail": breakable(" · ".join([*_details(line, digits, w, shown), *taxed])),
         # What was priced, so that quantity, unit and price go together; `_details` has what was metered.
         "quantity": breakable(quantity),
         "unit": breakable(unit),
@@ -59,7 +61,7 @@ def breakable(words: str, *, longest: int = _LONGEST_WORD) -> str:
 
 
 def _adjustment(
-    line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int, w: Words, shown: Shown
+    line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int, w: Words, shown: Shown, taxed: Sequence[str]
 ) -> dict[str, Any]:
     """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
     of_money, unit = line.charge_id in _CHARGES_OF_MONEY, line.unit
@@ -71,6 +73,7 @@ def _adjustment(
         details.append(w("nothing_billed", date=date))
     else:
         details.append(w("adjusts", what=invoice, date=date))
+    details += taxed
     now, before = (
         "" if of_money else f"{w.number(quantity)} {unit}"
         for quantity in (line.quantity, adjusts.billed_quantity)

@@ -75,3 +75,10 @@ def chunks_of_contracts(
         low, high = (int(owners.search_sorted(edge)) for edge in (first, first + contracts_max))
         start, stop = (int(numbers.search_sorted(edge)) for edge in (first, first + contracts_max))
         yield lines.slice(low, high - low), list(dates[start:stop])
+
+
+def settled_of(contracts: pa.Table, settled: pa.Table) -> pa.Table:
+    """(contract_id, settled): the last settled date of each contract, null for none."""
+    places = pc.index_in(contracts["contract_id"], value_set=settled["contract_id"].combine_chunks())
+    dates = settled["billing_date"].combine_chunks().cast(pa.date32()).take(places.combine_chunks())
+    return pa.table({"contract_id": contracts["contract_id"], "settled": dates})

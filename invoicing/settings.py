@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest.document import Document
+from invoicing.tax_decision import TaxProvider
 
 
 class Seller(Document):
@@ -24,7 +25,8 @@ class BillingSettings:
     at and issued one by one. seller: None prints none.
 
     pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
-    contracts whose invoices are written in one ledger transaction.
+    contracts whose invoices are written in one ledger transaction. tax_provider: who answers tax questions;
+    None: the tax rates on record do.
     """
 
     series: str = "INV"
@@ -32,3 +34,4 @@ class BillingSettings:
     seller: Seller | None = None
     pricing_contracts: int = 100_000
     chunk_contracts: int = 10_000
+    tax_provider: TaxProvider | None = None

@@ -18,8 +18,11 @@ from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class InvoiceSummary:
-    """An invoice without its lines. Dates are local to the contract; ``number`` as printed. credit_minor:
-    what credit paid of the total (of a draft: nothing yet), due_minor: the rest."""
+    """An invoice without its lines. Dates are local to the contract; ``number`` as printed.
+
+    total_minor: net, gross_minor: with tax. credit_minor: what credit paid of that (of a draft: nothing
+    yet), due_minor: the rest. entity_id: the billing entity that sends it, null where none does.
+    """
 
     invoice_id: str
     number: str | None
@@ -35,6 +38,9 @@ class InvoiceSummary:
     run_id: str
     credit_minor: int
     due_minor: int
+    tax_minor: int
+    gross_minor: int
+    entity_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,14 @@ class InvoicePage:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTotal:
-    """What a customer was invoiced in one currency and state."""
+    """What a customer was invoiced in one currency and state: total_minor net, tax_minor on top of it."""
 
     customer_id: str
     currency: str
     state: str
     invoices: int
     total_minor: int
+    tax_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +152,19 @@ def invoice_totals(ledger: Engine, *, chosen: InvoiceFilter) -> list[InvoiceTota
     """Sums by customer, currency and state, sorted so."""
     keys = (INVOICES.c.customer_id, INVOICES.c.currency, INVOICES.c.state)
     statement = (
-        select(*keys, func.count(), *halves_of(INVOICES.c.total_minor))
+        select(*keys, func.count(), *halves_of(INVOICES.c.total_minor), *halves_of(INVOICES.c.tax_minor))
         .where(*_conditions(chosen))
         .group_by(*keys)
     )
     with ledger.connect() as connection:
         rows = connection.execute(statement).all()
     return sorted(
-        (InvoiceTotal(row[0], row[1], row[2], int(row[3]), sum_of_halves(*row[4:])) for row in rows),
+        (
+            InvoiceTotal(
+                row[0], row[1], row[2], int(row[3]), sum_of_halves(*row[4:6]), sum_of_halves(*row[6:])
+            )
+            for row in rows
+        ),
         key=lambda total: (total.customer_id, total.currency, total.state),
     )
 
@@ -205,7 +217,10 @@ def _summary(row: Row[Any]) -> InvoiceSummary:
         document_hash=row.document_hash,
         run_id=row.run_id,
         credit_minor=row.credit_minor,
-        due_minor=row.total_minor - row.credit_minor,
+        due_minor=row.total_minor + row.tax_minor - row.credit_minor,
+        tax_minor=row.tax_minor,
+        gross_minor=row.total_minor + row.tax_minor,
+        entity_id=row.entity_id,
     )
 
 

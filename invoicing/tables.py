@@ -105,7 +105,32 @@ INVOICE_LINES: Final = sa.Table(
     sa.Column("line_id", sa.String(32), nullable=False, unique=True),
     sa.Column("charge_id", sa.String(128), nullable=False),
     sa.Column("amount_minor", sa.BigInteger, nullable=False),
+    sa.Column("priced_minor", sa.BigInteger, nullable=True),
 )
+"""``amount_minor``: net. ``priced_minor``: as rated, tax included, where prices include tax; else null, and
+as rated is net."""
+
+SAVED_DOCUMENTS: Final = sa.Table(
+    "saved_documents",
+    LEDGER,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(128), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("document_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+"""Billing entities, tax rates and country profiles: every version, the highest is in force."""
+
+LOGOS: Final = sa.Table(
+    "logos",
+    LEDGER,
+    sa.Column("logo_hash", sa.String(64), primary_key=True),
+    sa.Column("media_type", sa.String(32), nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+"""By the SHA-256 of their bytes and never changed, so that an old invoice prints as it did."""
 
 SETTLED_BILLING_DATES: Final = sa.Table(
     "settled_billing_dates",

@@ -26,13 +26,22 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
-from invoicing.invoice import Invoice, InvoiceLine, invoice_hash, invoice_id_of, invoice_text
+from invoicing.invoice import (
+    Invoice,
+    InvoiceLine,
+    entity_id_of,
+    invoice_hash,
+    invoice_id_of,
+    invoice_text,
+)
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text, refuse_earlier_issue_date, series_of
 from invoicing.preview import preview_contract
 from invoicing.register import register_documents
 from invoicing.settings import BillingSettings, Seller
 from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
+from invoicing.tax_amounts import gross_of_lines
+from invoicing.tax_desk import load_tax_desk, with_credit_tax
 from rating.catalogue import load_plan_versions
 from rating.contract import Contract
 from rating.contract_store import get_contract
@@ -68,7 +77,8 @@ class TopUp(Document):
 
 @dataclass(frozen=True, slots=True)
 class LiveBalance:
-    """Minor units: what the contract's grants have left today, and what is used and not billed yet."""
+    """Minor units: what the contract's grants have left today, and what is used and not billed yet, with its
+    tax, because credit pays after tax."""
 
     currency: str
     credit_minor: int
@@ -142,6 +152,7 @@ def top_up_credit(
             select(CREDIT_TOP_UPS.c.document).order_by(CREDIT_TOP_UPS.c.contract_id)
         ).scalars()
         wanted = [TopUp.model_validate_json(text) for text in texts]
+        desk = load_tax_desk(connection, provider=settings.tax_provider)
     found = []
     for top_up in wanted:
         contract = get_contract(ledger, top_up.contract_id)
@@ -151,12 +162,13 @@ def top_up_credit(
             continue
         try:
             balance, preview = _look(top_up, now, event_store, ledger, settings.seller)
+            digits = minor_digits(balance.currency)
+            if balance.balance_minor >= top_up.threshold.scaleb(digits):
+                continue
+            invoice = with_credit_tax(desk, _invoice(ledger, top_up, contract, preview, today))
         except Conflict as held:
             found.append(ToppedUp(top_up.contract_id, None, str(held)))
-            continue
-        digits = minor_digits(balance.currency)
-        if balance.balance_minor < top_up.threshold.scaleb(digits):
-            invoice = _invoice(ledger, top_up, contract, preview, today)
+        else:
             _issue(ledger, top_up, contract, invoice, settings.series, issue_date, now)
             found.append(ToppedUp(top_up.contract_id, invoice.invoice_id, None))
     return found
@@ -178,8 +190,8 @@ def _look(
         if stored.grant.currency == preview.currency and _is_usable(stored.grant, top_up, today)
     )
     unbilled = sum(
-        line.amount_minor
-        for line in preview.lines
+        amount
+        for line, amount in zip(preview.lines, gross_of_lines(preview), strict=True)
         if line.charge_kind in _METERED_KINDS
         and (not top_up.charge_ids or line.charge_id in top_up.charge_ids)
     )
@@ -248,6 +260,7 @@ def _invoice(ledger: Engine, top_up: TopUp, contract: Contract, preview: Invoice
         lines=(line,),
         total_minor=price_minor,
         drawn_credit=(),
+        tax=(),
     )
 
 
@@ -286,8 +299,8 @@ def _issue(
             invoice_hash(text),
             f"top-up-{issued.billing_date.isoformat()}",
             0,
-            0,
-            None,
+            issued.tax_minor,
+            entity_id_of(issued),
         )
         insert_rows(connection, INVOICES, [row])
         document = registered_invoice(issued, text, number=number, customer_id=contract.customer_id)
@@ -295,7 +308,7 @@ def _issue(
         insert_rows(
             connection,
             INVOICE_LINES,
-            [(issued.invoice_id, 1, line.line_id, line.charge_id, line.amount_minor)],
+            [(issued.invoice_id, 1, line.line_id, line.charge_id, line.amount_minor, None)],
         )
         grant = new_grant(_grant(top_up, contract, issued), origin="top_up", origin_id=line.line_id)
         write_grant(connection, grant, now=now)

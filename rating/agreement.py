@@ -27,7 +27,7 @@ from ingest.meter import Key
 from rating.contract_life import ChargeQuantity
 from rating.discount import Discount
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, PerUnitPrice, Price, PricePlan
+from rating.price_plan import STANDARD_TAX_CLASS, Charge, PerUnitPrice, Price, PricePlan
 from rating.retainer import Retainer, sells_credit
 from rating.steps import MINIMUM_SPEND_CHARGE_ID
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TermCommitment
@@ -111,7 +111,11 @@ class Agreement(Document):
         if self == Agreement():
             return NO_AGREEMENT
         later = {name for name, nothing in _ADDED_FIELDS.items() if getattr(self, name) == nothing}
-        text = orjson.dumps(self.model_dump(mode="json", exclude=later), option=orjson.OPT_SORT_KEYS)
+        content = self.model_dump(mode="json", exclude=later)
+        for charge in content.get("additions", ()):
+            if charge["tax_class"] == STANDARD_TAX_CLASS:
+                del charge["tax_class"]
+        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:_KEY_LENGTH]
 
 

@@ -11,6 +11,7 @@ says whether days paid in advance and not had are given back.
 ``late_usage`` says what becomes of usage that comes or is corrected after its invoice: an adjustment on the
 next one, or nothing.
 ``entitlements`` say how much may be used, see ``rating/entitlement.py``; they price nothing.
+``billing_entity`` is who sends the invoices; left out: the customer's, or the one there is.
 """
 
 from __future__ import annotations
@@ -89,3 +90,4 @@ class Contract(Document):
     unused: Unused = "credit"
     late_usage: Literal["adjust", "ignore"] = "adjust"
     entitlements: tuple[Entitlement, ...] = ()
+    billing_entity: Key | None = None

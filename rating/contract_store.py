@@ -22,6 +22,7 @@ from ingest.meter_store import list_meters
 from rating.agreement_store import forget_agreements, load_segments, write_agreements
 from rating.contract import Contract
 from rating.contract_columns import columns_table, read_columns
+from rating.contract_entity_store import forget_billing_entities, write_billing_entities
 from rating.contract_rules import (
     ContractSurroundings,
     SubjectHolder,
@@ -316,6 +317,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
         forget_invoice_days(connection, part)
         forget_entitlements(connection, part)
         forget_late_usage(connection, part)
+        forget_billing_entities(connection, part)
         connection.execute(delete(CONTRACTS).where(CONTRACTS.c.contract_id.in_(part)))
     connection.execute(
         insert(CONTRACT_VERSIONS),
@@ -343,6 +345,7 @@ def _write(connection: Connection, changed: Sequence[tuple[Contract, int, str]],
     write_invoice_days(connection, standing)
     write_entitlements(connection, standing)
     write_late_usage(connection, standing)
+    write_billing_entities(connection, standing)
 
 
 def _flat(contract: Contract, version: int) -> dict[str, Any]:

@@ -34,6 +34,8 @@ PooledOver = Literal["contract", "customer"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
 
+STANDARD_TAX_CLASS: Final = "standard"
+
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -230,6 +232,7 @@ class Charge(Document):
     reached, and without a single event there is no line. ``charge``: there is a line in every
     period, and nothing used reaches the first tier, so that its flat amount is due, and the minimum.
     prorated: of a recurring charge; false: a part of a period costs as much as all of it.
+    tax_class: what it is to the tax office, as the tax rates of the seller's country name it.
     """
 
     charge_id: Key
@@ -249,6 +252,7 @@ class Charge(Document):
     prorated: bool = True
     minimum_amount: ExactDecimal | None = None
     maximum_amount: ExactDecimal | None = None
+    tax_class: Key = STANDARD_TAX_CLASS
 
     def meter_ids(self) -> tuple[str, ...]:
         """The meters that give its quantity; none for a fixed one."""
@@ -269,7 +273,8 @@ class PricePlan(Document):
     charges) come to less, one more line raises them to it, prorated by days in a partial period.
     ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``proration`` and
     ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
-    in settings that are left out, as another product has them (``rating/profile.py``)."""
+    in settings that are left out, as another product has them (``rating/profile.py``).
+    ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already."""
 
     plan_id: Key
     name: str = Field(min_length=1)
@@ -284,6 +289,7 @@ class PricePlan(Document):
     maximum_spend: ExactDecimal | None = None
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
+    prices_include_tax: bool = False
 
     @model_validator(mode="before")
     @classmethod

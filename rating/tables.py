@@ -1,7 +1,7 @@
 """The ledger tables of this room: price plan versions, contract versions, contracts, subjects, agreements,
-entitlements.
+entitlements, billing entities.
 
-They match migrations 0001, 0010, 0080 and 0090. A plan or contract version is a row for ever;
+They match migrations 0001, 0010, 0080, 0090 and 0130. A plan or contract version is a row for ever;
 ``contracts`` and ``contract_subjects`` hold the newest version of each contract as flat columns, which is
 what a billing run reads without parsing a single document. Dates are ISO text, so that they sort.
 """
@@ -102,6 +102,14 @@ CONTRACTS_WITHOUT_ADJUSTMENTS: Final = Table(
     Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
 )
 """Contracts that let late usage be (``late_usage: ignore``); others have no row."""
+
+CONTRACT_BILLING_ENTITIES: Final = Table(
+    "contract_billing_entities",
+    LEDGER,
+    Column("contract_id", String(128), ForeignKey("contracts.contract_id"), primary_key=True),
+    Column("entity_id", String(128), nullable=False),
+)
+"""Contracts that name who sends their invoices; others have no row."""
 
 CONTRACT_ENTITLEMENTS: Final = Table(
     "contract_entitlements",

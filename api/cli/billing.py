@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,7 +25,8 @@ INVOICE_COLUMNS: tuple[Column, ...] = (
     ("contract", "contract_id"),
     ("billing date", "billing_date"),
     ("due", "due_date"),
-    ("total>", lambda item: f"{money(item['total_minor'], _digits(item['currency']))} {item['currency']}"),
+    ("net>", lambda item: f"{money(item['total_minor'], _digits(item['currency']))} {item['currency']}"),
+    ("tax>", lambda item: money(item["tax_minor"], _digits(item["currency"]))),
     ("to pay>", lambda item: money(item["due_minor"], _digits(item["currency"]))),
 )
 
@@ -119,15 +121,26 @@ def _add_list(invoices: typer.Typer) -> None:
         if not answer["items"]:
             session.show(answer, "No invoices yet. `ratemill bill --as-of DATE` makes those that are due.")
             return
-        sums: dict[str, int] = {}
-        for total in answer["totals"]:
-            sums[total["currency"]] = sums.get(total["currency"], 0) + total["total_minor"]
-        words = ", ".join(f"{money(minor, _digits(code))} {code}" for code, minor in sorted(sums.items()))
         count = sum(total["invoices"] for total in answer["totals"])
-        shown = [table(answer["items"], INVOICE_COLUMNS), f"{count:,} invoices, {words} in all."]
+        words = f"{count:,} invoices, {_sums_words(answer['totals'])} in all."
+        shown = [table(answer["items"], INVOICE_COLUMNS), words]
         if answer["next_cursor"]:
             shown.append(more(limit))
         session.show(answer, *shown)
+
+
+def _sums_words(totals: list[dict[str, Any]]) -> str:
+    """``1,000.00 EUR net and 190.00 EUR tax`` for each currency."""
+    net: Counter[str] = Counter()
+    tax: Counter[str] = Counter()
+    for total in totals:
+        net[total["currency"]] += total["total_minor"]
+        tax[total["currency"]] += total["tax_minor"]
+    return ", ".join(
+        f"{money(minor, _digits(code))} {code} net"
+        + (f" and {money(tax[code], _digits(code))} {code} tax" if tax[code] else "")
+        for code, minor in sorted(net.items())
+    )
 
 
 def _add_show(invoices: typer.Typer) -> None:

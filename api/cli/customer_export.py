@@ -23,7 +23,18 @@ FIELDS: Final = (
     "country",
     "tax_id",
     "language",
+    "tax_status",
+    "tax_exempt_reason",
+    "tax_exempt_code",
+    "parent_id",
+    "time_zone",
+    "locale",
+    "billing_entity",
+    "ap_terms_days",
+    "purchase_order_required",
 )
+PARTY_FIELDS: Final = ("name", "email", "address_lines", "country")
+_PARTIES: Final = [f"{role}.{name}" for role in ("sold_to", "bill_to", "notify") for name in PARTY_FIELDS]
 _EXTERNAL: Final = "external_ids."
 
 
@@ -67,16 +78,28 @@ def _documents(client: RatemillClient) -> Iterator[Mapping[str, Any]]:
 
 
 def _csv(documents: Sequence[Mapping[str, Any]]) -> str:
-    """One row a customer; the lines of an address are divided by ``|``."""
+    """One row a customer; the lines of an address are divided by ``|``. As `ratemill customer import` reads
+    it."""
     import csv  # noqa: PLC0415
     import io  # noqa: PLC0415
 
     systems = sorted({system for document in documents for system in document["external_ids"]})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIELDS, *(f"{_EXTERNAL}{system}" for system in systems)])
+    writer.writerow([*FIELDS, *_PARTIES, *(f"{_EXTERNAL}{system}" for system in systems)])
     for document in documents:
-        row = {**document, "address_lines": "|".join(document["address_lines"])}
         own = document["external_ids"]
-        writer.writerow([*(row[field] for field in FIELDS), *(own.get(system, "") for system in systems)])
+        cells = [_cell(document[field]) for field in FIELDS]
+        for place in _PARTIES:
+            role, _, name = place.partition(".")
+            cells.append(_cell((document[role] or {}).get(name)))
+        writer.writerow([*cells, *(own.get(system, "") for system in systems)])
     return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "|".join(value) if isinstance(value, list) else str(value)

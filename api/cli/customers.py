@@ -23,6 +23,8 @@ def _others(item: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [_value(part) for part in value.values() if part]
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -53,6 +55,7 @@ def add_commands(sub: typer.Typer) -> None:
     _add_views(sub)
     _add_sources(sub)
     add_export(sub)
+    _add_import(sub)
 
     @command(sub, "now")
     def now(
@@ -99,6 +102,31 @@ def _add_sync(sub: typer.Typer) -> None:
             count = answer["in_conflict"]
             shown.append(f"Systems differ on {count:,} of them: `ratemill customer conflicts`.")
         session.show(answer, words.format(**answer), *shown)
+
+
+def _add_import(sub: typer.Typer) -> None:
+    @command(sub, "import")
+    def import_file(
+        session: Session,
+        file: Annotated[
+            Path, typer.Argument(exists=True, dir_okay=False, help="CSV as `export` writes it, JSON or YAML.")
+        ],
+    ) -> None:
+        """Save the customers of a file: all of them or none. Again changes nothing."""
+        from api.json import to_json  # noqa: PLC0415
+
+        documents = read_records(file)
+        for number, document in enumerate(documents, start=1):
+            if not document.get("customer_id"):
+                raise InvalidInput(
+                    f"{file}, record {number} has no customer_id. `ratemill customer sync --system NAME` "
+                    "takes records under a system's own keys. Nothing was saved.",
+                    reason_code="no_key",
+                )
+        with session.client() as client:
+            answer = client.post_bytes("/v1/customers", to_json(documents), content_type="application/json")
+        words = "{saved:,} customers: {created:,} new or changed, {unchanged:,} unchanged."
+        session.show(answer, words.format(**answer))
 
 
 def _add_views(sub: typer.Typer) -> None:
@@ -166,8 +194,9 @@ def _add_sources(sub: typer.Typer) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a file. In CSV an address is in one cell, its lines divided by line ends or ``|``, and a
-    column ``more.NAME`` is something else the system knows. Raises UnreadableBody and InvalidInput."""
+    """The records of a file. In CSV an address is in one cell, its lines divided by line ends or ``|``; a
+    column ``more.NAME`` is something else the system knows, one like ``bill_to.name`` a part of a party.
+    Raises UnreadableBody and InvalidInput."""
     from ingest.document import read_documents  # noqa: PLC0415
 
     if path.suffix.lower() != ".csv":
@@ -198,8 +227,10 @@ def _record(path: Path, number: int, row: dict[str | None, Any]) -> dict[str, An
             continue
         if name == "address_lines":
             record[name] = [line.strip() for line in cell.replace("|", "\n").splitlines() if line.strip()]
-        elif str(name).startswith("more."):
-            record.setdefault("more", {})[str(name).removeprefix("more.")] = cell
+        elif "." in str(name):
+            group, _, member = str(name).partition(".")
+            lines = [line.strip() for line in cell.replace("|", "\n").splitlines() if line.strip()]
+            record.setdefault(group, {})[member] = lines if member == "address_lines" else cell
         else:
             record[str(name)] = cell
     return record

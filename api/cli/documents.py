@@ -1,4 +1,4 @@
-"""`ratemill meter`, `plan`, `customer`, `calendar`, `contract`: documents put and looked at."""
+"""`ratemill meter`, `plan`, `customer`, `entity`, `contract` and others: documents put and looked at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli import customers
+from api.cli import customers, tax
 from api.cli.session import Column, Limit, Session, command, group, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
@@ -92,6 +92,46 @@ KINDS: Final = (
         ),
     ),
     Kind(
+        "entity",
+        "/v1/billing-entities",
+        "entity_id",
+        "Billing entities: who sends invoices.",
+        False,
+        (
+            ("entity", "entity_id"),
+            ("name", lambda item: item["document"]["legal_name"]),
+            ("country", lambda item: item["document"]["country"]),
+            ("tax id", lambda item: item["document"].get("tax_id")),
+            ("default", lambda item: "yes" if item["document"].get("default") else ""),
+            ("version>", "version"),
+        ),
+    ),
+    Kind(
+        "tax-rates",
+        "/v1/tax-rates",
+        "tax_rates_id",
+        "Tax rates: by country, class and day.",
+        False,
+        (
+            ("tax rates", "tax_rates_id"),
+            ("rates>", lambda item: len(item["document"]["rates"])),
+            ("classes", lambda item: sorted({rate["tax_class"] for rate in item["document"]["rates"]})),
+            ("version>", "version"),
+        ),
+    ),
+    Kind(
+        "country-profile",
+        "/v1/country-profiles",
+        "country",
+        "Country profiles: what an invoice must say.",
+        False,
+        (
+            ("country", "country"),
+            ("fields>", lambda item: len(item["document"]["required"])),
+            ("version>", lambda item: item["version"] or "shipped"),
+        ),
+    ),
+    Kind(
         "contract",
         "/v1/contracts",
         "contract_id",
@@ -122,6 +162,10 @@ def add_commands(app: typer.Typer) -> None:
         if kind.name == "customer":
             _add_customer_list(sub, kind)
             customers.add_commands(sub)
+        if kind.name == "entity":
+            tax.add_entity_commands(sub)
+        if kind.name == "tax-rates":
+            tax.add_rates_commands(sub)
         if kind.name == "contract":
             _add_preview(sub)
             _add_dates(sub)
@@ -196,7 +240,7 @@ def _add_list(sub: typer.Typer, kind: Kind) -> None:
     ) -> None:
         """Those on record, by key."""
         empty = (
-            f"No {kind.name}s yet. `ratemill {kind.name} put FILE` saves one; "
+            f"No {kind.help.split(':')[0].lower()} yet. `ratemill {kind.name} put FILE` saves one; "
             f"`ratemill schema {kind.name}` shows its fields."
         )
         _show_list(session, kind, {"limit": limit}, empty)

@@ -33,8 +33,24 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     dates = f"billing date {invoice['billing_date']}, due {invoice['due_date'] or 'when issued'}"
     if not invoice["lines"]:
         return [head, dates, "No lines: nothing to bill."]
-    total = f"Total {money(invoice['total_minor'], digits)} {invoice['currency']}, taxes not included."
-    return [head, dates, table(invoice["lines"], columns), total, *_credit_shown(invoice, digits)]
+    sums = [*_tax_shown(invoice, digits), *_credit_shown(invoice, digits)]
+    return [head, dates, table(invoice["lines"], columns), *sums]
+
+
+def _tax_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
+    currency = invoice["currency"]
+    total = f"{money(invoice['total_minor'], digits)} {currency}"
+    if not isinstance(invoice["tax"], list):
+        return [f"Total {total}, taxes not included."]
+    rows = [f"Net {total}"]
+    for group in invoice["tax"]:
+        taxable = money(group["taxable_minor"], digits)
+        rate = f"{group['rate_percent']} %" if group["rate_percent"] != "0" else "none"
+        why = f": {group['reason']}" if group["reason"] else ""
+        tax = money(group["tax_minor"], digits)
+        rows.append(f"Tax {group['category']} {rate} on {taxable}: {tax} {currency}{why}")
+    gross = invoice["total_minor"] + sum(group["tax_minor"] for group in invoice["tax"])
+    return [*rows, f"Gross {money(gross, digits)} {currency}"]
 
 
 def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:

@@ -15,12 +15,12 @@ from api.examples import CONTRACT, SAVED_VERSION
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import instant_of_contracts
-from api.routes.invoices import PDF, PREVIEW_EXAMPLE
+from api.routes.invoices import PDF, PREVIEW_EXAMPLE, printed_pdf
 from api.routing import DocumentBody, State, declared
 from ingest.document import read_documents
 from invoicing.billed_time import contract_change_issues
 from invoicing.coming_dates import DATES_MAX, coming_dates
-from invoicing.invoice import invoice_text
+from invoicing.invoice import entity_id_of, invoice_text
 from invoicing.preview import preview_contract
 from rating.contract_store import contract_history, save_contract, save_contracts
 from rating.tables import CONTRACTS
@@ -184,13 +184,14 @@ def preview(
         seller=seller_of(state.settings),
     )
     if PDF in request.headers.get("accept", ""):
-        return Response(state.printer.pdf(draft), media_type=PDF)
+        return Response(printed_pdf(state, draft), media_type=PDF)
     document: dict[str, Any] = orjson.loads(invoice_text(draft))
     keys = {
         "contract_id": document["contract"]["contract_id"],
         "customer_id": document["customer"]["customer_id"],
     }
-    sums = {"credit_minor": draft.credit_minor, "due_minor": draft.due_minor}
+    sums = {name: getattr(draft, name) for name in ("credit_minor", "due_minor", "tax_minor", "gross_minor")}
+    sums["entity_id"] = entity_id_of(draft)
     return ExactJSON({**document, **keys, **sums, "state": "draft"})
 
 

@@ -13,7 +13,9 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit
 from api.routing import State, declared
 from api.state import Ratemill
+from invoicing.billing_entity import get_logo
 from invoicing.einvoice import einvoice_xml, electronic_invoice
+from invoicing.invoice import Invoice
 from invoicing.issue import issue_invoice
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
 
@@ -67,6 +69,9 @@ SUMMARY_EXAMPLE: Final[dict[str, Any]] = {
     "total_minor": 2500,
     "credit_minor": 0,
     "due_minor": 2500,
+    "tax_minor": 0,
+    "gross_minor": 2500,
+    "entity_id": None,
     "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "run_id": "2013-02-01-first",
 }
@@ -90,6 +95,7 @@ _TOTAL: Final = {
     "state": "issued",
     "invoices": 1,
     "total_minor": 2500,
+    "tax_minor": 0,
 }
 
 
@@ -185,7 +191,9 @@ def get_pdf(
     if profile is None:
         return _pdf_answer(state, stored)
     cii = einvoice_xml(electronic_invoice(stored.invoice, profile="en16931"), "cii")
-    return _pdf_response(stored, state.printer.factur_x(stored.invoice, cii))
+    return _pdf_response(
+        stored, state.printer.factur_x(stored.invoice, cii, logo=_logo(state, stored.invoice))
+    )
 
 
 @router.post(
@@ -218,10 +226,20 @@ def invoice_answer(stored: StoredInvoice) -> dict[str, Any]:
 
 
 def _pdf_answer(state: Ratemill, stored: StoredInvoice) -> Response:
-    return _pdf_response(stored, state.printer.pdf(stored.invoice))
+    return _pdf_response(stored, printed_pdf(state, stored.invoice))
 
 
 def _pdf_response(stored: StoredInvoice, body: bytes) -> Response:
     name = stored.summary.number or f"draft-{stored.summary.invoice_id}"
     headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
     return Response(body, media_type=PDF, headers=headers)
+
+
+def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
+    """The document, under the logo its seller had when it was drafted."""
+    return state.printer.pdf(invoice, logo=_logo(state, invoice))
+
+
+def _logo(state: Ratemill, invoice: Invoice) -> bytes:
+    logo = (invoice.seller or {}).get("logo")
+    return get_logo(state.ledger, logo).content if logo else b""

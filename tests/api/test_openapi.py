@@ -42,6 +42,9 @@ STORY = (
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
     "archive_events list_archives restore_events",
+    "put_tax_rates load_example_tax_rates list_tax_rates get_tax_rates put_billing_entity",
+    "list_billing_entities get_billing_entity put_entity_logo get_entity_logo",
+    "put_country_profile list_country_profiles get_country_profile",
 )
 ORDER = " ".join(STORY).split()
 QUERY = {
@@ -86,6 +89,9 @@ class World:
             "plan_id": "airport-2013",
             "customer_id": "united",
             "calendar_id": "us-banks",
+            "entity_id": "northwind",
+            "tax_rates_id": "US",
+            "country": "US",
             "contract_id": "united-2013",
             "grant_id": "united-2013",
             "system": "crm",

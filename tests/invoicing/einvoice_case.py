@@ -18,11 +18,11 @@ from invoicing.invoice import (
     InvoiceCredit,
     InvoiceDiscount,
     InvoiceLine,
-    InvoiceTax,
     InvoiceTier,
     invoice_hash,
     invoice_text,
 )
+from invoicing.invoice_tax import InvoiceTax
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text
 from invoicing.register import register_documents

@@ -162,7 +162,7 @@ def test_a_payer_finds_account_and_reference() -> None:
 def test_who_is_billed_and_who_was_sold_to_are_told_apart() -> None:
     customer = {
         **BUYER,
-        "bill_to": {"legal_name": "Acme Shared Services GmbH", "city": "Bonn", "postal_code": "53111"},
+        "bill_to": {"name": "Acme Shared Services GmbH", "city": "Bonn", "postal_code": "53111"},
         "sold_to": {"name": "Acme Werk Nord", "city": "Kiel", "country": "DE"},
     }
     document = electronic_invoice(taxed(priced("1", "1"), customer=customer), profile="en16931")

@@ -1,0 +1,236 @@
+"""A billing entity: the legal person that sends invoices, owes the tax on them and is paid.
+
+What is in force when an invoice is drafted is copied into it as ``seller``; a later change reaches only later
+invoices. While no entity is saved, invoices state no tax and the seller is the one of the settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+from sqlalchemy import Connection, Engine, insert, select
+
+from ingest.document import Document
+from ingest.errors import InvalidInput, Issue, NotFound
+from ingest.ledger import ledger_transaction
+from ingest.meter import Key
+from invoicing.customer import contact_issues
+from invoicing.saved_document import DocumentKind, StoredDocument
+from invoicing.tables import LOGOS
+from invoicing.tax_id import bic_issue, iban_issue, tax_id_issue, unchecked_warning
+from rating.plan_version import SavedDocument
+
+LOGO_BYTES_MAX: Final = 262_144
+_SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/svg+xml": b"<svg"}
+_XML_HEAD: Final = 1_024
+Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+SeriesPrefix = Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,16}$")]
+
+
+class BankAccount(Document):
+    """Where invoices are paid to. ``other``: an account that has no IBAN, as the payer needs it."""
+
+    holder: str = Field(default="", max_length=256)
+    iban: str = Field(default="", max_length=42)
+    bic: str = Field(default="", max_length=11)
+    other: str = Field(default="", max_length=256)
+
+
+class NoTax(Document):
+    """Why no tax is stated: as the law words it, with the VATEX code if there is one."""
+
+    reason: str = Field(min_length=1, max_length=1024)
+    reason_code: str = Field(default="", max_length=64)
+
+
+class BillingEntity(Document):
+    """See the module.
+
+    country: ISO 3166-1 alpha-2, region: of it, where rates differ by region. tax_id: the VAT number, checked;
+    tax_number: of the tax office, printed as it is. series: first part of numbers by kind of document; left
+    out: the setting's. terms_text: standard words at the end of each invoice, by language; late_payment: of
+    contracts that say nothing themselves. tax_point: the day whose rates count, ``service_end`` the last
+    day a line's service covers, ``billing_date`` that of the invoice. oss: consumers in other EU states pay
+    their own state's rates. no_tax: for a seller that states no tax at home, such as a small business.
+    tax_rounding: tax is rounded once for each category and rate (EN 16931); there is no other way.
+    require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
+    """
+
+    entity_id: Key
+    legal_name: str = Field(min_length=1, max_length=512)
+    address_lines: tuple[str, ...] = ()
+    postal_code: str = Field(default="", max_length=32)
+    city: str = Field(default="", max_length=128)
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    region: str = Field(default="", pattern=r"^[A-Z0-9]{0,8}$")
+    tax_id: str = Field(default="", max_length=64)
+    tax_number: str = Field(default="", max_length=64)
+    registration_id: str = Field(default="", max_length=64)
+    email: str = Field(default="", max_length=320)
+    phone: str = Field(default="", max_length=64)
+    bank_account: BankAccount = BankAccount()
+    series: dict[Literal["invoice", "credit_note"], SeriesPrefix] = Field(default_factory=dict)
+    languages: tuple[Language, ...] = ("en",)
+    terms_text: dict[Language, str] = Field(default_factory=dict)
+    late_payment: str = ""
+    default: bool = False
+    tax_rounding: Literal["category"] = "category"
+    tax_point: Literal["service_end", "billing_date"] = "service_end"
+    oss: bool = False
+    no_tax: NoTax | None = None
+    require_payer: bool = False
+    logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
+def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
+    """What an entity must keep beyond its field types."""
+    yield from contact_issues(entity.email, entity.address_lines, entity.country)
+    account = entity.bank_account
+    for issue in (
+        tax_id_issue(entity.tax_id, country=entity.country),
+        iban_issue(account.iban, pointer="bank_account.iban"),
+        bic_issue(account.bic, pointer="bank_account.bic"),
+    ):
+        if issue is not None:
+            yield issue
+    for language in entity.terms_text:
+        if language not in entity.languages:
+            yield Issue(
+                "language_not_offered",
+                f"terms_text.{language}",
+                f"{language!r} is not among the languages {', '.join(entity.languages)}.",
+                "terms in the languages of the entity.",
+            )
+
+
+BILLING_ENTITIES: Final = DocumentKind(
+    name="billing_entity",
+    model=BillingEntity,
+    field="entity_id",
+    words="billing entity",
+    rules=entity_rules,
+    missing="`ratemill entity list` shows those there are.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Logo:
+    """An image as it was sent."""
+
+    media_type: str
+    content: bytes
+
+
+def save_entity(ledger: Engine, document: Mapping[str, Any], *, now: datetime) -> SavedDocument:
+    """Check and save a billing entity. Raises InvalidDocument; a number whose country's check digits are not
+    known is a warning."""
+
+    def warnings(entity: BillingEntity) -> Iterator[Issue]:
+        told = unchecked_warning(entity.tax_id, country=entity.country)
+        yield from () if told is None else (told,)
+        if entity.logo and _find_logo(ledger, entity.logo) is None:
+            yield Issue(
+                "logo_unknown",
+                "logo",
+                f"No logo {entity.logo[:12]} is on record.",
+                "a logo sent before: `ratemill entity logo`.",
+            )
+
+    return BILLING_ENTITIES.save(ledger, document, now=now, warnings=warnings)
+
+
+def get_entity(ledger: Engine, entity_id: str) -> StoredDocument[BillingEntity]:
+    """The entity in force. Raises NotFound."""
+    return BILLING_ENTITIES.get(ledger, entity_id)
+
+
+def save_logo(ledger: Engine, entity_id: str, content: bytes, *, now: datetime) -> SavedDocument:
+    """Keep an image and print it on the entity's invoices from now on.
+
+    Raises InvalidInput for what is neither PNG nor SVG or is too large, NotFound for an unknown entity.
+    """
+    stored = get_entity(ledger, entity_id)
+    media_type = _media_type(content)
+    digest = hashlib.sha256(content).hexdigest()
+    with ledger_transaction(ledger) as connection:
+        if connection.execute(select(LOGOS.c.logo_hash).where(LOGOS.c.logo_hash == digest)).first() is None:
+            row = {"logo_hash": digest, "media_type": media_type, "content": content}
+            connection.execute(insert(LOGOS), row | {"created_at": now.isoformat()})
+    return save_entity(ledger, stored.document.model_dump() | {"logo": digest}, now=now)
+
+
+def get_logo(ledger: Engine, logo_hash: str) -> Logo:
+    """The image of that hash. Raises NotFound."""
+    found = _find_logo(ledger, logo_hash)
+    if found is None:
+        raise NotFound(f"there is no logo {logo_hash[:12]!r}. `ratemill entity logo ENTITY FILE` sends one.")
+    return found
+
+
+def load_entities(connection: Connection) -> dict[str, StoredDocument[BillingEntity]]:
+    """All entities in force, by id."""
+    return BILLING_ENTITIES.load(connection)
+
+
+def seller_document(stored: StoredDocument[BillingEntity]) -> dict[str, Any]:
+    """The snapshot that goes into an invoice. ``name``, ``address_lines``, ``country``, ``tax_id``,
+    ``email`` and ``bank_account`` are as of a seller of the settings; ``street_lines`` is the address without
+    the city."""
+    entity = stored.document
+    account = entity.bank_account
+    place = " ".join(part for part in (entity.postal_code, entity.city) if part)
+    words = (account.holder, account.iban, f"BIC {account.bic}" if account.bic else "", account.other)
+    return {
+        "entity_id": entity.entity_id,
+        "entity_version": stored.version,
+        "name": entity.legal_name,
+        "address_lines": [*entity.address_lines, *([place] if place else [])],
+        "street_lines": list(entity.address_lines),
+        "bank_account": ", ".join(word for word in words if word),
+        "account_holder": account.holder,
+        "iban": account.iban,
+        "bic": account.bic,
+        "languages": list(entity.languages),
+        "terms_text": dict(entity.terms_text),
+    } | {
+        name: getattr(entity, name)
+        for name in (
+            "postal_code",
+            "city",
+            "country",
+            "region",
+            "tax_id",
+            "tax_number",
+            "registration_id",
+            "email",
+            "phone",
+            "late_payment",
+            "logo",
+        )
+    }
+
+
+def _find_logo(ledger: Engine, logo_hash: str) -> Logo | None:
+    with ledger.connect() as connection:
+        row = connection.execute(
+            select(LOGOS.c.media_type, LOGOS.c.content).where(LOGOS.c.logo_hash == logo_hash)
+        ).one_or_none()
+    return None if row is None else Logo(row[0], bytes(row[1]))
+
+
+def _media_type(content: bytes) -> str:
+    if len(content) > LOGO_BYTES_MAX:
+        raise InvalidInput(
+            f"the logo has {len(content):,} bytes; it may have {LOGO_BYTES_MAX:,}.",
+            reason_code="logo_too_large",
+        )
+    if content.startswith(_SIGNATURES["image/png"]):
+        return "image/png"
+    if _SIGNATURES["image/svg+xml"] in content[:_XML_HEAD]:
+        return "image/svg+xml"
+    raise InvalidInput("the logo is neither a PNG nor an SVG image.", reason_code="logo_type")

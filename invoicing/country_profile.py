@@ -1,0 +1,109 @@
+"""What a country wants to read on an invoice, as data: fields, when each is wanted, and the law's words.
+
+The shipped profiles (``data/country_profiles.yaml``) hold until one is saved for a country; EU states without
+one of their own follow ``EU``. A field that is missing holds the billing date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from ingest.document import Document, read_documents
+from ingest.errors import Issue
+from ingest.meter import Key
+from invoicing.saved_document import DocumentKind
+from invoicing.tax_id import EU_PREFIXES
+
+SHIPPED: Final = Path(__file__).parent / "data" / "country_profiles.yaml"
+_PARTS: Final = ("seller", "customer", "terms")
+_EU: Final = "EU"
+When = Literal["always", "reverse_charge", "intra_community"]
+_WHEN_CATEGORY: Final[Mapping[str, str]] = {"reverse_charge": "AE", "intra_community": "K"}
+
+
+class RequiredField(Document):
+    """``field``: a path in the invoice, like ``seller.tax_id``; of several joined by ``|`` one is enough.
+    when: always, or only where that treatment applies. words: what it is and which rule asks for it."""
+
+    field: str = Field(pattern=r"^[a-z_]+\.[a-z_]+(\|[a-z_]+\.[a-z_]+)*$")
+    when: When = "always"
+    words: str = Field(min_length=1)
+
+    def paths(self) -> tuple[str, ...]:
+        """The paths of which one must be filled in."""
+        return tuple(self.field.split("|"))
+
+
+class CountryProfile(Document):
+    """See the module. country: of the seller, or ``EU``."""
+
+    country: Key
+    required: tuple[RequiredField, ...] = ()
+
+
+def profile_rules(profile: CountryProfile) -> Iterator[Issue]:
+    """Paths lead into what an invoice copies in."""
+    for place, entry in enumerate(profile.required):
+        for path in entry.paths():
+            part = path.split(".")[0]
+            if part not in _PARTS:
+                yield Issue(
+                    "profile_path",
+                    f"required[{place}].field",
+                    f"{path!r} begins with {part!r}.",
+                    f"a path in {', '.join(_PARTS)}; number, dates, lines and tax are on every invoice.",
+                )
+
+
+COUNTRY_PROFILES: Final = DocumentKind(
+    name="country_profile",
+    model=CountryProfile,
+    field="country",
+    words="country profile",
+    rules=profile_rules,
+    missing="`ratemill country-profile list` shows those there are.",
+)
+
+
+@lru_cache(maxsize=1)
+def shipped_profiles() -> Mapping[str, CountryProfile]:
+    """The profiles that come with Ratemill, by country."""
+    read = (CountryProfile.model_validate(entry) for entry in read_documents(SHIPPED.read_bytes()))
+    return {profile.country: profile for profile in read}
+
+
+def required_fields(country: str, saved: Mapping[str, CountryProfile]) -> tuple[RequiredField, ...]:
+    """What invoices of a seller in that country must say; nothing where no profile speaks of it."""
+    names = (country, _EU) if country in EU_PREFIXES else (country,)
+    for name in names:
+        profile = saved.get(name) or shipped_profiles().get(name)
+        if profile is not None:
+            return profile.required
+    return ()
+
+
+def missing_fields(
+    required: Iterable[RequiredField], invoice: Mapping[str, Mapping[str, Any]], categories: Iterable[str]
+) -> list[RequiredField]:
+    """The fields that are wanted and empty. invoice: its ``seller``, ``customer`` and ``terms``; categories:
+    of its tax groups."""
+    present = set(categories)
+    return [
+        entry
+        for entry in required
+        if (entry.when == "always" or _WHEN_CATEGORY[entry.when] in present)
+        and not any(_filled(invoice, path) for path in entry.paths())
+    ]
+
+
+def _filled(invoice: Mapping[str, Mapping[str, Any]], path: str) -> bool:
+    part, _, name = path.partition(".")
+    found = invoice.get(part) or {}
+    # Who is billed instead stands in a party of its own; its address is the one on the invoice.
+    billed: Mapping[str, Any] = found.get("bill_to") or {} if part == "customer" else {}
+    return bool(billed.get(name)) or bool(found.get(name))

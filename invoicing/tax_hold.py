@@ -1,0 +1,135 @@
+"""Billing dates held because of tax: who sends or what is due is not known, or what law asks for is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from ingest.errors import Conflict, Issue
+from invoicing.billing_catalogue import BillingCatalogue, load_terms
+from invoicing.country_profile import RequiredField, missing_fields
+from invoicing.hold import Held, Key
+from invoicing.invoice import Invoice, entity_id_of
+from invoicing.line_text import last_service_days
+from invoicing.tax_columns import LineQuestions, ask_of_lines, unanswered
+from invoicing.tax_decision import TaxDecision
+from invoicing.tax_desk import ContractTax, TaxDesk, contract_taxes
+
+
+@dataclass(frozen=True, slots=True)
+class TaxReady:
+    """taxes: by contract_id, of those whose sender is clear. held: the dates that are not."""
+
+    taxes: Mapping[str, ContractTax] = field(default_factory=dict)
+    held: tuple[Held, ...] = ()
+
+
+def prepare_tax(
+    desk: TaxDesk | None,
+    dates: Sequence[Key],
+    lines: pa.Table,
+    contracts: pa.Table,
+    customers: Mapping[str, tuple[int, str]],
+    catalogue: BillingCatalogue,
+    ledger: Engine,
+) -> TaxReady:
+    """Who sends what to whom, and the dates held by it. lines: RATED_LINE_SCHEMA. Without a desk: nothing."""
+    if desk is None:
+        return TaxReady()
+    rows = contracts.to_pylist()
+    taxes, unclear = contract_taxes(desk, rows, customers)
+    held = [_held(key, unclear[key[0]]) for key in dates if key[0] in unclear]
+    known = lines.filter(pc.is_in(lines["contract_id"], value_set=pa.array(sorted(taxes), pa.string())))
+    if not known.num_rows:
+        return TaxReady(taxes, tuple(held))
+    asked = ask_of_lines(
+        known,
+        last_days=last_service_days(known, {row["contract_id"]: str(row["time_zone"]) for row in rows}),
+        desk=desk,
+        taxes=taxes,
+        plan_versions=catalogue.agreed_versions,
+    )
+    held += [_held(key, issue) for key, issue in unanswered(known, asked)]
+    terms = _wanted_terms(desk, ledger, {row["contract_id"]: row["version"] for row in rows})
+    by_contract = {
+        row["contract_id"]: customers[row["customer_id"]][1] for row in rows if row["contract_id"] in taxes
+    }
+    held += _without_fields(desk, known, asked, taxes, by_contract, terms)
+    return TaxReady(taxes, tuple(held))
+
+
+def refuse_missing_fields(desk: TaxDesk | None, invoice: Invoice) -> None:
+    """Before a draft is issued: raises Conflict when a field that its seller's country asks for is empty in
+    it, or was made to be asked for since it was drafted."""
+    entity_id = entity_id_of(invoice)
+    if desk is None or entity_id is None:
+        return
+    parts = {"seller": invoice.seller or {}, "customer": invoice.customer, "terms": invoice.terms}
+    categories = [group.category for group in invoice.tax]
+    missing = missing_fields(desk.required.get(entity_id, ()), parts, categories)
+    if missing:
+        raise Conflict(
+            f"invoice {invoice.invoice_id} cannot be issued. {_missing_words(missing)} A draft is a "
+            "snapshot: what was not there when it was drafted is not on it.",
+            reason_code="statutory_field_missing",
+        )
+
+
+def _without_fields(
+    desk: TaxDesk,
+    lines: pa.Table,
+    asked: LineQuestions,
+    taxes: Mapping[str, ContractTax],
+    customers: Mapping[str, str],
+    terms: Mapping[str, str],
+) -> list[Held]:
+    """Dates whose invoice would lack what the seller's country asks for. A contract is looked at once a set
+    of categories."""
+    frame = pl.DataFrame(lines.select(["contract_id", "billing_date"])).with_columns(
+        category=pl.Series(
+            [answer.category if isinstance(answer, TaxDecision) else "" for answer in asked.answers],
+            dtype=pl.String,
+        ).gather(pl.Series(asked.question))
+    )
+    grouped = frame.group_by("contract_id", "billing_date", maintain_order=True).agg(
+        pl.col("category").unique().sort()
+    )
+    looked_at: dict[tuple[str, tuple[str, ...]], list[RequiredField]] = {}
+    held = []
+    for contract_id, day, categories in grouped.iter_rows():
+        tax, key = taxes[contract_id], (contract_id, tuple(categories))
+        if key not in looked_at:
+            parts: dict[str, Mapping[str, Any]] = {
+                "seller": orjson.loads(tax.seller_text),
+                "customer": orjson.loads(customers[contract_id]),
+                "terms": orjson.loads(terms.get(contract_id, "{}")),
+            }
+            required = desk.required[tax.entity.entity_id]
+            looked_at[key] = missing_fields(required, parts, categories)
+        if looked_at[key]:
+            held.append(Held(contract_id, day, "statutory_field_missing", _missing_words(looked_at[key])))
+    return held
+
+
+def _wanted_terms(desk: TaxDesk, ledger: Engine, versions: Mapping[str, int]) -> Mapping[str, str]:
+    """The terms of contracts by id; nothing is read where no country asks for any."""
+    if not any("terms." in entry.field for fields in desk.required.values() for entry in fields):
+        return {}
+    with ledger.connect() as connection:
+        return load_terms(connection, versions)
+
+
+def _missing_words(missing: Iterable[RequiredField]) -> str:
+    named = "; ".join(f"{entry.field.replace('|', ' or ')} ({entry.words})" for entry in missing)
+    return f"The law asks for what is empty: {named}. Enter it in the billing entity, customer or contract."
+
+
+def _held(key: Key, issue: Issue) -> Held:
+    return Held(key[0], key[1], issue.reason_code, f"{issue.message} Expected: {issue.expected}")

@@ -1,0 +1,33 @@
+"""Which contracts name the billing entity that sends their invoices, in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, delete, insert, select
+
+from rating.contract import Contract
+from rating.tables import CONTRACT_BILLING_ENTITIES
+
+
+def forget_billing_entities(connection: Connection, contract_ids: Sequence[str]) -> None:
+    """Take the rows of the contracts away; at most 500 ids."""
+    table = CONTRACT_BILLING_ENTITIES
+    connection.execute(delete(table).where(table.c.contract_id.in_(contract_ids)))
+
+
+def write_billing_entities(connection: Connection, contracts: Iterable[Contract]) -> None:
+    """Keep the entity of each contract that names one."""
+    rows = [
+        {"contract_id": contract.contract_id, "entity_id": contract.billing_entity}
+        for contract in contracts
+        if contract.billing_entity is not None
+    ]
+    if rows:
+        connection.execute(insert(CONTRACT_BILLING_ENTITIES), rows)
+
+
+def load_contract_entities(connection: Connection) -> dict[str, str]:
+    """The entity of every contract in force that names one, by contract_id."""
+    table = CONTRACT_BILLING_ENTITIES
+    return {row[0]: row[1] for row in connection.execute(select(table.c.contract_id, table.c.entity_id))}

@@ -1,0 +1,419 @@
+"""Goal: bills state the right tax, from the right entity, to the right parties, or are held and say why."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+from sqlalchemy import select
+
+from ingest.errors import Conflict, InvalidDocument, InvalidInput
+from invoicing.billing_entity import get_entity, get_logo, save_entity, save_logo
+from invoicing.country_profile import COUNTRY_PROFILES
+from invoicing.credit import CreditGrant
+from invoicing.credit_store import grant_credit
+from invoicing.customer_store import get_customer, save_customer
+from invoicing.document import InvoicePrinter
+from invoicing.issue import issue_invoice
+from invoicing.preview import preview_contract
+from invoicing.settings import BillingSettings
+from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
+from invoicing.tax_rates import TAX_RATES, example_tax_rates
+from invoicing.top_up import save_top_up, top_up_credit
+from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.world import LONG_AGO, World, at
+
+ENTITY: dict[str, Any] = {
+    "entity_id": "de",
+    "legal_name": "Northwind Metering GmbH",
+    "address_lines": ["Speicherstraße 1"],
+    "postal_code": "20457",
+    "city": "Hamburg",
+    "country": "DE",
+    "tax_id": "DE136695976",
+    "registration_id": "HRB 4711",
+    "bank_account": {"holder": "Northwind", "iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX"},
+    "languages": ["en", "de"],
+    "terms_text": {"en": "Quote the number when you pay.", "de": "Bitte die Nummer angeben."},
+    "late_payment": "9 points above the base rate",
+}
+CUSTOMER: dict[str, Any] = {
+    "customer_id": "acme",
+    "name": "Acme",
+    "address_lines": ["Hauptstraße 1", "10115 Berlin"],
+    "country": "DE",
+}
+FRENCH = {"country": "FR", "tax_id": "FR83404833048"}
+PRINTER = InvoicePrinter()
+
+
+def setting(world: World, *, customer: dict[str, Any] | None = None, **entity: Any) -> None:
+    """An entity, German rates, the customer, and a contract with usage in its first month."""
+    save_entity(world.ledger, ENTITY | entity, now=LONG_AGO)
+    for rates in example_tax_rates(["DE"]):
+        TAX_RATES.save(world.ledger, rates, now=LONG_AGO)
+    save_customer(world.ledger, CUSTOMER | (customer or {}), now=LONG_AGO)
+    world.events(("call", "c1-subject", "2025-01-20", "120"))
+
+
+def tax_lines(stored: StoredInvoice) -> list[str]:
+    """``S 19 % on 3120: 593``, and the sums."""
+    invoice = stored.invoice
+    rows = [
+        f"{group.category} {group.rate_percent} % on {group.taxable_minor}: {group.tax_minor}"
+        for group in invoice.tax
+    ]
+    return [*rows, f"net {invoice.total_minor} gross {invoice.gross_minor} due {invoice.due_minor}"]
+
+
+def pdf_text(stored: StoredInvoice, logo: bytes = b"") -> str:
+    pages = PdfReader(io.BytesIO(PRINTER.pdf(stored.invoice, logo=logo))).pages
+    return "\n".join(page.extract_text() for page in pages)
+
+
+@pytest.mark.requirement("TAX-01")
+@pytest.mark.requirement("GEN-07")
+def test_an_invoice_at_home_on_any_ledger(any_world: World) -> None:
+    world = any_world
+    setting(world)
+    world.plan()
+    world.contract()
+    assert not world.bill("2025-02-15").held
+    first, second = world.invoices()
+    assert tax_lines(first) == ["S 19 % on 3000: 570", "net 3000 gross 3570 due 3570"]
+    assert tax_lines(second) == ["S 19 % on 3120: 593", "net 3120 gross 3713 due 3713"]
+    assert (second.summary.tax_minor, second.summary.gross_minor, second.summary.entity_id) == (
+        593,
+        3713,
+        "de",
+    )
+    with world.ledger.connect() as connection:
+        rows = connection.execute(select(ISSUED_DOCUMENTS).order_by(ISSUED_DOCUMENTS.c.number)).all()
+    assert [(row.entity_id, row.net_minor, row.tax_minor) for row in rows] == [
+        ("de", 3000, 570),
+        ("de", 3120, 593),
+    ]
+    [total] = invoice_totals(world.ledger, chosen=InvoiceFilter())
+    assert (total.total_minor, total.tax_minor) == (6120, 1163)
+    text = pdf_text(second)
+    for words in (
+        "Northwind Metering GmbH",
+        "20457 Hamburg",
+        "Tax ID DE136695976",
+        "HRB 4711",
+        "Net 31.20",
+        "Tax 19 % on 31.20",
+        "5.93",
+        "37.13 EUR",
+        "DE89 3704 0044 0532 0130 00",
+        "Late payment: 9 points above the base rate",
+        "Quote the number when you pay.",
+    ):
+        assert words in text
+    assert "exclude tax" not in text
+
+
+@pytest.mark.requirement("TAX-01")
+@pytest.mark.requirement("TAX-02")
+def test_reverse_charge_names_the_law_and_both_numbers(world: World) -> None:
+    setting(world, customer=FRENCH)
+    world.plan()
+    world.contract()
+    assert not world.bill("2025-01-15").held
+    [stored] = world.invoices()
+    assert tax_lines(stored) == ["AE 0 % on 3000: 0", "net 3000 gross 3000 due 3000"]
+    text = pdf_text(stored)
+    for words in ("DE136695976", "FR83404833048", "Reverse charge", "Art. 196", "No tax (AE) on 30.00"):
+        assert words in text
+
+
+@pytest.mark.requirement("CON-09")
+def test_goods_and_hours_in_one_agreement_each_of_its_own_class(world: World) -> None:
+    setting(world)
+    goods = {**CALLS, "charge_id": "books", "name": "Books", "tax_class": "reduced"}
+    world.plan(MONTHLY_FEE, goods)
+    world.contract()
+    world.bill("2025-02-15")
+    stored = world.invoices()[1]
+    assert tax_lines(stored) == [
+        "S 7 % on 120: 8",
+        "S 19 % on 3000: 570",
+        "net 3120 gross 3698 due 3698",
+    ]
+    text = pdf_text(stored)
+    assert "tax 7 %" in text
+    assert "tax 19 %" in text
+
+
+def test_prices_with_tax_and_usage_that_comes_late(world: World) -> None:
+    setting(world)
+    world.plan({**CALLS, "price": {"model": "per_unit", "unit_price": "1.19"}}, prices_include_tax=True)
+    world.contract()
+    world.bill("2025-02-15")
+    [stored] = world.invoices()
+    assert tax_lines(stored) == ["S 19 % on 12000: 2280", "net 12000 gross 14280 due 14280"]
+    assert "142.80 with tax" in pdf_text(stored)
+    world.events(("call", "c1-subject", "2025-01-21", "10"))
+    world.bill("2025-03-15")
+    late = world.invoices()[1]
+    assert [line.amount_minor for line in late.invoice.lines] == [1000]
+    assert tax_lines(late) == ["S 19 % on 1000: 190", "net 1000 gross 1190 due 1190"]
+    # Nothing came since, so nothing is adjusted again: amounts with tax were compared with amounts with tax.
+    world.bill("2025-04-15")
+    assert len(world.invoices()) == 2
+
+
+def test_the_preview_is_the_invoice_and_credit_pays_after_tax(world: World) -> None:
+    setting(world)
+    world.plan()
+    world.contract()
+    grant = CreditGrant(
+        grant_id="g",
+        customer_id="acme",
+        name="Prepaid",
+        kind="paid",
+        currency="EUR",
+        amount=Decimal(36),
+        cost_basis=Decimal(36),
+        effective_from=date(2025, 1, 1),
+    )
+    grant_credit(world.ledger, grant.model_dump(), now=LONG_AGO)
+    world.bill("2025-01-15")
+    [first] = world.invoices()
+    assert tax_lines(first) == ["S 19 % on 3000: 570", "net 3000 gross 3570 due 0"]
+    assert first.invoice.drawn_credit[0].amount_minor == 3570
+    seen = preview_contract(
+        contract_id="c1", at=at("2025-02-14"), event_store=world.event_store, ledger=world.ledger
+    )
+    world.bill("2025-02-15")
+    second = world.invoices()[1]
+    assert (seen.tax, seen.due_minor) == (second.invoice.tax, second.invoice.due_minor)
+    assert second.summary.due_minor == 3713 - 30
+    assert seen.seller == second.invoice.seller
+
+
+def test_what_sells_credit_is_taxed_when_the_credit_is_used(world: World) -> None:
+    setting(world)
+    world.plan(CALLS)
+    world.contract()
+    top_up = {"contract_id": "c1", "threshold": "10", "amount": "50", "price": "40"}
+    save_top_up(world.ledger, top_up, now=at("2025-01-16"))
+    [made] = top_up_credit(
+        event_store=world.event_store,
+        ledger=world.ledger,
+        settings=BillingSettings(),
+        now=at("2025-01-16"),
+        issue_date=date(2025, 1, 16),
+    )
+    assert made.invoice_id is not None
+    sold = get_invoice(world.ledger, made.invoice_id)
+    assert tax_lines(sold) == ["E 0 % on 4000: 0", "net 4000 gross 4000 due 4000"]
+    assert "Multi-purpose voucher" in sold.invoice.tax[0].reason
+    assert sold.summary.entity_id == "de"
+    world.bill("2025-02-15")
+    used = next(one for one in world.invoices() if one.summary.billing_date == date(2025, 2, 15))
+    assert tax_lines(used) == ["S 19 % on 120: 23", "net 120 gross 143 due 0"]
+
+
+HELD = """
+customer abroad without number | tax_id_missing          | {"country": "FR"}
+customer without country       | tax_country_missing     | {"country": ""}
+customer without address       | statutory_field_missing | {"address_lines": []}
+entity nobody knows            | billing_entity_unknown  | {"billing_entity": "nobody"}
+"""
+
+
+@pytest.mark.requirement("TAX-03")
+@pytest.mark.requirement("GEN-07")
+def test_what_is_missing_holds_the_date_and_says_what_to_enter(world: World) -> None:
+    import json
+
+    setting(world)
+    cases = [[part.strip() for part in line.split("|")] for line in HELD.strip().splitlines()]
+    world.plan()
+    for number, (_, _, changes) in enumerate(cases):
+        document = CUSTOMER | {"customer_id": f"k{number}"} | json.loads(changes)
+        save_customer(world.ledger, document, now=LONG_AGO)
+        world.contracts([f"k{number}-contract"], customer_id=f"k{number}")
+    held = world.bill("2025-01-15").held
+    assert [entry.reason_code for entry in held] == [code for _, code, _ in cases]
+    assert all("Expected" in entry.message or "Enter it" in entry.message for entry in held)
+    assert "vollständige Anschrift des Leistungsempfängers" in held[2].message
+    assert "customer.address_lines" in held[2].message
+    assert world.invoices() == []
+    for number in range(len(cases)):
+        save_customer(world.ledger, CUSTOMER | {"customer_id": f"k{number}"}, now=LONG_AGO)
+    assert not world.bill("2025-01-15").held
+    assert len(world.invoices()) == len(cases)
+
+
+@pytest.mark.requirement("TAX-03")
+def test_a_draft_without_a_field_the_country_asks_for_is_not_issued(world: World) -> None:
+    setting(world)
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15", issue=False)
+    [draft] = world.invoices()
+    wanted = {"field": "terms.purchase_order", "words": "number of the order"}
+    COUNTRY_PROFILES.save(world.ledger, {"country": "DE", "required": [wanted]}, now=LONG_AGO)
+    with pytest.raises(Conflict, match="number of the order") as refused:
+        issue_invoice(
+            world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-01-20"), series_prefix="INV"
+        )
+    assert refused.value.reason_code == "statutory_field_missing"
+    [held] = world.bill("2025-02-15").held
+    assert "terms.purchase_order" in held.message
+    COUNTRY_PROFILES.save(world.ledger, {"country": "DE"}, now=LONG_AGO)
+    issued = issue_invoice(
+        world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-01-20"), series_prefix="INV"
+    )
+    assert (issued.summary.tax_minor, issued.summary.entity_id) == (570, "de")
+
+
+@pytest.mark.requirement("GEN-06")
+def test_sold_to_and_bill_to_are_different_places(world: World) -> None:
+    parties = {
+        "bill_to": {"name": "Acme Shared Services", "address_lines": ["Postfach 1"], "country": "AT"},
+        "sold_to": {"name": "Acme Research", "address_lines": ["Labor 2"]},
+        "notify": {"name": "Erika", "email": "erika@acme.example"},
+    }
+    setting(world, customer=parties | {"legal_name": "Acme AG"})
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15")
+    [stored] = world.invoices()
+    text = pdf_text(stored)
+    assert text.index("Billed to".upper()) < text.index("Acme Shared Services") < text.index("Austria")
+    assert text.index("SOLD TO") < text.index("Acme Research") < text.index("Labor 2")
+    assert "Acme AG" not in text
+    assert stored.invoice.customer["notify"]["email"] == "erika@acme.example"
+    assert stored.invoice.tax[0].rate_percent == 19  # by the customer's country, not by where its post goes
+
+
+@pytest.mark.requirement("CON-14")
+@pytest.mark.requirement("DEL-07")
+def test_terms_are_in_the_customers_language_and_of_the_day_they_were_drafted(world: World) -> None:
+    setting(world, customer={"language": "de"})
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15")
+    save_entity(world.ledger, ENTITY | {"terms_text": {"de": "Neue Worte."}}, now=LONG_AGO)
+    world.bill("2025-02-15")
+    first, second = (pdf_text(stored) for stored in world.invoices())
+    assert "Bitte die Nummer angeben." in first
+    assert "Neue Worte." not in first
+    assert "Neue Worte." in second
+
+
+def test_several_entities_and_who_of_them_sends(world: World) -> None:
+    setting(world)
+    second = {"entity_id": "de2", "legal_name": "Northwind Süd GmbH"}
+    save_entity(world.ledger, ENTITY | second, now=LONG_AGO)
+    world.plan()
+    world.contract("c1")
+    world.contract("c2", billing_entity="de2")
+    [held] = world.bill("2025-01-15").held
+    assert (held.contract_id, held.reason_code) == ("c1", "billing_entity_unclear")
+    save_customer(world.ledger, CUSTOMER | {"billing_entity": "de"}, now=LONG_AGO)
+    assert not world.bill("2025-01-15").held
+    sellers = {stored.summary.contract_id: stored.summary.entity_id for stored in world.invoices()}
+    assert sellers == {"c1": "de", "c2": "de2"}
+
+
+def test_without_an_entity_nothing_is_stated_and_the_text_is_as_ever(world: World) -> None:
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15")
+    [stored] = world.invoices()
+    assert '"tax":"excluded"' in stored.text
+    assert (stored.summary.tax_minor, stored.summary.entity_id) == (0, None)
+    assert "Amounts exclude tax." in pdf_text(stored)
+    with world.ledger.connect() as connection:
+        assert connection.execute(select(INVOICES.c.tax_minor)).scalars().all() == [0]
+
+
+BAD_NUMBERS = """
+DE136695977        | DE | bad_check_digit
+136695976          | DE | tax_id_prefix
+FR83404833048      | DE | tax_id_prefix
+GB980780684        | GB |
+GB980780685        | GB | bad_check_digit
+CHE107787577MWST   | CH |
+CHE107787578MWST   | CH | bad_check_digit
+NO995525828MVA     | NO |
+995525829MVA       | NO | bad_check_digit
+83914571673        | AU |
+83914571674        | AU | bad_check_digit
+27AAPFU0939F1ZV    | IN |
+27AAPFU0939F1ZA    | IN | bad_check_digit
+91-1144442         | US |
+EL094259216        | GR |
+ATU57194903        | AT |
+anything           | BR |
+"""
+
+
+@pytest.mark.requirement("TAX-02")
+def test_tax_ids_are_checked_when_they_are_saved(world: World) -> None:
+    for line in BAD_NUMBERS.strip().splitlines():
+        tax_id, country, code = (part.strip() for part in line.split("|"))
+        document = {"customer_id": "k", "name": "K", "country": country, "tax_id": tax_id}
+        if code:
+            with pytest.raises(InvalidDocument) as refused:
+                save_customer(world.ledger, document, now=LONG_AGO)
+            assert [issue.reason_code for issue in refused.value.issues] == [code], tax_id
+            assert refused.value.issues[0].expected
+        else:
+            saved = save_customer(world.ledger, document, now=LONG_AGO)
+            told = [issue.reason_code for issue in saved.warnings]
+            assert told == (["tax_id_unchecked"] if country == "BR" else []), tax_id
+    assert get_customer(world.ledger, "k").customer.tax_id == "anything"
+
+
+def test_an_entity_is_refused_with_all_that_is_wrong(world: World) -> None:
+    account = {"iban": "DE89370400440532013001", "bic": "COBA"}
+    with pytest.raises(InvalidDocument) as refused:
+        save_entity(
+            world.ledger,
+            ENTITY | {"tax_id": "DE1", "bank_account": account, "terms_text": {"fr": "Merci"}},
+            now=LONG_AGO,
+        )
+    assert [issue.pointer for issue in refused.value.issues] == [
+        "tax_id",
+        "bank_account.iban",
+        "bank_account.bic",
+        "terms_text.fr",
+    ]
+
+
+def test_a_logo_heads_the_invoices_drafted_after_it(world: World) -> None:
+    setting(world)
+    logo = PRINTER.png_pages(_any_invoice(world))[0]
+    for content, code in (
+        (b"GIF89a", "logo_type"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(262_144), "logo_too_large"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            save_logo(world.ledger, "de", content, now=LONG_AGO)
+        assert refused.value.reason_code == code
+    saved = save_logo(world.ledger, "de", logo, now=LONG_AGO)
+    assert (saved.version, save_logo(world.ledger, "de", logo, now=LONG_AGO).created) == (2, False)
+    digest = get_entity(world.ledger, "de").document.logo
+    assert get_logo(world.ledger, digest).media_type == "image/png"
+    world.bill("2025-02-15")
+    before, after = world.invoices()
+    assert ((before.invoice.seller or {})["logo"], (after.invoice.seller or {})["logo"]) == ("", digest)
+    images = PdfReader(io.BytesIO(PRINTER.pdf(after.invoice, logo=logo))).pages[0].images
+    assert len(images) == 1
+
+
+def _any_invoice(world: World) -> Any:
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15")
+    return world.invoices()[0].invoice
