@@ -15,17 +15,20 @@ from decimal import Decimal
 from typing import Any
 
 import einvoice
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from lxml import etree
 
 from ingest.errors import BrokenState, Conflict, InvalidInput
 from invoicing import einvoice_check
+from invoicing.credit_note import CreditNoteRequest, draft_credit_note
 from invoicing.einvoice import einvoice_xml, electronic_invoice
 from invoicing.einvoice_check import EInvoiceChecker
+from invoicing.einvoice_credit_note import electronic_credit_note
 from invoicing.einvoice_line import line_difference
-from invoicing.einvoice_model import CREDIT_NOTE_TYPE, PROFILES, SYNTAXES, EInvoice, EReference, Syntax
-from invoicing.invoice import Invoice, InvoiceCredit
+from invoicing.einvoice_model import PROFILES, SYNTAXES, EInvoice, Syntax
+from invoicing.invoice import Invoice, InvoiceCredit, invoice_text
 from invoicing.schematron import SchematronWorker
 from tests.invoicing.einvoice_case import BUYER, SELLER, discounted, issued_invoices, priced, taxed
 from tests.invoicing.test_document import line
@@ -96,16 +99,29 @@ def test_every_profile_is_right_by_the_rules(checker: EInvoiceChecker, syntax: S
 def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
     checker: EInvoiceChecker, syntax: Syntax
 ) -> None:
-    before = (EReference("INV-2025-000001", date(2025, 2, 15)),)
-    xml = xml_of(
-        replace(taxed(priced("0.25", "120")), number="CN-2025-000001"),
-        syntax,
-        type_code=CREDIT_NOTE_TYPE,
-        preceding=before,
-    )
-    assert errors(checker, xml) == []
-    for text in (b"INV-2025-000001", b">381<", b"CN-2025-000001"):
-        assert text in xml
+    issued = taxed(priced("0.25", "120"), priced("0.333", "10", 2), line(3))
+    issued = replace(issued, drawn_credit=(InvoiceCredit("g", "Prepaid", "paid", 500, 0),))
+    parts: list[dict[str, Any]] = []
+    for lines in ([{"line_id": issued.lines[0].line_id, "quantity": "40"}], []):
+        request = CreditNoteRequest.model_validate({"reason": "counted twice", "lines": lines})
+        draft = draft_credit_note(orjson.loads(invoice_text(issued)), before=parts, request=request)
+        number = f"CN-2025-00000{len(parts) + 1}"
+        parts.append(orjson.loads(draft.text(number=number, issue_date=date(2025, 3, 1))))
+        document = electronic_credit_note(parts[-1], profile="en16931")
+        assert all(line_difference(entry) == 0 for entry in document.lines)
+        xml = einvoice_xml(document, syntax)
+        assert errors(checker, xml) == []
+        for text in (issued.number, ">381<", number, "counted twice"):
+            assert str(text).encode() in xml
+    first, rest = (electronic_credit_note(part, profile="en16931") for part in parts)
+    (stated,) = first.lines
+    assert [stated.quantity, stated.price, stated.net] == [Decimal(40), Decimal("0.25"), Decimal(10)]
+    assert [first.prepaid, first.due] == [Decimal(5), Decimal("7.30")]  # prepaid credit goes back first
+    whole = electronic_invoice(issued, profile="en16931")
+    assert first.gross + rest.gross == whole.gross
+    assert first.prepaid + rest.prepaid == whole.prepaid
+    with pytest.raises(InvalidInput, match="credit note CN-2025-000001 cannot be"):
+        electronic_credit_note({**parts[0], "tax": "excluded"}, profile="en16931")
 
 
 def test_a_price_is_stated_exactly_and_readable() -> None:
