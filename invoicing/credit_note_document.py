@@ -17,10 +17,14 @@ from invoicing.template import PLAIN
 from invoicing.words import Words, words_of
 
 
-def credit_note_pdf(printer: InvoicePrinter, text: str, *, logo: bytes = b"") -> bytes:
-    """The PDF/A-3b of a credit note by its canonical text; the same text and logo are the same bytes."""
+def credit_note_pdf(printer: InvoicePrinter, text: str, *, logo: bytes = b"", cii: bytes = b"") -> bytes:
+    """The PDF/A-3b of a credit note by its canonical text; the same arguments are the same bytes.
+
+    logo: PNG or SVG, heads the first page. cii: its e-invoice of the profile en16931, for Factur-X.
+    """
     note = orjson.loads(text)
-    return printer.pdf_of(printed_credit_note(note), dated=date.fromisoformat(note["issue_date"]), logo=logo)
+    dated = date.fromisoformat(note["issue_date"])
+    return printer.pdf_of(printed_credit_note(note), dated=dated, logo=logo, cii=cii)
 
 
 def printed_credit_note(note: Mapping[str, Any]) -> dict[str, Any]:

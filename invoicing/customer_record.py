@@ -185,7 +185,7 @@ def claimed_values(document: CustomerRecord | Customer) -> dict[str, Any]:
     return {
         field: values[field]
         for field in FIELDS
-        if (value := values[field]) not in ("", None, [])
+        if (value := values.get(field)) not in ("", None, [])
         and not (field == "language" and value == default_language)
     }
 

@@ -49,17 +49,18 @@ class InvoicePrinter:
         """The whole document. logo: the seller's, PNG or SVG; one of the template comes before it."""
         return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=_logo(template, logo))
 
-    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"") -> bytes:
-        """Any document with the same places on the page (``printed``), like a credit note's."""
-        return b"".join(self._typeset(texts, dated, logo, "pdf"))
+    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"", cii: bytes = b"") -> bytes:
+        """Any document with the same places on the page (``printed``), like a credit note's; Factur-X when it
+        gets an e-invoice (``cii``) inside."""
+        made = b"".join(self._typeset(texts, dated, logo, "pdf", cii))
+        return with_factur_x_metadata(made) if cii else made
 
     def factur_x(
         self, invoice: Invoice, cii: bytes, template: DocumentTemplate = PLAIN, *, logo: bytes = b""
     ) -> bytes:
         """The document with its e-invoice (CII of the profile en16931) inside: Factur-X, ZUGFeRD."""
-        texts = printed(invoice, template)
-        made = self._typeset(texts, _dated(invoice), _logo(template, logo), "pdf", cii)
-        return with_factur_x_metadata(b"".join(made))
+        logo = _logo(template, logo)
+        return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=logo, cii=cii)
 
     def png_pages(
         self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b""

@@ -67,7 +67,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(invoices)
     _add_show(invoices)
     add_resend(invoices)
-    electronic_invoices.add_commands(invoices)
+    electronic_invoices.add_commands(invoices, "/v1/invoices")
 
     @command(invoices, "pdf")
     def pdf(

@@ -1,4 +1,4 @@
-"""`ratemill invoice xml` and `ratemill invoice validate`."""
+"""`ratemill invoice xml` and `validate`, and the same of `ratemill credit-note`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from api.cli.session import Column, Session, command, table
 from ingest.errors import InvalidInput
 
-IdOrNumber = Annotated[str, typer.Argument(help="The invoice's id or printed number.")]
+IdOrNumber = Annotated[str, typer.Argument(help="Its id or printed number.")]
 Syntax = Annotated[Literal["ubl", "cii"], typer.Option(help="ubl (UBL 2.1) or cii (as in Factur-X).")]
 Profile = Annotated[
     Literal["en16931", "peppol", "xrechnung"],
@@ -24,34 +24,36 @@ FINDING_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def add_commands(invoices: typer.Typer) -> None:
-    @command(invoices, "xml")
+def add_commands(sub: typer.Typer, path: str) -> None:
+    """path: under which the documents of this group are."""
+
+    @command(sub, "xml")
     def xml(
         session: Session,
-        invoice: IdOrNumber,
+        id_or_number: IdOrNumber,
         syntax: Syntax = "ubl",
         profile: Profile = "en16931",
         out: Annotated[
             Path | None, typer.Option(help="File to write. Left out: NUMBER-SYNTAX.xml here.")
         ] = None,
     ) -> None:
-        """Write an issued invoice as an e-invoice (EN 16931)."""
+        """Write it as an e-invoice (EN 16931), once it is issued."""
         with session.client() as client:
             body = client.get_bytes(
-                f"/v1/invoices/{invoice}/{syntax}", accept="application/xml", params={"profile": profile}
+                f"{path}/{id_or_number}/{syntax}", accept="application/xml", params={"profile": profile}
             )
-        path = out or Path(f"{invoice}-{syntax}.xml")
-        write_file(path, body)
-        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
+        file = out or Path(f"{id_or_number}-{syntax}.xml")
+        write_file(file, body)
+        session.show({"path": str(file), "bytes": len(body)}, f"{file} ({len(body):,} bytes)")
 
-    @command(invoices, "validate")
+    @command(sub, "validate")
     def validate(
-        session: Session, invoice: IdOrNumber, syntax: Syntax = "ubl", profile: Profile = "en16931"
+        session: Session, id_or_number: IdOrNumber, syntax: Syntax = "ubl", profile: Profile = "en16931"
     ) -> None:
-        """Check an issued invoice as an e-invoice. Leaves with status 1 when it is none."""
+        """Check it as an e-invoice. Leaves with status 1 when it is none."""
         with session.client() as client:
             params = {"syntax": syntax, "profile": profile}
-            answer = client.get(f"/v1/invoices/{invoice}/einvoice-check", params)
+            answer = client.get(f"{path}/{id_or_number}/einvoice-check", params)
         verdict = "is a right e-invoice" if answer["valid"] else "is no right e-invoice"
         words = [f"{answer['number']} {verdict} ({syntax}, {profile})."]
         words += [f"  {name}: {said}" for name, said in answer["checks"].items()]

@@ -1,17 +1,20 @@
-"""Issued invoices as e-invoices (EN 16931): the XML, and whether it is right."""
+"""Issued invoices and credit notes as e-invoices (EN 16931): the XML, and whether it is right."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.json import ExactJSON
 from api.routing import State, declared
 from api.state import Ratemill
+from invoicing.credit_note_store import get_credit_note
 from invoicing.einvoice import einvoice_xml, electronic_invoice
-from invoicing.einvoice_model import Profile, Syntax
+from invoicing.einvoice_credit_note import electronic_credit_note
+from invoicing.einvoice_model import EInvoice, Profile, Syntax
 from invoicing.store import get_invoice
 
 router = APIRouter()
@@ -52,9 +55,9 @@ SyntaxOf = Annotated[Syntax, Query(description="ubl or cii.")]
         media=_XML_EXAMPLE,
     ),
 )
-def get_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+def get_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in UBL. The same invoice gives the same bytes. 422 names all that the e-invoice would lack."""
-    return _xml_answer(state, id_or_number, profile, "ubl")
+    return _xml_answer(_invoice(state, id_or_number, profile), "ubl")
 
 
 @router.get(
@@ -69,9 +72,9 @@ def get_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> 
         media=_XML_EXAMPLE,
     ),
 )
-def get_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+def get_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
-    return _xml_answer(state, id_or_number, profile, "cii")
+    return _xml_answer(_invoice(state, id_or_number, profile), "cii")
 
 
 @router.get(
@@ -85,22 +88,79 @@ def get_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> 
         problems=(404, 409, 422),
     ),
 )
-def check(
+def check_einvoice(
     state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
 ) -> ExactJSON:
     """By its XML schema, by the arithmetic of its lines and by the official EN 16931 rules. `checks` says
     which of these ran; without the extra `einvoice` the official rules do not."""
-    number, xml = _xml(state, id_or_number, profile, syntax)
-    found = asdict(state.einvoices.check(xml))
-    return ExactJSON({"number": number, "profile": profile, **found})
+    return _checked(state, _invoice(state, id_or_number, profile), syntax)
 
 
-def _xml(state: Ratemill, id_or_number: str, profile: Profile, syntax: Syntax) -> tuple[str, bytes]:
-    document = electronic_invoice(get_invoice(state.ledger, id_or_number).invoice, profile=profile)
-    return document.number, einvoice_xml(document, syntax)
+@router.get(
+    "/v1/credit-notes/{id_or_number}/ubl",
+    **declared(
+        "get_credit_note_ubl",
+        "read",
+        summary="One issued credit note as UBL 2.1",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_credit_note_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in UBL. The same credit note gives the same bytes. 422 names all that it would lack."""
+    return _xml_answer(_credit_note(state, id_or_number, profile), "ubl")
 
 
-def _xml_answer(state: Ratemill, id_or_number: str, profile: Profile, syntax: Syntax) -> Response:
-    number, xml = _xml(state, id_or_number, profile, syntax)
-    headers = {"Content-Disposition": f'inline; filename="{number}-{syntax}.xml"'}
-    return Response(xml, media_type=XML, headers=headers)
+@router.get(
+    "/v1/credit-notes/{id_or_number}/cii",
+    **declared(
+        "get_credit_note_cii",
+        "read",
+        summary="One issued credit note as UN/CEFACT CII",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_credit_note_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
+    return _xml_answer(_credit_note(state, id_or_number, profile), "cii")
+
+
+@router.get(
+    "/v1/credit-notes/{id_or_number}/einvoice-check",
+    **declared(
+        "check_credit_note",
+        "read",
+        summary="Check one issued credit note as an e-invoice",
+        tag="billing",
+        example=CHECKED_EXAMPLE,
+        problems=(404, 422),
+    ),
+)
+def check_credit_note(
+    state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
+) -> ExactJSON:
+    """By its XML schema, by the arithmetic of its lines and by the official EN 16931 rules. `checks` says
+    which of these ran; without the extra `einvoice` the official rules do not."""
+    return _checked(state, _credit_note(state, id_or_number, profile), syntax)
+
+
+def _invoice(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
+    return electronic_invoice(get_invoice(state.ledger, id_or_number).invoice, profile=profile)
+
+
+def _credit_note(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
+    note = orjson.loads(get_credit_note(state.ledger, id_or_number).text)
+    return electronic_credit_note(note, profile=profile)
+
+
+def _checked(state: Ratemill, document: EInvoice, syntax: Syntax) -> ExactJSON:
+    found = asdict(state.einvoices.check(einvoice_xml(document, syntax)))
+    return ExactJSON({"number": document.number, "profile": document.profile, **found})
+
+
+def _xml_answer(document: EInvoice, syntax: Syntax) -> Response:
+    headers = {"Content-Disposition": f'inline; filename="{document.number}-{syntax}.xml"'}
+    return Response(einvoice_xml(document, syntax), media_type=XML, headers=headers)

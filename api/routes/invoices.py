@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Final, Literal
@@ -211,7 +212,7 @@ def get_pdf(
         return _pdf_answer(state, stored)
     cii = einvoice_xml(electronic_invoice(stored.invoice, profile="en16931"), "cii")
     return _pdf_response(
-        stored, state.printer.factur_x(stored.invoice, cii, logo=_logo(state, stored.invoice))
+        stored, state.printer.factur_x(stored.invoice, cii, logo=seller_logo(state, stored.invoice.seller))
     )
 
 
@@ -257,9 +258,10 @@ def _pdf_response(stored: StoredInvoice, body: bytes) -> Response:
 
 def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
     """The document, under the logo its seller had when it was drafted."""
-    return state.printer.pdf(invoice, logo=_logo(state, invoice))
+    return state.printer.pdf(invoice, logo=seller_logo(state, invoice.seller))
 
 
-def _logo(state: Ratemill, invoice: Invoice) -> bytes:
-    logo = (invoice.seller or {}).get("logo")
+def seller_logo(state: Ratemill, seller: Mapping[str, Any] | None) -> bytes:
+    """The image that heads a document, as its text names it; empty for none."""
+    logo = (seller or {}).get("logo")
     return get_logo(state.ledger, logo).content if logo else b""

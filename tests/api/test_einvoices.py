@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from lxml import etree
+from pypdf import PdfReader
 
 from api.state import Ratemill
 from tests.api.conftest import Run
@@ -43,3 +44,22 @@ def test_what_an_e_invoice_lacks_is_said_in_one_answer(http: httpx.Client, state
     assert refused.status == 1
     assert "states no tax" in refused.err
     assert http.get("/v1/invoices/none/cii").status_code == 404
+
+
+@pytest.mark.requirement("TAX-04")
+def test_a_credit_note_is_an_e_invoice_by_command_and_over_http(
+    run: Run, http: httpx.Client, state: Ratemill, tmp_path: Path
+) -> None:
+    issued = put_issued(state.ledger, taxed(priced("0.25", "120")))
+    made = run("credit-note", "create", str(issued.number), "--reason", "counted twice", "--json").json()
+    for syntax, root in (("ubl", "CreditNote"), ("cii", "CrossIndustryInvoice")):
+        answer = http.get(f"/v1/credit-notes/{made['number']}/{syntax}")
+        assert etree.QName(etree.fromstring(answer.content)).localname == root
+        assert run("credit-note", "xml", made["number"], "--syntax", syntax, "--out", "a.xml").status == 0
+        assert (tmp_path / "a.xml").read_bytes() == answer.content
+        checked = run("credit-note", "validate", made["number"], "--syntax", syntax, "--json").json()
+        assert checked["valid"]
+        assert set(checked["checks"].values()) == {"run"}
+    assert run("credit-note", "pdf", made["number"], "--factur-x", "--out", "a.pdf").status == 0
+    (attached,) = PdfReader(tmp_path / "a.pdf").attachments["factur-x.xml"]
+    assert attached == http.get(f"/v1/credit-notes/{made['credit_note_id']}/cii").content
