@@ -36,6 +36,7 @@ from ingest.store_url import shown_url
 from ingest.writer_lease import WriterLease
 from invoicing.delivery.status import count_late
 from invoicing.document import InvoicePrinter
+from invoicing.einvoice_check import EInvoiceChecker
 from invoicing.journal_mirror import JournalMirror
 from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
@@ -93,6 +94,7 @@ class Ratemill:
     metrics: Metrics
     printer: InvoicePrinter
     delivery: DeliveryDesk
+    einvoices: EInvoiceChecker
     entitlements: EntitlementDesk
     checks: CheckLog
     billing_lock: Lock
@@ -107,6 +109,7 @@ class Ratemill:
         self.group_commit.close()
         self.runs.wait()
         self.checks.close()
+        self.einvoices.close()
         self.at_close.close()
         self.event_store.close()
         self.ledger.dispose()
@@ -163,6 +166,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         metrics=metrics,
         printer=printer,
         delivery=open_desk(settings, ledger, printer),
+        einvoices=EInvoiceChecker(),
         entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),
         checks=CheckLog(event_store, settings.data),
         billing_lock=Lock(),

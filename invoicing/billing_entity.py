@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy import Connection, Engine, insert, select
 
 from ingest.document import Document
@@ -20,6 +20,7 @@ from ingest.errors import InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.customer import contact_issues
+from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import LOGOS
 from invoicing.tax_id import bic_issue, iban_issue, tax_id_issue, unchecked_warning
@@ -28,6 +29,7 @@ from rating.plan_version import SavedDocument
 LOGO_BYTES_MAX: Final = 262_144
 _SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/svg+xml": b"<svg"}
 _XML_HEAD: Final = 1_024
+SELDOM_OF_SELLER: Final = ("contact_name", "endpoint_id", "endpoint_scheme")
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
 SeriesPrefix = Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,16}$")]
 
@@ -58,6 +60,8 @@ class BillingEntity(Document):
     day a line's service covers, ``billing_date`` that of the invoice. oss: consumers in other EU states pay
     their own state's rates. no_tax: for a seller that states no tax at home, such as a small business.
     tax_rounding: tax is rounded once for each category and rate (EN 16931); there is no other way.
+    endpoint_id, endpoint_scheme: its electronic address with the EAS code (BT-34); contact_name: whom a payer
+    asks (BT-41).
     require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
     """
 
@@ -73,6 +77,9 @@ class BillingEntity(Document):
     registration_id: str = Field(default="", max_length=64)
     email: str = Field(default="", max_length=320)
     phone: str = Field(default="", max_length=64)
+    contact_name: str = Field(default="", max_length=256)
+    endpoint_id: EndpointId = ""
+    endpoint_scheme: EndpointScheme = ""
     bank_account: BankAccount = BankAccount()
     series: dict[Literal["invoice", "credit_note"], SeriesPrefix] = Field(default_factory=dict)
     languages: tuple[Language, ...] = ("en",)
@@ -86,10 +93,15 @@ class BillingEntity(Document):
     require_payer: bool = False
     logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unsaid(write(self))
+
 
 def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
     """What an entity must keep beyond its field types."""
     yield from contact_issues(entity.email, entity.address_lines, entity.country)
+    yield from endpoint_issues(entity.endpoint_id, entity.endpoint_scheme)
     account = entity.bank_account
     for issue in (
         tax_id_issue(entity.tax_id, country=entity.country),
@@ -189,7 +201,7 @@ def seller_document(stored: StoredDocument[BillingEntity]) -> dict[str, Any]:
     account = entity.bank_account
     place = " ".join(part for part in (entity.postal_code, entity.city) if part)
     words = (account.holder, account.iban, f"BIC {account.bic}" if account.bic else "", account.other)
-    return {
+    seller = {
         "entity_id": entity.entity_id,
         "entity_version": stored.version,
         "name": entity.legal_name,
@@ -215,8 +227,10 @@ def seller_document(stored: StoredDocument[BillingEntity]) -> dict[str, Any]:
             "phone",
             "late_payment",
             "logo",
+            *SELDOM_OF_SELLER,
         )
     }
+    return without_unsaid(seller)
 
 
 def _find_logo(ledger: Engine, logo_hash: str) -> Logo | None:

@@ -9,84 +9,116 @@ from typing import Any
 
 import orjson
 
-from invoicing.document import (
-    _QUANTITY_WIDTH,
-    InvoicePrinter,
-    _breakable,
-    _day,
-    _money,
-    _number,
-    _party_lines,
-    _period,
-)
+from invoicing.document import PAGE_WORDS, InvoicePrinter, party_lines, party_name, tax_notes, tax_row
+from invoicing.invoice_tax import InvoiceTax, parse_tax
+from invoicing.printed_line import breakable, is_wide
+from invoicing.tax_words import billed_party, sold_to_party
+from invoicing.template import PLAIN
+from invoicing.words import Words, words_of
 
 
-def credit_note_pdf(printer: InvoicePrinter, text: str) -> bytes:
-    """The PDF of a credit note by its canonical text; the same text is the same bytes."""
+def credit_note_pdf(printer: InvoicePrinter, text: str, *, logo: bytes = b"", cii: bytes = b"") -> bytes:
+    """The PDF/A-3b of a credit note by its canonical text; the same arguments are the same bytes.
+
+    logo: PNG or SVG, heads the first page. cii: its e-invoice of the profile en16931, for Factur-X.
+    """
     note = orjson.loads(text)
-    return printer.pdf_of(printed_credit_note(note), dated=date.fromisoformat(note["issue_date"]))
+    dated = date.fromisoformat(note["issue_date"])
+    return printer.pdf_of(printed_credit_note(note), dated=dated, logo=logo, cii=cii)
 
 
 def printed_credit_note(note: Mapping[str, Any]) -> dict[str, Any]:
-    """Every text on the page, by its place in the template. note: the canonical document. Amounts are printed
-    above zero: the title says which way they go."""
+    """Every text on the page, by its place in ``templates/invoice.typ``, in the customer's language. note:
+    the canonical document. Amounts are printed above zero: the title says which way they go."""
     customer, seller, digits = note["customer"], note["seller"] or {}, note["minor_digits"]
-    back = note["returned_credit"]
-    groups = note["tax"] if isinstance(note["tax"], list) else []
-    net, tax = -note["total_minor"], -sum(group["tax_minor"] for group in groups)
-    sums = [("Net", net)] if groups else []
-    sums += [
-        (f"Tax {group['category']} {group['rate_percent']} % of {_money(-group['taxable_minor'], digits)}",
-         -group["tax_minor"])
-        for group in groups
-    ]  # fmt: skip
-    invoice = note["invoice"]
-    corrected = f"{invoice['number']} of {_day(date.fromisoformat(invoice['issue_date']))}"
-    facts = (
-        ("Issue date", _day(date.fromisoformat(note["issue_date"]))),
-        ("Credits invoice", corrected),
-        ("Contract", str(note["contract"]["contract_id"])),
-        ("Customer", str(customer["customer_id"])),
-        ("Purchase order", note["purchase_order"]),
-    )
-    notes = [f"Reason: {note['reason']}"]
-    notes += [
-        f"{_money(grant['amount_minor'], digits)} {note['currency']} of it goes back to prepaid credit: "
-        f"{_breakable(grant['name'])}."
-        for grant in back["grants"]
-    ]
+    w, taxes = words_of(str(customer.get("language") or "en")), credited_taxes(note)
+    billed_to, sold_to = billed_party(customer), sold_to_party(customer)
+    net, tax = -note["total_minor"], sum(group.tax_minor for group in taxes)
+    net_row = {"label": w("net_total"), "value": w.money(net, digits)}
+    seller_name = str(seller.get("legal_name") or seller.get("name", ""))
     return {
-        "title": "Credit note",
+        "language": w.language,
+        "accent": PLAIN.accent,
+        "paper": PLAIN.paper,
+        "shown": {"quantity": True, "price": False},
+        "words": {name: w(name) for name in PAGE_WORDS},
+        "title": w("credit_note"),
         "number": note["number"],
-        "seller_name": seller.get("name", ""),
-        "seller_lines": _party_lines(seller),
-        "customer_name": _breakable(customer.get("legal_name") or customer["name"]),
-        "customer_lines": _party_lines(customer),
-        "facts": [{"label": label, "value": _breakable(value)} for label, value in facts if value],
-        "amount_head": f"Amount {note['currency']}",
-        "lines": [_credited_line(line, digits) for line in note["lines"]],
-        "sums": [{"label": label, "value": _money(minor, digits)} for label, minor in sums],
-        "total_label": "Total credited",
-        "total": f"{_money(net + tax, digits)} {note['currency']}",
-        "tax_note": "" if groups else "Amounts exclude tax.",
-        "notes_label": "About this credit note",
-        "notes": notes,
-        "footer": " · ".join(part for part in (seller.get("name", ""), seller.get("tax_id", "")) if part),
+        "seller_name": seller_name,
+        "seller_lines": party_lines(seller, w),
+        "billed_to": w("billed_to"),
+        "customer_name": party_name(billed_to),
+        "customer_lines": party_lines(billed_to, w),
+        "sold_to": w("sold_to"),
+        "sold_to_lines": [] if sold_to is None else [party_name(sold_to), *party_lines(sold_to, w)],
+        "facts": [{"label": label, "value": breakable(value)} for label, value in _facts(note, w) if value],
+        "head": "",
+        "amount_head": f"{w('amount')} {note['currency']}",
+        "lines": [_credited_line(line, digits, w) for line in note["lines"]],
+        "sums": [net_row, *(tax_row(group, digits, w) for group in taxes)] if taxes else [],
+        "total_label": w("total_credited"),
+        "total": f"{w.money(net + tax, digits)} {note['currency']}",
+        "tax_notes": tax_notes(taxes, w),
+        "notes_label": w("about_credit_note"),
+        "notes": _notes(note, w),
+        "payment": {"rows": [], "code": "", "caption": ""},
+        "foot": [],
+        "footer": " · ".join(
+            str(part) for part in (seller_name, seller.get("tax_id"), seller.get("registration_id")) if part
+        ),
     }
 
 
-def _credited_line(line: Mapping[str, Any], digits: int) -> dict[str, Any]:
+def credited_taxes(note: Mapping[str, Any]) -> tuple[InvoiceTax, ...]:
+    """The tax groups of a canonical credit note with amounts above zero; none where it states no tax."""
+    groups = note["tax"] if isinstance(note["tax"], list) else []
+    return tuple(
+        parse_tax({**group, "taxable_minor": -group["taxable_minor"], "tax_minor": -group["tax_minor"]})
+        for group in groups
+    )
+
+
+def _facts(note: Mapping[str, Any], w: Words) -> list[tuple[str, str]]:
+    invoice, customer = note["invoice"], note["customer"]
+    corrected = w(
+        "credited_invoice", number=invoice["number"], date=w.day(date.fromisoformat(invoice["issue_date"]))
+    )
+    return [
+        (w("issue_date"), w.day(date.fromisoformat(note["issue_date"]))),
+        (w("credits_invoice"), corrected),
+        (w("contract"), str(note["contract"]["contract_id"])),
+        (w("customer"), str(customer["customer_id"])),
+        (w("purchase_order"), note["purchase_order"]),
+        (w("buyer_reference"), str(customer.get("buyer_reference") or "")),
+    ]
+
+
+def _notes(note: Mapping[str, Any], w: Words) -> list[str]:
+    back = [
+        w(
+            "goes_back",
+            amount=w.money(grant["amount_minor"], note["minor_digits"]),
+            currency=note["currency"],
+            name=breakable(grant["name"]),
+        )
+        for grant in note["returned_credit"]["grants"]
+    ]
+    return [w("reason", reason=note["reason"]), *back]
+
+
+def _credited_line(line: Mapping[str, Any], digits: int, w: Words) -> dict[str, Any]:
     start, end = (date.fromisoformat(line[name]) for name in ("period_start", "period_end"))
-    names = [f"{name} {value or '(none)'}" for name, value in sorted(line["dimensions"].items())]
+    names = [f"{name} {value or w('none_named')}" for name, value in sorted(line["dimensions"].items())]
     credited = line["credited_quantity"]
-    quantity = "" if credited is None else _number(Decimal(credited))
+    quantity = "" if credited is None else w.number(Decimal(credited))
+    unit = line["unit"] if quantity else ""
     return {
-        "description": _breakable(line["description"]),
-        "detail": _breakable(" · ".join([_period(start, end), *names])),
-        "quantity": _breakable(quantity),
-        "unit": _breakable(line["unit"] if quantity else ""),
-        "wide": len(quantity) + len(line["unit"]) > _QUANTITY_WIDTH,
+        "description": breakable(line["description"]),
+        "detail": breakable(" · ".join([w.period(start, end), *names])),
+        "quantity": breakable(quantity),
+        "unit": breakable(unit),
+        "wide": is_wide(quantity, unit),
         "price": "",
-        "amount": _money(-line["amount_minor"], digits),
+        "amount": w.money(-line["amount_minor"], digits),
         "tiers": [],
     }

@@ -17,6 +17,7 @@ from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
 from invoicing.delivery.preferences import DeliveryPreferences, preference_issues
+from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
 from invoicing.tax_id import tax_id_issue
 from rating.contract_rules import is_time_zone
 
@@ -48,6 +49,8 @@ class Customer(Document):
     of an exempt one, in the words of the law, with its VATEX code. parent_id: the customer it belongs to.
     billing_entity: who sends its invoices where a contract does not say. ap_terms_days: within how many days
     it pays as a rule; purchase_order_required: whether it pays only what names an order.
+    endpoint_id, endpoint_scheme: where e-invoices reach it, with the EAS code (BT-49). buyer_reference: what
+    it wants to read on invoices, like a Leitweg-ID (BT-10).
     delivery: how it wants its documents; part of no invoice.
     """
 
@@ -72,12 +75,15 @@ class Customer(Document):
     billing_entity: Key | None = None
     ap_terms_days: int | None = Field(default=None, ge=0, le=365)
     purchase_order_required: bool | None = None
+    endpoint_id: EndpointId = ""
+    endpoint_scheme: EndpointScheme = ""
+    buyer_reference: str = Field(default="", max_length=256)
     delivery: DeliveryPreferences | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A customer without preferences has the text it had before there were any."""
-        document: dict[str, Any] = write(self)
+        document = without_unsaid(write(self))
         if document.get("delivery") is None:
             document.pop("delivery", None)
         return document
@@ -101,6 +107,7 @@ def customer_rules(customer: Customer) -> Iterator[Issue]:
                 "a key of 1 to 256 characters under a name of 1 to 128.",
             )
     yield from contact_issues(customer.email, customer.address_lines, customer.country)
+    yield from endpoint_issues(customer.endpoint_id, customer.endpoint_scheme)
     yield from tax_issues(customer)
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
 from invoicing.customer import PARTY_ROLES, Customer, Party, TaxStatus, contact_issues
+from invoicing.electronic_address import EndpointId, EndpointScheme, without_unsaid
 from invoicing.tax_id import tax_id_issue
 
 DIRECT: Final = "direct"
@@ -40,6 +41,9 @@ FIELDS: Final = (
     "billing_entity",
     "ap_terms_days",
     "purchase_order_required",
+    "endpoint_id",
+    "endpoint_scheme",
+    "buyer_reference",
 )
 """What is merged. External ids are not: each system says its own."""
 
@@ -72,7 +76,14 @@ class CustomerRecord(Document):
     billing_entity: Key | None = None
     ap_terms_days: int | None = Field(default=None, ge=0, le=365)
     purchase_order_required: bool | None = None
+    endpoint_id: EndpointId = ""
+    endpoint_scheme: EndpointScheme = ""
+    buyer_reference: str = Field(default="", max_length=256)
     more: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unsaid(write(self))
 
 
 class CustomerSources(Document):
@@ -174,7 +185,7 @@ def claimed_values(document: CustomerRecord | Customer) -> dict[str, Any]:
     return {
         field: values[field]
         for field in FIELDS
-        if (value := values[field]) not in ("", None, [])
+        if (value := values.get(field)) not in ("", None, [])
         and not (field == "language" and value == default_language)
     }
 

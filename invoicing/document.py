@@ -1,362 +1,282 @@
-"""An invoice as a PDF on A4, typeset by typst: the same invoice is the same bytes.
+"""An invoice as a PDF/A-3b, typeset by typst: the same invoice and template are the same bytes.
 
-Everything printed is made into text here; the template only places it. Only fonts that come with
-typst are used and the file's date is the invoice's, so the bytes depend on neither machine nor
-time of day. Lines are net; an invoice without a billing entity states no tax, and says so.
+Everything printed is made into text here, in the customer's language; the page (``templates/invoice.typ``)
+only places it. Only fonts that come with typst are used and the file's date is the invoice's, so the bytes
+depend on neither machine nor time of day. Tax is printed as the invoice states it; where it states none,
+the page says that amounts are net.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import orjson
 import typst
-from babel import Locale
 
-from ingest.document import plain
-from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, InvoiceTier
-from invoicing.tax_words import (
-    billed_party,
-    group_words,
-    line_tax_words,
-    sold_to_words,
-    tax_reasons,
-    terms_words,
-)
-from rating.item_line import ITEM_KIND
-from rating.money import exact_money, grouped_words
-from rating.proration import part_words
-from rating.spend_ids import GROUP_MINIMUM_PREFIX, is_minimum
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
-from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
+from invoicing.factur_x import ATTACHMENT, with_factur_x_metadata
+from invoicing.invoice import Invoice
+from invoicing.invoice_tax import InvoiceTax
+from invoicing.payee import payee_of
+from invoicing.payment_code import payment_code_svg, payment_code_text
+from invoicing.payment_reference import creditor_reference
+from invoicing.printed_line import breakable, printed_line
+from invoicing.tax_words import billed_party, line_tax_words, sold_to_party, terms_words
+from invoicing.template import PLAIN, DocumentTemplate, TemplateTexts, filled
+from invoicing.words import Words, words_of
 
-TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
+PAGE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
-_LONGEST_WORD: Final = 20
-"""A longer word may be broken anywhere, so that no key or id runs over its neighbour."""
-_QUANTITY_WIDTH: Final = 26
-"""A quantity with more characters is set in lines, so that the description keeps its place."""
-_ZERO_WIDTH_SPACE: Final = "\u200b"
-_METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
-_OF_MONEY: Final = frozenset({MINIMUM_SPEND_KIND, FEE_CREDIT_KIND, TRUE_UP_KIND})
-_FOOTER: Final = ("name", "tax_id", "registration_id")
-PER_UNIT: Final = "per_unit"
-"""The price model of a line for units; of a true-up for money it is ``flat``."""
-_PRORATED_KINDS: Final = frozenset({"recurring", "licence", *_OF_MONEY})
-_TIERED_MODELS: Final = frozenset({"graduated", "volume", "stairstep"})
-# Not strftime: its month names follow the machine's language.
-_MONTHS_IN_FULL: Final = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-_MONTHS: Final = [name[:3] for name in _MONTHS_IN_FULL]
+_PDF_STANDARD: Final = "a-3b"
+PAGE_WORDS: Final = ("description", "quantity", "price", "page", "of")
+"""What the page itself says, on every kind of document."""
+_PARTY_WORD: Final = 32
+"""A longer word of a name or address may be broken; half a page is wide enough for this one."""
 
 
 class InvoicePrinter:
     """Typesets invoices. May be shared by threads: each gets a compiler of its own, because one
     compiler used by two threads raises."""
 
-    def __init__(self, template: Path = TEMPLATE) -> None:
-        self._source = template.read_bytes()
+    def __init__(self, page: Path = PAGE) -> None:
+        self._source = page.read_bytes()
         self._per_thread = threading.local()
 
-    def pdf(self, invoice: Invoice, logo: bytes = b"") -> bytes:
-        """The whole document. logo: PNG or SVG, heads the first page."""
-        return b"".join(self._compile(invoice, "pdf", logo))
+    def pdf(self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b"") -> bytes:
+        """The whole document. logo: the seller's, PNG or SVG; one of the template comes before it."""
+        return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=_logo(template, logo))
 
-    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"") -> bytes:
-        """Another document with the same places in the template (``printed``), like a credit note."""
-        return b"".join(self._typeset(texts, dated, "pdf", logo))
+    def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"", cii: bytes = b"") -> bytes:
+        """Any document with the same places on the page (``printed``), like a credit note's; Factur-X when it
+        gets an e-invoice (``cii``) inside."""
+        made = b"".join(self._typeset(texts, dated, logo, "pdf", cii))
+        return with_factur_x_metadata(made) if cii else made
 
-    def png_pages(self, invoice: Invoice, logo: bytes = b"") -> list[bytes]:
+    def factur_x(
+        self, invoice: Invoice, cii: bytes, template: DocumentTemplate = PLAIN, *, logo: bytes = b""
+    ) -> bytes:
+        """The document with its e-invoice (CII of the profile en16931) inside: Factur-X, ZUGFeRD."""
+        logo = _logo(template, logo)
+        return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=logo, cii=cii)
+
+    def png_pages(
+        self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b""
+    ) -> list[bytes]:
         """One picture a page, to look at."""
-        return self._compile(invoice, "png", logo)
-
-    def _compile(self, invoice: Invoice, kind: Literal["pdf", "png"], logo: bytes) -> list[bytes]:
-        return self._typeset(printed(invoice), invoice.issue_date or invoice.billing_date, kind, logo)
+        return self._typeset(printed(invoice, template), _dated(invoice), _logo(template, logo), "png")
 
     def _typeset(
-        self, texts: Mapping[str, Any], dated: date, kind: Literal["pdf", "png"], logo: bytes
+        self,
+        texts: Mapping[str, Any],
+        dated: date,
+        logo: bytes,
+        kind: Literal["pdf", "png"],
+        cii: bytes = b"",
     ) -> list[bytes]:
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
             self._per_thread.compiler = compiler
+        inputs = {"invoice": orjson.dumps({**texts, "logo": list(logo)}).decode()}
+        if cii:
+            inputs |= {"attachment": cii.decode(), "attachment_name": ATTACHMENT}
         output = compiler.compile(
             self._source,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs={"invoice": orjson.dumps({**texts, "logo": list(logo)}).decode()},
+            sys_inputs=inputs,
+            pdf_standards=[_PDF_STANDARD] if kind == "pdf" else [],
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
         pages = output if isinstance(output, list) else [output]
         return [page for page in pages if page is not None]
 
 
-def printed(invoice: Invoice) -> dict[str, Any]:
-    """Every text on the page, by its place in the template."""
-    customer, seller = billed_party(invoice.customer), invoice.seller or {}
-    number = invoice.number or f"{invoice.invoice_id[:12]} (no number yet)"
+def _dated(invoice: Invoice) -> date:
+    return invoice.issue_date or invoice.billing_date
+
+
+def _logo(template: DocumentTemplate, of_seller: bytes) -> bytes:
+    return of_seller if template.logo is None else template.logo.content()
+
+
+def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, Any]:
+    """Every text on the page, by its place in ``templates/invoice.typ``."""
+    customer, seller = invoice.customer, invoice.seller or {}
+    language = template.language or str(customer.get("language") or "en")
+    w, texts, shown = words_of(language), template.texts_in(language), template.shown
+    billed_to, sold_to = billed_party(customer), sold_to_party(customer)
+    several = len(invoice.tax) > 1
+    number = invoice.number or f"{invoice.invoice_id[:12]} ({w('no_number_yet')})"
+    seller_name = str(seller.get("legal_name") or seller.get("name", ""))
+    facts = _facts(invoice, template, w)
+    digits = invoice.minor_digits
     return {
-        "title": "Invoice" if invoice.number else "Draft invoice",
+        "language": w.language,
+        "accent": template.accent,
+        "paper": template.paper,
+        "shown": {"quantity": shown.quantity, "price": shown.price},
+        "words": {name: w(name) for name in PAGE_WORDS},
+        "title": w("invoice") if invoice.number else w("draft_invoice"),
         "number": number,
-        "seller_name": seller.get("name", ""),
-        "seller_lines": _party_lines(seller),
-        "customer_name": _breakable(customer["name"]),
-        "customer_lines": _party_lines(customer),
-        "facts": [{"label": label, "value": _breakable(value)} for label, value in _facts(invoice) if value],
-        "amount_head": f"Amount {invoice.currency}",
-        "lines": [_line(line, invoice) for line in invoice.lines],
-        "sums": _sums(invoice),
-        "total_label": "Amount due" if invoice.drawn_credit or invoice.tax else "Total",
-        "total": f"{_money(invoice.due_minor, invoice.minor_digits)} {invoice.currency}",
-        "tax_note": "" if invoice.tax else "Amounts exclude tax.",
-        "notes_label": "Terms",
-        "notes": _notes(invoice),
-        "footer": " · ".join(str(seller[name]) for name in _FOOTER if seller.get(name)),
+        "seller_name": seller_name,
+        "seller_lines": party_lines(seller, w),
+        "billed_to": w("billed_to"),
+        "customer_name": party_name(billed_to),
+        "customer_lines": party_lines(billed_to, w),
+        "sold_to": w("sold_to"),
+        "sold_to_lines": [] if sold_to is None else [party_name(sold_to), *party_lines(sold_to, w)],
+        "facts": [{"label": label, "value": breakable(value)} for label, value in facts if value],
+        "head": _text(texts.head, invoice, w),
+        "amount_head": f"{w('amount')} {invoice.currency}",
+        "lines": [
+            printed_line(
+                line,
+                digits=digits,
+                w=w,
+                shown=shown,
+                taxed=line_tax_words(line, several=several, digits=digits, w=w),
+            )
+            for line in invoice.lines
+        ],
+        "sums": _sums(invoice, w),
+        "total_label": w("amount_due") if invoice.drawn_credit else w("total"),
+        "total": f"{w.money(invoice.due_minor, digits)} {invoice.currency}",
+        "tax_notes": tax_notes(invoice.tax, w),
+        "notes_label": w("terms"),
+        "notes": _terms(invoice, texts, w),
+        "payment": _payment(invoice, w, shown_code=shown.payment_code),
+        "foot": [part for part in (_text(texts.foot, invoice, w), terms_words(invoice, language)) if part],
+        "footer": " · ".join(
+            str(part) for part in (seller_name, seller.get("tax_id"), seller.get("registration_id")) if part
+        ),
     }
 
 
-def _sums(invoice: Invoice) -> list[dict[str, str]]:
-    """What stands above the amount due: the net sum, tax by category and rate, the gross sum, each grant."""
+def _sums(invoice: Invoice, w: Words) -> list[dict[str, str]]:
+    """What stands above the amount due: the net total and each group of tax, then what credit pays."""
     digits = invoice.minor_digits
     rows = []
     if invoice.tax:
-        rows.append({"label": "Net", "value": _money(invoice.total_minor, digits)})
-        for group in invoice.tax:
-            words = group_words(group, currency=invoice.currency)
-            rows.append({"label": words, "value": _money(group.tax_minor, digits)})
-        rows.append({"label": "Gross", "value": _money(invoice.gross_minor, digits)})
-    elif invoice.drawn_credit:
-        rows.append({"label": "Subtotal", "value": _money(invoice.total_minor, digits)})
+        rows.append({"label": w("net_total"), "value": w.money(invoice.total_minor, digits)})
+        rows += [tax_row(group, digits, w) for group in invoice.tax]
+    if not invoice.drawn_credit:
+        return rows
+    label = w("total") if invoice.tax else w("subtotal")
+    rows.append({"label": label, "value": w.money(invoice.gross_minor, digits)})
     for entry in invoice.drawn_credit:
-        left = _money(entry.remaining_minor, digits)
-        label = f"Credit: {_breakable(entry.name)} ({left} left)"
-        rows.append({"label": label, "value": _money(-entry.amount_minor, digits)})
+        left = w.money(entry.remaining_minor, digits)
+        label = w("credit_left", name=breakable(entry.name), left=left)
+        rows.append({"label": label, "value": w.money(-entry.amount_minor, digits)})
     return rows
 
 
-def _facts(invoice: Invoice) -> list[tuple[str, str]]:
-    return [
-        ("Issue date", "not issued" if invoice.issue_date is None else _day(invoice.issue_date)),
-        ("Due date", "" if invoice.due_date is None else _day(invoice.due_date)),
-        ("Period of service", _period(invoice.period_start, invoice.period_end)),
-        ("Contract", str(invoice.contract["contract_id"])),
-        ("Customer", str(invoice.customer["customer_id"])),
-        ("Sold to", sold_to_words(invoice.customer)),
-        ("Purchase order", str(invoice.terms.get("purchase_order", ""))),
-        ("Your contact", str(invoice.terms.get("owner", ""))),
-    ]
-
-
-def _notes(invoice: Invoice) -> list[str]:
-    terms, seller = invoice.terms, invoice.seller or {}
-    days = terms["payment_days"]
-    when = f", that is by {_day(invoice.due_date)}" if invoice.due_date else ""
-    notes = [f"Payable within {days} days of the issue date{when}."]
-    if terms.get("payment_methods"):
-        notes.append(f"Payment by {' or '.join(terms['payment_methods'])}.")
-    if seller.get("bank_account"):
-        notes.append(f"Account: {seller['bank_account']}")
-    late = terms.get("late_payment") or seller.get("late_payment")
-    if late:
-        notes.append(f"Late payment: {late}")
-    return [*notes, *tax_reasons(invoice), *terms_words(invoice).splitlines()]
-
-
-def _party_lines(party: Mapping[str, Any]) -> list[str]:
-    tax_id = party.get("tax_id", "")
-    country = party.get("country", "")
-    country = Locale("en").territories.get(country, country)
-    lines = [*party.get("address_lines", ()), country, party.get("email", "")]
-    numbers = [
-        f"{words} {party[name]}"
-        for name, words in (
-            ("tax_number", "Tax number"),
-            ("registration_id", "Registration"),
-            ("phone", "Phone"),
-        )
-        if party.get(name)
-    ]
-    return [_breakable(line) for line in [*lines, f"Tax ID {tax_id}" if tax_id else "", *numbers] if line]
-
-
-def _line(line: InvoiceLine, invoice: Invoice) -> dict[str, Any]:
-    digits, taxed = invoice.minor_digits, line_tax_words(line, invoice)
-    if line.adjusts is not None:
-        return _adjustment(line, line.adjusts, digits, taxed)
-    of_money = line.charge_kind in _OF_MONEY
-    quantity = "" if of_money or not _has_quantity(line) else _number(line.rated_quantity)
-    unit = line.unit if line.charge_kind in _METERED_KINDS else ""
-    tiered = line.price_model in _TIERED_MODELS or any(
-        tier.up_to is not None or tier.above for tier in line.tiers
-    )
-    return {
-        "description": _breakable(line.description),
-        "detail": _breakable(" · ".join([*_details(line, digits), *taxed])),
-        # What was priced, so that quantity, unit and price go together; `_details` has what was metered.
-        "quantity": _breakable(quantity),
-        "unit": _breakable(unit),
-        "wide": len(quantity) + len(unit) > _QUANTITY_WIDTH,
-        "price": "" if tiered else _breakable(grouped_words(line.price_text)),
-        "amount": _money(line.amount_minor, digits),
-        "tiers": [
-            *(_tier(tier, digits) for tier in line.tiers if tiered),
-            *_discounts(line, digits),
-        ],
-    }
-
-
-def _adjustment(line: InvoiceLine, adjusts: InvoiceAdjusts, digits: int, taxed: list[str]) -> dict[str, Any]:
-    """What it comes to now and what was billed before; its tiers and discounts stand in the document."""
-    of_money = is_minimum(line.charge_id) or (
-        line.charge_id == TRUE_UP_CHARGE_ID and line.price_model != PER_UNIT
-    )
-    unit = line.unit
-    invoice = f"invoice {adjusts.invoice_number}" if adjusts.invoice_number else "the bill"
-    names = [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
-    details = [_period(line.period_start, line.period_end), *names]
-    if adjusts.invoice_id is None:
-        details.append(f"nothing was billed on {_short(adjusts.billing_date)}")
+def tax_row(group: InvoiceTax, digits: int, w: Words) -> dict[str, str]:
+    """A group of tax among the sums: what it is counted on and what it comes to."""
+    base = w.money(group.taxable_minor, digits)
+    if group.rate_percent:
+        label = w("tax_on", rate=w.number(group.rate_percent), base=base)
     else:
-        details.append(f"adjusts {invoice} of {_short(adjusts.billing_date)}")
-    details += taxed
-    now, before = (
-        "" if of_money else f"{_number(number)} {unit}" for number in (line.quantity, adjusts.billed_quantity)
+        label = w("no_tax_on", category=group.category, base=base)
+    return {"label": label, "value": w.money(group.tax_minor, digits)}
+
+
+def tax_notes(taxes: Sequence[InvoiceTax], w: Words) -> list[str]:
+    """Why there is no tax, in the words of the law, or that none is stated."""
+    if not taxes:
+        return [w("amounts_exclude_tax")]
+    return list(dict.fromkeys(group.reason for group in taxes if group.reason))
+
+
+def _facts(invoice: Invoice, template: DocumentTemplate, w: Words) -> list[tuple[str, str]]:
+    shown, terms, customer = template.shown, invoice.terms, invoice.customer
+    reference = customer.get("buyer_reference") or terms.get("buyer_reference") or ""
+    return [
+        (w("issue_date"), w("not_issued") if invoice.issue_date is None else w.day(invoice.issue_date)),
+        (w("due_date"), "" if invoice.due_date is None else w.day(invoice.due_date)),
+        (w("period_of_service"), w.period(invoice.period_start, invoice.period_end)),
+        (w("contract"), str(invoice.contract["contract_id"]) if shown.contract else ""),
+        (w("customer"), str(customer["customer_id"])),
+        (w("purchase_order"), str(terms.get("purchase_order", ""))),
+        (w("buyer_reference"), str(reference)),
+        (w("your_contact"), str(terms.get("owner", "")) if shown.contact else ""),
+    ]
+
+
+def _terms(invoice: Invoice, texts: TemplateTexts, w: Words) -> list[str]:
+    """The three terms of payment, on every document: until when, how, and what lateness costs."""
+    terms, seller = invoice.terms, invoice.seller or {}
+    usual_due = w("payment_terms_by" if invoice.due_date else "payment_terms")
+    usual_late = w("late_payment", words=seller.get("late_payment") or w("late_payment_usual"))
+    late = texts.late_payment or usual_late
+    if terms.get("late_payment"):  # agreed with this customer, so before any standard text
+        late = w("late_payment", words=terms["late_payment"])
+    return [
+        _text(texts.payment_terms or usual_due, invoice, w),
+        _text(texts.payment_methods or w("payment_methods"), invoice, w),
+        _text(late, invoice, w),
+    ]
+
+
+def _text(text: str, invoice: Invoice, w: Words) -> str:
+    """A standard text, word for word, its places filled in."""
+    if "{" not in text:
+        return text
+    methods = [w.method(method) for method in invoice.terms.get("payment_methods") or ()]
+    places = {
+        "days": str(invoice.terms["payment_days"]),
+        "due_date": "" if invoice.due_date is None else w.day(invoice.due_date),
+        "methods": f" {w('or')} ".join(methods) or w("as_agreed"),
+        "number": invoice.number or "",
+        "customer": str(invoice.customer.get("legal_name") or invoice.customer["name"]),
+    }
+    return filled(text, places)
+
+
+def _payment(invoice: Invoice, w: Words, *, shown_code: bool) -> dict[str, Any]:
+    """The account, the reference a payer is to write, and the code that says both to a banking app."""
+    payee = payee_of(invoice.seller or {})
+    reference = creditor_reference(invoice.number) if invoice.number else ""
+    rows = []
+    if payee.account:
+        account = _in_fours(payee.iban) if payee.iban else payee.account
+        account = f"{account} (BIC {payee.bic})" if payee.bic else account
+        of_holder = w("account_of", holder=payee.holder, account=account)
+        rows.append(of_holder if payee.is_named else w("account", account=account))
+    if reference and invoice.due_minor > 0:
+        rows.append(w("reference", reference=_in_fours(reference)))
+    code = payment_code_text(
+        payee, amount_minor=invoice.due_minor, currency=invoice.currency, reference=reference
     )
-    return {
-        "description": _breakable(line.description),
-        "detail": _breakable(" · ".join(details)),
-        "quantity": "",
-        "unit": "",
-        "wide": False,
-        "price": "",
-        "amount": _money(line.amount_minor, digits),
-        "tiers": [
-            {**_small_row("Comes to", "", adjusts.rated_amount, digits), "units": _breakable(now)},
-            {**_small_row("Billed before", "", -adjusts.billed_amount, digits), "units": _breakable(before)},
-        ],
-    }
+    wanted = bool(code) and shown_code and invoice.number is not None
+    return {"rows": rows, "code": payment_code_svg(code) if wanted else "", "caption": w("scan_to_pay")}
 
 
-def _has_quantity(line: InvoiceLine) -> bool:
-    return line.charge_kind in _METERED_KINDS or line.quantity != 1
+def _in_fours(text: str) -> str:
+    return " ".join(text[place : place + 4] for place in range(0, len(text), 4))
 
 
-def _details(line: InvoiceLine, digits: int) -> list[str]:
-    """What stands under the description: for which days, of what, and what else made the amount."""
-    details = [_period(line.period_start, line.period_end)]
-    if line.days < line.full_days and line.charge_kind in _PRORATED_KINDS:
-        details.append(part_words(line.days, line.full_days))
-    if line.charge_kind == ITEM_KIND:  # the description has its fields
-        return [*details, f"{line.event_count} item{'s' if line.event_count > 1 else ''}"]
-    details += [f"{name} {value or '(none)'}" for name, value in sorted(line.dimensions.items())]
-    if line.charge_kind == TRUE_UP_KIND and line.price_model == PER_UNIT:
-        details.append(f"{_number(line.quantity)} of {_number(line.rated_quantity)} {line.unit} used")
-        return details
-    if line.charge_kind in {MINIMUM_SPEND_KIND, TRUE_UP_KIND}:
-        reached, least = (
-            exact_money(number, digits=digits, grouped=True)
-            for number in (line.quantity, line.rated_quantity)
-        )
-        some = line.charge_kind == TRUE_UP_KIND or line.charge_id.startswith(GROUP_MINIMUM_PREFIX)
-        what = "what counts" if some else "usage and licences"
-        details.append(f"{what} came to {reached} of {least}")
-        return details
-    if line.charge_kind == FEE_CREDIT_KIND:
-        billed = exact_money(line.quantity, digits=digits, grouped=True)
-        given_back = "" if line.rated_quantity == 1 else f"{_number(line.rated_quantity)} units given back, "
-        details.append(f"{given_back}billed at {billed}")
-        return details
-    if line.price_source == "contract":
-        details.append("price by contract")
-    if line.rated_quantity != line.quantity:
-        details.append(f"metered {_number(line.quantity)}")
-    of_tiers = sum((tier.amount for tier in line.tiers), Decimal(0))
-    listed = _list_amount(line)
-    if line.tiers and of_tiers != listed:
-        details.append("raised to the minimum" if of_tiers < listed else "limited to the maximum")
-    return details
+def party_name(party: Mapping[str, Any]) -> str:
+    """Its legal name, else its name."""
+    return breakable(str(party.get("legal_name") or party.get("name") or ""), longest=_PARTY_WORD)
 
 
-def _list_amount(line: InvoiceLine) -> Decimal:
-    return sum((discount.amount for discount in line.discounts), line.amount)
+def party_lines(party: Mapping[str, Any], w: Words) -> list[str]:
+    """Address, ways to reach it and the numbers it is registered under, a line each."""
+    return [breakable(line, longest=_PARTY_WORD) for line in _party_texts(party, w) if line]
 
 
-def _discounts(line: InvoiceLine, digits: int) -> Iterator[dict[str, str]]:
-    """The list amount and what each discount took off it, under the line."""
-    if not line.discounts:
-        return
-    yield _small_row("Before discounts", "", _list_amount(line), digits)
-    for discount in line.discounts:
-        yield _small_row(discount.name, discount.words, -discount.amount, digits)
-
-
-def _small_row(label: str, price: str, amount: Decimal, digits: int) -> dict[str, str]:
-    shown = exact_money(amount, digits=digits, grouped=True)
-    return {"label": _breakable(label), "units": "", "price": _breakable(price), "amount": shown}
-
-
-def _tier(tier: InvoiceTier, digits: int) -> dict[str, str]:
-    lower = f"over {_number(tier.above)}" if tier.above else ""
-    upper = "" if tier.up_to is None else f"up to {_number(tier.up_to)}"
-    prices = []
-    if tier.unit_price is not None:
-        prices.append(f"at {exact_money(tier.unit_price, digits=digits, grouped=True)}")
-    if tier.flat_amount is not None:
-        prices.append(f"flat {exact_money(tier.flat_amount, digits=digits, grouped=True)}")
-    return {
-        "label": f"Tier {tier.number}: {' '.join(filter(None, [lower, upper])) or 'all units'}",
-        "units": _number(tier.units),
-        "price": " + ".join(prices),
-        "amount": exact_money(tier.amount, digits=digits, grouped=True),
-    }
-
-
-def _number(number: Decimal) -> str:
-    """``1,234.5``: grouped, without trailing zeros."""
-    return f"{plain(number):,f}"
-
-
-def _money(amount_minor: int, digits: int) -> str:
-    return f"{Decimal(amount_minor).scaleb(-digits):,.{digits}f}"
-
-
-def _breakable(words: str) -> str:
-    pieces = []
-    for word in words.split(" "):
-        parts = [word[place : place + _LONGEST_WORD] for place in range(0, len(word), _LONGEST_WORD)]
-        pieces.append(_ZERO_WIDTH_SPACE.join(parts))
-    return " ".join(pieces)
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {_MONTHS_IN_FULL[day.month - 1]} {day.year}"
-
-
-def _period(start: date, end: date) -> str:
-    """First and last day, both covered, as people write it."""
-    last = end - timedelta(days=1)
-    if start >= last:
-        return _short(start)
-    first = _short(start) if start.year != last.year else _short(start).rpartition(" ")[0]
-    return f"{first} \N{EN DASH} {_short(last)}"
-
-
-def _short(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+def _party_texts(party: Mapping[str, Any], w: Words) -> Iterator[str]:
+    yield str(party.get("street") or "")
+    yield from (str(line) for line in party.get("address_lines") or ())
+    if "street_lines" not in party:  # else the address says it already
+        yield " ".join(str(party.get(name) or "") for name in ("postal_code", "city")).strip()
+    yield w.country(str(party.get("country") or ""))
+    yield str(party.get("email") or "")
+    yield str(party.get("phone") or "")
+    for name, label in (("tax_id", "tax_id"), ("tax_number", "tax_id"), ("registration_id", "registration")):
+        if party.get(name):
+            yield w(label, number=party[name])

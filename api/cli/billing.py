@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
-from ingest.errors import InvalidInput
 
 if TYPE_CHECKING:
     from api.client import RatemillClient
@@ -67,24 +67,23 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(invoices)
     _add_show(invoices)
     add_resend(invoices)
+    electronic_invoices.add_commands(invoices, "/v1/invoices")
 
     @command(invoices, "pdf")
     def pdf(
         session: Session,
         invoice: IdOrNumber,
         out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
+        factur_x: Annotated[
+            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
+        ] = False,
     ) -> None:
         """Write the invoice as PDF."""
+        params = {"profile": "factur-x"} if factur_x else {}
         with session.client() as client:
-            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf")
+            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf", params=params)
         path = out or Path(f"{invoice}.pdf")
-        try:
-            path.write_bytes(body)
-        except OSError as error:
-            raise InvalidInput(
-                f"{path} cannot be written: {error.strerror}. --out names another file.",
-                reason_code="file_not_written",
-            ) from None
+        electronic_invoices.write_file(path, body)
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
     @command(invoices, "issue")

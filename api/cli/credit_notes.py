@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import electronic_invoices
 from api.cli.invoice_view import money
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
-from ingest.errors import InvalidInput
 
 IdOrNumber = Annotated[str, typer.Argument(help="The credit note's id or printed number.")]
 
@@ -45,6 +45,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(notes)
     _add_show(notes)
     _add_pdf(notes)
+    electronic_invoices.add_commands(notes, "/v1/credit-notes")
 
 
 def _add_create(sub: typer.Typer) -> None:
@@ -109,18 +110,17 @@ def _add_pdf(sub: typer.Typer) -> None:
         session: Session,
         credit_note: IdOrNumber,
         out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
+        factur_x: Annotated[
+            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
+        ] = False,
     ) -> None:
         """Write the credit note as PDF."""
+        params = {"profile": "factur-x"} if factur_x else {}
+        where = f"/v1/credit-notes/{credit_note}/pdf"
         with session.client() as client:
-            body = client.get_bytes(f"/v1/credit-notes/{credit_note}/pdf", accept="application/pdf")
+            body = client.get_bytes(where, accept="application/pdf", params=params)
         path = out or Path(f"{credit_note}.pdf")
-        try:
-            path.write_bytes(body)
-        except OSError as error:
-            raise InvalidInput(
-                f"{path} cannot be written: {error.strerror}. --out names another file.",
-                reason_code="file_not_written",
-            ) from None
+        electronic_invoices.write_file(path, body)
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
 

@@ -32,6 +32,9 @@ FIELDS: Final = (
     "billing_entity",
     "ap_terms_days",
     "purchase_order_required",
+    "endpoint_id",
+    "endpoint_scheme",
+    "buyer_reference",
 )
 PARTY_FIELDS: Final = ("name", "email", "address_lines", "country")
 _PARTIES: Final = [f"{role}.{name}" for role in ("sold_to", "bill_to", "notify") for name in PARTY_FIELDS]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.idempotency import HEADER, REPLAYED_HEADER, answer_key
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routes.invoices import PDF
+from api.routes.invoices import PDF, seller_logo
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.credit_note import CreditNoteRequest
@@ -24,6 +24,8 @@ from invoicing.credit_note_store import (
     list_credit_notes,
     preview_credit_note,
 )
+from invoicing.einvoice import einvoice_xml
+from invoicing.einvoice_credit_note import electronic_credit_note
 
 router = APIRouter()
 
@@ -216,13 +218,21 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
         "read",
         summary="One credit note as PDF",
         tag="billing",
-        problems=(404,),
+        problems=(404, 422),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
-def get_pdf(state: State, id_or_number: str) -> Response:
-    """The same credit note gives the same bytes."""
-    return _pdf(state, get_credit_note(state.ledger, id_or_number))
+def get_pdf(
+    state: State,
+    id_or_number: str,
+    profile: Annotated[
+        Literal["factur-x"] | None,
+        Query(description="factur-x: with the e-invoice (CII) inside. Left out: the pages alone."),
+    ] = None,
+) -> Response:
+    """PDF/A-3b; the same credit note gives the same bytes. With the e-invoice inside it is Factur-X and
+    ZUGFeRD, of a credit note that states its tax."""
+    return _pdf(state, get_credit_note(state.ledger, id_or_number), inside=profile is not None)
 
 
 def _request(body: bytes) -> CreditNoteRequest:
@@ -235,6 +245,9 @@ def _answer(stored: StoredCreditNote) -> dict[str, Any]:
     return document | asdict(stored.summary)
 
 
-def _pdf(state: State, stored: StoredCreditNote) -> Response:
+def _pdf(state: State, stored: StoredCreditNote, *, inside: bool = False) -> Response:
+    note = orjson.loads(stored.text)
+    cii = einvoice_xml(electronic_credit_note(note, profile="en16931"), "cii") if inside else b""
+    body = credit_note_pdf(state.printer, stored.text, logo=seller_logo(state, note["seller"]), cii=cii)
     headers = {"Content-Disposition": f'inline; filename="{stored.summary.number}.pdf"'}
-    return Response(credit_note_pdf(state.printer, stored.text), media_type=PDF, headers=headers)
+    return Response(body, media_type=PDF, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Final, Literal
@@ -14,6 +15,7 @@ from api.page import Cursor, Limit
 from api.routing import Actor, State, declared
 from api.state import Ratemill
 from invoicing.billing_entity import get_logo
+from invoicing.einvoice import einvoice_xml, electronic_invoice
 from invoicing.invoice import Invoice
 from invoicing.issue import issue_invoice
 from invoicing.standing_store import invoice_standing
@@ -191,13 +193,27 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
         sees="issued_invoice",
         summary="One invoice as PDF",
         tag="billing",
-        problems=(404,),
+        problems=(404, 409, 422),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
-def get_pdf(state: State, id_or_number: str) -> Response:
-    """The same invoice gives the same bytes."""
-    return _pdf_answer(state, get_invoice(state.ledger, id_or_number))
+def get_pdf(
+    state: State,
+    id_or_number: str,
+    profile: Annotated[
+        Literal["factur-x"] | None,
+        Query(description="factur-x: with the e-invoice (CII) inside. Left out: the pages alone."),
+    ] = None,
+) -> Response:
+    """PDF/A-3b; the same invoice gives the same bytes. With the e-invoice inside it is Factur-X and ZUGFeRD,
+    of an issued invoice that states its tax."""
+    stored = get_invoice(state.ledger, id_or_number)
+    if profile is None:
+        return _pdf_answer(state, stored)
+    cii = einvoice_xml(electronic_invoice(stored.invoice, profile="en16931"), "cii")
+    return _pdf_response(
+        stored, state.printer.factur_x(stored.invoice, cii, logo=seller_logo(state, stored.invoice.seller))
+    )
 
 
 @router.post(
@@ -231,12 +247,21 @@ def invoice_answer(stored: StoredInvoice) -> dict[str, Any]:
 
 
 def _pdf_answer(state: Ratemill, stored: StoredInvoice) -> Response:
+    return _pdf_response(stored, printed_pdf(state, stored.invoice))
+
+
+def _pdf_response(stored: StoredInvoice, body: bytes) -> Response:
     name = stored.summary.number or f"draft-{stored.summary.invoice_id}"
     headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
-    return Response(printed_pdf(state, stored.invoice), media_type=PDF, headers=headers)
+    return Response(body, media_type=PDF, headers=headers)
 
 
 def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
     """The document, under the logo its seller had when it was drafted."""
-    logo = (invoice.seller or {}).get("logo")
-    return state.printer.pdf(invoice, get_logo(state.ledger, logo).content if logo else b"")
+    return state.printer.pdf(invoice, logo=seller_logo(state, invoice.seller))
+
+
+def seller_logo(state: Ratemill, seller: Mapping[str, Any] | None) -> bytes:
+    """The image that heads a document, as its text names it; empty for none."""
+    logo = (seller or {}).get("logo")
+    return get_logo(state.ledger, logo).content if logo else b""

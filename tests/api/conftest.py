@@ -50,6 +50,7 @@ def state(
     yield composed
     composed.group_commit.close()
     composed.checks.close()
+    composed.einvoices.close()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ingest.ledger import ledger_transaction
 from invoicing.billable_item import item_id_of
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.tables import DELIVERIES, stamp
+from tests.invoicing.einvoice_case import priced, put_issued, taxed
 
 DELIVERY_ID = "5f1c0d9be27a4c3f8a6b1d20e94c7f35"
 """Of the examples: in their place stands that of a delivery that is there."""
@@ -52,6 +53,8 @@ STORY = (
     "return_payment import_payments put_payment_settings get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "report_revenue report_outstanding",
+    "get_invoice_ubl get_invoice_cii check_einvoice",
+    "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
     "archive_events list_archives restore_events",
@@ -151,6 +154,12 @@ class World:
             self.http.post("/v1/billing-runs", json={"as_of": "2013-03-01", "issue": False})
             drafts = self.http.get("/v1/invoices", params={"state": "draft"}).json()["items"]
             self.keys["id_or_number"] = drafts[0]["invoice_id"] if drafts else "none"
+        if operation_id == "check_einvoice":
+            wanted = {"reason": "counted twice"}
+            made = self.http.post(f"/v1/invoices/{self.keys['id_or_number']}/credit-notes", json=wanted)
+            self.keys["id_or_number"] = made.json()["credit_note_id"]
+        if operation_id == "report_outstanding":  # what follows wants an invoice that states its tax
+            self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
 
     def deliver(self, delivery_id: str) -> None:
         """As if the mail server had taken it: in this world nobody listens."""

@@ -1,0 +1,166 @@
+"""Issued invoices and credit notes as e-invoices (EN 16931): the XML, and whether it is right."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, Response
+
+from api.json import ExactJSON
+from api.routing import State, declared
+from api.state import Ratemill
+from invoicing.credit_note_store import get_credit_note
+from invoicing.einvoice import einvoice_xml, electronic_invoice
+from invoicing.einvoice_credit_note import electronic_credit_note
+from invoicing.einvoice_model import EInvoice, Profile, Syntax
+from invoicing.store import get_invoice
+
+router = APIRouter()
+
+XML: Final = "application/xml"
+_XML_EXAMPLE: Final = {XML: "<?xml version='1.0' encoding='UTF-8'?> ..."}
+_ISSUE: Final = {
+    "check": "rules",
+    "rule": "BR-CO-16",
+    "message": "Amount due for payment (BT-115) = ...",
+    "location": "/Invoice/LegalMonetaryTotal",
+    "is_error": True,
+}
+CHECKED_EXAMPLE: Final[dict[str, Any]] = {
+    "number": "INV-2013-000001",
+    "profile": "en16931",
+    "syntax": "ubl",
+    "valid": True,
+    "checks": {"schema": "run", "arithmetic": "run", "rules": "run"},
+    "findings": [_ISSUE],
+}
+
+ProfileOf = Annotated[
+    Profile, Query(description="en16931, or what a network asks on top: peppol, xrechnung.")
+]
+SyntaxOf = Annotated[Syntax, Query(description="ubl or cii.")]
+
+
+@router.get(
+    "/v1/invoices/{id_or_number}/ubl",
+    **declared(
+        "get_invoice_ubl",
+        "read",
+        sees="issued_invoice",
+        summary="One issued invoice as UBL 2.1",
+        tag="billing",
+        problems=(404, 409, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in UBL. The same invoice gives the same bytes. 422 names all that the e-invoice would lack."""
+    return _xml_answer(_invoice(state, id_or_number, profile), "ubl")
+
+
+@router.get(
+    "/v1/invoices/{id_or_number}/cii",
+    **declared(
+        "get_invoice_cii",
+        "read",
+        sees="issued_invoice",
+        summary="One issued invoice as UN/CEFACT CII",
+        tag="billing",
+        problems=(404, 409, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
+    return _xml_answer(_invoice(state, id_or_number, profile), "cii")
+
+
+@router.get(
+    "/v1/invoices/{id_or_number}/einvoice-check",
+    **declared(
+        "check_einvoice",
+        "read",
+        summary="Check one issued invoice as an e-invoice",
+        tag="billing",
+        example=CHECKED_EXAMPLE,
+        problems=(404, 409, 422),
+    ),
+)
+def check_einvoice(
+    state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
+) -> ExactJSON:
+    """By its XML schema, by the arithmetic of its lines and by the official EN 16931 rules. `checks` says
+    which of these ran; without the extra `einvoice` the official rules do not."""
+    return _checked(state, _invoice(state, id_or_number, profile), syntax)
+
+
+@router.get(
+    "/v1/credit-notes/{id_or_number}/ubl",
+    **declared(
+        "get_credit_note_ubl",
+        "read",
+        summary="One issued credit note as UBL 2.1",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_credit_note_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in UBL. The same credit note gives the same bytes. 422 names all that it would lack."""
+    return _xml_answer(_credit_note(state, id_or_number, profile), "ubl")
+
+
+@router.get(
+    "/v1/credit-notes/{id_or_number}/cii",
+    **declared(
+        "get_credit_note_cii",
+        "read",
+        summary="One issued credit note as UN/CEFACT CII",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_credit_note_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
+    return _xml_answer(_credit_note(state, id_or_number, profile), "cii")
+
+
+@router.get(
+    "/v1/credit-notes/{id_or_number}/einvoice-check",
+    **declared(
+        "check_credit_note",
+        "read",
+        summary="Check one issued credit note as an e-invoice",
+        tag="billing",
+        example=CHECKED_EXAMPLE,
+        problems=(404, 422),
+    ),
+)
+def check_credit_note(
+    state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
+) -> ExactJSON:
+    """By its XML schema, by the arithmetic of its lines and by the official EN 16931 rules. `checks` says
+    which of these ran; without the extra `einvoice` the official rules do not."""
+    return _checked(state, _credit_note(state, id_or_number, profile), syntax)
+
+
+def _invoice(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
+    return electronic_invoice(get_invoice(state.ledger, id_or_number).invoice, profile=profile)
+
+
+def _credit_note(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
+    note = orjson.loads(get_credit_note(state.ledger, id_or_number).text)
+    return electronic_credit_note(note, profile=profile)
+
+
+def _checked(state: Ratemill, document: EInvoice, syntax: Syntax) -> ExactJSON:
+    found = asdict(state.einvoices.check(einvoice_xml(document, syntax)))
+    return ExactJSON({"number": document.number, "profile": document.profile, **found})
+
+
+def _xml_answer(document: EInvoice, syntax: Syntax) -> Response:
+    headers = {"Content-Disposition": f'inline; filename="{document.number}-{syntax}.xml"'}
+    return Response(einvoice_xml(document, syntax), media_type=XML, headers=headers)
