@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -54,6 +54,7 @@ _WHOLE_TABLE: Final = {
 }
 """What makes the engine take a table of ours in one piece, so that it need not put pieces together."""
 _UNKNOWN_DATABASE: Final = 81
+Piece = TypeVar("Piece")
 _KEYS_PER_DELETE: Final = 10_000
 
 
@@ -108,6 +109,7 @@ class EventStore:
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="event-store")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-store-reader")
         self._folder_lock = lock_folder(url)
         self.writing: Writing = OnlyWriter()
         self.lander = Lander(self, log_folder(url)) if self.embedded else None
@@ -197,6 +199,18 @@ class EventStore:
         else:
             self.insert(table, rows, settings=settings)
 
+    def one_ahead(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """The pieces in their order, the next of them read in the store's own thread while one is worked on.
+        What they raise is raised here."""
+        nothing = object()
+        coming: Future[Any] = self._reader.submit(next, pieces, nothing)
+        try:
+            while (piece := coming.result()) is not nothing:
+                coming = self._reader.submit(next, pieces, nothing)
+                yield piece
+        finally:
+            wait([coming])
+
     def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The answer of a SELECT in the engine's own format, whole in memory."""
         self.settle()
@@ -245,6 +259,7 @@ class EventStore:
         if self.lander is not None:
             self.lander.close()
         self._pool.shutdown()
+        self._reader.shutdown()
         with self._clients_lock:
             for client in self._clients:
                 client.close()
