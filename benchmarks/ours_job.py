@@ -27,7 +27,7 @@ from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
 RUN_ID: Final = "benchmark"
-CONTRACTS_AT_ONCE: Final = 12_500
+CONTRACTS_AT_ONCE: Final = 25_000
 
 
 def load_job(request: CaseRequest) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
 from ingest.meter import Meter
+from ingest.read_ahead import one_ahead
 from invoicing.due import calendar_of
 from invoicing.run_blocks import blocks_of_contracts
 from invoicing.wider_periods import WiderPeriods
@@ -24,6 +26,8 @@ from rating.rate import rate_usage
 from rollup.roll_up import RolledUp, roll_up_in_blocks, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
+_FIRST_SMALLER: Final = 3
+"""Nothing can be written before the first block is priced, so that one is smaller."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is in all."""
 
@@ -112,7 +116,8 @@ def price_blocks(
 ) -> Iterator[PricedPeriods]:
     """The same in blocks of whole contracts, so that one is written and the usage of another read while a
     third is priced. The lines are those of one call; period keys count from 0 in each block."""
-    blocks = list(blocks_of_contracts(periods, contracts_max))
+    first_max = max(contracts_max // _FIRST_SMALLER, 1)
+    blocks = list(blocks_of_contracts(periods, contracts_max, first_max=first_max))
     edges = np.cumsum([0, *(block.num_rows for block in blocks)]).tolist()
     rolled = roll_up_in_blocks(
         event_store,
@@ -121,7 +126,7 @@ def price_blocks(
         stored=stored_usage,
         edges=edges,
     )
-    for block, counted in zip(blocks, event_store.one_ahead(rolled), strict=True):
+    for block, counted in zip(blocks, one_ahead(rolled, event_store.reader), strict=True):
         rated = rate_usage(periods=block, usage=counted.usage, price_book=price_book, run_id=run_id)
         yield PricedPeriods(rated.lines, rated.unrated, counted.unusable)
 
