@@ -169,7 +169,7 @@ class EventStore:
         """Append ``rows`` as one block: all of it or nothing, on disk when this returns.
 
         ``token`` makes a repeated insert of the same block a no-op (in tables with a deduplication window).
-        ``rows``: under 500,000, so that it stays one block. Raises StoreUnavailable when another process writes.
+        ``rows``: under 500,000, to stay one block. Raises StoreUnavailable when another process writes.
         """
         self.writing.claim()
         chosen = {**(settings or {}), **({"insert_deduplication_token": token} if token else {})}
