@@ -21,13 +21,13 @@ from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.due import calendar_of, due_service_periods
-from invoicing.pricing import rate_blocks
+from invoicing.pricing import price_blocks
 from rating.store import start_writing
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
 RUN_ID: Final = "benchmark"
-CONTRACTS_AT_ONCE: Final = 12_500
+CONTRACTS_AT_ONCE: Final = 25_000
 
 
 def load_job(request: CaseRequest) -> None:
@@ -123,18 +123,20 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
     """
     catalogue = load_billing_catalogue(stores.ledger)
     periods = _due_periods(catalogue, months)
-    calendar = calendar_of(periods=periods, contract_subjects=catalogue.subjects)
-    rolled = roll_up_usage(stores.events, calendar=calendar, meters=catalogue.meters, stored=stored)
-    lines, unpriced, writes = 0, len(rolled.unusable), []
-    for rated in rate_blocks(
+    lines, unpriced, writes = 0, 0, []
+    for priced in price_blocks(
+        event_store=stores.events,
         periods=periods,
-        usage=rolled.usage,
+        subjects=catalogue.subjects,
+        meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=RUN_ID,
+        stored_usage=stored,
         contracts_max=CONTRACTS_AT_ONCE,
     ):
-        writes.append(start_writing(stores.events, rated.lines))
-        lines, unpriced = lines + len(rated.lines), unpriced + len(rated.unrated)
+        writes.append(start_writing(stores.events, priced.lines))
+        lines += len(priced.lines)
+        unpriced += len(priced.unrated) + len(priced.unusable)
     for write in writes:
         write.wait()
     if unpriced:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +16,18 @@ import pyarrow.compute as pc
 from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
 from ingest.meter import Meter
+from ingest.read_ahead import one_ahead
 from invoicing.due import calendar_of
 from invoicing.run_blocks import blocks_of_contracts
 from invoicing.wider_periods import WiderPeriods
 from rating.compile import PriceBook
 from rating.needed_meters import needed_meters
-from rating.rate import RatedLines, rate_usage
-from rollup.roll_up import RolledUp, roll_up_usage
+from rating.rate import rate_usage
+from rollup.roll_up import RolledUp, roll_up_in_blocks, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
+_FIRST_SMALLER: Final = 3
+"""Nothing can be written before the first block is priced, so that one is smaller."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is in all."""
 
@@ -99,20 +103,32 @@ def price_periods(
     return PricedPeriods(rated.lines, rated.unrated, unusable)
 
 
-def rate_blocks(
-    *, periods: pa.Table, usage: pa.Table, price_book: PriceBook, run_id: str, contracts_max: int
-) -> Iterator[RatedLines]:
-    """Price whole contracts, at most so many at a time, so that a block can be written while the next
-    is priced. periods, usage: as in ``rate_usage``. The lines are those of one call."""
-    keys = usage["period_key"].combine_chunks().to_numpy()
-    first = 0
-    for block in blocks_of_contracts(periods, contracts_max):
-        start, stop = np.searchsorted(keys, [first, first + block.num_rows])
-        part = usage.slice(start, stop - start).combine_chunks()
-        renumbered = pa.array(keys[start:stop] - np.uint32(first))
-        part = part.set_column(0, usage.schema.field("period_key"), renumbered)
-        yield rate_usage(periods=block, usage=part, price_book=price_book, run_id=run_id)
-        first += block.num_rows
+def price_blocks(
+    *,
+    event_store: EventStore,
+    periods: pa.Table,
+    subjects: pa.Table,
+    meters: Sequence[Meter],
+    price_book: PriceBook,
+    run_id: str,
+    stored_usage: StoredUsage | None,
+    contracts_max: int,
+) -> Iterator[PricedPeriods]:
+    """The same in blocks of whole contracts, so that one is written and the usage of another read while a
+    third is priced. The lines are those of one call; period keys count from 0 in each block."""
+    first_max = max(contracts_max // _FIRST_SMALLER, 1)
+    blocks = list(blocks_of_contracts(periods, contracts_max, first_max=first_max))
+    edges = np.cumsum([0, *(block.num_rows for block in blocks)]).tolist()
+    rolled = roll_up_in_blocks(
+        event_store,
+        calendar=calendar_of(periods=periods, contract_subjects=subjects),
+        meters=needed_meters(price_book, periods, meters),
+        stored=stored_usage,
+        edges=edges,
+    )
+    for block, counted in zip(blocks, one_ahead(rolled, event_store.reader), strict=True):
+        rated = rate_usage(periods=block, usage=counted.usage, price_book=price_book, run_id=run_id)
+        yield PricedPeriods(rated.lines, rated.unrated, counted.unusable)
 
 
 def _roll_up_until(

@@ -12,12 +12,16 @@ import pyarrow.compute as pc
 from invoicing.hold import Held, Key
 
 
-def blocks_of_contracts(periods: pa.Table, contracts_max: int) -> Iterator[pa.Table]:
-    """Slices of whole contracts, their ``period_key`` counted from 0 again."""
+def blocks_of_contracts(
+    periods: pa.Table, contracts_max: int, *, first_max: int | None = None
+) -> Iterator[pa.Table]:
+    """Slices of whole contracts, their ``period_key`` counted from 0 again. first_max: of the first one, when
+    something waits for it."""
     runs = pc.run_end_encode(periods["contract_id"].combine_chunks())
     ends = runs.run_ends.to_pylist()
     start = 0
-    for end in [*ends[contracts_max - 1 :: contracts_max], periods.num_rows]:
+    first = contracts_max if first_max is None else first_max
+    for end in [*ends[first - 1 :: contracts_max], periods.num_rows]:
         if end > start:
             keys = pa.array(range(end - start), pa.uint32())
             yield (

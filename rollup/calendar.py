@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest.errors import BrokenState
@@ -65,19 +66,23 @@ def check_calendar(calendar: pa.Table) -> CalendarFacts:
             f"the calendar row of period {row['period_key']}, subject {row['subject']!r} starts at "
             f"{row['period_start']} and ends at {row['period_end']}; a period must end after it starts."
         )
-    codes = calendar["subject"].combine_chunks().dictionary_encode()
+    runs = pc.run_end_encode(calendar["subject"].combine_chunks())
+    codes = runs.values.dictionary_encode()  # numbered as they are met
+    lengths = np.diff(runs.run_ends.to_numpy(), prepend=0)
     subjects = len(codes.dictionary)
     in_turn = False
     if subjects < calendar.num_rows:
         keys = calendar["period_key"].to_numpy()
-        in_turn = _is_disjoint(calendar, keys, codes.indices.to_numpy(), starts, ends)
+        in_turn = _is_disjoint(calendar, keys, np.repeat(codes.indices.to_numpy(), lengths), starts, ends)
     return CalendarFacts(
         rows=calendar.num_rows,
         subjects=subjects,
         start_micros=int(starts.min()),
         end_micros=int(ends.max()),
         in_turn=in_turn,
-        only=(calendar["period_key"][0].as_py(), codes.dictionary[0].as_py()) if len(codes) == 1 else None,
+        only=(calendar["period_key"][0].as_py(), codes.dictionary[0].as_py())
+        if calendar.num_rows == 1
+        else None,
     )
 
 
@@ -91,6 +96,10 @@ def _is_disjoint(
 ) -> bool:
     """Whether no subject is in two rows at once. In rows sorted by start, any overlap shows between
     neighbours. Raises BrokenState when the two rows share a period key as well."""
+    if np.all(subjects[1:] >= subjects[:-1]):  # one stretch each: nearly always in turn already
+        same = subjects[1:] == subjects[:-1]
+        if not np.any(same & (starts[1:] < ends[:-1])):
+            return True
     order = np.lexsort((starts, keys, subjects))
     same = (subjects[order][1:] == subjects[order][:-1]) & (keys[order][1:] == keys[order][:-1])
     twice = same & (starts[order][1:] < ends[order][:-1])

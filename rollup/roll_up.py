@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +39,8 @@ from rollup.query import (
     plain_usage_query,
     unusable_query,
 )
+from rollup.schema import CALENDAR_SCHEMA
+from rollup.stored_reading import Reading, StoredAnswer, keys_between
 from rollup.stored_usage import StoredUsage
 from rollup.usage_table import MeterUsage, arrange_unusable, arrange_usage, usable_usage
 
@@ -48,6 +52,9 @@ class RolledUp:
 
     usage: pa.Table
     unusable: pa.Table
+
+
+NOTHING_STORED: Final = StoredAnswer((), CALENDAR_SCHEMA.empty_table(), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +89,57 @@ def roll_up_usage(
     """
     facts = check_calendar(calendar)
     _check_meters(meters)
-    parts: list[MeterUsage] = []
-    unusable: list[tuple[int, pa.Table]] = []
+    answer = NOTHING_STORED
     if facts.rows and meters:
-        wanted = dict(enumerate(meters))
+        answer = StoredAnswer((), calendar, tuple(range(len(meters))))
         if stored is not None and known_at is None:
-            wanted, missing = _read_stored(stored, calendar, facts, meters, parts)
-            kept = {number: meter for number, meter in enumerate(meters) if number not in wanted}
-            _count_events(store, missing, kept, read_cut(store, known_at=None), parts, unusable)
+            answer = stored.read(calendar=calendar, facts=facts, meters=meters)
+    return _completed(store, calendar, meters, answer, known_at)
+
+
+def roll_up_in_blocks(
+    store: EventStore,
+    *,
+    calendar: pa.Table,
+    meters: Sequence[Meter],
+    stored: StoredUsage | None,
+    edges: Sequence[int],
+) -> Iterator[RolledUp]:
+    """The same in pieces, each when it is asked for: of the period keys [edges[0], edges[1]), then
+    [edges[1], edges[2]) ..., each numbered from 0. calendar: sorted by ``period_key``.
+
+    What is not stored is counted in one pass over the events, with the first piece.
+    """
+    facts = check_calendar(calendar)
+    _check_meters(meters)
+    reading = Reading(calendar, facts, meters)
+    if stored is None or not facts.rows or not meters or not stored.is_whole(reading):
+        rolled = roll_up_usage(store, calendar=calendar, meters=meters, stored=stored)
+        for edge in pairwise(edges):
+            yield RolledUp(keys_between(rolled.usage, *edge), keys_between(rolled.unusable, *edge))
+        return
+    for edge in pairwise(edges):
+        piece = stored.read_piece(reading, *edge)
+        yield _completed(store, keys_between(calendar, *edge), meters, piece, None)
+
+
+def _completed(
+    store: EventStore,
+    calendar: pa.Table,
+    meters: Sequence[Meter],
+    answer: StoredAnswer,
+    known_at: datetime | None,
+) -> RolledUp:
+    """What is stored of a calendar, and the rest counted from events. A meter that met unusable events is
+    counted from them in all periods, to name them."""
+    parts, unusable = list(answer.parts), list[tuple[int, pa.Table]]()
+    wanted = {number: meters[number] for number in answer.others}
+    kept = {number: meter for number, meter in enumerate(meters) if number not in wanted}
+    if kept and answer.missing.num_rows:
+        _count_events(store, answer.missing, kept, read_cut(store, known_at=known_at), parts, unusable)
+    if wanted:
         _count_events(store, calendar, wanted, read_cut(store, known_at=known_at), parts, unusable)
     return RolledUp(arrange_usage(meters, parts), arrange_unusable(meters, unusable))
-
-
-def _read_stored(
-    stored: StoredUsage,
-    calendar: pa.Table,
-    facts: CalendarFacts,
-    meters: Sequence[Meter],
-    parts: list[MeterUsage],
-) -> tuple[dict[int, Meter], pa.Table]:
-    """Take what is stored; returns the meters to count from events in all periods, and the periods in
-    which the others are. A meter that met unusable events is counted from them, to name them."""
-    answer = stored.read(calendar=calendar, facts=facts, meters=meters)
-    parts += answer.parts
-    return {number: meters[number] for number in answer.others}, answer.missing
 
 
 def _count_events(

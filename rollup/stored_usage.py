@@ -17,7 +17,6 @@ meter counted whole gets a number that nothing else has, and is read only once i
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,10 +25,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ingest.archives import read_archived
-from ingest.arrow_buffers import one_array
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from ingest.in_force import read_cut
@@ -37,31 +34,14 @@ from ingest.meter import Meter
 from rollup import stored_rows
 from rollup.banded_meter import is_stored
 from rollup.calendar import CalendarFacts, check_calendar
-from rollup.partial_query import Sequences, stored_usage_query
+from rollup.partial_query import Sequences
 from rollup.partial_usage import partial_usage, periods_at_once
-from rollup.query import aggregate_of
 from rollup.schema import CALENDAR_SCHEMA
+from rollup.stored_reading import Found, Reading, StoredAnswer, nothing_found, read_found
 from rollup.stored_rows import ROWS_PER_BLOCK_MAX, Watermark
-from rollup.stored_sums import read_sums
-from rollup.usage_table import MeterUsage, usable_usage
 
 STEP_EVENTS_MAX: Final = 400_000
 PERIODS_AT_ONCE: Final = 300_000
-ROLLUPS_COLUMNS_SQL: Final = "rollup_id UInt64, period_key UInt32"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """What stored usage knows of a calendar.
-
-    parts: usage of the kept meters in the kept periods, numbered by their places among those asked.
-    missing: CALENDAR_SCHEMA rows that are not kept. others: places of the meters to be counted from
-    events: those that are not kept, and those that met events they cannot count, to name them.
-    """
-
-    parts: tuple[MeterUsage, ...]
-    missing: pa.Table
-    others: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +61,7 @@ class StoredUsage:
         self.store = store
         self._lock = threading.RLock()
         self._tidy = False
+        self._turnovers = 0
 
     def refresh(self, *, calendar: pa.Table, meters: Sequence[Meter]) -> None:
         """Add what arrived, then keep the periods of ``calendar`` and the meters that are not kept yet.
@@ -90,6 +71,7 @@ class StoredUsage:
         """
         with self._lock:
             if not self._tidy:
+                self._turnovers += 1
                 stored_rows.delete_unread_rows(self.store)
                 self._tidy = True
             watermark = self.catch_up()
@@ -152,27 +134,52 @@ class StoredUsage:
         calendar: CALENDAR_SCHEMA. facts: what its check found. Rows of one period_key are counted as
         one. Where another process writes to the store nothing is known here: what arrived cannot be added.
         """
-        if self.store.turn() is None:
-            return StoredAnswer((), calendar, tuple(range(len(meters))))
         with self._lock:
-            self.catch_up()
-            numbers = {meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self.store).items()}
-            places: dict[int, int] = {}
-            for place, meter in enumerate(meters):
-                number, kept = numbers.get(meter.meter_id, (0, None))
-                if kept == meter:
-                    places[number] = place
-            others = set(range(len(meters))) - set(places.values())
-            if not places:
-                return StoredAnswer((), calendar, tuple(sorted(others)))
-            found, missing = stored_rows.find_periods(self.store, calendar, facts)
-            if missing.num_rows:
-                # A period_key of several subjects is one sum: it is read whole or not at all.
-                keys = missing["period_key"].combine_chunks()
-                missing = calendar.filter(pc.is_in(calendar["period_key"], value_set=keys))
-                found = found.filter(pc.invert(pc.is_in(found["period_key"], value_set=keys)))
-            parts, short = self._read_parts(found, places, meters)
-            return StoredAnswer(tuple(parts), missing, tuple(sorted(others | short)))
+            found = self._find(calendar, facts, meters)
+            return read_found(self.store, found, meters)
+
+    def is_whole(self, reading: Reading) -> bool:
+        """Whether all its periods and meters are kept, so that no piece needs a pass over events."""
+        with self._lock:
+            found = self._looked_up(reading)
+            return not found.missing.num_rows and not found.others
+
+    def read_piece(self, reading: Reading, first: int, past: int) -> StoredAnswer:
+        """As ``read``, for the period keys [first, past) of a reading, numbered from 0.
+
+        Every event acknowledged before the first piece was read is in it, later ones may be. Others may count
+        periods again between two pieces: where ids may have changed hands, they are looked up anew.
+        """
+        with self._lock:
+            return read_found(self.store, self._looked_up(reading).between(first, past), reading.meters)
+
+    def _looked_up(self, reading: Reading) -> Found:
+        if reading.found is None or reading.turnovers != self._turnovers or self.store.turn() is None:
+            reading.found = self._find(reading.calendar, reading.facts, reading.meters)
+            reading.turnovers = self._turnovers
+        return reading.found
+
+    def _find(self, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]) -> Found:
+        """Add what arrived, then look up which meters and periods are kept."""
+        if self.store.turn() is None:
+            return nothing_found(calendar, range(len(meters)))
+        self.catch_up()
+        numbers = {meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self.store).items()}
+        places: dict[int, int] = {}
+        for place, meter in enumerate(meters):
+            number, kept = numbers.get(meter.meter_id, (0, None))
+            if kept == meter:
+                places[number] = place
+        others = tuple(sorted(set(range(len(meters))) - set(places.values())))
+        if not places:
+            return nothing_found(calendar, others)
+        found, missing = stored_rows.find_periods(self.store, calendar, facts)
+        if missing.num_rows:
+            # A period_key of several subjects is one sum: it is read whole or not at all.
+            keys = missing["period_key"].combine_chunks()
+            missing = calendar.filter(pc.is_in(calendar["period_key"], value_set=keys))
+            found = found.filter(pc.invert(pc.is_in(found["period_key"], value_set=keys)))
+        return Found(found, missing, places, others)
 
     @contextmanager
     def at_rest(self) -> Iterator[Watermark]:
@@ -216,6 +223,7 @@ class StoredUsage:
                 "a period whose events are archived would have to be counted again. Put the events back: "
                 "`ratemill events restore FOLDER`."
             )
+        self._turnovers += 1
         first = stored_rows.next_rollup_id(self.store)
         ids = pa.array(np.arange(first, first + periods.num_rows, dtype=np.uint64))
         keys = pa.array(np.arange(periods.num_rows, dtype=np.uint32))
@@ -231,78 +239,11 @@ class StoredUsage:
             counted = partial_usage(self.store, periods=part, meters=meters, sequences=sequences)
             stored_rows.add_rows(self.store, counted, events=None)
 
-    def _read_parts(
-        self, found: pa.Table, places: Mapping[int, int], meters: Sequence[Meter]
-    ) -> tuple[list[MeterUsage], set[int]]:
-        """The usage of the periods found, and the places of meters that met unusable events."""
-        parts: list[MeterUsage] = []
-        short: set[int] = set()
-        if not found.num_rows:
-            return parts, short
-        place_of = np.zeros(max(places) + 1, np.int32)
-        place_of[list(places)] = list(places.values())
-        shared = _has_equal(one_array(found["rollup_id"]).to_numpy())
-        for group in _alike(places, meters):
-            meter = meters[places[group[0]]]
-            aggregate = aggregate_of(meter) or "count"
-            if aggregate in ("count", "sum") and not meter.group_by and not shared:
-                alike = {number: places[number] for number in group}
-                part, unusable = read_sums(self.store, rollups=found, places=alike, summed=aggregate == "sum")
-            else:
-                answer = self._read_group(found, group, aggregate, len(meter.group_by))
-                numbers = place_of[one_array(answer["meter_number"]).to_numpy()]
-                part, unusable = usable_usage(numbers, len(meter.group_by), answer)
-            parts.append(_without(part, unusable))
-            short |= unusable
-        return parts, short
-
-    def _read_group(self, found: pa.Table, group: Sequence[int], aggregate: str, dimensions: int) -> pa.Table:
-        bounds = pc.min_max(found["rollup_id"]).as_py()
-        with self.store.scratch_table(ROLLUPS_COLUMNS_SQL, found) as name:
-            query = stored_usage_query(
-                meter_numbers=group,
-                aggregate=aggregate,
-                dimensions=dimensions,
-                rollups=name,
-                first=bounds["min"],
-                last=bounds["max"],
-            )
-            return self.store.query(query.sql, query.parameters)
-
 
 def whole_count(store: EventStore, watermark: Watermark) -> Sequences:
     """All events in force at a watermark."""
     cut = replace(read_cut(store, known_at=None), correction_sequence=watermark.corrections)
     return Sequences(0, watermark.events, cut)
-
-
-def _has_equal(ids: NDArray[np.uint64]) -> bool:
-    ordered = np.sort(ids)
-    return bool(np.any(ordered[1:] == ordered[:-1]))
-
-
-def _alike(places: Mapping[int, int], meters: Sequence[Meter]) -> list[list[int]]:
-    """Meter numbers in groups that one query and one part can answer; a meter with group keys alone."""
-    groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
-    for number, place in places.items():
-        meter = meters[place]
-        groups[aggregate_of(meter), meter.fraction_digits, meter.group_by and number].append(number)
-    return list(groups.values())
-
-
-def _without(part: MeterUsage, places: set[int]) -> MeterUsage:
-    """The part without some of its meters."""
-    if not places:
-        return part
-    kept = np.flatnonzero(~np.isin(part.meter_number, list(places)))
-    rows = pa.array(kept)
-    return MeterUsage(
-        meter_number=part.meter_number[kept],
-        period_key=part.period_key.take(rows),
-        dimensions=[column.take(rows) for column in part.dimensions],
-        quantity=part.quantity.take(rows),
-        event_count=part.event_count.take(rows),
-    )
 
 
 def _smaller(step: int) -> int:

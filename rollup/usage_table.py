@@ -65,9 +65,9 @@ def arrange_usage(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Ta
     if not parts:
         return USAGE_SCHEMA.empty_table()
     numbers = np.concatenate([part.meter_number for part in parts])
-    keys = pa.concat_arrays([part.period_key.cast(pa.uint32()) for part in parts])
+    keys = _one([part.period_key.cast(pa.uint32()) for part in parts])
     order = _sorted_order(keys.to_numpy(), numbers, len(meters))
-    quantity = pa.concat_arrays(
+    quantity = _one(
         [round_quantity(part.quantity, meters[part.meter_number[0]].fraction_digits) for part in parts]
     )
     words = pa.array([meter.meter_id for meter in meters], pa.string())
@@ -76,7 +76,7 @@ def arrange_usage(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Ta
         pa.DictionaryArray.from_arrays(pa.array(numbers), words),
         _dimensions(meters, parts),
         quantity,
-        pa.concat_arrays([part.event_count.cast(pa.uint64()) for part in parts]),
+        _one([part.event_count.cast(pa.uint64()) for part in parts]),
     ]
     if order is not None:
         columns = [_taken(column, pa.array(order)) for column in columns]
@@ -137,7 +137,12 @@ def _dimensions(meters: Sequence[Meter], parts: Sequence[MeterUsage]) -> pa.Arra
     for part in parts:
         names = meters[part.meter_number[0]].group_by
         pieces.append(dimension_maps(names, part.dimensions, len(part.period_key)))
-    return pa.concat_arrays(pieces)
+    return _one(pieces)
+
+
+def _one(arrays: Sequence[pa.Array]) -> pa.Array:
+    """The arrays as one, without a copy of a single one."""
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
 
 
 def dimension_maps(names: Sequence[str], values: Sequence[pa.Array], rows: int) -> pa.Array:

@@ -16,7 +16,8 @@ from ingest.event import STORED_EVENT_SCHEMA
 from ingest.meter import Meter
 from rollup.calendar import check_calendar
 from rollup.schema import CALENDAR_SCHEMA
-from rollup.stored_usage import StoredAnswer, StoredUsage
+from rollup.stored_reading import StoredAnswer
+from rollup.stored_usage import StoredUsage
 
 INGESTED_AT = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ingest.clickhouse import EventStore
 from ingest.load import IngestContext
 from rollup import stored_rows
+from rollup.roll_up import roll_up_in_blocks
 from rollup.stored_usage import StoredUsage
 from rollup.verify import verify_stored_usage
 
@@ -64,6 +65,22 @@ def test_amended_moved_and_cancelled_events_are_counted_as_they_are_now(event_st
     amend(ingest, "fix-3", "e1")
     assert minutes(event_store, stored) == [(2, "9"), (3, "7")]
     assert verify_stored_usage(stored).differences == 0
+
+
+def test_a_period_counted_again_between_two_pieces_is_read_under_its_new_number(
+    event_store: EventStore,
+) -> None:
+    """The rows of its earlier number are deleted meanwhile."""
+    stored, ingest = StoredUsage(event_store), opened(event_store)
+    send(ingest, FIRST, received_at=RECEIVED)
+    stored.refresh(calendar=YEAR, meters=METERS)
+    usage = roll_up_in_blocks(event_store, calendar=YEAR, meters=METERS[:1], stored=stored, edges=[0, 2, 4])
+    assert [row[:4] for row in shown(next(usage).usage)] == [(1, "minutes", {}, "14")]
+    amend(ingest, "fix-1", "e3", value=Decimal("0.25"))
+    stored.catch_up()
+    stored_rows.delete_unread_rows(event_store)
+    assert [row[:4] for row in shown(next(usage).usage)] == [(1, "minutes", {}, "0.25")]
+    assert list(usage) == []
 
 
 def test_an_event_and_its_correction_that_arrive_together(event_store: EventStore) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ingest.event import QUANTITY_TYPE
 from rollup.kept_periods import places_among
 from rollup.stored_kernels import NOT_KEPT
-from rollup.stored_sums import add_up_batches
+from rollup.stored_sums import add_up_batches, stretches
 
 WIDE = Context(prec=60)
 INSTANTS = [datetime(2025, month, 1, tzinfo=UTC) for month in (1, 2, 3)]
@@ -108,3 +108,13 @@ def periods(rows: list[tuple[str, tuple[datetime, datetime]]]) -> pa.Table:
             "period_end": pa.array([end for _, (_, end) in rows], times),
         }
     )
+
+
+@given(st.lists(st.integers(1, 2**63), min_size=1, max_size=200, unique=True))
+def test_stretches_hold_every_id(drawn: list[int]) -> None:
+    ids = np.array(sorted(drawn), np.uint64)
+    condition, bounds = stretches(ids)
+    firsts = [bounds[f"first_{number}"] for number in range(len(bounds) // 2)]
+    lasts = [bounds[f"last_{number}"] for number in range(len(bounds) // 2)]
+    assert condition.count("BETWEEN") == len(firsts) <= 64
+    assert all(any(first <= one <= last for first, last in zip(firsts, lasts, strict=True)) for one in drawn)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.clickhouse import EventStore
 from ingest.meter import Meter
 from rollup import stored_rows, stored_usage
-from rollup.roll_up import RolledUp, roll_up_usage
+from rollup.roll_up import RolledUp, roll_up_in_blocks, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
 from .support import Event, add_events, calendar, event, meter, shown, stored_answer
@@ -32,6 +32,26 @@ def both(store: EventStore, stored: StoredUsage, periods: pa.Table, meters: Sequ
     assert answer.usage.equals(counted.usage)
     assert answer.unusable.equals(counted.unusable)
     return answer
+
+
+def in_blocks(
+    store: EventStore, stored: StoredUsage | None, periods: pa.Table, meters: Sequence[Meter]
+) -> None:
+    """The answer in pieces, one of them of no period, is the answer."""
+    periods = periods.sort_by("period_key")
+    keys = periods["period_key"].to_pylist()
+    middle, past = keys[len(keys) // 2] if keys else 0, keys[-1] + 1 if keys else 0
+    edges = [0, middle, middle, past]
+    pieces = list(roll_up_in_blocks(store, calendar=periods, meters=meters, stored=stored, edges=edges))
+    whole = roll_up_usage(store, calendar=periods, meters=meters)
+    for name in ("usage", "unusable"):
+        tables = [getattr(piece, name) for piece in pieces]
+        found = [
+            {**row, "period_key": row["period_key"] + edge}
+            for table, edge in zip(tables, edges, strict=False)
+            for row in table.to_pylist()
+        ]
+        assert found == getattr(whole, name).to_pylist()
 
 
 def rows_stored(store: EventStore) -> int:
@@ -214,3 +234,18 @@ def test_steps_are_halved_until_they_fit_a_block(
     add_events(event_store, [event("call", "a", "2025-01-03", city=f"city {n}") for n in range(20)])
     monkeypatch.setattr(stored_usage, "ROWS_PER_BLOCK_MAX", 6)
     assert len(both(event_store, stored, periods, meters).usage) == 20
+
+
+@pytest.mark.parametrize("kept", [3, 1, 0])
+def test_usage_is_read_in_pieces(event_store: EventStore, kept: int) -> None:
+    """Of three periods so many are kept; in the last one an event cannot be counted."""
+    rows = [(1, "acme", *JANUARY), (2, "acme", *FEBRUARY), (5, "other", *JANUARY)]
+    meters = [meter("minutes", "call", "sum"), meter("calls", "call", "count")]
+    sent = [event("call", "acme", "2025-01-03", "1"), event("call", "acme", "2025-02-03", "2")]
+    stored = StoredUsage(event_store)
+    add_events(event_store, [*sent, event("call", "other", "2025-01-05")])
+    if kept:
+        stored.refresh(calendar=calendar(*rows[:kept]), meters=meters)
+    in_blocks(event_store, stored, calendar(*rows), meters)
+    in_blocks(event_store, None, calendar(*rows), meters)
+    in_blocks(event_store, stored, calendar(), meters)
