@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from ingest.arrow_buffers import Words
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
-from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, open_gate
+from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate
+from ingest.load import open_gate
+from ingest.settings import IngestSettings
 from tests.ingest.support import context, event, ndjson, send
 
+LIMITS = IngestSettings()
 Rows = list[tuple[int, int, int]]
 
 
@@ -94,7 +97,7 @@ def test_remembering_twice_is_a_broken_state() -> None:
 
 
 def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore) -> None:
-    gate = open_gate(event_store)
+    gate = open_gate(event_store, LIMITS)
     take(gate, [(1, 1, 7)])  # remembered, and never inserted
     gate.mark_stale()
     assert gate.stale
@@ -106,13 +109,13 @@ def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore) ->
 def test_reopening_reads_the_table(event_store: EventStore) -> None:
     ingest = context(event_store)
     send(ingest, ndjson(*(event(number) for number in range(100))))
-    gate = open_gate(event_store)
+    gate = open_gate(event_store, LIMITS)
     assert (gate.count, gate.next_sequence) == (100, 101)
-    assert open_gate(event_store).count == ingest.gate.count
+    assert open_gate(event_store, LIMITS).count == ingest.gate.count
 
 
 def test_an_empty_table_starts_at_one(event_store: EventStore) -> None:
-    gate = open_gate(event_store)
+    gate = open_gate(event_store, LIMITS)
     assert (gate.count, gate.next_sequence) == (0, 1)
 
 
@@ -120,4 +123,4 @@ def test_a_table_that_counts_twice_is_refused(event_store: EventStore) -> None:
     send(context(event_store), ndjson(event(1)))
     event_store.command("INSERT INTO events SELECT * FROM events")
     with pytest.raises(BrokenState, match="2 events and corrections of 1 different"):
-        open_gate(event_store)
+        open_gate(event_store, LIMITS)
