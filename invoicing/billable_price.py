@@ -19,7 +19,6 @@ from ingest.event import QUANTITY_DIGITS
 from invoicing.billable_item import BillableItem, StoredItem
 from rating.item_line import (
     ITEM_KIND,
-    STATED_CHARGE_ID,
     STATED_PRICE,
     ItemGroup,
     item_line,
@@ -28,6 +27,7 @@ from rating.item_line import (
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.plan_version import PlanVersion
 from rating.price_plan import Charge, MatrixPrice
+from rating.spend_ids import STATED_CHARGE_ID
 from rating.unrateable import Unrateable
 from rollup.period import local_midnight
 

@@ -26,9 +26,9 @@ from invoicing.price_text import (
 )
 from rating.agreement import Agreement, is_overridden
 from rating.discount import Discount
-from rating.item_line import STATED_CHARGE_ID
 from rating.plan_version import PlanVersion
 from rating.price_plan import MatrixPrice, PricePlan
+from rating.spend_ids import STATED_CHARGE_ID
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND
 from rating.term_commitment import COMMITMENT, TRUE_UP_CHARGE_ID
 from rollup.period import find_time_zone

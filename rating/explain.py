@@ -18,7 +18,7 @@ from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import FREE
 from rating.explanation import Explanation, ExplanationStep
-from rating.item_line import ITEM_KIND, STATED_CHARGE_ID
+from rating.item_line import ITEM_KIND
 from rating.line_discounts import discounts_of
 from rating.line_inputs import (
     credit_inputs,
@@ -49,7 +49,7 @@ from rating.special_price import (
     POOL_QUANTITY,
     added_exactly,
 )
-from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID
+from rating.spend_ids import MINIMUM_SPEND_CHARGE_ID, STATED_CHARGE_ID
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND, TermCommitment
 from rating.tier_rows import TierRow, tier_rows

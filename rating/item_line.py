@@ -25,9 +25,9 @@ from rating.money import minor_digits
 from rating.price_plan import Charge, PerUnitPrice, PricePlan
 from rating.reference import applicable_price, cut_decimal, terms_of
 from rating.special_price import NO_INPUTS, price_line
+from rating.spend_ids import STATED_CHARGE_ID
 
 ITEM_KIND: Final = "item"
-STATED_CHARGE_ID: Final = "stated-price"
 STATED_PRICE: Final = "unit_price"
 """The dimension of a line of stated prices that holds the price."""
 _STATED_NAME: Final = "Stated price"

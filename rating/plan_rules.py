@@ -18,14 +18,13 @@ from rating.event_rules import event_price_rules
 from rating.formula_rules import formula_rules
 from rating.group_minimum_rules import group_minimum_rules
 from rating.item_charge_rules import group_by_unused, item_charge_rules
-from rating.item_line import STATED_CHARGE_ID
 from rating.level_tiers import level_tier_rules
 from rating.matrix_rules import matrix_rules
 from rating.money import MINOR_DIGITS
 from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
 from rating.retainer import sells_credit
-from rating.spend_ids import is_minimum
+from rating.spend_ids import STATED_CHARGE_ID, is_minimum
 from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rating.tier_rules import not_negative
 from rating.wider_rules import pool_rules, wider_rules

@@ -15,7 +15,7 @@ from rating.adjustment_line import adjustment_follows, rated_again
 from rating.agreement import Agreement
 from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
-from rating.item_line import ITEM_KIND, STATED_CHARGE_ID, stated_charge
+from rating.item_line import ITEM_KIND, stated_charge
 from rating.line_discounts import discounts_follow, list_amount
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan, SimplePrice
@@ -27,6 +27,7 @@ from rating.reference import (
     terms_of,
 )
 from rating.special_price import price_line
+from rating.spend_ids import STATED_CHARGE_ID
 from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.term_commitment import COMMITMENT, TRUE_UP_KIND, TermCommitment, true_up, unit_true_up
 from rating.unrateable import Unrateable

@@ -1,10 +1,12 @@
-"""The charge ids of lines that raise a period to a minimum; no charge of a plan may use them."""
+"""The charge ids of lines that no charge of a plan is behind; none may use them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 MINIMUM_SPEND_CHARGE_ID: Final = "minimum-spend"
+STATED_CHARGE_ID: Final = "stated-price"
+"""Of billable items that state their own price."""
 GROUP_MINIMUM_PREFIX: Final = "minimum:"
 """What the id of a group's minimum begins with; its own id follows."""
 

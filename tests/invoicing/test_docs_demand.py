@@ -18,11 +18,11 @@ from invoicing.billable_import import read_items
 from invoicing.billable_item import BillableItem, StoredItem, item_rules
 from invoicing.billable_price import PlacedItem, price_items
 from invoicing.price_text import charge_terms, stated_terms
-from rating.item_line import STATED_CHARGE_ID
 from rating.money import format_minor
 from rating.plan_rules import price_plan_rules
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
+from rating.spend_ids import STATED_CHARGE_ID
 from rating.store import line_to_python
 from tests.invoicing.items_case import CONSULTING
 from tests.rating.plans import plan

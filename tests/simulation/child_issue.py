@@ -47,7 +47,7 @@ def prepare(ledger: Engine, count: int) -> None:
     with ledger_transaction(ledger) as connection:
         insert_rows(connection, INVOICES, map(_row, drafts))
         lines = (
-            (draft.invoice_id, 1, draft.lines[0].line_id, draft.lines[0].charge_id, draft.total_minor)
+            (draft.invoice_id, 1, draft.lines[0].line_id, draft.lines[0].charge_id, draft.total_minor, None)
             for draft in drafts
         )
         insert_rows(connection, INVOICE_LINES, lines)
