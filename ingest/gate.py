@@ -62,6 +62,11 @@ class IdentityGate:
         """Identities on record, those of an insert under way included."""
         return self._held
 
+    @property
+    def bytes_held(self) -> int:
+        """Memory that identities take."""
+        return self._slots.nbytes
+
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
 
