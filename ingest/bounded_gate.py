@@ -59,11 +59,18 @@ class BoundedGate(IdentityGate):
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """See ``IdentityGate``. Raises what the store raises when it cannot be asked."""
+        return self._compare(identities, body_hashes, self._look_up(identities))
+
+    def classify_alone(self, identities: Words, body_hashes: Words) -> Outcomes:
+        """See ``IdentityGate``. One statement for all that are suspected."""
+        return self._compare(identities, body_hashes, self._look_up(identities), alone=True)
+
+    def _look_up(self, identities: Words) -> Words:
+        """Slots with those of the identities that are in the table."""
         if self.turn is None:
             raise BrokenState("the gate was not read while this process may write; nothing can be compared.")
         suspects = identities[self._filter.may_hold(identities)]
-        found = slots_of(*self._table.look_up(suspects)) if len(suspects) else NONE_FOUND
-        return self._compare(identities, body_hashes, found)
+        return slots_of(*self._table.look_up(suspects)) if len(suspects) else NONE_FOUND
 
     def remember(self, identities: Words, body_hashes: Words) -> None:
         """See ``IdentityGate``. Moves what is in the engine into the table when enough has come together."""

@@ -74,6 +74,10 @@ class IdentityGate:
         """
         return self._compare(identities, body_hashes, NONE_FOUND)
 
+    def classify_alone(self, identities: Words, body_hashes: Words) -> Outcomes:
+        """As ``classify``, each row as if it were the only one of its batch."""
+        return self._compare(identities, body_hashes, NONE_FOUND, alone=True)
+
     def remember(self, identities: Words, body_hashes: Words) -> None:
         """Take in identities that are new, and count their sequence numbers."""
         repeated = self._add(identities, body_hashes)
@@ -107,11 +111,13 @@ class IdentityGate:
         self._slots: Words = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
         self._held = 0
 
-    def _compare(self, identities: Words, body_hashes: Words, found: Words) -> Outcomes:
-        """``classify`` against the slots and ``found``, which are slots too."""
+    def _compare(
+        self, identities: Words, body_hashes: Words, found: Words, *, alone: bool = False
+    ) -> Outcomes:
+        """``classify`` against the slots and ``found``, which are slots too; alone: ``classify_alone``."""
         rows = len(body_hashes)
         outcomes = np.empty(rows, np.uint8)
-        places = np.full(_power_of_two(2 * rows + 2), -1, np.int64)
+        places = np.full(0 if alone else _power_of_two(2 * rows + 2), -1, np.int64)
         _classify(self._slots, found, identities, body_hashes, places, outcomes)
         return outcomes
 
@@ -232,6 +238,9 @@ def _classify(
         slot = _find(found, low, high)
         if found[slot, 0] != _EMPTY or found[slot, 1] != _EMPTY:
             outcomes[row] = DUPLICATE if found[slot, 2] == body_hashes[row] else CONFLICT
+            continue
+        if not len(places):
+            outcomes[row] = NEW
             continue
         # Not on record: look among the rows of this batch, of which ``places`` holds the first ones.
         place = np.int64(low & np.uint64(mask))

@@ -13,7 +13,6 @@ import pytest
 
 from ingest.clickhouse import EventStore
 from ingest.correct import correct_events
-from ingest.errors import BrokenState
 from ingest.gate import CONFLICT, DUPLICATE, NEW
 from ingest.identity_filter import FIRST_CAPACITY, IdentityFilter
 from ingest.identity_table import LOOKED_UP_AT_ONCE, IdentityTable
@@ -134,13 +133,6 @@ def test_a_table_that_differs_is_made_anew(event_store: EventStore, damage: str)
     context(event_store, settings=BOUNDED)
     event_store.command(damage)
     assert everything(context(event_store, settings=BOUNDED), range(21)).tolist() == [1, 20, 0, 0]
-
-
-def test_a_store_that_counts_twice_is_refused(event_store: EventStore) -> None:
-    send(context(event_store), ndjson(event(1)))
-    event_store.command("INSERT INTO events SELECT * FROM events")
-    with pytest.raises(BrokenState, match="2 events and corrections of 1 different"):
-        open_gate(event_store, BOUNDED)
 
 
 def test_corrections_are_known_as_events_are(event_store: EventStore) -> None:
