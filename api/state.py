@@ -140,7 +140,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
     """Build the application on stores that are open already."""
     meters = MeterBook(ledger, clock)
     metrics = Metrics()
-    ingest = open_ingest(event_store, meters=meters.current, settings=IngestSettings())
+    ingest = open_ingest(event_store, meters=meters.current, settings=IngestSettings(gate=settings.gate))
     group_commit = GroupCommit(ingest, metrics.count_commit)
     _watch(metrics, ingest, group_commit)
     printer = InvoicePrinter()
@@ -176,7 +176,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
 def _watch(metrics: Metrics, ingest: IngestContext, group_commit: GroupCommit) -> None:
     room = group_commit.room
     for name, about, read in (
-        ("ratemill_event_identities", "Event identities held in memory.", lambda: ingest.gate.count),
+        ("ratemill_event_identities", "Event identities on record.", lambda: ingest.gate.count),
         (
             "ratemill_ingest_queue_requests",
             "Event requests being received or waiting for their answer.",

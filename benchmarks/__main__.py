@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from benchmarks.canonical import SIZES
 from benchmarks.proof import prove
 from benchmarks.result import CaseResult
 from benchmarks.run import Place, ResultsDiffer, ratio, run_stage
-from benchmarks.stages import NOT_BUILT, STAGES
+from benchmarks.stages import BY_EVENTS, NOT_BUILT, STAGES
 
 EXIT_FAILED = 1
 EXIT_NOT_BUILT = 2
@@ -46,7 +46,7 @@ def _run(stages: Sequence[str], options: argparse.Namespace, place: Place, conso
     code = 0
     for stage in stages:
         try:
-            for result in run_stage(stage, options.size, place, systems=options.systems, cases=options.cases):
+            for result in _stage_results(stage, options, place):
                 results.append(result)
                 if options.json:
                     with options.json.open("ab") as file:
@@ -59,6 +59,14 @@ def _run(stages: Sequence[str], options: argparse.Namespace, place: Place, conso
             code = EXIT_FAILED
     Console(width=150 if not sys.stdout.isatty() else None).print(results_table(results))
     return code
+
+
+def _stage_results(stage: str, options: argparse.Namespace, place: Place) -> Iterator[CaseResult]:
+    """The results of a stage, once for each number of events that was given."""
+    for events in options.events if options.events and stage in BY_EVENTS else [None]:
+        yield from run_stage(
+            stage, options.size, place, systems=options.systems, cases=options.cases, events=events
+        )
 
 
 def results_table(results: Sequence[CaseResult]) -> Table:
@@ -91,6 +99,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="append one JSON object a result to this file")
     parser.add_argument("--systems", nargs="*", default=[], help="only these systems")
     parser.add_argument("--cases", nargs="*", default=[], help="only these cases of the stage")
+    parser.add_argument(
+        "--events",
+        type=int,
+        nargs="*",
+        default=[],
+        help="scale: with so many events sent, one after the other",
+    )
     parser.add_argument(
         "--folder",
         type=Path,

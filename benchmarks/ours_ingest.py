@@ -14,6 +14,7 @@ from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import lines_hash
 from ingest.load import ingest_table
 from ingest.load_file import ingest_file
+from ingest.settings import GateKind
 
 
 def load_ingest(request: CaseRequest) -> None:
@@ -34,9 +35,17 @@ def run_ndjson(request: CaseRequest) -> Measured:
 
 def run_arrow(request: CaseRequest) -> Measured:
     """``ingest_table`` of Arrow tables of a row group each."""
+    return _run_arrow(request, "memory")
 
+
+def run_gate_bounded(request: CaseRequest) -> Measured:
+    """The same through the gate with bounded memory."""
+    return _run_arrow(request, "bounded")
+
+
+def _run_arrow(request: CaseRequest, gate: GateKind) -> Measured:
     def job(stores: Stores) -> None:
-        ingest = ingest_context(stores)
+        ingest = ingest_context(stores, gate)
         file = pq.ParquetFile(request.data / EVENTS_PARQUET)
         for group in range(file.num_row_groups):
             ingest_table(file.read_row_group(group), received_at=NOW, ingest=ingest)

@@ -18,7 +18,7 @@ from ingest.ledger import default_ledger_url, open_ledger
 from ingest.load import IngestContext, IngestReport, ingest_table, merge_reports, open_ingest
 from ingest.meter import Meter
 from ingest.meter_store import list_meters, save_meter
-from ingest.settings import IngestSettings
+from ingest.settings import GateKind, IngestSettings
 from rating.catalogue import save_price_plan
 from rating.contract import Contract
 from rating.contract_store import save_contracts
@@ -62,9 +62,9 @@ def save_documents(stores: Stores, workload: Workload) -> None:
     save_contracts(stores.ledger, contracts, now=NOW)
 
 
-def ingest_context(stores: Stores) -> IngestContext:
+def ingest_context(stores: Stores, gate: GateKind = "memory") -> IngestContext:
     meters = tuple(list_meters(stores.ledger))
-    return open_ingest(stores.events, meters=lambda: meters, settings=IngestSettings())
+    return open_ingest(stores.events, meters=lambda: meters, settings=IngestSettings(gate=gate))
 
 
 def ingest_workload(stores: Stores, workload: Workload) -> IngestReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,8 @@ class CaseRequest:
     """stage, case, system, size: as reported. data: the dataset's folder, shared by all systems.
     work: this system's own folder (its stores). months: how many of the three months are billed.
     repeat: timed repetitions in one process, after one that does not count if ``warm_up``. fresh:
-    time one job from ``started_at``, the wall time at which the process was started."""
+    time one job from ``started_at``, the wall time at which the process was started. events: events sent
+    instead of the size's; None: as many as it has."""
 
     stage: str
     case: str
@@ -31,10 +32,12 @@ class CaseRequest:
     warm_up: bool
     fresh: bool
     started_at: float
+    events: int | None
 
     @property
     def workload(self) -> Workload:
-        return SIZES[self.size]
+        workload = SIZES[self.size]
+        return workload if self.events is None else replace(workload, events_sent=self.events)
 
     @property
     def time_from(self) -> datetime:

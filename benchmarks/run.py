@@ -36,9 +36,16 @@ class Place:
 
 
 def run_stage(
-    stage: str, size: str, place: Place, *, systems: Sequence[str], cases: Sequence[str]
+    stage: str,
+    size: str,
+    place: Place,
+    *,
+    systems: Sequence[str],
+    cases: Sequence[str],
+    events: int | None = None,
 ) -> Iterator[CaseResult]:
-    """The results of the stage's cases as they come in. systems, cases: only these; empty: all.
+    """The results of the stage's cases as they come in. systems, cases: only these; empty: all. events: how
+    many are sent instead of the size's, in a stage of OWN_WORKLOAD that asks for it; named with the case.
 
     Raises ResultsDiffer after a case in which exact systems disagree, subprocess.CalledProcessError
     when a system fails.
@@ -53,7 +60,7 @@ def run_stage(
         for contender in case.contenders:
             if systems and contender.system not in systems:
                 continue
-            for result in _run_contender(stage, size, case, contender, place):
+            for result in _run_contender(stage, size, case, contender, place, events):
                 results.append(result)
                 yield result
         check_equal(results)
@@ -83,12 +90,13 @@ def ratio(result: CaseResult, results: Sequence[CaseResult]) -> float | None:
 
 
 def _run_contender(
-    stage: str, size: str, case: Case, contender: Contender, place: Place
+    stage: str, size: str, case: Case, contender: Contender, place: Place, events: int | None
 ) -> Iterator[CaseResult]:
-    work = place.work / f"{contender.system}-{contender.store}"
+    counted = "" if events is None else f"_{events}"
+    work = place.work / f"{contender.owner}-{contender.store}{counted}"
     request = CaseRequest(
         stage=stage,
-        case=case.name,
+        case=f"{case.name}{counted}",
         system=contender.system,
         size=size,
         data=place.data,
@@ -98,6 +106,7 @@ def _run_contender(
         warm_up=contender.warm_up,
         fresh=False,
         started_at=0.0,
+        events=events,
     )
     loaded = work / "loaded.txt"
     if not loaded.exists():

@@ -21,6 +21,11 @@ class Contender:
     repeat_max: int = 3
     warm_up: bool = True
 
+    @property
+    def owner(self) -> str:
+        """Whose store it is: that of ours in every way it runs."""
+        return OURS if self.system.startswith(OURS) else self.system
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -92,6 +97,13 @@ _INGEST: Final = (
     _ingest_case("parquet", "run_parquet"),
     _ingest_case("arrow", "run_parquet"),
     _ingest_case("ndjson", "run_ndjson"),
+    Case(
+        "gate_bounded",
+        (
+            Contender(OURS, "ours_ingest:load_ingest", "ours_ingest:run_gate_bounded", "ingest"),
+            Contender(f"{OURS}_in_memory", "ours_ingest:load_ingest", "ours_ingest:run_arrow", "ingest"),
+        ),
+    ),
     _ingest_case("http_batches", "run_batches", "ours_http"),
     _ingest_case("http_singles", "run_singles", "ours_http"),
 )
@@ -127,6 +139,19 @@ _WHAT_IF: Final = (
     ),
 )
 
+_SCALE: Final = (
+    Case("closing", (Contender(OURS, "scale:load", "scale:run_closing", "scale"),)),
+    Case("live_usage", (Contender(OURS, "scale:load", "scale:run_live_usage", "scale", 1),)),
+    Case(
+        "gate",
+        (
+            Contender(OURS, "scale:load", "scale:run_gate_bounded", "scale", 1),
+            Contender(f"{OURS}_in_memory", "scale:load", "scale:run_gate_memory", "scale", 1),
+        ),
+    ),
+)
+"""Nothing is raced: the same questions with more and more events (``--events``)."""
+
 STAGES: Final = {
     "ingest": _INGEST,
     "rollup": _ROLLUP,
@@ -135,7 +160,10 @@ STAGES: Final = {
     "billing_run": _BILLING_RUN,
     "rerate": _RERATE,
     "whatif": _WHAT_IF,
+    "scale": _SCALE,
 }
-OWN_WORKLOAD: Final = frozenset({"rerate", "whatif"})
-"""Stages that make their events themselves (``history.py``) and need no dataset."""
+OWN_WORKLOAD: Final = frozenset({"rerate", "whatif", "scale"})
+"""Stages that make their events themselves (``history.py``, ``scale.py``) and need no dataset."""
+BY_EVENTS: Final = frozenset({"scale"})
+"""Stages that take ``--events``."""
 NOT_BUILT: Final = ("query", "matching", "reports")

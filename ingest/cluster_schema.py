@@ -27,6 +27,7 @@ SHARDING_KEYS: Final = {
     "journal_postings": _FIRST_SHARD,
     "archives": _FIRST_SHARD,
     "archived_events": "sequence",
+    "event_identities": "cityHash64(identity)",
     "backfills": "cityHash64(backfill_id)",
     "entitlement_checks": "cityHash64(check_id)",
     "store_facts": _FIRST_SHARD,

@@ -167,12 +167,13 @@ def _judge(
     needs = meter_needs(ingest.meters())
     archived_before = read_archived(ingest.store).latest
     received_micros = to_micros(received_at)
+    on_record = _on_record(hashed, ingest)
     for place, record in enumerate(sent):
         if isinstance(record.read, Problem):
             judged.refusals.append(refuse(record.line, record.read, record.text))
             continue
         one = hashed[place]
-        outcome = _outcome(one, judged, ingest)
+        outcome = _outcome(one, judged, on_record[place])
         if outcome == DUPLICATE:
             judged.duplicates += 1
         elif outcome == CONFLICT:
@@ -186,12 +187,19 @@ def _judge(
     return judged
 
 
-def _outcome(one: _Hashed, judged: _Judged, ingest: IngestContext) -> int:
+def _on_record(hashed: dict[int, _Hashed], ingest: IngestContext) -> dict[int, int]:
+    """What each correction is beside what was on record before the batch, by its place."""
+    if not hashed:
+        return {}
+    outcomes = ingest.gate.classify_alone(*_words(list(hashed.values())))
+    return dict(zip(hashed, outcomes.tolist(), strict=True))
+
+
+def _outcome(one: _Hashed, judged: _Judged, on_record: int) -> int:
     known = judged.taken.get(one.identity)
     if known is not None:
         return DUPLICATE if known == one.body_hash else CONFLICT
-    identities, body_hashes = _words([one])
-    return int(ingest.gate.classify(identities, body_hashes)[0])
+    return on_record
 
 
 def _archive_problem(

@@ -3,6 +3,7 @@
 An exact set in memory of every identity ever accepted, with its body hash: 24 bytes a slot, open
 addressing, grown by doubling. It is derived data: opening it reads the events table and the cancellations,
 so gate and store cannot drift apart over a crash. Measured in feasibility A4: 10 M look-ups a second.
+Where that set is too large, ``bounded_gate.py`` answers the same from less memory (RATEMILL_GATE).
 
 Classifying changes nothing. Identities are remembered before the insert that holds them, so that the next
 batch can be compared meanwhile, and nobody is answered by them before that insert is on disk. When an
@@ -16,12 +17,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.archives import IN_EFFECT_SQL, finish_archives
+from ingest.archives import finish_archives
 from ingest.arrow_buffers import Integers, Words
 from ingest.clickhouse import EventStore
 from ingest.compiled import compiled
 from ingest.errors import BrokenState
-from ingest.in_force import ON_RECORD_SQL
+from ingest.identities_on_record import IDENTITY_SOURCES, read_on_record
 from ingest.store_url import shown_url
 
 NEW: Final = 0
@@ -33,26 +34,13 @@ _FIRST_CAPACITY: Final = 1 << 16
 _LOAD_PERCENT_MAX: Final = 65
 _EMPTY: Final = np.uint64(0)
 
-# A replacement whose correction never came on record was cut off by a crash: it does not count, and
-# the resend of its correction is new.
-_EVENTS_SQL: Final = f"FROM events WHERE {ON_RECORD_SQL}"
-_ARCHIVED_SQL: Final = f"FROM archived_events WHERE archive_id IN ({IN_EFFECT_SQL})"
-_CANCELS_SQL: Final = "FROM superseded_events WHERE kind IN ('cancel', 'withdraw')"
-_FACTS_SQL: Final = (
-    f"SELECT (SELECT count() {_EVENTS_SQL}) + (SELECT count() {_CANCELS_SQL}) "
-    f"+ (SELECT count() {_ARCHIVED_SQL}) AS identities, "
-    f"greatest((SELECT max(sequence) FROM events), (SELECT max(sequence) {_ARCHIVED_SQL}), "
-    "(SELECT max(correction_sequence) FROM superseded_events)) AS last"
-)
 _IDENTITIES_SQL: Final = tuple(
-    f"SELECT reinterpretAsUInt64(substring({name}, 1, 8)) AS low, "
-    f"reinterpretAsUInt64(substring({name}, 9, 8)) AS high, body_hash {rows}"
-    for name, rows in (
-        ("identity", _EVENTS_SQL),
-        ("correction_identity", _CANCELS_SQL),
-        ("identity", _ARCHIVED_SQL),
-    )
+    f"SELECT reinterpretAsUInt64(substring({source.identity}, 1, 8)) AS low, "
+    f"reinterpretAsUInt64(substring({source.identity}, 9, 8)) AS high, body_hash {source.rows}"
+    for source in IDENTITY_SOURCES
 )
+NONE_FOUND: Final[Words] = np.zeros((1, 3), np.uint64)
+"""Slots with nothing in them."""
 
 
 class IdentityGate:
@@ -64,22 +52,31 @@ class IdentityGate:
     """
 
     def __init__(self) -> None:
-        self._slots: Words = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
-        self.count = 0
+        self._forget()
         self.next_sequence = 1
         self.stale = False
         self.turn: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Identities on record, those of an insert under way included."""
+        return self._held
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory that identities take."""
+        return self._slots.nbytes
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
 
         identities: uint64 (rows, 2); body_hashes: uint64 (rows). Nothing is remembered.
         """
-        rows = len(body_hashes)
-        outcomes = np.empty(rows, np.uint8)
-        places = np.full(_power_of_two(2 * rows + 2), -1, np.int64)
-        _classify(self._slots, identities, body_hashes, places, outcomes)
-        return outcomes
+        return self._compare(identities, body_hashes, NONE_FOUND)
+
+    def classify_alone(self, identities: Words, body_hashes: Words) -> Outcomes:
+        """As ``classify``, each row as if it were the only one of its batch."""
+        return self._compare(identities, body_hashes, NONE_FOUND, alone=True)
 
     def remember(self, identities: Words, body_hashes: Words) -> None:
         """Take in identities that are new, and count their sequence numbers."""
@@ -100,21 +97,29 @@ class IdentityGate:
         turn = store.turn()
         if turn is not None:
             finish_archives(store)
-        self._slots = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
-        self.count = 0
-        facts = store.query(_FACTS_SQL).to_pylist()[0]
-        self._reserve(facts["identities"])
+        self._forget()
+        facts = read_on_record(store)
+        self._reserve(facts.identities)
         repeated = sum(self._read(store, sql) for sql in _IDENTITIES_SQL)
-        if repeated or self.count != facts["identities"]:
-            raise BrokenState(
-                f"the event store at {shown_url(store.url)} holds {facts['identities']} events and "
-                f"corrections of {self.count} different identities; each may be there once. Find them "
-                "with GROUP BY identity HAVING count() > 1 in events, and with correction_identity in "
-                "superseded_events, and restore the table from a backup."
-            )
-        self.next_sequence = facts["last"] + 1
+        if repeated or self.count != facts.identities:
+            raise repeated_identities(store, facts.identities, self.count)
+        self.next_sequence = facts.last + 1
         self.stale = False
         self.turn = turn
+
+    def _forget(self) -> None:
+        self._slots: Words = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
+        self._held = 0
+
+    def _compare(
+        self, identities: Words, body_hashes: Words, found: Words, *, alone: bool = False
+    ) -> Outcomes:
+        """``classify`` against the slots and ``found``, which are slots too; alone: ``classify_alone``."""
+        rows = len(body_hashes)
+        outcomes = np.empty(rows, np.uint8)
+        places = np.full(0 if alone else _power_of_two(2 * rows + 2), -1, np.int64)
+        _classify(self._slots, found, identities, body_hashes, places, outcomes)
+        return outcomes
 
     def _read(self, store: EventStore, sql: str) -> int:
         """Take in what a query of _IDENTITIES_SQL gives; returns how many were known already."""
@@ -130,22 +135,39 @@ class IdentityGate:
     def _add(self, identities: Words, body_hashes: Words) -> int:
         self._reserve(len(body_hashes))
         added = _add_all(self._slots, identities, body_hashes)
-        self.count += added
+        self._held += added
         return len(body_hashes) - added
 
     def _reserve(self, more: int) -> None:
-        wanted = (self.count + more) * 100 // _LOAD_PERCENT_MAX + 1
+        wanted = (self._held + more) * 100 // _LOAD_PERCENT_MAX + 1
         if wanted > len(self._slots):
             larger = np.zeros((_power_of_two(wanted), 3), np.uint64)
             _move_all(self._slots, larger)
             self._slots = larger
 
 
-def open_gate(store: EventStore) -> IdentityGate:
-    """The gate of that store, read from its events table (about 4 M events a second)."""
-    gate = IdentityGate()
-    gate.reload(store)
-    return gate
+def slots_of(identities: Words, body_hashes: Words) -> Words:
+    """Slots that hold these identities. Raises BrokenState when one is there twice."""
+    slots = np.zeros((_power_of_two(2 * len(body_hashes) + 2), 3), np.uint64)
+    if _add_all(slots, identities, body_hashes) != len(body_hashes):
+        raise BrokenState("an identity is on record twice; open the store again, which says of what.")
+    return slots
+
+
+def count_different(identities: Words) -> int:
+    """How many different identities these are."""
+    slots = np.zeros((_power_of_two(2 * len(identities) + 2), 3), np.uint64)
+    return _add_all(slots, identities, np.zeros(len(identities), np.uint64))
+
+
+def repeated_identities(store: EventStore, identities: int, different: int) -> BrokenState:
+    """The error of a store that would bill an event twice."""
+    return BrokenState(
+        f"the event store at {shown_url(store.url)} holds {identities} events and corrections of "
+        f"{different} different identities; each may be there once. Find them with GROUP BY identity HAVING "
+        "count() > 1 in events, and with correction_identity in superseded_events, and restore the table "
+        "from a backup."
+    )
 
 
 def _power_of_two(at_least: int) -> int:
@@ -199,16 +221,28 @@ def _move_all(slots: Words, larger: Words) -> None:
 
 @compiled
 def _classify(
-    slots: Words, identities: Words, body_hashes: Words, places: Integers, outcomes: Outcomes
+    slots: Words,
+    found: Words,
+    identities: Words,
+    body_hashes: Words,
+    places: Integers,
+    outcomes: Outcomes,
 ) -> None:
     mask = len(places) - 1
     for row in range(len(body_hashes)):
         low, high = identities[row, 0], identities[row, 1]
-        found = _find(slots, low, high)
-        if slots[found, 0] != _EMPTY or slots[found, 1] != _EMPTY:
-            outcomes[row] = DUPLICATE if slots[found, 2] == body_hashes[row] else CONFLICT
+        slot = _find(slots, low, high)
+        if slots[slot, 0] != _EMPTY or slots[slot, 1] != _EMPTY:
+            outcomes[row] = DUPLICATE if slots[slot, 2] == body_hashes[row] else CONFLICT
             continue
-        # Not on disk: look among the rows of this batch, of which ``places`` holds the first ones.
+        slot = _find(found, low, high)
+        if found[slot, 0] != _EMPTY or found[slot, 1] != _EMPTY:
+            outcomes[row] = DUPLICATE if found[slot, 2] == body_hashes[row] else CONFLICT
+            continue
+        if not len(places):
+            outcomes[row] = NEW
+            continue
+        # Not on record: look among the rows of this batch, of which ``places`` holds the first ones.
         place = np.int64(low & np.uint64(mask))
         while True:
             first = places[place]

@@ -17,6 +17,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
+from ingest.bounded_gate import BoundedGate
 from ingest.clickhouse import EventStore
 from ingest.columnar_records import decode_table
 from ingest.commit import (
@@ -30,7 +31,7 @@ from ingest.commit import (
     finish_commit,
 )
 from ingest.decode import decode_body
-from ingest.gate import open_gate
+from ingest.gate import IdentityGate
 from ingest.identity import hash_events, identity_key
 from ingest.meter import Meter
 from ingest.meter_needs import meter_needs
@@ -56,9 +57,17 @@ def open_ingest(
     store: EventStore, *, meters: Callable[[], tuple[Meter, ...]], settings: IngestSettings
 ) -> IngestContext:
     """Read the store's key and identities and be ready to ingest: kernels are compiled, too."""
-    ingest = IngestContext(store, open_gate(store), identity_key(store), meters, settings)
+    ingest = IngestContext(store, open_gate(store, settings), identity_key(store), meters, settings)
     warm_up(ingest.key)
     return ingest
+
+
+def open_gate(store: EventStore, settings: IngestSettings) -> IdentityGate:
+    """The gate of that store, of the kind that the settings name, read from what is on record."""
+    bounded = settings.gate == "bounded"
+    gate = BoundedGate(store, waiting_max=settings.identities_waiting_max) if bounded else IdentityGate()
+    gate.reload(store)
+    return gate
 
 
 def ingest_batch(

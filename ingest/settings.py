@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+GateKind = Literal["memory", "bounded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,9 @@ class IngestSettings:
         that those decoded and not yet on disk may take before no more are decoded.
     queue_rows_max: records decoded and not yet on disk, beyond which no more are decoded: one insert.
     refusals_reported_max: refused records listed in a report; all of them are in the store.
+    gate: where identities are kept: all in memory, or in a table of the store with a filter in memory.
+    identities_waiting_max: identities that the bounded gate keeps in memory before it moves them into its
+        table: one block of the engine.
     """
 
     body_bytes_max: int = 256 * 1024 * 1024
@@ -47,3 +53,5 @@ class IngestSettings:
     queue_bytes_max: int = 512 * 1024 * 1024
     queue_rows_max: int = 500_000
     refusals_reported_max: int = 1_000
+    gate: GateKind = "memory"
+    identities_waiting_max: int = 400_000

@@ -14,6 +14,7 @@ import numpy as np
 
 from ingest.gate import IdentityGate
 from ingest.identity import hash_events
+from ingest.identity_filter import IdentityFilter
 from ingest.json_records import decode_json, line_breaks
 from ingest.meter_needs import MeterNeeds
 from ingest.settings import IngestSettings
@@ -46,3 +47,6 @@ def warm_up(key: bytes) -> None:
     many = np.zeros((1 << 16, 2), np.uint64)
     many[:, 0] = np.arange(1 << 16)
     gate.remember(many[2:], many[2:, 0].copy())  # enough to make the gate grow
+    known = IdentityFilter(0)
+    known.add(identities)
+    known.may_hold(identities)

@@ -39,6 +39,7 @@ EMPTIED_TABLES = (
     "backfills",
     "archives",
     "archived_events",
+    "event_identities",
     "journal_postings",
 )
 

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.__main__ import EXIT_NOT_BUILT, main, results_table
 from benchmarks.result import CaseResult, explained_hash, read_results
 from benchmarks.run import ResultsDiffer, check_equal, ratio
+from benchmarks.scale import gate_hash
 from benchmarks.stages import NOT_BUILT, STAGES
 from rating.line_item import RATED_LINE_SCHEMA
 
@@ -59,6 +60,24 @@ def test_the_tiny_size_runs_and_all_exact_systems_agree(
     for case in {result.case for result in results}:
         assert len({result.result_hash for result in results if result.case == case}) == 1
     assert all(result.rows_per_second > 0 and result.peak_mb > 50 for result in results)
+
+
+def test_the_scale_stage_takes_a_number_of_events_and_both_gates_agree(tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    command = [sys.executable, "-m", "benchmarks", "scale", "--size", "tiny", "--events", "100000"]
+    command += ["--cases", "closing", "gate", "--json", str(report)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    closing, *gates = read_results(report)
+    # Of 100,000 sent, 3 % are resends.
+    assert (closing.case, closing.rows) == ("closing_100000", 97_000)
+    assert [(gate.case, gate.system, gate.rows) for gate in gates] == [
+        ("gate_100000", "ratemill", 97_000),
+        ("gate_100000", "ratemill_in_memory", 97_000),
+    ]
+    assert gates[0].result_hash == gates[1].result_hash
+    # Every question about what was never sent is "new", and the known 3 % are duplicates.
+    assert gates[0].result_hash == gate_hash(97_000, [97_000, 3_000, 0])
 
 
 def test_a_stage_that_is_not_built_says_so_with_its_own_exit_code() -> None:

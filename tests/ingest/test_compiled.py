@@ -9,6 +9,7 @@ import pytest
 
 import ingest.gate
 import ingest.identity
+import ingest.identity_filter
 import ingest.json_scan
 import ingest.parse_kernels
 from ingest.clickhouse import EventStore
@@ -16,7 +17,7 @@ from ingest.meter import Meter
 from tests.ingest.support import context, event, ndjson, send
 from tests.ingest.test_formats import FORMATS, encode
 
-MODULES = (ingest.gate, ingest.identity, ingest.json_scan, ingest.parse_kernels)
+MODULES = (ingest.gate, ingest.identity, ingest.identity_filter, ingest.json_scan, ingest.parse_kernels)
 LANDING = Meter(
     meter_id="miles", event_type="landing", aggregation="sum", factors=("value", "properties.seats")
 )

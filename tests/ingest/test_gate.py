@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from ingest.arrow_buffers import Words
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
-from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate, open_gate
+from ingest.gate import CONFLICT, DUPLICATE, NEW, IdentityGate
+from ingest.load import open_gate
+from ingest.settings import IngestSettings
 from tests.ingest.support import context, event, ndjson, send
 
+KINDS = [IngestSettings(gate="memory"), IngestSettings(gate="bounded")]
+on_both_kinds = pytest.mark.parametrize("limits", KINDS, ids=lambda limits: limits.gate)
 Rows = list[tuple[int, int, int]]
 
 
@@ -74,6 +78,13 @@ def test_the_identity_of_all_zeros_is_kept() -> None:
     assert take(gate, [(0, 0, 5), (0, 0, 6)]) == [DUPLICATE, CONFLICT]
 
 
+def test_rows_alone_do_not_see_each_other() -> None:
+    gate = IdentityGate()
+    take(gate, [(1, 1, 7)])
+    identities, bodies = columns([(2, 1, 7), (2, 1, 8), (1, 1, 7), (1, 1, 8)])
+    assert gate.classify_alone(identities, bodies).tolist() == [NEW, NEW, DUPLICATE, CONFLICT]
+
+
 def test_growing_forgets_nothing() -> None:
     gate = IdentityGate()
     words = np.random.default_rng(1).integers(1, 2**63, (200_000, 2), np.int64).astype(np.uint64)
@@ -93,8 +104,9 @@ def test_remembering_twice_is_a_broken_state() -> None:
         gate.remember(*columns([(1, 1, 7)]))
 
 
-def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore) -> None:
-    gate = open_gate(event_store)
+@on_both_kinds
+def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore, limits: IngestSettings) -> None:
+    gate = open_gate(event_store, limits)
     take(gate, [(1, 1, 7)])  # remembered, and never inserted
     gate.mark_stale()
     assert gate.stale
@@ -103,21 +115,24 @@ def test_a_stale_gate_is_fresh_again_once_it_is_read(event_store: EventStore) ->
     assert take(gate, [(1, 1, 7)]) == [NEW]
 
 
-def test_reopening_reads_the_table(event_store: EventStore) -> None:
+@on_both_kinds
+def test_reopening_reads_the_table(event_store: EventStore, limits: IngestSettings) -> None:
     ingest = context(event_store)
     send(ingest, ndjson(*(event(number) for number in range(100))))
-    gate = open_gate(event_store)
+    gate = open_gate(event_store, limits)
     assert (gate.count, gate.next_sequence) == (100, 101)
-    assert open_gate(event_store).count == ingest.gate.count
+    assert open_gate(event_store, limits).count == ingest.gate.count
 
 
-def test_an_empty_table_starts_at_one(event_store: EventStore) -> None:
-    gate = open_gate(event_store)
+@on_both_kinds
+def test_an_empty_table_starts_at_one(event_store: EventStore, limits: IngestSettings) -> None:
+    gate = open_gate(event_store, limits)
     assert (gate.count, gate.next_sequence) == (0, 1)
 
 
-def test_a_table_that_counts_twice_is_refused(event_store: EventStore) -> None:
+@on_both_kinds
+def test_a_table_that_counts_twice_is_refused(event_store: EventStore, limits: IngestSettings) -> None:
     send(context(event_store), ndjson(event(1)))
     event_store.command("INSERT INTO events SELECT * FROM events")
     with pytest.raises(BrokenState, match="2 events and corrections of 1 different"):
-        open_gate(event_store)
+        open_gate(event_store, limits)

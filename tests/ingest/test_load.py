@@ -73,6 +73,19 @@ def insert_breaks(
 
 
 @pytest.mark.requirement("MET-09")
+def test_the_same_batches_twice_count_once_by_the_bounded_gate(event_store: EventStore) -> None:
+    bounded = IngestSettings(gate="bounded", identities_waiting_max=20)
+    bodies = [ndjson(*(event(number) for number in range(first, first + 25))) for first in (0, 25, 50)]
+    ingest = context(event_store, settings=bounded)
+    assert [counts(send(ingest, body)) for body in bodies] == [(25, 0, 0, 0)] * 3
+    # The first batch is in the table, the others in memory; a new gate has all of them in the table.
+    assert [counts(send(ingest, body)) for body in bodies] == [(0, 25, 0, 0)] * 3
+    reopened = context(event_store, settings=bounded)
+    assert [counts(send(reopened, body)) for body in bodies] == [(0, 25, 0, 0)] * 3
+    assert counts(send(reopened, ndjson(event(3, value="9"), event(99)))) == (1, 0, 1, 0)
+
+
+@pytest.mark.requirement("MET-09")
 @pytest.mark.parametrize("after_landing", [True, False])
 def test_a_crash_in_the_insert_counts_nothing_twice(
     event_store: EventStore, monkeypatch: pytest.MonkeyPatch, after_landing: bool

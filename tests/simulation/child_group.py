@@ -1,5 +1,5 @@
 """A process whose batches share commits and that may be killed: ``python -m tests.simulation.child_group
-FOLDER FIRST LAST``.
+FOLDER FIRST LAST GATE``.
 
 It first says what the store holds (one JSON line), then submits batches FIRST to LAST, WINDOW of them
 at a time, and prints one JSON line for each answer when it comes and not before.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,18 +19,17 @@ from threading import Lock, Semaphore
 from ingest.clickhouse import default_events_url, open_event_store
 from ingest.group_commit import GroupCommit
 from ingest.load import IngestReport, open_ingest
-from ingest.settings import IngestSettings
-from tests.simulation.child_ingest import batch_body
+from tests.simulation.child_ingest import batch_body, limits
 
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
 WINDOW = 8
 
 
-def main(folder: str, first: str, last: str) -> None:
+def main(folder: str, first: str, last: str, gate: str) -> None:
     store = open_event_store(default_events_url(Path(folder)))
     # Every other batch is too large to be decoded with others.
-    limits = IngestSettings(small_body_bytes_max=len(batch_body(100)) - 1)
-    group = GroupCommit(open_ingest(store, meters=lambda: (), settings=limits), lambda _facts: None)
+    settings = replace(limits(gate), small_body_bytes_max=len(batch_body(100)) - 1)
+    group = GroupCommit(open_ingest(store, meters=lambda: (), settings=settings), lambda _facts: None)
     stored = store.query("SELECT id, toString(value) AS value FROM events ORDER BY id").to_pydict()
     _say({"stored": stored["id"], "values": stored["value"]})
     room = Semaphore(WINDOW)

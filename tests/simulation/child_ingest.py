@@ -1,4 +1,5 @@
-"""A process that ingests and may be killed: ``python -m tests.simulation.child_ingest FOLDER FIRST LAST``.
+"""A process that ingests and may be killed: ``python -m tests.simulation.child_ingest FOLDER FIRST LAST
+GATE``.
 
 It first says what the store holds (one JSON line), then sends batches FIRST to LAST and prints one
 JSON line for each acknowledgement, after ``ingest_batch`` has returned and not before.
@@ -44,9 +45,16 @@ def batch_body(batch: int) -> bytes:
     return "\n".join(json.dumps(line) for line in lines).encode()
 
 
-def main(folder: str, first: str, last: str) -> None:
+def limits(gate: str) -> IngestSettings:
+    """Settings with a gate of that kind; the bounded one moves identities every few batches."""
+    if gate == "memory":
+        return IngestSettings()
+    return IngestSettings(gate="bounded", identities_waiting_max=2 * EVENTS_A_BATCH)
+
+
+def main(folder: str, first: str, last: str, gate: str) -> None:
     store = open_event_store(default_events_url(Path(folder)))
-    ingest = open_ingest(store, meters=lambda: (), settings=IngestSettings())
+    ingest = open_ingest(store, meters=lambda: (), settings=limits(gate))
     stored = store.query("SELECT id, toString(value) AS value FROM events ORDER BY id").to_pydict()
     _say({"stored": stored["id"], "values": stored["value"]})
     for batch in range(int(first), int(last) + 1):

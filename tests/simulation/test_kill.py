@@ -79,24 +79,25 @@ def finished(module: str, *arguments: object) -> list[dict[str, Any]]:
     return heard
 
 
-def test_every_acknowledged_event_survives_every_kill_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gate", ["memory", "bounded"])
+def test_every_acknowledged_event_survives_every_kill_exactly_once(tmp_path: Path, gate: str) -> None:
     random = Random(SEED)
     acknowledged: list[int] = []
     last = KILLS * 12
     for kill in range(KILLS):
         first = acknowledged[-1] + 1 if acknowledged else 0
-        with child("child_ingest", tmp_path, first, last) as running:
+        with child("child_ingest", tmp_path, first, last, gate) as running:
             heard = killed_after(random, running, lines_max=12)
         assert_stored(heard[0], acknowledged, first, f"seed {SEED}, kill {kill}")
         acknowledged += [line["batch"] for line in heard[1:]]
     assert acknowledged == sorted(set(acknowledged))
     # The sender, who does not know what was heard, sends everything again from the start.
-    answers = finished("child_ingest", tmp_path, 0, last)
+    answers = finished("child_ingest", tmp_path, 0, last, gate)
     assert_stored(answers[0], acknowledged, len(acknowledged), "last")
     sent = {batch: len(batch_ids(batch)) for batch in range(last + 1)}
     assert {line["batch"]: line["accepted"] + line["duplicates"] for line in answers[1:]} == sent
     assert all(line["accepted"] == 0 for line in answers[1:] if line["batch"] in acknowledged)
-    everything = finished("child_ingest", tmp_path, 0, -1)[0]
+    everything = finished("child_ingest", tmp_path, 0, -1, gate)[0]
     count = (last + 1) * EVENTS_A_BATCH
     assert sorted(everything["stored"]) == sorted(f"e{number}" for number in range(count))
     assert sum(map(float, everything["values"])) == sum(number + 0.5 for number in range(count))
@@ -115,7 +116,8 @@ def assert_stored(opened: dict[str, Any], acknowledged: list[int], first: int, w
 
 
 @pytest.mark.requirement("MET-09")
-def test_batches_that_share_commits_survive_every_kill_whole_and_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gate", ["memory", "bounded"])
+def test_batches_that_share_commits_survive_every_kill_whole_and_once(tmp_path: Path, gate: str) -> None:
     random = Random(SEED + 1)
     acknowledged: set[int] = set()
     kills = max(3, KILLS // 2)
@@ -123,14 +125,14 @@ def test_batches_that_share_commits_survive_every_kill_whole_and_once(tmp_path: 
     for kill in range(kills):
         # The sender sends again whatever it has no answer for.
         first = min(set(range(last + 1)) - acknowledged)
-        with child("child_group", tmp_path, first, last) as running:
+        with child("child_group", tmp_path, first, last, gate) as running:
             heard = killed_after(random, running, lines_max=16)
         assert_whole(heard[0]["stored"], acknowledged, last, f"seed {SEED}, kill {kill}")
         acknowledged |= {line["batch"] for line in heard[1:]}
-    answers = finished("child_group", tmp_path, 0, last)
+    answers = finished("child_group", tmp_path, 0, last, gate)
     assert_whole(answers[0]["stored"], acknowledged, last, "last")
     assert all(line["accepted"] == 0 for line in answers[1:] if line["batch"] in acknowledged)
-    everything = finished("child_group", tmp_path, 0, -1)[0]["stored"]
+    everything = finished("child_group", tmp_path, 0, -1, gate)[0]["stored"]
     assert sorted(everything) == sorted(f"e{number}" for number in range((last + 1) * EVENTS_A_BATCH))
 
 

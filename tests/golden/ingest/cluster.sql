@@ -323,3 +323,14 @@ CREATE TABLE IF NOT EXISTS journal_postings_local ON CLUSTER 'main' (
 SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS journal_postings ON CLUSTER 'main' AS journal_postings_local ENGINE = Distributed('main', 'ratemill', 'journal_postings_local', toUInt64(0));
+
+-- 0070_ingest_event_identities.sql
+
+CREATE TABLE IF NOT EXISTS event_identities_local ON CLUSTER 'main' (
+    identity  FixedString(16) CODEC(NONE),
+    body_hash UInt64 CODEC(NONE),
+    sequence  UInt64 CODEC(NONE)
+) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/ratemill/event_identities', '{replica}') ORDER BY identity
+SETTINGS replicated_deduplication_window = 0, index_granularity = 256, min_compress_block_size = 8192;
+
+CREATE TABLE IF NOT EXISTS event_identities ON CLUSTER 'main' AS event_identities_local ENGINE = Distributed('main', 'ratemill', 'event_identities_local', cityHash64(identity));
