@@ -48,7 +48,8 @@ class Customer(Document):
     of an exempt one, in the words of the law, with its VATEX code. parent_id: the customer it belongs to.
     billing_entity: who sends its invoices where a contract does not say. ap_terms_days: within how many days
     it pays as a rule; purchase_order_required: whether it pays only what names an order.
-    delivery: how it wants its documents; part of no invoice.
+    account_owner: who looks after it, for review routes; delivery: how it wants its documents; neither is
+    part of an invoice.
     """
 
     customer_id: Key
@@ -72,14 +73,17 @@ class Customer(Document):
     billing_entity: Key | None = None
     ap_terms_days: int | None = Field(default=None, ge=0, le=365)
     purchase_order_required: bool | None = None
+    account_owner: str = Field(default="", max_length=128)
     delivery: DeliveryPreferences | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A customer without preferences has the text it had before there were any."""
+        """A customer that does not speak of these has the text it had before there were any."""
         document: dict[str, Any] = write(self)
         if document.get("delivery") is None:
             document.pop("delivery", None)
+        if not document.get("account_owner"):
+            document.pop("account_owner", None)
         return document
 
 
