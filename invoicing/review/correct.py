@@ -17,6 +17,7 @@ from invoicing.review.correction import CorrectionRequest, corrected
 from invoicing.review.open import INVOICE_OBJECT
 from invoicing.review.review import IN_REVIEW, RETURNED, Acting, Review, check_turn, restarted
 from invoicing.review.review_store import locked_review, write_review
+from invoicing.review.tables import REVIEW_CORRECTIONS, stamp
 from invoicing.tables import INVOICE_LINES, INVOICES
 
 
@@ -46,6 +47,16 @@ def correct(
         changed = replace(changed, prepared_by=tuple(prepared), corrections=review.corrections + 1)
         write_review(connection, changed, now=now)
         added = after.lines[-1]
+        connection.execute(
+            insert(REVIEW_CORRECTIONS).values(
+                line_id=added.line_id,
+                invoice_id=invoice_id,
+                corrected_line_id=request.line_id,
+                reviewer=acting.reviewer,
+                reason=request.reason,
+                corrected_at=stamp(now),
+            )
+        )
         record_change(
             connection,
             actor=acting.actor,

@@ -71,10 +71,9 @@ def approved(review: Review, acting: Acting, *, now: datetime) -> Review:
     """On to the next reviewer, or approved. Raises Conflict when it is not in review, Forbidden when it is
     somebody else's turn or the invoice is the reviewer's own."""
     check_turn(review, acting, "approve it")
-    own = {acting.reviewer, acting.actor} & set(review.prepared_by)
-    if review.four_eyes and own:
+    if review.four_eyes and acting.reviewer in review.prepared_by:
         raise Forbidden(
-            f"{', '.join(sorted(own))} drafted or corrected invoice {review.invoice_id} and cannot "
+            f"{acting.reviewer} drafted or corrected invoice {review.invoice_id} and cannot "
             f"approve it. "
             "Delegate it to somebody else: `ratemill review delegate`.",
             reason_code="own_invoice",

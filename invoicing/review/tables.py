@@ -1,4 +1,4 @@
-"""The ledger table of reviews. Made by migration 0200. Instants are ISO 8601 text in UTC, written by
+"""The ledger tables of reviews. Made by migration 0200. Instants are ISO 8601 text in UTC, written by
 ``stamp``."""
 
 from __future__ import annotations
@@ -40,6 +40,20 @@ step:
 JSON, their order and the place in it from 0. flags: JSON, why. prepared_by: JSON, who drafted and corrected
 it. four_eyes, issue_approved, escalate_*: as the rules said when it was drafted.
 """
+
+
+REVIEW_CORRECTIONS: Final = sa.Table(
+    "review_corrections",
+    LEDGER,
+    sa.Column("line_id", sa.String(32), primary_key=True),
+    sa.Column("invoice_id", sa.String(64), sa.ForeignKey("reviews.invoice_id"), nullable=False, index=True),
+    sa.Column("corrected_line_id", sa.String(64), nullable=False),
+    sa.Column("reviewer", sa.String(128), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("corrected_at", sa.String(32), nullable=False),
+)
+"""Invoice lines that correct others. They are no rated lines: nothing in the event store stands behind them,
+and what is compared with usage leaves them out."""
 
 
 def stamp(instant: datetime) -> str:

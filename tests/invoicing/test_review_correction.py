@@ -29,7 +29,7 @@ from tests.invoicing import test_tax_billing as taxed
 from tests.invoicing.credit_case import grant, invoice, line
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_review import NOW, draft_of, one_in_review, person, rules, waiting
-from tests.invoicing.world import World
+from tests.invoicing.world import World, at
 
 
 def request(line_id: str, amount: str, reason: str = "counted twice") -> CorrectionRequest:
@@ -173,3 +173,21 @@ def test_with_tax_in_prices_the_stored_lines_follow(world: World) -> None:
     assert verify_books(world.ledger).to_dict()["proved"]
     assert issued.invoice.gross_minor == 101 + 12_000 * 119 // 100
     assert verify_journal(world.ledger) == []
+
+
+def test_a_correction_stands_when_usage_comes_late(world: World) -> None:
+    world.plan(CALLS)
+    world.contract()
+    rules(world, policy="all", reviewers=["anna"], four_eyes=False)
+    world.events(("call", "c1-subject", "2025-01-20", "1000"))
+    world.bill("2025-02-15", now=at("2025-02-15T12:00"))
+    stored = draft_of(world, "c1")
+    invoice_id = stored.summary.invoice_id
+    correct(
+        world.ledger, invoice_id, person("anna"), request(stored.invoice.lines[0].line_id, "7.00"), now=NOW
+    )
+    world.events(("call", "c1-subject", "2025-01-21", "100"))
+    assert not world.bill("2025-03-15", now=at("2025-03-16")).held
+    first, second = world.invoices()
+    assert [each.amount_minor for each in first.invoice.lines] == [1_000, -300]
+    assert [(each.charge_kind, each.amount_minor) for each in second.invoice.lines] == [("adjustment", 100)]

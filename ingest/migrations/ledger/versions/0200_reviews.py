@@ -31,4 +31,14 @@ def upgrade() -> None:
         sa.Column("waiting_since", sa.String(32), nullable=False),
         sa.Column("updated_at", sa.String(32), nullable=False),
     )
+    op.create_table(
+        "review_corrections",
+        sa.Column("line_id", sa.String(32), primary_key=True),
+        sa.Column("invoice_id", sa.String(64), sa.ForeignKey("reviews.invoice_id"), nullable=False),
+        sa.Column("corrected_line_id", sa.String(64), nullable=False),
+        sa.Column("reviewer", sa.String(128), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("corrected_at", sa.String(32), nullable=False),
+    )
+    op.create_index("ix_review_corrections_invoice_id", "review_corrections", ["invoice_id"])
     op.create_index("ix_reviews_state_reviewer", "reviews", ["state", "reviewer"])
