@@ -21,7 +21,9 @@ from invoicing.review.rules import save_review_rules
 from invoicing.settings import BillingSettings
 from invoicing.store import StoredInvoice
 from invoicing.tick import tick
+from tests.invoicing.items_case import CONSULTING, expense, hours, take
 from tests.invoicing.support import MONTHLY_FEE
+from tests.invoicing.test_item_invoices import plan as plan_items
 from tests.invoicing.world import LONG_AGO, World, at, unseen
 
 NOW = at("2025-04-16T09:00")
@@ -276,3 +278,44 @@ def test_rules_belong_to_all_or_to_an_entity_on_record(world: World) -> None:
     with pytest.raises(InvalidDocument) as refused:
         rules(world, rules_id="nobody")
     assert refused.value.issues[0].reason_code == "unknown_entity"
+
+
+def test_invoices_for_items_are_reviewed_too(world: World) -> None:
+    world.plan(CONSULTING)
+    world.contract()
+    rules(world, thresholds={"EUR": "100"})
+    take(world, hours("1", "2"), expense("1", "49.90"))
+    plan_items(world, invoice_on="2025-02-03")
+    report = world.bill("2025-02-10")
+    assert (report.item_invoices, report.item_invoices_in_review) == (1, 1)
+    assert report.to_dict()["human_touches"]["in_review"] == 1
+    (stored,) = world.invoices(state="draft")
+    assert waiting(world) == ["c1 2025-02-03 anna"]
+    for name in ("anna", "ben"):
+        approve(world.ledger, stored.summary.invoice_id, person(name), reason="", now=NOW)
+    assert issue(world, stored.summary.invoice_id).summary.total_minor == 21_790
+
+
+def test_a_run_that_dies_while_reviews_are_entered_leaves_nothing_and_is_repeated(
+    any_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = any_world
+    world.plan(MONTHLY_FEE)
+    world.contracts(["c1", "c2"])
+    rules(world, routes=[], thresholds={"EUR": "29"})
+
+    def killed(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("invoicing.issue.enter_reviews", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.bill("2025-01-15")
+    assert world.invoices() == []
+    assert world.bill("2025-01-15").in_review == 2
+    for stored in world.invoices():
+        for name in ("anna", "ben"):
+            approve(world.ledger, stored.summary.invoice_id, person(name), reason="", now=NOW)
+        issue(world, stored.summary.invoice_id, now=at("2025-01-16"))
+    # What was issued last month is the same this month, so above the threshold or not nobody looks at it.
+    assert world.bill("2025-02-15").in_review == 0
