@@ -1,9 +1,10 @@
 """API keys: who may call what.
 
 A key reads ``rm_<key_id>_<secret>`` and is shown once, when it is made; the ledger keeps a hash of
-the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``bill`` (price, bill and
-issue), ``admin`` (documents and keys; implies the others). A read key may be made for one customer: it
-reaches only routes that say how they are about a customer (``Sees``), and only for that one.
+the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``send`` (issue drafts that need
+no review or have passed it), ``review`` (correct and approve drafts), ``bill`` (price, bill and issue;
+implies ``send``), ``admin`` (documents and keys; implies the others). A read key may be made for one
+customer: it reaches only routes that say how they are about a customer (``Sees``), and only for that one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ingest.clock import Clock
 from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 
-Scope = Literal["ingest", "read", "bill", "admin"]
+Scope = Literal["ingest", "read", "send", "review", "bill", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 PREFIX: Final = "rm"
 CACHE_SECONDS: Final = 10
@@ -49,7 +50,7 @@ class ApiKey:
     """The one customer that it sees; None: all there is."""
 
     def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes or "admin" in self.scopes
+        return scope in self.scopes or "admin" in self.scopes or (scope == "send" and "bill" in self.scopes)
 
     def to_dict(self) -> dict[str, object]:
         return {

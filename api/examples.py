@@ -13,6 +13,7 @@ from invoicing.billing_entity import BillingEntity
 from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.review.rules import ReviewRules
 from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.contract import Contract
@@ -144,6 +145,18 @@ TOP_UP: Final[dict[str, Any]] = {
     "priority": 100,
     "enabled": True,
 }
+REVIEW_RULES: Final[dict[str, Any]] = {
+    "rules_id": "default",
+    "policy": "exception",
+    "thresholds": {"USD": "10000"},
+    "anomalies": ["new_product", "unusual_quantity", "negative_line", "missing_price", "zero_after_use"],
+    "quantity_factor": "3",
+    "routes": [{"reviewers": ["airport-lead"], "charge_ids": ["landing"]}],
+    "reviewers": ["anna", "ben"],
+    "escalate_after_hours": 48,
+    "escalate_to": "lead",
+    "four_eyes": True,
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
@@ -155,6 +168,7 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (BILLING_ENTITY, BillingEntity),
     (TAX_RATES_EXAMPLE, TaxRates),
     (COUNTRY_PROFILE, CountryProfile),
+    (REVIEW_RULES, ReviewRules),
     (CREDIT, CreditGrant),
     (TOP_UP, TopUp),
 )

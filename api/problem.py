@@ -32,6 +32,9 @@ _STATUS_OF_REASON: Final = {
     "too_many_records": 413,
     "scope_missing": 403,
     "customer_key": 403,
+    "not_your_turn": 403,
+    "own_invoice": 403,
+    "not_your_name": 403,
     "clock_behind": 422,
     "shutting_down": 503,
 }

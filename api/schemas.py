@@ -10,6 +10,7 @@ from invoicing.billing_entity import BillingEntity
 from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.review.rules import ReviewRules
 from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.holiday_calendar import HolidayCalendar
@@ -23,6 +24,7 @@ KINDS: Final[dict[str, type[Document]]] = {
     "entity": BillingEntity,
     "tax-rates": TaxRates,
     "country-profile": CountryProfile,
+    "review-rules": ReviewRules,
     "contract": DOCUMENT_MODELS["contract"],
     "credit": CreditGrant,
     "top-up": TopUp,

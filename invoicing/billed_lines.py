@@ -13,6 +13,7 @@ from ingest.errors import BrokenState
 from invoicing.billable_tables import BILLABLE_ITEMS
 from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
+from invoicing.review.tables import REVIEW_CORRECTIONS
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS
 from rating.store import line_to_python, read_rated_lines
 
@@ -85,6 +86,8 @@ def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) 
             INVOICES.c.billing_date >= dates.first.isoformat(),
             INVOICES.c.billing_date < dates.end.isoformat(),
             INVOICE_LINES.c.line_id.not_in(select(LINE_ADJUSTMENTS.c.line_id)),
+            # What reviewers changed stands, whatever the usage turns out to be.
+            INVOICE_LINES.c.line_id.not_in(select(REVIEW_CORRECTIONS.c.line_id)),
             # What items came to does not come of usage, and late usage changes none of it.
             INVOICE_LINES.c.line_id.not_in(of_items.where(of_items.selected_columns.line_id.is_not(None))),
         )

@@ -41,6 +41,7 @@ from invoicing.lock import billing_lock
 from invoicing.number import refuse_earlier_issue_date
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
+from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
     billing_dates,
     blocks_of_contracts,
@@ -154,7 +155,8 @@ def _bill(
         as_of=as_of,
         due=tally.due,
         invoiced=tally.invoiced,
-        issued=tally.invoiced if settings.issue else 0,
+        issued=tally.invoiced - tally.in_review if settings.issue else 0,
+        in_review=tally.in_review,
         nothing_due=tally.nothing_due,
         already_settled=settled_before,
         lines=tally.lines,
@@ -164,6 +166,7 @@ def _bill(
         credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),
         item_invoices=beside.invoices,
         item_invoices_held=beside.held,
+        item_invoices_in_review=beside.in_review,
         item_conflicts=conflicts,
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
@@ -229,6 +232,7 @@ def _find_due(
         stages=stages,
         now=now,
         tax=open_tax_desk(ledger, provider=settings.tax_provider),
+        reviews=open_review_desk(event_store, ledger),
     )
     return run, periods
 
@@ -310,10 +314,20 @@ def _write_block(
             nothing_due = [key for key in chunk_dates if key not in invoiced]
             with stages.stage("write rated lines"):
                 writing.wait()  # an invoice is not issued before its lines are on disk
+            with stages.stage("review"):
+                reviews = needed_reviews(
+                    run.reviews,
+                    drafts,
+                    chunk_lines,
+                    block.adjustments.catalogue.agreed_versions,
+                    issue=run.settings.issue,
+                )
+                policy = replace(policy, reviews=reviews)
             with stages.stage("issue"):
                 lapsed = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
             tally.add(drafts, nothing_due)
+            tally.in_review += len(reviews)
             tally.credit_expired += lapsed
 
 

@@ -51,7 +51,8 @@ class Customer(Document):
     it pays as a rule; purchase_order_required: whether it pays only what names an order.
     endpoint_id, endpoint_scheme: where e-invoices reach it, with the EAS code (BT-49). buyer_reference: what
     it wants to read on invoices, like a Leitweg-ID (BT-10).
-    delivery: how it wants its documents; part of no invoice.
+    account_owner: who looks after it, for review routes; delivery: how it wants its documents; neither is
+    part of an invoice.
     """
 
     customer_id: Key
@@ -78,6 +79,7 @@ class Customer(Document):
     endpoint_id: EndpointId = ""
     endpoint_scheme: EndpointScheme = ""
     buyer_reference: str = Field(default="", max_length=256)
+    account_owner: str = Field(default="", max_length=128)
     delivery: DeliveryPreferences | None = None
 
     @model_serializer(mode="wrap")
@@ -86,6 +88,8 @@ class Customer(Document):
         document = without_unsaid(write(self))
         if document.get("delivery") is None:
             document.pop("delivery", None)
+        if not document.get("account_owner"):
+            document.pop("account_owner", None)
         return document
 
 

@@ -38,6 +38,7 @@ from invoicing.tax_id import unchecked_warning
 from rating.plan_version import SavedDocument
 
 _SEARCH_BLOCK: Final = 1_000
+_NOT_ON_INVOICES: Final = ("account_owner", "delivery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +219,11 @@ def _holds(customer: Customer, folded: str) -> bool:
 
 
 def load_customer_texts(connection: Connection, ids: Sequence[str]) -> Mapping[str, tuple[int, str]]:
-    """Version and canonical JSON text of each known customer among ``ids``: what invoices embed. How it wants
-    its documents is left out."""
+    """Version and canonical JSON text of each known customer among ``ids``: what invoices embed. Who looks
+    after it and how it wants its documents is left out."""
     statement = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.version, CUSTOMERS.c.document)
     rows = select_by_ids(connection, statement, CUSTOMERS.c.customer_id, ids)
-    return {row[0]: (int(row[1]), _without_delivery(row[2])) for row in rows}
+    return {row[0]: (int(row[1]), _for_invoices(row[2])) for row in rows}
 
 
 def load_customers(connection: Connection, ids: Sequence[str]) -> Mapping[str, Customer]:
@@ -232,11 +233,12 @@ def load_customers(connection: Connection, ids: Sequence[str]) -> Mapping[str, C
     return {row[0]: _parse(row[1]) for row in rows}
 
 
-def _without_delivery(text: str) -> str:
-    if '"delivery":' not in text:
+def _for_invoices(text: str) -> str:
+    if not any(f'"{name}":' in text for name in _NOT_ON_INVOICES):
         return text
     document = orjson.loads(text)
-    document.pop("delivery", None)
+    for name in _NOT_ON_INVOICES:
+        document.pop(name, None)
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
 
 

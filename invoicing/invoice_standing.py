@@ -30,10 +30,12 @@ ACTIONS: Final[Mapping[StandingState, tuple[str, ...]]] = {
     "paid": ("credit", "print"),
     "void": ("print",),
 }
-"""What may be done with an invoice, by state."""
+"""What may be done with an invoice, by state; with a draft that is not approved yet, ``UNREVIEWED``."""
+UNREVIEWED: Final = ("review",)
 
 _REQUESTS: Final = {
     "issue": ("POST", "/v1/invoices/{}/issue"),
+    "review": ("GET", "/v1/reviews/{}"),
     "credit": ("POST", "/v1/invoices/{}/credit-notes"),
     "print": ("GET", "/v1/invoices/{}/pdf"),
 }
@@ -86,9 +88,16 @@ class Standing:
 
 
 def standing_of(
-    *, issued: bool, voided: bool, amounts: Amounts, due_date: date | None, today: date
+    *,
+    issued: bool,
+    voided: bool,
+    amounts: Amounts,
+    due_date: date | None,
+    today: date,
+    unreviewed: bool = False,
 ) -> Standing:
-    """Where an invoice stands on a day. voided: credit notes left nothing of it."""
+    """Where an invoice stands on a day. voided: credit notes left nothing of it. unreviewed: people look at
+    the draft, and it is not approved."""
     state = _state(issued=issued, voided=voided, amounts=amounts)
     waits = state in ("issued", "partially_paid") and due_date is not None
     overdue = waits and due_date is not None and due_date < today
@@ -99,7 +108,7 @@ def standing_of(
         credited_minor=amounts.credited_minor,
         paid_minor=amounts.drawn_minor - amounts.returned_minor + amounts.allocated_minor,
         open_minor=amounts.open_minor,
-        actions=ACTIONS[state],
+        actions=UNREVIEWED if unreviewed and state == "draft" else ACTIONS[state],
         next_step="becomes overdue" if becomes else None,
         next_step_on=due_date + _A_DAY if becomes and due_date is not None else None,
     )

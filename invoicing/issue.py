@@ -7,7 +7,7 @@ one invoice a number, one place a rated line, one settlement a billing date.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -33,6 +33,8 @@ from invoicing.invoice import (
 from invoicing.issue_documents import issue_documents
 from invoicing.number import DrawnNumbers, draw_for
 from invoicing.register import IssuedDocument, Issuer
+from invoicing.review.open import NeededReview, enter_reviews
+from invoicing.review.review_store import refuse_unreviewed
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
 from invoicing.tax_desk import load_tax_desk
@@ -50,7 +52,8 @@ class IssuePolicy:
     drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
     contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
     actor: who bills, as the audit trail names them.
-    items: (item_id, version) behind each line of items, by line id in hex."""
+    items: (item_id, version) behind each line of items, by line id in hex. reviews: by invoice id, the drafts
+    that stay drafts because people look at them first."""
 
     series_prefix: str
     issue_date: date | None
@@ -62,6 +65,7 @@ class IssuePolicy:
     adjusted: Mapping[str, AdjustedLine]
     actor: str
     items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    reviews: Mapping[str, NeededReview] = field(default_factory=dict)
 
 
 def write_invoices(
@@ -71,15 +75,22 @@ def write_invoices(
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
 ) -> list[str]:
-    """Write the drafts (numbered in their order) and settle every date named: all of it or nothing. Gives the
-    ids of grants of credit that lapsed with these invoices.
+    """Write the drafts (numbered in their order, but those that wait for a review) and settle every date
+    named:
+    all of it or nothing. Gives the ids of grants of credit that lapsed with these invoices.
 
     nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
     settled meanwhile by somebody else; then nothing of this call was written.
     """
     try:
         with ledger_transaction(ledger) as connection:
-            return _write(connection, drafts, nothing_due, policy)
+            passed = [draft for draft in drafts if draft.invoice_id not in policy.reviews]
+            lapsed = _write(connection, passed, nothing_due, policy)
+            waiting = [draft for draft in drafts if draft.invoice_id in policy.reviews]
+            if waiting:  # after the others: drafts draw no number and take no credit, so no lock either
+                _write(connection, waiting, [], replace(policy, issue_date=None))
+                _enter_reviews(connection, waiting, policy)
+            return lapsed
     except Exception as error:
         if _breaks_a_key(error):
             raise Conflict(
@@ -88,6 +99,11 @@ def write_invoices(
                 reason_code="already_settled",
             ) from error
         raise
+
+
+def _enter_reviews(connection: Connection, waiting: Sequence[Draft], policy: IssuePolicy) -> None:
+    reason = f"billing run {policy.run_id}"
+    enter_reviews(connection, waiting, policy.reviews, actor=policy.actor, reason=reason, now=policy.now)
 
 
 def _write(
@@ -212,7 +228,7 @@ def issue_invoice(
     zone. actor: who issues it, as the audit trail names them.
 
     Raises NotFound, or Conflict when it is issued already, the date would precede the last
-    number's, or a field that the seller's country asks for is empty.
+    number's, a field that the seller's country asks for is empty, or it waits for a review.
     """
     with ledger_transaction(ledger) as connection:
         locked = select(INVOICES.c.document, INVOICES.c.state, INVOICES.c.customer_id).where(
@@ -222,6 +238,7 @@ def issue_invoice(
         if row is None:
             raise NotFound(f"there is no invoice {invoice_id!r} to issue. List drafts to see their ids.")
         check_transition(invoice_id, from_state=row.state, to_state="issued")
+        refuse_unreviewed(connection, invoice_id)
         draft = parse_invoice(row.document)
         refuse_missing_fields(load_tax_desk(connection, provider=None), draft)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()

@@ -26,6 +26,7 @@ from invoicing.draft import DraftContext, draft_invoices
 from invoicing.hold import Held, hold_by_amount, hold_unknown_customers
 from invoicing.issue import IssuePolicy, write_invoices
 from invoicing.item_invoice import ItemInvoice, release, scheduled_up_to
+from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.settings import BillingSettings
 from invoicing.tables import contract_of
 from invoicing.tax_desk import ContractTax, TaxDesk, open_tax_desk
@@ -38,9 +39,10 @@ from rollup.period import local_midnight
 @dataclass(frozen=True, slots=True)
 class IssuedItemInvoices:
     """invoices: how many were written. held: why others were not. credit_expired: grants that lapsed with
-    them."""
+    them. in_review: of ``invoices``, those that people look at first."""
 
     invoices: int = 0
+    in_review: int = 0
     held: tuple[Held, ...] = ()
     credit_expired: tuple[str, ...] = ()
 
@@ -104,10 +106,13 @@ def issue_item_invoices(
         chosen = sorted(owner for owner in kept if due[owner].as_draft == as_draft)
         wanted = settings if not as_draft else replace(settings, issue=False)
         taxed = _Taxed(desk, ready.taxes)
-        done = _write(event_store, ledger, batch, priced, taxed, chosen, wanted, as_of=as_of, now=now)
+        done, reviewed = _write(
+            event_store, ledger, batch, priced, taxed, chosen, wanted, as_of=as_of, now=now
+        )
         written = replace(
             written,
             invoices=written.invoices + len(chosen),
+            in_review=written.in_review + reviewed,
             credit_expired=(*written.credit_expired, *done),
         )
     return replace(written, held=tuple(held[owner] for owner in sorted(held)))
@@ -170,16 +175,20 @@ def _write(
     *,
     as_of: date,
     now: datetime,
-) -> list[str]:
-    """Rated lines first, then numbers, invoices, lines and locked items in one transaction."""
+) -> tuple[list[str], int]:
+    """Rated lines first, then numbers, invoices, lines and locked items in one transaction. Gives the grants
+    that lapsed, and how many of the invoices wait for a review."""
     if not owners:
-        return []
+        return [], 0
     chosen = pa.array(owners, pa.string())
     lines = priced.lines.filter(pc.is_in(priced.lines["contract_id"], value_set=chosen))
     forget_lines(event_store, owners)
     with start_writing(event_store, lines) as writing:
         drafts = draft_invoices(lines=lines, context=_context(ledger, batch, priced, taxed, owners, settings))
         writing.wait()
+    desk = open_review_desk(event_store, ledger)
+    versions = batch.catalogue.agreed_versions
+    reviews = needed_reviews(desk, drafts, lines, versions, issue=settings.issue)
     policy = IssuePolicy(
         series_prefix=settings.series,
         issue_date=as_of if settings.issue else None,
@@ -191,8 +200,9 @@ def _write(
         adjusted={},
         actor=settings.actor,
         items=priced.items,
+        reviews=reviews,
     )
-    return write_invoices(ledger, drafts=drafts, nothing_due=[], policy=policy)
+    return write_invoices(ledger, drafts=drafts, nothing_due=[], policy=policy), len(reviews)
 
 
 def forget_lines(event_store: EventStore, owners: Sequence[str]) -> None:

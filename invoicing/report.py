@@ -21,7 +21,8 @@ class BillingReport:
     manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
     run: the same inputs give the same value. stage_seconds: in the order the stages ran. credit_expired: ids
     of the grants that lapsed, credit_waiting: of those that would and wait for a bill. item_invoices: how
-    many invoices for items were written beside those of the billing dates.
+    many invoices for items were written beside those of the billing dates. in_review: of ``invoiced``, those
+    that stay drafts because people look at them first; item_invoices_in_review: of ``item_invoices``.
     """
 
     run_id: str
@@ -41,6 +42,8 @@ class BillingReport:
     item_invoices: int = 0
     item_invoices_held: tuple[Held, ...] = ()
     item_conflicts: int = 0
+    in_review: int = 0
+    item_invoices_in_review: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; amounts as minor units and as text, seconds as text."""
@@ -50,6 +53,7 @@ class BillingReport:
             "due": self.due,
             "invoiced": self.invoiced,
             "issued": self.issued,
+            "in_review": self.in_review,
             "nothing_due": self.nothing_due,
             "held": len(self.held),
             "held_by_reason": dict(sorted(Counter(entry.reason_code for entry in self.held).items())),
@@ -64,6 +68,7 @@ class BillingReport:
             "credit_expired": list(self.credit_expired),
             "credit_waiting": list(self.credit_waiting),
             "item_invoices": self.item_invoices,
+            "item_invoices_in_review": self.item_invoices_in_review,
             "human_touches": self.human_touches(),
             "item_invoices_held": [entry.to_dict() for entry in self.item_invoices_held],
             "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
@@ -72,13 +77,16 @@ class BillingReport:
 
     def human_touches(self) -> dict[str, Any]:
         """What waits for a person: one touch a held contract, by the first reason (what comes after it is
-        settled with it), one an invoice for items, and one a body of an item that contradicts another."""
+        settled with it), one an invoice for items, one an invoice to review, and one a body of an item that
+        contradicts another."""
         first = {entry.contract_id: entry.reason_code for entry in reversed(self.held)}
         reasons = Counter([*first.values(), *(entry.reason_code for entry in self.item_invoices_held)])
+        in_review = self.in_review + self.item_invoices_in_review
         return {
-            "total": reasons.total() + self.item_conflicts,
+            "total": reasons.total() + self.item_conflicts + in_review,
             "held_by_reason": dict(sorted(reasons.items())),
             "item_conflicts": self.item_conflicts,
+            "in_review": in_review,
         }
 
     def summary(self) -> str:
@@ -89,7 +97,9 @@ class BillingReport:
             if self.item_invoices or self.item_invoices_held
             else ""
         )
-        return self._dates_summary() + beside
+        waiting = self.in_review + self.item_invoices_in_review
+        review = f" {waiting} of them wait for a review (`ratemill review list`)." if waiting else ""
+        return self._dates_summary() + beside + review
 
     def _dates_summary(self) -> str:
         if not self.due and not self.already_settled:

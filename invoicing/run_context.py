@@ -21,6 +21,7 @@ from invoicing.hold import Key
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
 from invoicing.pricing import Stages
+from invoicing.review.open import ReviewDesk
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import TaxDesk
 from invoicing.tax_hold import TaxReady
@@ -46,6 +47,7 @@ class BillingRun:
     stages: Stages
     now: datetime
     tax: TaxDesk | None
+    reviews: ReviewDesk
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Tally:
 
     due: int = 0
     invoiced: int = 0
+    in_review: int = 0
     nothing_due: int = 0
     lines: int = 0
     totals_minor: Counter[str] = field(default_factory=Counter)

@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 from invoicing.credit_note_store import NOTHING_CREDITED, credited_of
 from invoicing.invoice_standing import Amounts, Standing, standing_of
 from invoicing.open_documents import allocated_minor
+from invoicing.review.review import APPROVED
+from invoicing.review.review_store import find_review
 from invoicing.store import StoredInvoice
 from rollup.period import find_time_zone
 
@@ -19,6 +21,7 @@ def invoice_standing(ledger: Engine, stored: StoredInvoice, *, now: datetime) ->
     with ledger.connect() as connection:
         credited = credited_of(connection, [summary.invoice_id]).get(summary.invoice_id, NOTHING_CREDITED)
         allocated = allocated_minor(connection, [summary.invoice_id]).get(summary.invoice_id, 0)
+    review = find_review(ledger, summary.invoice_id) if summary.number is None else None
     amounts = Amounts(
         gross_minor=invoice.gross_minor,
         drawn_minor=summary.credit_minor,
@@ -31,5 +34,6 @@ def invoice_standing(ledger: Engine, stored: StoredInvoice, *, now: datetime) ->
         voided=credited.voided,
         amounts=amounts,
         due_date=summary.due_date,
+        unreviewed=review is not None and review.review.state != APPROVED,
         today=now.astimezone(find_time_zone(str(invoice.contract["time_zone"]))).date(),
     )

@@ -17,6 +17,8 @@ from invoicing.lock import billing_lock
 from invoicing.number import last_issue_date
 from invoicing.pricing import Progress
 from invoicing.report import BillingReport
+from invoicing.review.moves import escalate_overdue
+from invoicing.review.release import release_approved
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
 from invoicing.settings import BillingSettings
@@ -38,7 +40,8 @@ def tick(
     The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
     one each time the day reaches contracts in further time zones; one that did not finish is taken
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
-    the next day, or by a run started by hand. After it invoices for items whose day has come are written,
+    the next day, or by a run started by hand. After it reviews that were left lying are handed on, what is
+    approved is issued where the rules want that, invoices for items whose day has come are written,
     credit that has expired lapses and credit that has become low is topped up, whether anything was due or
     not. Raises what ``run_billing`` raises.
     """
@@ -58,6 +61,8 @@ def tick(
             issue_item_invoices(
                 event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
             )
+    escalate_overdue(ledger, now=now)
+    release_approved(ledger, by_itself=True, series_prefix=settings.series, actor=settings.actor, now=now)
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
     return report

@@ -28,6 +28,7 @@ GROUPS: Final = (
     "rollups",
     "reports",
     "billing",
+    "reviews",
     "credit_notes",
     "items",
     "demand",

@@ -132,6 +132,20 @@ KINDS: Final = (
         ),
     ),
     Kind(
+        "review-rules",
+        "/v1/review-rules",
+        "rules_id",
+        "Review rules: which drafts people look at, and who.",
+        False,
+        (
+            ("rules", "rules_id"),
+            ("policy", lambda item: item["document"]["policy"]),
+            ("above", lambda item: item["document"]["thresholds"]),
+            ("reviewers", lambda item: item["document"]["reviewers"]),
+            ("version>", "version"),
+        ),
+    ),
+    Kind(
         "contract",
         "/v1/contracts",
         "contract_id",

@@ -114,7 +114,7 @@ def _adjusts(line: Mapping[str, Any], was: Mapping[str, Any], digits: int) -> st
 
 def _quantity(line: Mapping[str, Any]) -> str:
     """What was priced, so that it goes with unit and price."""
-    if line["charge_kind"] in {*_OF_MONEY, "credit_top_up", "adjustment"}:
+    if line["charge_kind"] in {*_OF_MONEY, "credit_top_up", "adjustment", "correction"}:
         return ""
     return f"{grouped_number(line['rated_quantity'])} {line['unit']}"
 

@@ -220,7 +220,7 @@ def get_pdf(
     "/v1/invoices/{id_or_number}/issue",
     **declared(
         "issue_invoice",
-        "bill",
+        "send",
         summary="Issue a draft",
         tag="billing",
         example=INVOICE_EXAMPLE,
@@ -228,7 +228,8 @@ def get_pdf(
     ),
 )
 def issue(state: State, id_or_number: str, actor: Actor) -> ExactJSON:
-    """Gives it its number and dates; from then on it never changes."""
+    """Gives it its number and dates; from then on it never changes. A draft that is reviewed is refused
+    until it is approved (`not_approved`)."""
     invoice_id = get_invoice(state.ledger, id_or_number).summary.invoice_id
     issued = issue_invoice(
         state.ledger,

@@ -27,6 +27,6 @@ router = APIRouter()
     ),
 )
 def get_schema(_state: State, kind: str) -> ExactJSON:
-    """`kind` is meter, plan, customer, calendar, entity, tax-rates, country-profile, contract, credit or
-    top-up."""
+    """`kind` is meter, plan, customer, calendar, entity, tax-rates, country-profile, review-rules,
+    contract, credit or top-up."""
     return ExactJSON(schema_for(kind))

@@ -57,6 +57,8 @@ STORY = (
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
+    "put_review_rules list_review_rules get_review_rules list_reviews get_review send_invoice_back",
+    "correct_invoice submit_invoice approve_invoice delegate_review release_invoices",
     "archive_events list_archives restore_events",
     "put_tax_rates load_example_tax_rates list_tax_rates get_tax_rates put_billing_entity",
     "list_billing_entities get_billing_entity put_entity_logo get_entity_logo",
@@ -100,6 +102,7 @@ class World:
         self.folder = state.settings.data / "archive"
         self.keys = {
             "kind": "meter",
+            "rules_id": "default",
             "backfill_id": "ticket-4711",
             "meter_id": "landings",
             "plan_id": "airport-2013",
@@ -125,6 +128,8 @@ class World:
             example = described["example"]
             if isinstance(example, str):
                 example = example.replace(DELIVERY_ID, self.keys.get("delivery_id", ""))
+            if operation["operationId"] == "correct_invoice":
+                example = {**example, "line_id": self.keys["line_id"]}
             if isinstance(example, dict) and "folder" in example:
                 example = {**example, "folder": str(self.folder)}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
@@ -148,6 +153,10 @@ class World:
             self.keys["delivery_id"] = answer.json()["items"][0]["delivery_id"]
         if operation_id == "resend_invoice":
             self.deliver(answer.json()["items"][0]["delivery_id"])
+        if operation_id == "get_review_rules":
+            self.leave_in_review()
+        if operation_id == "release_invoices":
+            self.http.put("/v1/review-rules/default", json={"policy": "none"})
         if operation_id == "get_invoice":
             self.keys["line_id"] = answer.json()["lines"][0]["line_id"]
         if operation_id == "get_invoice_pdf":  # the next one issues a draft, so there must be one
@@ -160,6 +169,15 @@ class World:
             self.keys["id_or_number"] = made.json()["credit_note_id"]
         if operation_id == "report_outstanding":  # what follows wants an invoice that states its tax
             self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
+
+    def leave_in_review(self) -> None:
+        """Some draft that waits for anna and then ben."""
+        rules = {"policy": "all", "reviewers": ["anna", "ben"]}
+        self.http.put("/v1/review-rules/default", json=rules)
+        self.http.post("/v1/billing-runs", json={"as_of": "2013-04-01", "issue": False})
+        invoice_id = self.http.get("/v1/reviews").json()["items"][0]["invoice_id"]
+        invoice = self.http.get(f"/v1/invoices/{invoice_id}").json()
+        self.keys |= {"invoice_id": invoice_id, "line_id": invoice["lines"][0]["line_id"]}
 
     def deliver(self, delivery_id: str) -> None:
         """As if the mail server had taken it: in this world nobody listens."""
@@ -194,6 +212,7 @@ def test_every_example_runs_and_every_answer_is_as_described(state: Ratemill, ht
     # March 2013 has an event too, so that the draft of the issue example has something to bill.
     event = {"source": "t", "id": "feb", "type": "landing", "subject": "UA", "time": "2013-02-10T00:00:00Z"}
     http.post("/v1/events", json=event)
+    http.post("/v1/events", json={**event, "id": "mar", "time": "2013-03-10T00:00:00Z"})
     for operation_id in ORDER:
         method, path, operation = operations[operation_id]
         for answer in world.send(method, path, operation):

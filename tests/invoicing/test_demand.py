@@ -60,7 +60,7 @@ def test_ten_thousand_mixed_items_are_each_on_exactly_one_invoice(world: World) 
     assert world.bill("2025-02-15").invoiced == 0
     assert set(outcomes(take(world, *batch[:100], amend=True))) == {"duplicate"}
     human = report.to_dict()["human_touches"]
-    assert human == {"total": 0, "held_by_reason": {}, "item_conflicts": 0}
+    assert human == {"total": 0, "held_by_reason": {}, "item_conflicts": 0, "in_review": 0}
 
 
 def test_what_waits_says_why(world: World) -> None:
@@ -102,7 +102,7 @@ def test_a_run_counts_what_needs_a_person(world: World) -> None:
     take(world, hours("1", "1", role="wizard"), hours("2", "1", contract_id="c2"))
     take(world, hours("2", "2", contract_id="c2"))
     human = world.bill("2025-02-15").to_dict()["human_touches"]
-    assert human == {"total": 2, "held_by_reason": {"item_unpriced": 1}, "item_conflicts": 1}
+    assert human == {"total": 2, "held_by_reason": {"item_unpriced": 1}, "item_conflicts": 1, "in_review": 0}
 
 
 @pytest.mark.requirement("GEN-15", "GEN-02")

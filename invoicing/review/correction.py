@@ -1,0 +1,169 @@
+"""A correction of a draft: another line beside the one that was wrong, so that what was rated stays
+readable. Pure.
+
+The line and its corrections come to what the reviewer says. Tax is counted again for the whole group, as it
+was for the draft.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from pydantic import Field
+
+from ingest.document import Document, ExactDecimal, decimal_text
+from ingest.errors import InvalidInput, NotFound
+from invoicing.invoice import Invoice, InvoiceLine
+from invoicing.invoice_tax import InvoiceTax
+from invoicing.posting import TOP_UP_CHARGE_ID
+from invoicing.tax_amounts import net_parts, tax_in_gross, tax_on_net
+from rating.money import format_minor
+from rating.retainer import sells_credit
+
+CORRECTION_KIND: Final = "correction"
+PRICE_SOURCE: Final = "review"
+
+
+class CorrectionRequest(Document):
+    """line_id: of a rated line of the draft. amount: what it is to come to with this correction and earlier
+    ones, in major units; net of tax, or with it where its price includes tax. reason: printed on the
+    invoice."""
+
+    line_id: str = Field(min_length=1, max_length=64)
+    amount: ExactDecimal
+    reason: str = Field(min_length=1, max_length=512)
+
+
+def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
+    """The draft with one more line, and its total and tax anew; without drawn credit.
+
+    Raises NotFound for an unknown line; InvalidInput without a reason, for an amount with part of a minor
+    unit, one that changes nothing, a line that is a correction or sells credit, or a total below zero.
+    """
+    line = next((line for line in draft.lines if line.line_id == request.line_id), None)
+    if line is None:
+        raise NotFound(
+            f"the draft has no line {request.line_id!r}. `ratemill invoice show {draft.invoice_id}` "
+            f"shows their ids."
+        )
+    change = _change(draft, line, request)
+    correction = _correction(draft, line, request, change)
+    taxed = with_tax_again(replace(draft, lines=(*draft.lines, correction), drawn_credit=()))
+    if taxed.total_minor < 0:
+        total = format_minor(taxed.total_minor, draft.currency)
+        raise _refused(
+            f"the draft would come to {total} {draft.currency}. An invoice is not below zero; correct "
+            f"it to 0 "
+            "at the least.",
+            "correction_below_zero",
+        )
+    return taxed
+
+
+def with_tax_again(invoice: Invoice) -> Invoice:
+    """The invoice with total, tax groups and net amounts counted from its lines."""
+    lines = list(invoice.lines)
+    groups = []
+    for group in invoice.tax:
+        places = [place for place, line in enumerate(lines) if _is_of(line, group)]
+        with_tax = [place for place in places if _inclusive(lines[place]) is not None]
+        priced = [_inclusive(lines[place]) or 0 for place in with_tax]
+        net = sum(lines[place].amount_minor for place in places if place not in with_tax)
+        for place, part in zip(with_tax, net_parts(priced, group.rate_percent), strict=True):
+            lines[place] = replace(lines[place], amount_minor=part)
+        tax = tax_on_net(net, group.rate_percent) + tax_in_gross(sum(priced), group.rate_percent)
+        taxable = sum(lines[place].amount_minor for place in places)
+        groups.append(replace(group, taxable_minor=taxable, tax_minor=tax))
+    total = sum(line.amount_minor for line in lines)
+    return replace(invoice, lines=tuple(lines), tax=tuple(groups), total_minor=total)
+
+
+def _change(draft: Invoice, line: InvoiceLine, request: CorrectionRequest) -> int:
+    """By how much the line changes, minor units as it is priced."""
+    if not request.reason.strip():
+        raise _refused(
+            "Nothing says why the line is corrected. Give a reason; it is printed.", "reason_missing"
+        )
+    if line.charge_kind == CORRECTION_KIND:
+        raise _refused(
+            "the line is a correction itself; name the line that it corrects.", "correction_of_correction"
+        )
+    if sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID:
+        raise _refused(
+            "the line sells credit, and its price and the credit go together: change the contract and "
+            "bill again.",
+            "correction_of_credit",
+        )
+    wanted = request.amount.scaleb(draft.minor_digits)
+    if wanted != wanted.to_integral_value():
+        raise _refused(
+            f"{decimal_text(request.amount)} {draft.currency} has part of a minor unit; write at most "
+            f"{draft.minor_digits} digits.",
+            "correction_amount",
+        )
+    ids = {line.line_id, *_correction_ids(draft, line)}
+    now = sum(_priced(each) for each in draft.lines if each.line_id in ids)
+    if wanted == now:
+        amount = f"{format_minor(now, draft.currency)} {draft.currency}"
+        raise _refused(f"the line comes to {amount} already; nothing was changed.", "correction_amount")
+    return int(wanted) - now
+
+
+def _correction_ids(draft: Invoice, line: InvoiceLine) -> list[str]:
+    """Ids of the corrections the line can have: they are derived, so the document need not say whose they
+    are."""
+    return [_id_of(draft, line, number) for number in range(1, len(draft.lines) + 1)]
+
+
+def _id_of(draft: Invoice, line: InvoiceLine, number: int) -> str:
+    named = f"ratemill correction\n{draft.invoice_id}\n{line.line_id}\n{number}"
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
+
+
+def _correction(draft: Invoice, line: InvoiceLine, request: CorrectionRequest, change: int) -> InvoiceLine:
+    taken = {each.line_id for each in draft.lines}
+    line_id = next(found for found in _correction_ids(draft, line) if found not in taken)
+    tax = line.tax
+    if tax is not None and tax.inclusive_minor is not None:
+        tax = replace(tax, inclusive_minor=change)
+    return replace(
+        line,
+        line_id=line_id,
+        charge_kind=CORRECTION_KIND,
+        description=f"{line.description}, correction: {request.reason.strip()}",
+        price_model="flat",
+        price_text="",
+        quantity=Decimal(1),
+        rated_quantity=Decimal(1),
+        event_count=0,
+        amount=Decimal(change).scaleb(-draft.minor_digits),
+        amount_minor=change,
+        tiers=(),
+        price_source=PRICE_SOURCE,
+        discounts=(),
+        adjusts=None,
+        tax=tax,
+    )
+
+
+def _inclusive(line: InvoiceLine) -> int | None:
+    return None if line.tax is None else line.tax.inclusive_minor
+
+
+def _priced(line: InvoiceLine) -> int:
+    inclusive = _inclusive(line)
+    return line.amount_minor if inclusive is None else inclusive
+
+
+def _is_of(line: InvoiceLine, group: InvoiceTax) -> bool:
+    return line.tax is not None and (line.tax.category, line.tax.rate_percent) == (
+        group.category,
+        group.rate_percent,
+    )
+
+
+def _refused(message: str, reason_code: str) -> InvalidInput:
+    return InvalidInput(message, reason_code=reason_code)
