@@ -38,7 +38,8 @@ from invoicing.issue import write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
-from invoicing.number import refuse_earlier_issue_date
+from invoicing.number import last_issue_date, refuse_earlier_issue_date
+from invoicing.numbering import load_prefixes
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.run_blocks import (
@@ -105,7 +106,7 @@ def run_billing(
         )
     started = time.perf_counter()
     with billing_lock(ledger):
-        _refuse_earlier_date(ledger, settings, as_of)
+        settings = _numbered_as_of(ledger, settings, as_of)
         run_id = begin_run(ledger, run_id=run_id, as_of=as_of, now=now)
         try:
             report = _bill(run_id, as_of, event_store, stored_usage, ledger, now, settings, Stages(progress))
@@ -286,6 +287,7 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
+            negative_total=run.settings.negative_total,
             late=[*adjustments.held, *items.held, *ready.held],
         )
     tally.due += len(dates)
@@ -340,11 +342,18 @@ def _report_ended(run: BillingRun, tally: Tally) -> None:
     tally.held += held
 
 
-def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:
-    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end."""
-    if settings.issue:
-        with ledger.connect() as connection:
-            refuse_earlier_issue_date(connection, prefix=settings.series, issue_date=as_of)
+def _numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> BillingSettings:
+    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end. Credit
+    notes are rare, so where a later one is out only they are held."""
+    if not settings.issue:
+        return settings
+    with ledger.connect() as connection:
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
+        for prefix in prefixes.all_of("invoice"):
+            refuse_earlier_issue_date(connection, prefix=prefix, issue_date=as_of)
+        last = [last_issue_date(connection, prefix=prefix) for prefix in prefixes.all_of("credit_note")]
+    later = any(day is not None and day > as_of for day in last)
+    return replace(settings, negative_total="hold") if later else settings
 
 
 def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:

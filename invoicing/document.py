@@ -113,7 +113,7 @@ def printed(invoice: Invoice) -> dict[str, Any]:
     customer, seller = billed_party(invoice.customer), invoice.seller or {}
     number = invoice.number or f"{invoice.invoice_id[:12]} (no number yet)"
     return {
-        "title": "Invoice" if invoice.number else "Draft invoice",
+        "title": _title(invoice),
         "number": number,
         "seller_name": seller.get("name", ""),
         "seller_lines": _party_lines(seller),
@@ -130,6 +130,11 @@ def printed(invoice: Invoice) -> dict[str, Any]:
         "notes": _notes(invoice),
         "footer": " · ".join(str(seller[name]) for name in _FOOTER if seller.get(name)),
     }
+
+
+def _title(invoice: Invoice) -> str:
+    kind = "invoice" if invoice.gross_minor >= 0 else "credit note"
+    return kind.capitalize() if invoice.number else f"Draft {kind}"
 
 
 def _sums(invoice: Invoice) -> list[dict[str, str]]:
@@ -168,6 +173,9 @@ def _notes(invoice: Invoice) -> list[str]:
     terms, seller = invoice.terms, invoice.seller or {}
     days = terms["payment_days"]
     when = f", that is by {_day(invoice.due_date)}" if invoice.due_date else ""
+    if invoice.gross_minor < 0:
+        notes = ["The amount is owed to you: nothing is to be paid."]
+        return [*notes, *tax_reasons(invoice), *terms_words(invoice).splitlines()]
     notes = [f"Payable within {days} days of the issue date{when}."]
     if terms.get("payment_methods"):
         notes.append(f"Payment by {' or '.join(terms['payment_methods'])}.")

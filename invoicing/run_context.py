@@ -20,6 +20,7 @@ from invoicing.draft import DraftContext
 from invoicing.hold import Key
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
+from invoicing.numbering import load_prefixes
 from invoicing.pricing import Stages
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import TaxDesk
@@ -84,8 +85,11 @@ def draft_context(run: BillingRun, block: Block, dates: Sequence[Key]) -> DraftC
 
 def issue_policy(run: BillingRun, block: Block) -> IssuePolicy:
     """How the invoices of a block are issued."""
+    settings = run.settings
+    with run.ledger.connect() as connection:
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
     return IssuePolicy(
-        series_prefix=run.settings.series,
+        prefixes=prefixes,
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
         contract_versions={contract_id: row["version"] for contract_id, row in block.contracts.items()},

@@ -219,6 +219,7 @@ def issue(state: State, id_or_number: str, actor: Actor) -> ExactJSON:
         invoice_id=invoice_id,
         now=state.clock.now(),
         series_prefix=state.settings.invoice_series,
+        credit_note_prefix=state.settings.credit_note_series,
         actor=actor,
     )
     return ExactJSON(invoice_answer(issued))

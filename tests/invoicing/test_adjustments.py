@@ -263,7 +263,7 @@ def test_what_is_not_adjusted_is_reported(world: World) -> None:
         "call unbilled late 2 14",
         "call unbilled late_ignored 1 7",
     ]
-    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
+    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"), negative_total="hold")
     held = {entry.contract_id: entry for entry in report.held}
     assert {key: entry.reason_code for key, entry in held.items()} == {
         "ended": "adjustment_without_invoice",
