@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput
-from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
+from invoicing.adjustments_due import AdjustmentsDue, adjustments_due
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billable_due import items_due
@@ -32,6 +32,7 @@ from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import draft_invoices
 from invoicing.due import due_service_periods, without_plan
+from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.issue import write_invoices
@@ -140,7 +141,7 @@ def _bill(
     tally.due, tally.held = len(unpriced), list(unpriced)
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
-    _report_ended(run, tally)
+    _bill_ended(run, tally)
     with stages.stage("item invoices"):
         beside = issue_item_invoices(
             event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
@@ -334,12 +335,16 @@ def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> Adjustments
     )
 
 
-def _report_ended(run: BillingRun, tally: Tally) -> None:
-    """Late usage of contracts that have no further bill is reported, run after run, and never dropped."""
+def _bill_ended(run: BillingRun, tally: Tally) -> None:
+    """Late usage of contracts that have no further billing date gets a bill of its own."""
     with run.stages.stage("adjust"):
-        held = held_without_invoice(_adjustments(run, run.late.ended), run.late.ended)
-    tally.due += len(held)
-    tally.held += held
+        found = _adjustments(run, dict.fromkeys(run.late.ended, run.as_of))
+        totals = Counter(run.totals_before) + tally.totals_minor
+        bills = write_final_bills(run, found, totals_minor=totals)
+    tally.due += len(bills.drafts) + len(bills.held)
+    tally.held += bills.held
+    tally.add(bills.drafts, [])
+    tally.credit_expired += bills.credit_expired
 
 
 def _numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> BillingSettings:

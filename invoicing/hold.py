@@ -16,7 +16,7 @@ Reasons; those of the run's own dates in the order they are looked for:
     total_too_large        the invoice, or the run with it, comes to 2**63 minor units or more
     earlier_date_held      the contract is billed in order
     adjustment_refused     late usage changes a fee in a way that no adjustment can say
-    adjustment_without_invoice  late usage of a contract that has no further bill; nothing else is held by it
+    final_bill_today       more late usage of an ended contract, on a day its late usage was billed already
 
 Late usage of billed dates that cannot be rated now holds the next date, for the reason of that one.
 """

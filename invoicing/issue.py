@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import BrokenState, Conflict, NotFound
@@ -36,7 +36,13 @@ from invoicing.numbering import NumberPrefixes, Numbers, bill_kind, draw_each, l
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.settings import CREDIT_NOTE_SERIES
 from invoicing.store import StoredInvoice, get_invoice
-from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
+from invoicing.tables import (
+    INVOICE_LINES,
+    INVOICES,
+    LATE_USAGE_SUFFIX,
+    LINE_ADJUSTMENTS,
+    SETTLED_BILLING_DATES,
+)
 from invoicing.tax_desk import load_tax_desk
 from invoicing.tax_hold import refuse_missing_fields
 from rollup.period import find_time_zone
@@ -139,7 +145,19 @@ def _write(
         for contract_id, day, outcome in outcomes
     )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)
+    for draft in drafts:
+        if draft.owner.endswith(LATE_USAGE_SUFFIX):
+            _look_through(connection, draft.contract_id, policy.looked_through)
     return lapsed
+
+
+def _look_through(connection: Connection, contract_id: str, looked_through: int | None) -> None:
+    """Say of the last date of an ended contract up to which event its late usage is billed now."""
+    table = SETTLED_BILLING_DATES
+    own = table.c.contract_id == contract_id
+    last = select(func.max(table.c.billing_date)).where(own).scalar_subquery()
+    changed = update(table).where(own, table.c.billing_date == last).values(looked_through=looked_through)
+    connection.execute(changed)
 
 
 def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: Numbers | None) -> list[str]:
