@@ -136,6 +136,10 @@ def list_all(
     run_id: str | None = None,
     billing_from: Annotated[date | None, Query(description="First billing date.")] = None,
     billing_to: Annotated[date | None, Query(description="Billing dates before this one.")] = None,
+    search: Annotated[
+        str | None,
+        Query(description="A printed number, a customer's id, or a part of its name.", max_length=512),
+    ] = None,
     totals: Annotated[bool, Query(description="Also the sums of all pages, by customer.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -149,6 +153,7 @@ def list_all(
         run_id=run_id,
         billing_from=billing_from,
         billing_to=billing_to,
+        search=search,
     )
     found = list_invoices(state.ledger, chosen=chosen, limit=limit, cursor=cursor)
     answer: dict[str, Any] = {
