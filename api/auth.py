@@ -28,6 +28,7 @@ from api.tables import API_KEYS
 from ingest.clock import Clock
 from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
 
 Scope = Literal["ingest", "read", "send", "review", "bill", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -138,11 +139,19 @@ class KeyRing:
 
 
 def create_key(
-    ledger: Engine, *, name: str, scopes: Iterable[str], now: datetime, customer_id: str | None = None
+    ledger: Engine,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    now: datetime,
+    customer_id: str | None = None,
+    actor: str = SYSTEM_ACTOR,
 ) -> tuple[ApiKey, str]:
     """Make a key; the second value is the token, which is not kept and cannot be shown again.
 
-    customer_id: the one customer it sees. Raises InvalidInput for an unknown scope, no scope, a name that is
+    customer_id: the one customer it sees. actor: who makes it, as the audit trail names them.
+
+    Raises InvalidInput for an unknown scope, no scope, a name that is
     empty or too long, or a customer that is not on record or comes with another scope than ``read``.
     """
     wanted = tuple(dict.fromkeys(scopes))
@@ -175,6 +184,9 @@ def create_key(
                 customer_id=customer_id,
             )
         )
+        after = {"name": key.name, "scopes": " ".join(wanted), "customer_id": customer_id}
+        change = Change(actor, "created", "api_key", key_id, None, after, "")
+        record_changes(connection, [change], now=now)
     return key, token
 
 
@@ -185,14 +197,19 @@ def list_keys(ledger: Engine) -> list[ApiKey]:
         return [_to_key(row) for row in rows]
 
 
-def revoke_key(ledger: Engine, key_id: str, *, now: datetime) -> ApiKey:
-    """Revoke a key for good; again is no error and keeps the first date. Raises NotFound."""
+def revoke_key(ledger: Engine, key_id: str, *, now: datetime, actor: str = SYSTEM_ACTOR) -> ApiKey:
+    """Revoke a key for good; again is no error and keeps the first date. actor: who does, as the audit trail
+    names them. Raises NotFound."""
     with ledger_transaction(ledger) as connection:
-        connection.execute(
+        revoked = connection.execute(
             sa.update(API_KEYS)
             .where(API_KEYS.c.key_id == key_id, API_KEYS.c.revoked_at.is_(None))
             .values(revoked_at=now.isoformat())
-        )
+        ).rowcount
+        if revoked:
+            before, after = {"revoked": False}, {"revoked": True}
+            change = Change(actor, "revoked", "api_key", key_id, before, after, "")
+            record_changes(connection, [change], now=now)
         row = connection.execute(sa.select(API_KEYS).where(API_KEYS.c.key_id == key_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no API key {key_id!r}. `ratemill keys list` shows those there are.")

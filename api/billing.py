@@ -88,7 +88,12 @@ def tick_once(state: Ratemill) -> None:
 def billing_settings(state: Ratemill, *, issue: bool, actor: str) -> BillingSettings:
     """What the settings say about billing. actor: who bills."""
     return BillingSettings(
-        series=state.settings.invoice_series, issue=issue, seller=seller_of(state.settings), actor=actor
+        series=state.settings.invoice_series,
+        credit_note_series=state.settings.credit_note_series,
+        negative_total=state.settings.negative_total,
+        issue=issue,
+        seller=seller_of(state.settings),
+        actor=actor,
     )
 
 

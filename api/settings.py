@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="First part of every credit note number. The same as RATEMILL_INVOICE_SERIES: credit "
         "notes and invoices are numbered in one series.",
     )
+    negative_total: Literal["credit_note", "hold"] = Field(
+        default="credit_note",
+        description="What becomes of a billing date that comes to less than nothing. credit_note: it is "
+        "issued as one, with a number of that series. hold: it waits for a person, later dates with it.",
+    )
     seller_name: str = Field(
         default="", max_length=512, description="Who sends the invoices; heads every invoice from then on."
     )

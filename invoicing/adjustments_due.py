@@ -29,7 +29,6 @@ from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
 from invoicing.tables import INVOICES
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
-from rating.money import format_minor
 from rating.steps import FEE_CREDIT_KIND
 from rollup.stored_usage import StoredUsage
 
@@ -91,31 +90,6 @@ def adjustments_due(
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept.sort(key=_order)
     return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
-
-
-def held_without_invoice(found: AdjustmentsDue, ended: Mapping[str, date]) -> list[Held]:
-    """What late usage changes of contracts that have no further billing date. found: of these contracts, with
-    the day they ended as the date that would carry it."""
-    sums: dict[tuple[str, str], list[int]] = {}
-    for row in found.lines.select(["contract_id", "currency", "amount_minor"]).to_pylist():
-        sums.setdefault((row["contract_id"], row["currency"]), []).append(row["amount_minor"])
-    words: dict[str, list[str]] = {}
-    for (contract_id, currency), amounts in sums.items():
-        said = f"{format_minor(sum(amounts), currency)} {currency} on {len(amounts)} billed lines"
-        words.setdefault(contract_id, []).append(said)
-    reported = [
-        Held(
-            contract_id,
-            ended[contract_id],
-            "adjustment_without_invoice",
-            "the contract ended and all of it is billed; usage that came or was corrected since makes a "
-            f"difference of {' and '.join(said)}, and no invoice is to come that could carry it. "
-            "`ratemill rerate` shows the lines. Settle it outside, and say `late_usage: ignore` in the "
-            "contract.",
-        )
-        for contract_id, said in words.items()
-    ]
-    return sorted([*found.held, *reported], key=lambda entry: entry.contract_id)
 
 
 def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:

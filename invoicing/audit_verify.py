@@ -230,7 +230,13 @@ def _stored(connection: Connection, block: Sequence[Row[Any]]) -> dict[str, _Sto
     """What is kept of the documents of a block, by document id."""
     found: dict[str, _Stored] = {}
     for name, kind in _KINDS.items():
-        ids = [row.document_id for row in block if row.kind == name]
+        # A bill that came to less than nothing is a credit note and lies with the other bills.
+        of_bills = name == "invoice"
+        ids = [
+            row.document_id
+            for row in block
+            if row.kind == name or (of_bills and row.kind == "credit_note" and row.refers_to is None)
+        ]
         if not ids:
             continue
         lines = None if kind.line_key is None else _summed_lines(connection, kind.line_key, ids)

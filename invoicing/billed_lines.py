@@ -69,7 +69,8 @@ def billed_again_as(store: EventStore, billed: Iterable[Mapping[str, Any]]) -> d
 def _named(line: dict[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     if row["adjusted_by"] is None:
         return line
-    return {**line, **{name: row[name] for name in ("line_id", "billing_date", "charge_kind")}}
+    # The adjustment of an ended contract stands under the key of its bill.
+    return {**line, **{name: row[name] for name in ("contract_id", "line_id", "billing_date", "charge_kind")}}
 
 
 def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) -> Iterable[tuple[Any, ...]]:

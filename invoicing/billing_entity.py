@@ -24,7 +24,7 @@ from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_is
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import LOGOS
 from invoicing.tax_id import bic_issue, iban_issue, tax_id_issue, unchecked_warning
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 
 LOGO_BYTES_MAX: Final = 262_144
 _SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/svg+xml": b"<svg"}
@@ -138,9 +138,12 @@ class Logo:
     content: bytes
 
 
-def save_entity(ledger: Engine, document: Mapping[str, Any], *, now: datetime) -> SavedDocument:
-    """Check and save a billing entity. A document that does not speak of a logo leaves it as it is. Raises
-    InvalidDocument; a number whose country's check digits are not known is a warning."""
+def save_entity(
+    ledger: Engine, document: Mapping[str, Any], *, now: datetime, entered: Entered | None = None
+) -> SavedDocument:
+    """Check and save a billing entity. A document that does not speak of a logo leaves it as it is. entered:
+    called in the transaction when it is new. Raises InvalidDocument; a number whose country's check digits
+    are not known is a warning."""
     if "logo" not in document:
         with ledger.connect() as connection:
             standing = load_entities(connection).get(str(document.get("entity_id")))
@@ -157,7 +160,7 @@ def save_entity(ledger: Engine, document: Mapping[str, Any], *, now: datetime) -
                 "a logo sent before: `ratemill entity logo`.",
             )
 
-    return BILLING_ENTITIES.save(ledger, document, now=now, warnings=warnings)
+    return BILLING_ENTITIES.save(ledger, document, now=now, warnings=warnings, entered=entered)
 
 
 def get_entity(ledger: Engine, entity_id: str) -> StoredDocument[BillingEntity]:
@@ -165,8 +168,10 @@ def get_entity(ledger: Engine, entity_id: str) -> StoredDocument[BillingEntity]:
     return BILLING_ENTITIES.get(ledger, entity_id)
 
 
-def save_logo(ledger: Engine, entity_id: str, content: bytes, *, now: datetime) -> SavedDocument:
-    """Keep an image and print it on the entity's invoices from now on.
+def save_logo(
+    ledger: Engine, entity_id: str, content: bytes, *, now: datetime, entered: Entered | None = None
+) -> SavedDocument:
+    """Keep an image and print it on the entity's invoices from now on. entered: as of ``save_entity``.
 
     Raises InvalidInput for what is neither PNG nor SVG or is too large, NotFound for an unknown entity.
     """
@@ -177,7 +182,7 @@ def save_logo(ledger: Engine, entity_id: str, content: bytes, *, now: datetime) 
         if connection.execute(select(LOGOS.c.logo_hash).where(LOGOS.c.logo_hash == digest)).first() is None:
             row = {"logo_hash": digest, "media_type": media_type, "content": content}
             connection.execute(insert(LOGOS), row | {"created_at": now.isoformat()})
-    return save_entity(ledger, stored.document.model_dump() | {"logo": digest}, now=now)
+    return save_entity(ledger, stored.document.model_dump() | {"logo": digest}, now=now, entered=entered)
 
 
 def get_logo(ledger: Engine, logo_hash: str) -> Logo:

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput
-from invoicing.adjustments_due import AdjustmentsDue, adjustments_due, held_without_invoice
+from invoicing.adjustments_due import AdjustmentsDue, adjustments_due
 from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
 from invoicing.billable_due import items_due
@@ -32,13 +32,15 @@ from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import draft_invoices
 from invoicing.due import due_service_periods, without_plan
+from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.issue import write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
-from invoicing.number import refuse_earlier_issue_date
+from invoicing.number import last_issue_date, refuse_earlier_issue_date
+from invoicing.numbering import load_prefixes
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.review.open import needed_reviews, open_review_desk
@@ -106,7 +108,7 @@ def run_billing(
         )
     started = time.perf_counter()
     with billing_lock(ledger):
-        _refuse_earlier_date(ledger, settings, as_of)
+        settings = _numbered_as_of(ledger, settings, as_of)
         run_id = begin_run(ledger, run_id=run_id, as_of=as_of, now=now)
         try:
             report = _bill(run_id, as_of, event_store, stored_usage, ledger, now, settings, Stages(progress))
@@ -140,7 +142,7 @@ def _bill(
     tally.due, tally.held = len(unpriced), list(unpriced)
     for block in blocks_of_contracts(periods, settings.pricing_contracts):
         _bill_block(run, block, tally, all_periods=periods.num_rows)
-    _report_ended(run, tally)
+    _bill_ended(run, tally)
     with stages.stage("item invoices"):
         beside = issue_item_invoices(
             event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
@@ -290,6 +292,7 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
             customers=customers,
             changed=run.changed,
             totals_minor=Counter(run.totals_before) + tally.totals_minor,
+            negative_total=run.settings.negative_total,
             late=[*adjustments.held, *items.held, *ready.held],
         )
     tally.due += len(dates)
@@ -346,19 +349,30 @@ def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> Adjustments
     )
 
 
-def _report_ended(run: BillingRun, tally: Tally) -> None:
-    """Late usage of contracts that have no further bill is reported, run after run, and never dropped."""
+def _bill_ended(run: BillingRun, tally: Tally) -> None:
+    """Late usage of contracts that have no further billing date gets a bill of its own."""
     with run.stages.stage("adjust"):
-        held = held_without_invoice(_adjustments(run, run.late.ended), run.late.ended)
-    tally.due += len(held)
-    tally.held += held
+        found = _adjustments(run, dict.fromkeys(run.late.ended, run.as_of))
+        totals = Counter(run.totals_before) + tally.totals_minor
+        bills = write_final_bills(run, found, totals_minor=totals)
+    tally.due += len(bills.drafts) + len(bills.held)
+    tally.held += bills.held
+    tally.add(bills.drafts, [])
+    tally.credit_expired += bills.credit_expired
 
 
-def _refuse_earlier_date(ledger: Engine, settings: BillingSettings, as_of: date) -> None:
-    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end."""
-    if settings.issue:
-        with ledger.connect() as connection:
-            refuse_earlier_issue_date(connection, prefix=settings.series, issue_date=as_of)
+def _numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> BillingSettings:
+    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end. Credit
+    notes are rare, so where a later one is out only they are held."""
+    if not settings.issue:
+        return settings
+    with ledger.connect() as connection:
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
+        for prefix in prefixes.all_of("invoice"):
+            refuse_earlier_issue_date(connection, prefix=prefix, issue_date=as_of)
+        last = [last_issue_date(connection, prefix=prefix) for prefix in prefixes.all_of("credit_note")]
+    later = any(day is not None and day > as_of for day in last)
+    return replace(settings, negative_total="hold") if later else settings
 
 
 def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:

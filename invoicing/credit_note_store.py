@@ -24,6 +24,7 @@ from invoicing.credit_store import sold_grants
 from invoicing.invoice import invoice_hash
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for, number_text, split_number
+from invoicing.numbering import load_prefixes
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.store import StoredInvoice, get_invoice
 from invoicing.tables import INVOICES
@@ -100,13 +101,16 @@ def issue_credit_note(
         if known is not None:
             return known, False
         draft = _draft(connection, invoice, request)
-        drawn = draw_for(connection, prefix=issuing.series_prefix, issue_date=issue_date, count=1)
+        prefixes = load_prefixes(connection, invoice=issuing.series_prefix, credit_note=issuing.series_prefix)
+        prefix = prefixes.of("credit_note", invoice.summary.entity_id)
+        drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         return_credit(
             connection,
             draft.returned,
             customer_id=invoice.summary.customer_id,
             invoice_id=invoice.summary.invoice_id,
             credit_note_id=draft.credit_note_id,
+            line_ids={line["line_id"] for line in draft.document["lines"]},
             issue_date=issue_date,
             now=issuing.now,
         )
@@ -206,6 +210,12 @@ def _draft(connection: Connection, invoice: StoredInvoice, request: CreditNoteRe
     if invoice.summary.number is None:
         raise Conflict(
             f"invoice {invoice.summary.invoice_id} is a draft: nothing was issued that could be credited.",
+            reason_code="invoice_state",
+        )
+    if invoice.summary.gross_minor < 0:
+        raise Conflict(
+            f"{invoice.summary.number} is a credit note: the bill came to less than nothing. What is wrong "
+            "with it is put right on the contract's next bill.",
             reason_code="invoice_state",
         )
     rows = connection.execute(

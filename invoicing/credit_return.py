@@ -8,19 +8,20 @@ and never expires: what was wrongly billed must not lapse with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from ingest.errors import BrokenState
 from invoicing.credit import CreditEntry, CreditGrant, StoredGrant
 from invoicing.credit_draw import cost_used
 from invoicing.credit_note import CreditBack
+from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_store import lock_grants, new_grant, stored_grants, write_entries, write_grants
 from invoicing.credit_tables import CREDIT_ENTRIES
 from rating.money import minor_digits
@@ -36,10 +37,12 @@ def return_credit(
     customer_id: str,
     invoice_id: str,
     credit_note_id: str,
+    line_ids: Collection[str],
     issue_date: date,
     now: datetime,
 ) -> None:
-    """Enter what goes back, in the transaction that issues the credit note."""
+    """Enter what goes back, in the transaction that issues the credit note. line_ids: the lines it is for;
+    what they drew goes back before what others did."""
     if not returned:
         return
     lock_grants(connection, [customer_id])
@@ -55,7 +58,7 @@ def return_credit(
             raise BrokenState(f"invoice {invoice_id} drew credit {back.grant_id!r}, which is not on record.")
         used = stored.amount_minor - stored.remaining_minor
         cost = cost_used(stored, used) - cost_used(stored, used - back.amount_minor)
-        lines = _given_back(drawn.get(back.grant_id, ()), back.amount_minor)
+        lines = given_back(drawn.get(back.grant_id, {}), back.amount_minor, first=line_ids)
         entry = CreditEntry(
             back.grant_id,
             "returned",
@@ -111,23 +114,40 @@ def _ended(connection: Connection, grant_ids: Sequence[str]) -> set[str]:
 
 def _drawn(
     connection: Connection, grant_ids: Sequence[str], invoice_id: str
-) -> Mapping[str, Sequence[tuple[str, int]]]:
-    """What the invoice drew of each grant, by line."""
+) -> Mapping[str, Mapping[str, int]]:
+    """What the invoice drew of each grant and did not get back yet, by line, in the order it was drawn."""
     table = CREDIT_ENTRIES
-    found = select(table.c.grant_id, table.c.lines).where(
-        table.c.grant_id.in_(grant_ids), table.c.kind == "drawn", table.c.invoice_id == invoice_id
+    notes = select(CREDIT_NOTES.c.credit_note_id).where(CREDIT_NOTES.c.invoice_id == invoice_id)
+    of_invoice = and_(table.c.kind == "drawn", table.c.invoice_id == invoice_id)
+    of_notes = and_(table.c.kind == "returned", table.c.invoice_id.in_(notes.scalar_subquery()))
+    statement = (
+        select(table.c.grant_id, table.c.lines)
+        .where(table.c.grant_id.in_(grant_ids), or_(of_invoice, of_notes))
+        .order_by(table.c.kind)
     )
-    return {
-        row.grant_id: [tuple(part) for part in orjson.loads(row.lines)] for row in connection.execute(found)
-    }
+    found: dict[str, dict[str, int]] = {}
+    for row in connection.execute(statement):
+        left = found.setdefault(row.grant_id, {})
+        for line_id, amount in orjson.loads(row.lines):
+            left[line_id] = left.get(line_id, 0) + amount
+    return found
 
 
-def _given_back(drawn: Sequence[tuple[str, int]], amount_minor: int) -> tuple[tuple[str, int], ...]:
-    """The lines that give it back, the last drawn first; below zero."""
+def given_back(
+    left: Mapping[str, int], amount_minor: int, *, first: Collection[str]
+) -> tuple[tuple[str, int], ...]:
+    """The lines that give an amount back, those in ``first`` before others and the last drawn first; below
+    zero. left: what each drew and still has.
+
+    >>> given_back({"a": 30, "b": 20}, 35, first={"a"})
+    (('a', -30), ('b', -5))
+    """
+    last_first = list(left)[::-1]
+    order = sorted(last_first, key=lambda line_id: line_id not in first)
     found = []
-    for line_id, amount in reversed(drawn):
-        part = min(amount, amount_minor)
-        if part:
+    for line_id in order:
+        part = min(left[line_id], amount_minor)
+        if part > 0:
             found.append((line_id, -part))
             amount_minor -= part
     return tuple(found)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, insert, select
 from ingest.document import canonical_json, validate_document
 from ingest.errors import Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
 from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry, CreditGrant, Origin, StoredGrant, credit_rules
 from invoicing.credit_draw import taking
@@ -35,8 +36,9 @@ class SavedGrant:
     created: bool
 
 
-def grant_credit(ledger: Engine, document: Any, *, now: datetime) -> SavedGrant:
+def grant_credit(ledger: Engine, document: Any, *, now: datetime, actor: str = SYSTEM_ACTOR) -> SavedGrant:
     """Check and enter one grant (a mapping, or a CreditGrant). The same document again changes nothing.
+    actor: who gives it, as the audit trail names them.
 
     Raises InvalidDocument, NotFound for an unknown customer, Conflict when another grant has the id.
     """
@@ -63,6 +65,9 @@ def grant_credit(ledger: Engine, document: Any, *, now: datetime) -> SavedGrant:
             )
         if known is None:
             write_grant(connection, new_grant(grant, origin="given", origin_id=None), now=now)
+            after = {"amount": str(grant.amount), "currency": grant.currency, "customer": grant.customer_id}
+            change = Change(actor, "granted", "credit", grant.grant_id, None, after, "")
+            record_changes(connection, [change], now=now)
     return SavedGrant(get_grant(ledger, grant.grant_id), created=known is None)
 
 
@@ -175,8 +180,11 @@ def expired_customers(connection: Connection, *, as_of: date) -> list[str]:
     return sorted(set(connection.execute(statement).scalars()))
 
 
-def void_grant(ledger: Engine, grant_id: str, *, reason: str, on: date, now: datetime) -> StoredGrant:
-    """Take back what is left of a grant, dated ``on`` (not before the grant begins).
+def void_grant(
+    ledger: Engine, grant_id: str, *, reason: str, on: date, now: datetime, actor: str = SYSTEM_ACTOR
+) -> StoredGrant:
+    """Take back what is left of a grant, dated ``on`` (not before the grant begins). actor: who does, as the
+    audit trail names them.
 
     Raises NotFound, InvalidInput without a reason or for a day to come, Conflict when nothing is left.
     """
@@ -202,6 +210,9 @@ def void_grant(ledger: Engine, grant_id: str, *, reason: str, on: date, now: dat
         dated = max(on, stored.grant.effective_from)
         entry = CreditEntry(grant_id, "voided", dated, amount, cost, reason=reason)
         write_entries(connection, [entry], now=now)
+        was, left_now = {"remaining_minor": left}, {"remaining_minor": 0}
+        change = Change(actor, "voided", "credit", grant_id, was, left_now, reason)
+        record_changes(connection, [change], now=now)
     return replace(stored, remaining_minor=0)
 
 

@@ -35,7 +35,7 @@ from invoicing.customer_claims import (
 from invoicing.customer_record import DIRECT, MergedCustomer
 from invoicing.tables import CUSTOMERS
 from invoicing.tax_id import unchecked_warning
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 
 _SEARCH_BLOCK: Final = 1_000
 _NOT_ON_INVOICES: Final = ("account_owner", "delivery")
@@ -49,12 +49,16 @@ class StoredCustomer:
     version: int
 
 
-def save_customer(ledger: Engine, document: Any, *, now: datetime) -> SavedDocument:
+def save_customer(
+    ledger: Engine, document: Any, *, now: datetime, entered: Entered | None = None
+) -> SavedDocument:
     """Check and save one customer document (a mapping, or a Customer). Raises InvalidDocument."""
-    return save_customers(ledger, [document], now=now)[0]
+    return save_customers(ledger, [document], now=now, entered=entered)[0]
 
 
-def save_customers(ledger: Engine, documents: Sequence[Any], *, now: datetime) -> list[SavedDocument]:
+def save_customers(
+    ledger: Engine, documents: Sequence[Any], *, now: datetime, entered: Entered | None = None
+) -> list[SavedDocument]:
     """Check all documents, then save them in one transaction: all of them or none.
 
     A document named twice in the list is saved in the order given. Raises InvalidDocument for the
@@ -68,6 +72,8 @@ def save_customers(ledger: Engine, documents: Sequence[Any], *, now: datetime) -
             saved = _save_merged(connection, customers, held, now=stamp)
         else:
             saved = write_in_force(connection, customers, now=stamp)
+        if entered is not None:
+            entered(connection, saved)
     return [
         replace(one, warnings=(*one.warnings, *_unchecked(customer)))
         for one, customer in zip(saved, customers, strict=True)

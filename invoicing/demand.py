@@ -173,6 +173,7 @@ def _due(
         customers=customers,
         changed=changed,
         totals_minor={},
+        negative_total="credit_note",
         late=[*adjustments.held, *items.held],
     )
     unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)

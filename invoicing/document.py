@@ -120,7 +120,7 @@ def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, A
         "paper": template.paper,
         "shown": {"quantity": shown.quantity, "price": shown.price},
         "words": {name: w(name) for name in PAGE_WORDS},
-        "title": w("invoice") if invoice.number else w("draft_invoice"),
+        "title": _title(invoice, w),
         "number": number,
         "seller_name": seller_name,
         "seller_lines": party_lines(seller, w),
@@ -154,6 +154,13 @@ def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, A
             str(part) for part in (seller_name, seller.get("tax_id"), seller.get("registration_id")) if part
         ),
     }
+
+
+def _title(invoice: Invoice, w: Words) -> str:
+    """A bill below zero is a credit note."""
+    if invoice.gross_minor < 0:
+        return w("credit_note") if invoice.number else w("draft_credit_note")
+    return w("invoice") if invoice.number else w("draft_invoice")
 
 
 def _sums(invoice: Invoice, w: Words) -> list[dict[str, str]]:
@@ -208,6 +215,8 @@ def _facts(invoice: Invoice, template: DocumentTemplate, w: Words) -> list[tuple
 
 def _terms(invoice: Invoice, texts: TemplateTexts, w: Words) -> list[str]:
     """The three terms of payment, on every document: until when, how, and what lateness costs."""
+    if invoice.gross_minor < 0:
+        return [w("owed_to_you")]
     terms, seller = invoice.terms, invoice.seller or {}
     usual_due = w("payment_terms_by" if invoice.due_date else "payment_terms")
     usual_late = w("late_payment", words=seller.get("late_payment") or w("late_payment_usual"))

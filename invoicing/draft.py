@@ -23,6 +23,8 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.invoice import DOCUMENT_SCHEMA, invoice_id_of
 from invoicing.invoice_tax import InvoiceTax, tax_document
 from invoicing.line_text import LineTexts, last_service_days, write_line_texts
+from invoicing.numbering import bill_kind
+from invoicing.register import DocumentKind
 from invoicing.tax_columns import TaxedLines, ask_of_lines, tax_lines
 from invoicing.tax_desk import ContractTax, TaxDesk
 from rating.agreement import Agreement
@@ -95,8 +97,14 @@ class Draft:
             f'"issue_date":{_json(issue_date)}{self.middle}"number":{_json(number)}{self.tail}'
         )
 
-    def due_date(self, issue_date: date) -> date:
-        return issue_date + timedelta(days=self.payment_days)
+    @property
+    def kind(self) -> DocumentKind:
+        """What it is issued as."""
+        return bill_kind(self.total_minor + self.tax_minor)
+
+    def due_date(self, issue_date: date) -> date | None:
+        """None of a credit note: nothing is to be paid."""
+        return issue_date + timedelta(days=self.payment_days) if self.kind == "invoice" else None
 
 
 def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:

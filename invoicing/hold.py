@@ -12,11 +12,11 @@ Reasons; those of the run's own dates in the order they are looked for:
     tax_treatment_missing  what tax is due is not known (``tax_decision.py``)
     statutory_field_missing  what the seller's country asks for is empty (``country_profile.py``)
     currency_mixed         the plan's currency changed inside the period
-    negative_total         money owed to the customer is a credit note, never a negative invoice
+    negative_total         money is owed to the customer, and what would be a credit note is to be held
     total_too_large        the invoice, or the run with it, comes to 2**63 minor units or more
     earlier_date_held      the contract is billed in order
     adjustment_refused     late usage changes a fee in a way that no adjustment can say
-    adjustment_without_invoice  late usage of a contract that has no further bill; nothing else is held by it
+    final_bill_today       more late usage of an ended contract, on a day its late usage was billed already
 
 Late usage of billed dates that cannot be rated now holds the next date, for the reason of that one.
 """
@@ -34,6 +34,7 @@ import pyarrow as pa
 
 from ingest.document import decimal_text
 from ingest.errors import Issue
+from invoicing.settings import NegativeTotal
 from rating.event_bounds import USAGE_CHANGED
 from rating.plan_version import PlanVersion
 
@@ -162,10 +163,11 @@ def hold_unrated(unrated: pa.Table, *, periods: pa.Table) -> list[Held]:
     return held
 
 
-def hold_by_amount(lines: pa.Table) -> list[Held]:
-    """Invoices that cannot be: of two currencies, or below zero."""
+def hold_by_amount(lines: pa.Table, *, negative_total: NegativeTotal) -> list[Held]:
+    """Bills that cannot be: of two currencies, or below zero where that is to be held."""
     sums = _invoice_sums(lines)
-    odd = sums.filter((pl.col("amount_minor") < 0) | (pl.col("currency").list.len() > 1))
+    below_zero = (pl.col("amount_minor") < 0) & (negative_total == "hold")
+    odd = sums.filter(below_zero | (pl.col("currency").list.len() > 1))
     return [
         Held(
             contract_id,
@@ -180,7 +182,8 @@ def hold_by_amount(lines: pa.Table) -> list[Held]:
             day,
             "negative_total",
             f"the lines come to {total} minor units of "
-            f"{currencies[0]}. Money owed to the customer needs a credit note.",
+            f"{currencies[0]}. Money owed to the customer is a credit note: let billing issue it "
+            "(RATEMILL_NEGATIVE_TOTAL=credit_note), as of the day of the last credit note or later.",
         )
         for contract_id, day, total, currencies in odd.iter_rows()
     ]

@@ -20,6 +20,7 @@ from invoicing.hold import (
     hold_unusable,
 )
 from invoicing.pricing import PricedPeriods
+from invoicing.settings import NegativeTotal
 
 
 def held_dates(
@@ -32,12 +33,14 @@ def held_dates(
     customers: Mapping[str, tuple[int, str]],
     changed: Mapping[str, Sequence[Issue]],
     totals_minor: Mapping[str, int],
+    negative_total: NegativeTotal,
     late: Sequence[Held] = (),
 ) -> list[Held]:
     """One entry a date of ``dates`` that cannot be billed, with the first reason found.
 
     contracts: those of the dates, as ``load_contracts`` gives them. customers: the known ones.
-    changed: what ``changed_behind_bill`` found. totals_minor: what the run has billed so far. late: why late
+    changed: what ``changed_behind_bill`` found. totals_minor: what the run has billed so far.
+    negative_total: what becomes of dates below zero. late: why late
     usage of earlier dates cannot be adjusted, and what ``prepare_tax`` found.
     """
     owners = dict(
@@ -51,7 +54,7 @@ def held_dates(
             *late,
             *hold_unusable(priced.unusable, periods=periods, plan_versions=catalogue.plan_versions),
             *hold_unrated(priced.unrated, periods=periods),
-            *hold_by_amount(priced.lines),
+            *hold_by_amount(priced.lines, negative_total=negative_total),
             *hold_too_large(priced.lines, totals_minor=totals_minor),
         ],
     )

@@ -193,7 +193,9 @@ class Invoice:
         """The same invoice with its number and dates. Raises Conflict when it has them already."""
         check_transition(self.invoice_id, from_state=self.state, to_state="issued")
         due_date = issue_date + timedelta(days=int(self.terms["payment_days"]))
-        return replace(self, number=number, issue_date=issue_date, due_date=due_date)
+        # Below zero it is a credit note, of which nothing is to be paid.
+        owed = self.gross_minor >= 0
+        return replace(self, number=number, issue_date=issue_date, due_date=due_date if owed else None)
 
 
 def check_transition(invoice_id: str, *, from_state: str, to_state: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import BrokenState, Conflict, NotFound
@@ -32,11 +32,19 @@ from invoicing.invoice import (
 )
 from invoicing.issue_documents import issue_documents
 from invoicing.number import DrawnNumbers, draw_for
+from invoicing.numbering import NumberPrefixes, Numbers, bill_kind, draw_each, load_prefixes
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.review.open import NeededReview, enter_reviews
 from invoicing.review.review_store import refuse_unreviewed
+from invoicing.settings import CREDIT_NOTE_SERIES
 from invoicing.store import StoredInvoice, get_invoice
-from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, SETTLED_BILLING_DATES
+from invoicing.tables import (
+    INVOICE_LINES,
+    INVOICES,
+    LATE_USAGE_SUFFIX,
+    LINE_ADJUSTMENTS,
+    SETTLED_BILLING_DATES,
+)
 from invoicing.tax_desk import load_tax_desk
 from invoicing.tax_hold import refuse_missing_fields
 from rollup.period import find_time_zone
@@ -47,7 +55,7 @@ NOTHING_DUE = "nothing_due"
 
 @dataclass(frozen=True, slots=True)
 class IssuePolicy:
-    """issue_date None leaves drafts without a number; ``series_prefix`` is the part before the year.
+    """issue_date None leaves drafts without a number; ``prefixes``: what the others are numbered by.
     contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
     drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
     contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
@@ -55,7 +63,7 @@ class IssuePolicy:
     items: (item_id, version) behind each line of items, by line id in hex. reviews: by invoice id, the drafts
     that stay drafts because people look at them first."""
 
-    series_prefix: str
+    prefixes: NumberPrefixes
     issue_date: date | None
     run_id: str
     contract_versions: Mapping[str, int]
@@ -114,15 +122,16 @@ def _write(
 ) -> list[str]:
     drawn = None
     if policy.issue_date is not None and drafts:
-        drawn = draw_for(
-            connection, prefix=policy.series_prefix, issue_date=policy.issue_date, count=len(drafts)
-        )
+        wanted = [policy.prefixes.of(draft.kind, draft.entity_id) for draft in drafts]
+        drawn = draw_each(connection, wanted, issue_date=policy.issue_date)
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     texts = _texts(drafts, policy, drawn)
     insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
     if drawn is not None:
         issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
-        issue_documents(connection, drawn, list(_issued_documents(drafts, texts, drawn)), issuer)
+        for block, places in drawn.by_block():
+            documents = [_issued_document(drafts[n], texts[n], drawn.number(n)[1], block) for n in places]
+            issue_documents(connection, block, documents, issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -152,10 +161,22 @@ def _write(
         for contract_id, day, outcome in outcomes
     )
     insert_rows(connection, SETTLED_BILLING_DATES, settled)
+    for draft in drafts:
+        if draft.owner.endswith(LATE_USAGE_SUFFIX):
+            _look_through(connection, draft.contract_id, policy.looked_through)
     return lapsed
 
 
-def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: DrawnNumbers | None) -> list[str]:
+def _look_through(connection: Connection, contract_id: str, looked_through: int | None) -> None:
+    """Say of the last date of an ended contract up to which event its late usage is billed now."""
+    table = SETTLED_BILLING_DATES
+    own = table.c.contract_id == contract_id
+    last = select(func.max(table.c.billing_date)).where(own).scalar_subquery()
+    changed = update(table).where(own, table.c.billing_date == last).values(looked_through=looked_through)
+    connection.execute(changed)
+
+
+def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: Numbers | None) -> list[str]:
     """The canonical texts, with the numbers drawn for them, or none."""
     return [
         draft.text(number=None if drawn is None else drawn.text(place), issue_date=policy.issue_date)
@@ -164,20 +185,22 @@ def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: DrawnNumbers | N
 
 
 def _invoice_rows(
-    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, drawn: DrawnNumbers | None
+    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, drawn: Numbers | None
 ) -> Iterator[tuple[Any, ...]]:
     issue_date = policy.issue_date
     for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
+        series, number = (None, None) if drawn is None else drawn.number(place)
+        due_date = None if issue_date is None else draft.due_date(issue_date)
         yield (
             draft.invoice_id,
             draft.owner,
             draft.customer_id,
             draft.billing_date.isoformat(),
             "draft" if drawn is None else "issued",
-            None if drawn is None else drawn.series,
-            None if drawn is None else drawn.first + place,
+            series,
+            number,
             None if issue_date is None else issue_date.isoformat(),
-            None if issue_date is None else draft.due_date(issue_date).isoformat(),
+            None if due_date is None else due_date.isoformat(),
             draft.currency,
             draft.total_minor,
             text,
@@ -189,27 +212,24 @@ def _invoice_rows(
         )
 
 
-def _issued_documents(
-    drafts: Sequence[Draft], texts: Sequence[str], drawn: DrawnNumbers
-) -> Iterator[IssuedDocument]:
-    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
-        yield IssuedDocument(
-            document_id=draft.invoice_id,
-            kind="invoice",
-            entity_id=draft.entity_id,
-            number=drawn.first + place,
-            customer_id=draft.customer_id,
-            contract_id=draft.contract_id,
-            currency=draft.currency,
-            issue_date=drawn.issue_date,
-            due_date=draft.due_date(drawn.issue_date),
-            net_minor=draft.total_minor,
-            tax_minor=draft.tax_minor,
-            credit_minor=draft.credit_minor,
-            refers_to=None,
-            document_hash=invoice_hash(text),
-            text=text,
-        )
+def _issued_document(draft: Draft, text: str, number: int, drawn: DrawnNumbers) -> IssuedDocument:
+    return IssuedDocument(
+        document_id=draft.invoice_id,
+        kind=draft.kind,
+        entity_id=draft.entity_id,
+        number=number,
+        customer_id=draft.customer_id,
+        contract_id=draft.contract_id,
+        currency=draft.currency,
+        issue_date=drawn.issue_date,
+        due_date=draft.due_date(drawn.issue_date),
+        net_minor=draft.total_minor,
+        tax_minor=draft.tax_minor,
+        credit_minor=draft.credit_minor,
+        refers_to=None,
+        document_hash=invoice_hash(text),
+        text=text,
+    )
 
 
 def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, int, int | None]]:
@@ -222,10 +242,17 @@ def _line_rows(drafts: Sequence[Draft]) -> Iterator[tuple[str, int, str, str, in
 
 
 def issue_invoice(
-    ledger: Engine, *, invoice_id: str, now: datetime, series_prefix: str, actor: str = SYSTEM_ACTOR
+    ledger: Engine,
+    *,
+    invoice_id: str,
+    now: datetime,
+    series_prefix: str,
+    credit_note_prefix: str = CREDIT_NOTE_SERIES,
+    actor: str = SYSTEM_ACTOR,
 ) -> StoredInvoice:
     """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
-    zone. actor: who issues it, as the audit trail names them.
+    zone. series_prefix, credit_note_prefix: of billing entities that have none of their own; a draft below
+    zero is issued as a credit note. actor: who issues it, as the audit trail names them.
 
     Raises NotFound, or Conflict when it is issued already, the date would precede the last
     number's, a field that the seller's country asks for is empty, or it waits for a review.
@@ -243,7 +270,9 @@ def issue_invoice(
         refuse_missing_fields(load_tax_desk(connection, provider=None), draft)
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
-        drawn = draw_for(connection, prefix=series_prefix, issue_date=issue_date, count=1)
+        prefixes = load_prefixes(connection, invoice=series_prefix, credit_note=credit_note_prefix)
+        prefix = prefixes.of(bill_kind(draft.gross_minor), entity_id_of(draft))
+        drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         draft = settle_invoice(connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now)
         issued = draft.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
@@ -274,7 +303,7 @@ def registered_invoice(invoice: Invoice, text: str, *, number: int, customer_id:
         raise BrokenState(f"invoice {invoice.invoice_id} has no issue date, so it cannot be registered.")
     return IssuedDocument(
         document_id=invoice.invoice_id,
-        kind="invoice",
+        kind=bill_kind(invoice.gross_minor),
         entity_id=entity_id_of(invoice),
         number=number,
         customer_id=customer_id,

@@ -26,8 +26,9 @@ from invoicing.draft import DraftContext, draft_invoices
 from invoicing.hold import Held, hold_by_amount, hold_unknown_customers
 from invoicing.issue import IssuePolicy, write_invoices
 from invoicing.item_invoice import ItemInvoice, release, scheduled_up_to
+from invoicing.numbering import load_prefixes
 from invoicing.review.open import needed_reviews, open_review_desk
-from invoicing.settings import BillingSettings
+from invoicing.settings import BillingSettings, NegativeTotal
 from invoicing.tables import contract_of
 from invoicing.tax_desk import ContractTax, TaxDesk, open_tax_desk
 from invoicing.tax_hold import TaxReady, prepare_tax
@@ -99,7 +100,7 @@ def issue_item_invoices(
         ledger,
         priced.tax_classes,
     )
-    held |= _held(batch, priced, placed, ready)
+    held |= _held(batch, priced, placed, ready, settings.negative_total)
     kept = {one.owner for one in placed} - set(held)
     written = IssuedItemInvoices()
     for as_draft in (False, True):
@@ -141,7 +142,13 @@ def _placed(ledger: Engine, batch: _Batch, *, now: datetime) -> tuple[list[Place
     return placed, held
 
 
-def _held(batch: _Batch, priced: ItemLines, placed: Sequence[PlacedItem], ready: TaxReady) -> dict[str, Held]:
+def _held(
+    batch: _Batch,
+    priced: ItemLines,
+    placed: Sequence[PlacedItem],
+    ready: TaxReady,
+    negative_total: NegativeTotal,
+) -> dict[str, Held]:
     """By key of the invoice: items without a price, no customer, less than nothing, tax that is not clear."""
     found: dict[str, Held] = {}
     for problem in priced.problems:
@@ -152,7 +159,7 @@ def _held(batch: _Batch, priced: ItemLines, placed: Sequence[PlacedItem], ready:
     customer_of = {owner: row["customer_id"] for owner, row in batch.rows.items()}
     for entry in (
         *hold_unknown_customers(dates, customer_of=customer_of, known=batch.customers),
-        *hold_by_amount(priced.lines),
+        *hold_by_amount(priced.lines, negative_total=negative_total),
         *ready.held,
     ):
         found.setdefault(entry.contract_id, replace(entry, contract_id=contract_of(entry.contract_id)))
@@ -189,8 +196,10 @@ def _write(
     desk = open_review_desk(event_store, ledger)
     versions = batch.catalogue.agreed_versions
     reviews = needed_reviews(desk, drafts, lines, versions, issue=settings.issue)
+    with ledger.connect() as connection:
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
     policy = IssuePolicy(
-        series_prefix=settings.series,
+        prefixes=prefixes,
         issue_date=as_of if settings.issue else None,
         run_id=batch.run_id,
         contract_versions={},

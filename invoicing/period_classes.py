@@ -25,7 +25,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from ingest.clock import to_micros
 from ingest.event import TIME_MAX
@@ -36,7 +36,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.open_usage import begun_periods
 from invoicing.plan_schedule import ARREARS
 from invoicing.run_record import FINISHED
-from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
+from invoicing.tables import BILLING_RUNS, INVOICES, LATE_USAGE_SUFFIX, SETTLED_BILLING_DATES, contract_of
 from rating.agreement import AgreedSegment
 from rating.contract import Contract
 from rating.late_usage_store import contracts_without_adjustments
@@ -61,6 +61,7 @@ PERIOD_REASONS: Final = {
 _FAR: Final = to_micros(TIME_MAX)
 _CLASS: Final = ["reason", "plan_id", "plan_version", "billed_at"]
 _ANY_VERSION: Final = 0
+_FINAL_BILL: Final = -1
 _CLASSED: Final = ["contract_id", "start", "end", *_CLASS]
 """Frames in here: [start, end) in microseconds; reason: empty or late_ignored when billed; plan_version:
 _ANY_VERSION for all of them; billed_at: microseconds, null when not billed."""
@@ -253,6 +254,7 @@ def _settled_dates(ledger: Engine) -> pl.DataFrame:
     ).select_from(dates.outerjoin(runs, dates.c.run_id == runs.c.run_id))
     with ledger.connect() as connection:
         rows = [tuple(row) for row in connection.execute(statement)]
+        rows += _final_bills(connection)
     instants = {
         text: _FAR if text is None else to_micros(datetime.fromisoformat(text)) for _, _, _, text, _ in rows
     }
@@ -273,9 +275,23 @@ def _settled_dates(ledger: Engine) -> pl.DataFrame:
     latest = frame.sort("contract_id", "billing_date").with_columns(
         pl.col("looked_at").cum_max(reverse=True).backward_fill().shift(-1).over("contract_id")
     )
+    latest = latest.filter(pl.col("contract_version") != _FINAL_BILL)
     return latest.with_columns(
         pl.col("billing_date").str.to_date(), billed_at=pl.max_horizontal("billed_at", "looked_at")
     ).drop("looked_at")
+
+
+def _final_bills(connection: Connection) -> list[tuple[str, str, int, str | None, bool]]:
+    """Bills for late usage of ended contracts, as settled dates that looked for it."""
+    statement = (
+        select(INVOICES.c.contract_id, INVOICES.c.billing_date, BILLING_RUNS.c.finished_at)
+        .select_from(INVOICES.outerjoin(BILLING_RUNS, INVOICES.c.run_id == BILLING_RUNS.c.run_id))
+        .where(INVOICES.c.contract_id.endswith(LATE_USAGE_SUFFIX, autoescape=True))
+    )
+    return [
+        (contract_of(owner), day, _FINAL_BILL, finished_at, True)
+        for owner, day, finished_at in connection.execute(statement)
+    ]
 
 
 def _held_reasons(ledger: Engine) -> pl.DataFrame:

@@ -19,8 +19,10 @@ revenue: what was paid goes to ``prepaid_credit`` on the day the credit begins, 
 fee.
 
 A credit note takes back revenue: what its lines say of days before it on its own date (earlier months stay as
-they were reported), what they say of later days when those come. Credit that it gives back is ``suspense``
-until the credit itself is voided, and so is credit that was given for money outside the books.
+they were reported), what they say of later days when those come. Credit it gives back is ``prepaid_credit``
+again at the cost it was drawn at; the difference was a discount of lines, never revenue. Credit that a line
+sold and that was voided waits in ``suspense`` for the credit note of that line, which takes it; what of the
+line was used by then is taken off revenue. Credit given for money outside the books stays in ``suspense``.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from typing import Final
 from invoicing.journal import Account, EntryKind, JournalEntry, JournalLine
 from invoicing.recognition import month_parts, recognised_days
 from rating.money import allocate
-from rating.retainer import sells_credit
 
 BREAKAGE_CHARGE_ID: Final = "credit-breakage"
 TOP_UP_CHARGE_ID: Final = "top-up"
@@ -54,8 +55,9 @@ class DocumentLine:
 
 @dataclass(frozen=True, slots=True)
 class CreditUse:
-    """What a document drew of one grant, minor units at or above zero. cost_minor: of what was paid for it.
-    lines: (line_id, amount drawn), summing to amount_minor."""
+    """What an invoice drew of one grant, minor units at or above zero; at or below, what a credit note gave
+    back. cost_minor: of what was paid for it. lines: (line_id, amount), of the invoice, summing to
+    amount_minor."""
 
     amount_minor: int
     cost_minor: int
@@ -73,7 +75,9 @@ class CreditSold:
 @dataclass(frozen=True, slots=True)
 class PostedDocument:
     """An issued document as posting sees it. Amounts as in the register. used: of its drawn credit. sold: by
-    line_id."""
+    line_id. taken_back: of a credit note's lines that sold credit, what was voided of it, at cost, by
+    line_id. corrects: of a credit note, whether it takes back an earlier document; False: it is a bill that
+    came to less than nothing."""
 
     document_id: str
     kind: EntryKind
@@ -87,6 +91,8 @@ class PostedDocument:
     lines: Sequence[DocumentLine]
     used: Sequence[CreditUse] = ()
     sold: Mapping[str, CreditSold] = field(default_factory=dict)
+    taken_back: Mapping[str, int] = field(default_factory=dict)
+    corrects: bool = True
 
 
 _Parts = dict[tuple[date, Account, str], int]
@@ -121,9 +127,6 @@ def document_entries(document: PostedDocument) -> list[JournalEntry]:
         line("tax", -document.tax_minor),
         *(line(account, amount, charge_id) for (account, charge_id), amount in waiting.items()),
     ]
-    if document.kind == "credit_note":  # credit that was drawn and is given back, without a grant of its own
-        back = document.credit_minor - sum(use.amount_minor for use in document.used)
-        billed.append(line("suspense", back))
     found = [_entry(document, "recognition", day, lines) for day, lines in days.items()]
     found.append(_entry(document, document.kind, document.issue_date, billed))
     return sorted((entry for entry in found if entry.lines), key=lambda entry: entry.entry_date)
@@ -144,16 +147,17 @@ def _entry(
 def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Parts:
     """When and where the lines go, after discounts (by line_id) and with what sells credit set apart."""
     parts: _Parts = defaultdict(int)
-    catches_up = document.kind == "credit_note"
+    catches_up = document.kind == "credit_note" and document.corrects
     for line in document.lines:
         left = line.amount_minor - discounts.get(line.line_id, 0)
         sale = document.sold.get(line.line_id)
         if sale is not None:
             parts[sale.effective_from, "prepaid_credit", line.charge_id] += sale.cost_minor
             left -= sale.cost_minor
-        elif catches_up and (sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID):
-            parts[document.issue_date, "suspense", line.charge_id] += left
-            continue
+        voided = document.taken_back.get(line.line_id, 0)
+        if voided:
+            parts[document.issue_date, "suspense", line.charge_id] -= voided
+            left += voided
         if not left:
             continue
         first, end = recognised_days(line.charge_kind, line.period_start, line.period_end)
@@ -171,14 +175,24 @@ def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str
         return cost_of, discounts
     charges = {line.line_id: line.charge_id for line in document.lines}
     for use in document.used:
-        weights = [amount for _, amount in use.lines]
-        costs = allocate(use.cost_minor, weights)
-        for (line_id, amount), cost in zip(use.lines, costs, strict=True):
+        lines: Sequence[tuple[str, int]] = use.lines
+        if any(line_id not in charges for line_id, _ in lines):
+            lines = _over_lines(use.amount_minor, document.lines)
+        costs = allocate(use.cost_minor, [abs(amount) for _, amount in lines])
+        for (line_id, amount), cost in zip(lines, costs, strict=True):
             cost_of[charges[line_id]] += cost
             discounts[line_id] += amount - cost
-        # Credit that pays tax as well is drawn for more than the lines; the last line carries it.
-        discounts[use.lines[-1][0]] += use.amount_minor - sum(weights)
     return cost_of, discounts
+
+
+def _over_lines(amount_minor: int, lines: Sequence[DocumentLine]) -> list[tuple[str, int]]:
+    """Credit that a credit note gives back for lines that are not on it: in proportion to those that are and
+    take something back."""
+    weights = [max(0, -line.amount_minor) for line in lines]
+    if not any(weights):
+        weights[0] = 1
+    parts = allocate(amount_minor, weights)
+    return [(line.line_id, part) for line, part in zip(lines, parts, strict=True) if part]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,26 @@ Called in the transaction that makes the change, so that neither is there withou
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, exists, select
+from sqlalchemy import Connection, Engine, exists, func, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
+from invoicing.credit_note_tables import CREDIT_NOTES
+from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import JournalEntry
 from invoicing.journal_store import append_entries, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.payment_allocation import free_credited
 from invoicing.posting import (
-    TOP_UP_CHARGE_ID,
     CreditPosting,
-    CreditSold,
-    CreditUse,
     DocumentLine,
     PostedDocument,
     credit_entry,
@@ -35,12 +33,10 @@ from invoicing.posting import (
 )
 from invoicing.register import IssuedDocument
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
-from rating.retainer import sells_credit
 
 _POSTED_CREDIT: Final = ("granted", "expired", "voided")
 """Entries of credit with a posting of their own. What is drawn is posted with the invoice, as is what an
-invoice sells; what rolls over stays what it is."""
-_BY_INVOICE: Final = ("retainer", "top_up")
+invoice sells, and what is returned with the credit note; what rolls over stays what it is."""
 _DOCUMENTS_PER_STEP: Final = 2_000
 
 
@@ -52,14 +48,16 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     amount_minor. Raises BrokenState when a document does not add up.
     """
     lines = {document.document_id: _lines_of(document.text) for document in documents}
-    used = _credit_used(connection, [each.document_id for each in documents if each.credit_minor])
-    sold = _credit_sold(connection, lines.values())
+    used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
+    notes = {each.document_id for each in documents if each.refers_to is not None}
+    sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
     entries: list[JournalEntry] = []
     for document in documents:
         entries += document_entries(
             PostedDocument(
                 document_id=document.document_id,
                 kind="credit_note" if document.kind == "credit_note" else "invoice",
+                corrects=document.document_id in notes,
                 customer_id=document.customer_id,
                 contract_id=document.contract_id or "",
                 currency=document.currency,
@@ -70,6 +68,11 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
                 lines=lines[document.document_id],
                 used=used.get(document.document_id, ()),
                 sold=sold,
+                taken_back=(
+                    credit_taken_back(connection, document, lines[document.document_id])
+                    if document.document_id in notes
+                    else {}
+                ),
             )
         )
     append_entries(connection, entries, now=now)
@@ -92,39 +95,6 @@ def _lines_of(text: str) -> list[DocumentLine]:
     ]
 
 
-def _credit_used(connection: Connection, document_ids: Sequence[str]) -> dict[str, list[CreditUse]]:
-    """What the documents drew, by document."""
-    columns = CREDIT_ENTRIES.c
-    statement = select(columns.invoice_id, columns.amount_minor, columns.cost_minor, columns.lines).where(
-        columns.kind == "drawn"
-    )
-    found: dict[str, list[CreditUse]] = defaultdict(list)
-    for row in select_by_ids(connection, statement, columns.invoice_id, document_ids):
-        lines = tuple((line_id, amount) for line_id, amount in orjson.loads(row.lines))
-        found[row.invoice_id].append(CreditUse(-row.amount_minor, -row.cost_minor, lines))
-    return found
-
-
-def _credit_sold(
-    connection: Connection, documents: Iterable[Sequence[DocumentLine]]
-) -> Mapping[str, CreditSold]:
-    """The grants that lines sold, by line_id."""
-    selling = [
-        line.line_id
-        for lines in documents
-        for line in lines
-        if sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID
-    ]
-    columns = CREDIT_GRANTS.c
-    statement = select(columns.origin_id, columns.cost_minor, columns.effective_from).where(
-        columns.origin.in_(_BY_INVOICE)
-    )
-    return {
-        row.origin_id: CreditSold(row.cost_minor, date.fromisoformat(row.effective_from))
-        for row in select_by_ids(connection, statement, columns.origin_id, selling)
-    }
-
-
 def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
     """Post entries of credit in the caller's transaction, those that have a posting of their own."""
     posted = [entry for entry in entries if entry.kind in _POSTED_CREDIT and entry.cost_minor]
@@ -142,7 +112,7 @@ def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: 
 def _credit_entries(entries: Iterable[Any], grants: Mapping[str, Any]) -> Iterator[JournalEntry]:
     for entry in entries:
         grant = grants[entry.grant_id]
-        if entry.kind == "granted" and grant.origin in _BY_INVOICE:
+        if entry.kind == "granted" and grant.origin in SOLD_BY_INVOICE:
             continue
         contracts = orjson.loads(grant.document).get("contract_ids", ())
         yield credit_entry(
@@ -186,10 +156,14 @@ def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument
     """The next documents that have something to post and are not posted, each with when it was issued."""
     register = ISSUED_DOCUMENTS.c
     posted = exists().where(JOURNAL_ENTRIES.c.document_id == register.document_id)
-    has_lines = INVOICES.c.document.not_like('%"lines":[]%')
+    content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document).label("document")
+    has_lines = content.not_like('%"lines":[]%')
+    with_content = ISSUED_DOCUMENTS.outerjoin(
+        INVOICES, INVOICES.c.invoice_id == register.document_id
+    ).outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
     statement = (
-        select(ISSUED_DOCUMENTS, INVOICES.c.document)
-        .select_from(ISSUED_DOCUMENTS.join(INVOICES, INVOICES.c.invoice_id == register.document_id))
+        select(ISSUED_DOCUMENTS, content)
+        .select_from(with_content)
         .where(~posted, has_lines, (register.net_minor != 0) | (register.tax_minor != 0))
         .order_by(register.issued_at, register.series, register.number)
         .limit(_DOCUMENTS_PER_STEP)
@@ -245,5 +219,5 @@ def _post_missing_credit(ledger: Engine) -> int:
                 continue
             created_at = datetime.fromisoformat(row[CREDIT_ENTRIES.c.created_at])
             post_credit(connection, [entry], now=created_at)
-            count += row[CREDIT_GRANTS.c.origin] not in _BY_INVOICE or entry.kind != "granted"
+            count += row[CREDIT_GRANTS.c.origin] not in SOLD_BY_INVOICE or entry.kind != "granted"
     return count

@@ -210,6 +210,7 @@ def _refuse_held(
             customers=customers,
             changed=changed,
             totals_minor={},
+            negative_total="credit_note",  # shown in any case: people look to see what it comes to
             late=late,
         ),
     ]

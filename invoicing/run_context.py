@@ -20,6 +20,7 @@ from invoicing.draft import DraftContext
 from invoicing.hold import Key
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
+from invoicing.numbering import NumberPrefixes, load_prefixes
 from invoicing.pricing import Stages
 from invoicing.review.open import ReviewDesk
 from invoicing.settings import BillingSettings
@@ -68,12 +69,11 @@ def draft_context(run: BillingRun, block: Block, dates: Sequence[Key]) -> DraftC
     ids = list(dict.fromkeys(contract_id for contract_id, _ in dates))
     with run.ledger.connect() as connection:
         terms = load_terms(connection, {key: contracts[key]["version"] for key in ids})
-    seller = run.settings.seller
     return DraftContext(
         contracts={contract_id: contracts[contract_id] for contract_id in ids},
         customers=block.customers,
         terms=terms,
-        seller="null" if seller is None else canonical_json(seller),
+        seller=seller_text(run),
         plan_versions=adjustments.catalogue.agreed_versions,
         agreements=adjustments.catalogue.agreements,
         adjusted=adjustments.adjusted,
@@ -87,7 +87,7 @@ def draft_context(run: BillingRun, block: Block, dates: Sequence[Key]) -> DraftC
 def issue_policy(run: BillingRun, block: Block) -> IssuePolicy:
     """How the invoices of a block are issued."""
     return IssuePolicy(
-        series_prefix=run.settings.series,
+        prefixes=issue_prefixes(run),
         issue_date=run.as_of if run.settings.issue else None,
         run_id=run.run_id,
         contract_versions={contract_id: row["version"] for contract_id, row in block.contracts.items()},
@@ -98,3 +98,15 @@ def issue_policy(run: BillingRun, block: Block) -> IssuePolicy:
         actor=run.settings.actor,
         items=block.items.items,
     )
+
+
+def issue_prefixes(run: BillingRun) -> NumberPrefixes:
+    """What documents of the run are numbered by."""
+    settings = run.settings
+    with run.ledger.connect() as connection:
+        return load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
+
+
+def seller_text(run: BillingRun) -> str:
+    """The seller of the settings as canonical text."""
+    return "null" if run.settings.seller is None else canonical_json(run.settings.seller)

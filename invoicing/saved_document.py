@@ -16,7 +16,7 @@ from ingest.document import Document, canonical_json, document_hash, validate_do
 from ingest.errors import Issue, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.tables import SAVED_DOCUMENTS
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 
 Model = TypeVar("Model", bound=Document)
 
@@ -50,8 +50,10 @@ class DocumentKind(Generic[Model]):
         *,
         now: datetime,
         warnings: Callable[[Model], Iterable[Issue]] = lambda _: (),
+        entered: Entered | None = None,
     ) -> SavedDocument:
-        """Check and save one document (a mapping). Raises InvalidDocument with every broken rule."""
+        """Check and save one document (a mapping). entered: called in the transaction when it is new. Raises
+        InvalidDocument with every broken rule."""
         named = document.get(self.field, "?")
         checked = validate_document(
             self.model, dict(document), what=f"{self.words} {named!r}", rules=self.rules
@@ -67,7 +69,10 @@ class DocumentKind(Generic[Model]):
             connection.execute(
                 insert(SAVED_DOCUMENTS), row | {"document_hash": digest, "created_at": now.isoformat()}
             )
-        return SavedDocument(key, version, created=True, warnings=told)
+            saved = SavedDocument(key, version, created=True, warnings=told)
+            if entered is not None:
+                entered(connection, [saved])
+        return saved
 
     def get(self, ledger: Engine, key: str) -> StoredDocument[Model]:
         """The document in force. Raises NotFound."""

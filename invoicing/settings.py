@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from ingest.document import Document
 from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.tax_decision import TaxProvider
+
+CREDIT_NOTE_SERIES: Final = "CN"
+NegativeTotal = Literal["credit_note", "hold"]
+"""What becomes of a billing date that comes to less than nothing."""
 
 
 class Seller(Document):
@@ -22,8 +27,10 @@ class Seller(Document):
 
 @dataclass(frozen=True, slots=True)
 class BillingSettings:
-    """series: the part of invoice numbers before the year. issue: False leaves drafts, to be looked
-    at and issued one by one. seller: None prints none. actor: who bills, as the audit trail names them.
+    """series, credit_note_series: the part of numbers before the year, of billing entities that have none of
+    their own. negative_total: what becomes of a billing date that comes to less than nothing. issue: False
+    leaves drafts, to be looked at and issued one by one. seller: None prints none. actor: who bills, as the
+    audit trail names them.
 
     pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
     contracts whose invoices are written in one ledger transaction. tax_provider: who answers tax questions;
@@ -31,6 +38,8 @@ class BillingSettings:
     """
 
     series: str = "INV"
+    credit_note_series: str = CREDIT_NOTE_SERIES
+    negative_total: NegativeTotal = "credit_note"
     issue: bool = True
     seller: Seller | None = None
     actor: str = SYSTEM_ACTOR

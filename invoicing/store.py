@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Row, and_, func, or_, select
 from ingest.errors import InvalidInput, NotFound
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.invoice import Invoice, parse_invoice
+from invoicing.invoice_search import found_by
 from invoicing.number import number_text, split_number
 from invoicing.tables import BESIDE, INVOICE_LINES, INVOICES, contract_of
 
@@ -54,7 +55,8 @@ class StoredInvoice:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFilter:
-    """Which invoices: every field that is not None must hold; ``billing_from`` <= date < ``billing_to``."""
+    """Which invoices: every field that is not None must hold; ``billing_from`` <= date < ``billing_to``.
+    search: see ``invoicing/invoice_search.py``."""
 
     customer_id: str | None = None
     contract_id: str | None = None
@@ -63,6 +65,7 @@ class InvoiceFilter:
     run_id: str | None = None
     billing_from: date | None = None
     billing_to: date | None = None
+    search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def list_invoices(
         raise InvalidInput(
             f"a page of {limit} invoices was asked for; ask for at least 1.", reason_code="bad_limit"
         )
-    conditions = _conditions(chosen)
+    conditions = _conditions(ledger, chosen)
     if cursor is not None:
         day, _, invoice_id = cursor.partition("~")
         if not invoice_id:
@@ -153,7 +156,7 @@ def invoice_totals(ledger: Engine, *, chosen: InvoiceFilter) -> list[InvoiceTota
     keys = (INVOICES.c.customer_id, INVOICES.c.currency, INVOICES.c.state)
     statement = (
         select(*keys, func.count(), *halves_of(INVOICES.c.total_minor), *halves_of(INVOICES.c.tax_minor))
-        .where(*_conditions(chosen))
+        .where(*_conditions(ledger, chosen))
         .group_by(*keys)
     )
     with ledger.connect() as connection:
@@ -183,7 +186,7 @@ def find_line(ledger: Engine, line_id: str) -> LinePlace:
     return LinePlace(row[0], int(row[1]), line_id)
 
 
-def _conditions(chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
+def _conditions(ledger: Engine, chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
     exact: Mapping[str, Any] = {
         name: getattr(chosen, name) for name in ("customer_id", "state", "currency", "run_id")
     }
@@ -193,6 +196,8 @@ def _conditions(chosen: InvoiceFilter) -> list[ColumnElement[bool]]:
     if chosen.contract_id is not None:
         beside = INVOICES.c.contract_id.startswith(f"{chosen.contract_id}{BESIDE}", autoescape=True)
         conditions.append(or_(INVOICES.c.contract_id == chosen.contract_id, beside))
+    if chosen.search is not None:
+        conditions.append(found_by(ledger, chosen.search))
     if chosen.billing_from is not None:
         conditions.append(INVOICES.c.billing_date >= chosen.billing_from.isoformat())
     if chosen.billing_to is not None:

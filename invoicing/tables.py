@@ -48,6 +48,9 @@ TOP_UP_SUFFIX: Final = "/top-up"
 """Invoices for topped up credit stand beside those of the billing dates: in ``contract_id`` the contract's id
 and this, which no id can end with. So there is at most one a contract and day."""
 
+LATE_USAGE_SUFFIX: Final = "/late-usage"
+"""As ``TOP_UP_SUFFIX``, of bills for late usage of ended contracts."""
+
 INVOICES: Final = sa.Table(
     "invoices",
     LEDGER,

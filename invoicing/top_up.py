@@ -38,10 +38,11 @@ from invoicing.invoice import (
 from invoicing.issue import registered_invoice
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for
+from invoicing.numbering import load_prefixes
 from invoicing.posting import TOP_UP_CHARGE_ID
 from invoicing.preview import preview_contract
 from invoicing.register import Issuer
-from invoicing.settings import BillingSettings, Seller
+from invoicing.settings import CREDIT_NOTE_SERIES, BillingSettings, Seller
 from invoicing.tables import INVOICE_LINES, INVOICES, TOP_UP_SUFFIX
 from invoicing.tax_amounts import gross_of_lines
 from invoicing.tax_desk import load_tax_desk, with_credit_tax
@@ -279,7 +280,9 @@ def _issue(
     with ledger_transaction(ledger) as connection:
         if _known(connection, invoice.invoice_id):
             return
-        drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
+        prefixes = load_prefixes(connection, invoice=prefix, credit_note=CREDIT_NOTE_SERIES)
+        own = prefixes.of("invoice", entity_id_of(invoice))
+        drawn = draw_for(connection, prefix=own, issue_date=issue_date, count=1)
         issued = invoice.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
         line = issued.lines[0]

@@ -32,7 +32,7 @@ from rating.contract_store import (
 )
 from rating.plan_overrides import overridden_charge_issues
 from rating.plan_rules import price_plan_rules
-from rating.plan_version import PlanVersion, SavedDocument, version_in_force
+from rating.plan_version import Entered, PlanVersion, SavedDocument, version_in_force
 from rating.plan_warnings import price_plan_warnings
 from rating.price_plan import PricePlan
 from rating.shared_subjects import shared_subject_issues
@@ -80,12 +80,14 @@ def save_price_plan(
     *,
     now: datetime,
     further_rules: FurtherPlanRules | None = None,
+    entered: Entered | None = None,
 ) -> SavedDocument:
     """Check every rule and save a new version if the document is new; the answer holds what of it is
     allowed but seldom meant.
 
     document: the model, or the mapping as read by ``read_document``. further_rules: asked inside
-    the transaction when the version would be new. Raises InvalidDocument with every broken rule;
+    the transaction when the version would be new. entered: called inside it with what was saved.
+    Raises InvalidDocument with every broken rule;
     then nothing was saved. Meters it names must be saved before it.
     """
     meters = {meter.meter_id: meter for meter in list_meters(engine)}
@@ -118,7 +120,10 @@ def save_price_plan(
                 "created_at": now.isoformat(),
             },
         )
-    return SavedDocument(plan.plan_id, version, created=True, warnings=warnings)
+        saved = SavedDocument(plan.plan_id, version, created=True, warnings=warnings)
+        if entered is not None:
+            entered(connection, [saved])
+    return saved
 
 
 def check_price_plan(

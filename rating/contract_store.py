@@ -33,7 +33,7 @@ from rating.contract_rules import (
 from rating.entitlement_store import forget_entitlements, write_entitlements
 from rating.holiday_calendar_store import calendar_ids, forget_invoice_days, write_invoice_days
 from rating.late_usage_store import forget_late_usage, write_late_usage
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 from rating.pool_store import forget_pools, write_pools
 from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
@@ -79,12 +79,13 @@ def save_contract(
     *,
     now: datetime,
     further_rules: FurtherRules | None = None,
+    entered: Entered | None = None,
 ) -> SavedDocument:
     """Check every rule and save a new version if the document is new; see ``save_contracts``.
 
     Raises InvalidDocument with every broken rule; then nothing was saved.
     """
-    return save_contracts(engine, [document], now=now, further_rules=further_rules)[0]
+    return save_contracts(engine, [document], now=now, further_rules=further_rules, entered=entered)[0]
 
 
 def save_contracts(
@@ -93,12 +94,14 @@ def save_contracts(
     *,
     now: datetime,
     further_rules: FurtherRules | None = None,
+    entered: Entered | None = None,
 ) -> list[SavedDocument]:
     """Save many contracts in one transaction: all of them, or none when one breaks a rule.
 
     They are checked against each other too, so a subject cannot be billed twice by two contracts of
     one call. further_rules: asked inside the transaction, with the contracts that would change;
-    the issues it finds are refused like those of the rules here. Raises InvalidDocument with the
+    the issues it finds are refused like those of the rules here. entered: called inside the transaction
+    with what was saved. Raises InvalidDocument with the
     issues of the first documents that break a rule.
     """
     contracts = [_parsed(document) for document in documents]
@@ -112,6 +115,8 @@ def save_contracts(
         further = {} if further_rules is None else further_rules(connection, changing)
         _check(contracts, surroundings, further)
         _write(connection, changed, created_at=now.isoformat())
+        if entered is not None:
+            entered(connection, saved)
     return saved
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+
+from sqlalchemy import Connection
 
 from ingest.errors import Issue
 from rating.price_plan import PricePlan
@@ -31,6 +33,10 @@ class SavedDocument:
     version: int
     created: bool
     warnings: tuple[Issue, ...] = ()
+
+
+Entered = Callable[[Connection, Sequence[SavedDocument]], None]
+"""What a save calls in its transaction, with all it saved: where other rooms enter who saved it."""
 
 
 def version_in_force(versions: Iterable[PlanVersion], *, plan_id: str, on: date) -> PlanVersion | None:

@@ -108,6 +108,9 @@ def _add_list(invoices: typer.Typer) -> None:
         customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
         contract: Annotated[str | None, typer.Option(help="Only this contract's.")] = None,
         state: Annotated[Literal["draft", "issued"] | None, typer.Option(help="draft or issued.")] = None,
+        search: Annotated[
+            str | None, typer.Option(help="A printed number, a customer's id, or a part of its name.")
+        ] = None,
         limit: Limit = 100,
     ) -> None:
         """Newest billing date first, and what all of them come to."""
@@ -115,13 +118,19 @@ def _add_list(invoices: typer.Typer) -> None:
             "customer_id": customer,
             "contract_id": contract,
             "state": state,
+            "search": search,
             "limit": limit,
             "totals": "true",
         }
         with session.client() as client:
             answer = client.get("/v1/invoices", params)
         if not answer["items"]:
-            session.show(answer, "No invoices yet. `ratemill bill --as-of DATE` makes those that are due.")
+            none = "No invoices yet. `ratemill bill --as-of DATE` makes those that are due."
+            if search is not None:
+                none = (
+                    f"No invoice fits {search!r}: give a whole number, a customer's id or a part of its name."
+                )
+            session.show(answer, none)
             return
         count = sum(total["invoices"] for total in answer["totals"])
         words = f"{count:,} invoices, {_sums_words(answer['totals'])} in all."

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.auth import create_key, list_keys, revoke_key
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
 
 router = APIRouter()
@@ -45,7 +45,7 @@ class NewKey(Document):
         body={"application/json": {"name": "provisioning", "scopes": ["ingest", "read"]}},
     ),
 )
-def create(state: State, body: DocumentBody) -> ExactJSON:
+def create(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """The answer holds the token, this once: only its hash is kept. `customer_id`: a key of scope `read` that
     sees that customer only, by the routes that docs/customers.md names."""
     wanted = validate_document(NewKey, read_document(body), what="the API key")
@@ -55,6 +55,7 @@ def create(state: State, body: DocumentBody) -> ExactJSON:
         scopes=wanted.scopes,
         customer_id=wanted.customer_id,
         now=state.clock.now(),
+        actor=actor,
     )
     return ExactJSON({**key.to_dict(), "token": token}, status_code=201)
 
@@ -74,8 +75,8 @@ def list_all(state: State) -> ExactJSON:
         "revoke_api_key", "admin", summary="Revoke an API key", tag="keys", example=_KEY, problems=(404,)
     ),
 )
-def revoke(state: State, key_id: str) -> ExactJSON:
+def revoke(state: State, key_id: str, actor: Actor) -> ExactJSON:
     """Refused from the next request on. Revoking again changes nothing."""
-    key = revoke_key(state.ledger, key_id, now=state.clock.now())
+    key = revoke_key(state.ledger, key_id, now=state.clock.now(), actor=actor)
     state.keys.forget_verified()
     return ExactJSON(key.to_dict())

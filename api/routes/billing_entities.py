@@ -10,8 +10,9 @@ from fastapi import APIRouter, Response
 from api.documents import keyed_document, saved_answer
 from api.examples import BILLING_ENTITY, SAVED_VERSION
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.errors import InvalidInput
+from invoicing.audit_saved import entered_by
 from invoicing.billing_entity import (
     BillingEntity,
     get_entity,
@@ -43,11 +44,13 @@ _STORED: Final = {"entity_id": "northwind", "version": 1, "document": BILLING_EN
         body={"application/json": BILLING_ENTITY},
     ),
 )
-def put_entity(state: State, entity_id: str, body: DocumentBody) -> ExactJSON:
+def put_entity(state: State, entity_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this. It counts for invoices drafted from now
     on; from the first entity on, invoices state tax."""
     document = keyed_document(body, field="entity_id", key=entity_id, what="billing entity")
-    return saved_answer("entity_id", save_entity(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "billing_entity", now=now)
+    return saved_answer("entity_id", save_entity(state.ledger, document, now=now, entered=entered))
 
 
 @router.get(
@@ -96,12 +99,14 @@ def get_one(state: State, entity_id: str) -> ExactJSON:
         body={"image/svg+xml": SVG_LOGO},
     ),
 )
-def put_logo(state: State, entity_id: str, body: DocumentBody) -> ExactJSON:
+def put_logo(state: State, entity_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """PNG or SVG, up to 262,144 bytes. It heads the entity's invoices drafted from now on; older ones keep
     theirs."""
     if not body:
         raise InvalidInput("the body is empty; it must be a PNG or SVG image.", reason_code="empty_body")
-    return saved_answer("entity_id", save_logo(state.ledger, entity_id, body, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "billing_entity", now=now)
+    return saved_answer("entity_id", save_logo(state.ledger, entity_id, body, now=now, entered=entered))
 
 
 @router.get(

@@ -17,8 +17,9 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import instant_of_contracts
 from api.routes.invoices import PDF, PREVIEW_EXAMPLE, printed_pdf
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_documents
+from invoicing.audit_saved import entered_by
 from invoicing.coming_dates import DATES_MAX, coming_dates
 from invoicing.invoice import entity_id_of, invoice_text
 from invoicing.payer_rules import contract_issues, terms_warnings
@@ -56,7 +57,7 @@ _VERSION: Final = {"version": 1, "created_at": "2026-11-22T18:00:00+00:00", "doc
         body={"application/json": CONTRACT},
     ),
 )
-def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSON:
+def put_contract(state: State, contract_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this.
 
     Once time of it is billed, what it was billed by stays: start, interval, time zone, subjects, and prices
@@ -66,7 +67,9 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
     keep.
     """
     document = keyed_document(body, field="contract_id", key=contract_id, what="contract")
-    saved = save_contract(state.ledger, document, now=state.clock.now(), further_rules=contract_issues)
+    now = state.clock.now()
+    entered = entered_by(actor, "contract", now=now)
+    saved = save_contract(state.ledger, document, now=now, further_rules=contract_issues, entered=entered)
     state.entitlements.forget()
     told = terms_warnings(state.ledger, get_contract(state.ledger, contract_id))
     return saved_answer("contract_id", replace(saved, warnings=(*saved.warnings, *told)))
@@ -84,10 +87,12 @@ def put_contract(state: State, contract_id: str, body: DocumentBody) -> ExactJSO
         body={"application/json": [CONTRACT]},
     ),
 )
-def put_contracts(state: State, body: DocumentBody) -> ExactJSON:
+def put_contracts(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """A JSON array or a YAML stream: all of them are saved, or none."""
+    now = state.clock.now()
+    entered = entered_by(actor, "contract", now=now)
     saved = save_contracts(
-        state.ledger, read_documents(body), now=state.clock.now(), further_rules=contract_issues
+        state.ledger, read_documents(body), now=now, further_rules=contract_issues, entered=entered
     )
     state.entitlements.forget()
     created = sum(item.created for item in saved)

@@ -12,7 +12,7 @@ from api.documents import keyed_document
 from api.examples import CREDIT, TOP_UP
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.credit_balance import balance_on
@@ -126,11 +126,11 @@ class Void(Document):
         body={"application/json": CREDIT},
     ),
 )
-def grant(state: State, grant_id: str, body: DocumentBody) -> ExactJSON:
+def grant(state: State, grant_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 for new credit, 200 when this very grant is on record already: sent again, it gives nothing twice.
     A grant never changes; another document under its id is refused with 409."""
     document = keyed_document(body, field="grant_id", key=grant_id, what="credit")
-    saved = grant_credit(state.ledger, document, now=state.clock.now())
+    saved = grant_credit(state.ledger, document, now=state.clock.now(), actor=actor)
     answer = {**_grant_answer(saved.stored), "created": saved.created}
     return ExactJSON(answer, status_code=201 if saved.created else 200)
 
@@ -196,12 +196,13 @@ def get_one(state: State, grant_id: str) -> ExactJSON:
         body={"application/json": {"reason": "the order was cancelled", "dated_on": "2013-03-01"}},
     ),
 )
-def void(state: State, grant_id: str, body: DocumentBody) -> ExactJSON:
+def void(state: State, grant_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """With a reason. What invoices drew stays drawn."""
     wanted = validate_document(Void, read_document(body), what="the voiding")
     now = state.clock.now()
     on = wanted.dated_on or now.astimezone(UTC).date()
-    return ExactJSON(_grant_answer(void_grant(state.ledger, grant_id, reason=wanted.reason, on=on, now=now)))
+    voided = void_grant(state.ledger, grant_id, reason=wanted.reason, on=on, now=now, actor=actor)
+    return ExactJSON(_grant_answer(voided))
 
 
 @router.get(

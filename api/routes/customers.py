@@ -10,8 +10,9 @@ from api.documents import keyed_document, saved_answer
 from api.examples import CUSTOMER, SAVED_VERSION
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_documents
+from invoicing.audit_saved import entered_by
 from invoicing.customer_store import get_customer, list_customers, save_customer, save_customers
 
 router = APIRouter()
@@ -32,13 +33,15 @@ _STORED = {"customer_id": "united", "version": 1, "document": CUSTOMER}
         body={"application/json": CUSTOMER},
     ),
 )
-def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSON:
+def put_customer(state: State, customer_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this. Invoices made before keep theirs.
 
     Where systems have sent records of the customer, this is what was entered directly, one record beside
     theirs; `warnings` then names the fields on which they differ."""
     document = keyed_document(body, field="customer_id", key=customer_id, what="customer")
-    return saved_answer("customer_id", save_customer(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "customer", now=now)
+    return saved_answer("customer_id", save_customer(state.ledger, document, now=now, entered=entered))
 
 
 @router.post(
@@ -53,9 +56,11 @@ def put_customer(state: State, customer_id: str, body: DocumentBody) -> ExactJSO
         body={"application/json": [CUSTOMER]},
     ),
 )
-def put_customers(state: State, body: DocumentBody) -> ExactJSON:
+def put_customers(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """A JSON array or a YAML stream: all of them are saved, or none."""
-    saved = save_customers(state.ledger, read_documents(body), now=state.clock.now())
+    now = state.clock.now()
+    entered = entered_by(actor, "customer", now=now)
+    saved = save_customers(state.ledger, read_documents(body), now=now, entered=entered)
     created = sum(item.created for item in saved)
     return ExactJSON({"saved": len(saved), "created": created, "unchanged": len(saved) - created})
 

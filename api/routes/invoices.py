@@ -138,6 +138,10 @@ def list_all(
     run_id: str | None = None,
     billing_from: Annotated[date | None, Query(description="First billing date.")] = None,
     billing_to: Annotated[date | None, Query(description="Billing dates before this one.")] = None,
+    search: Annotated[
+        str | None,
+        Query(description="A printed number, a customer's id, or a part of its name.", max_length=512),
+    ] = None,
     totals: Annotated[bool, Query(description="Also the sums of all pages, by customer.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -151,6 +155,7 @@ def list_all(
         run_id=run_id,
         billing_from=billing_from,
         billing_to=billing_to,
+        search=search,
     )
     found = list_invoices(state.ledger, chosen=chosen, limit=limit, cursor=cursor)
     answer: dict[str, Any] = {
@@ -236,6 +241,7 @@ def issue(state: State, id_or_number: str, actor: Actor) -> ExactJSON:
         invoice_id=invoice_id,
         now=state.clock.now(),
         series_prefix=state.settings.invoice_series,
+        credit_note_prefix=state.settings.credit_note_series,
         actor=actor,
     )
     return ExactJSON(invoice_answer(issued))

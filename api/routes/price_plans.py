@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query
 from api.documents import keyed_document, saved_answer
 from api.examples import PRICE_PLAN, PRICE_PLAN_YAML, SAVED_VERSION
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.errors import NotFound
+from invoicing.audit_saved import entered_by
 from invoicing.plan_change import plan_change_issues
 from rating.catalogue import get_plan_version, list_plan_versions, save_price_plan
 
@@ -39,7 +40,7 @@ _ENTRY: Final = {
         body={"application/json": PRICE_PLAN, "application/yaml": PRICE_PLAN_YAML},
     ),
 )
-def put_price_plan(state: State, plan_id: str, body: DocumentBody) -> ExactJSON:
+def put_price_plan(state: State, plan_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says the newest one is this very document.
 
     Prices change from `effective_from` on, for every contract on the plan, and for no day before.
@@ -48,7 +49,11 @@ def put_price_plan(state: State, plan_id: str, body: DocumentBody) -> ExactJSON:
     meant, like a volume tier past which one more unit lowers the bill, is saved and said in `warnings`.
     """
     document = keyed_document(body, field="plan_id", key=plan_id, what="price plan")
-    saved = save_price_plan(state.ledger, document, now=state.clock.now(), further_rules=plan_change_issues)
+    now = state.clock.now()
+    entered = entered_by(actor, "price_plan", now=now)
+    saved = save_price_plan(
+        state.ledger, document, now=now, further_rules=plan_change_issues, entered=entered
+    )
     state.entitlements.forget()
     return saved_answer("plan_id", saved)
 

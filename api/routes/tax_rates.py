@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from api.documents import keyed_document, saved_answer
 from api.examples import COUNTRY_PROFILE, SAVED_VERSION, TAX_RATES_EXAMPLE
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
+from invoicing.audit_saved import entered_by
 from invoicing.country_profile import COUNTRY_PROFILES, shipped_profiles
 from invoicing.tax_rates import TAX_RATES, example_tax_rates
 
@@ -40,10 +41,12 @@ class WantedExamples(Document):
         body={"application/json": TAX_RATES_EXAMPLE},
     ),
 )
-def put_rates(state: State, tax_rates_id: str, body: DocumentBody) -> ExactJSON:
+def put_rates(state: State, tax_rates_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """The whole document, with the days each rate holds. It counts for invoices drafted from now on."""
     document = keyed_document(body, field="tax_rates_id", key=tax_rates_id, what="tax rates")
-    return saved_answer("tax_rates_id", TAX_RATES.save(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "tax_rates", now=now)
+    return saved_answer("tax_rates_id", TAX_RATES.save(state.ledger, document, now=now, entered=entered))
 
 
 @router.post(
@@ -58,13 +61,15 @@ def put_rates(state: State, tax_rates_id: str, body: DocumentBody) -> ExactJSON:
         body={"application/json": {"examples": ["DE"]}},
     ),
 )
-def load_examples(state: State, body: DocumentBody) -> ExactJSON:
+def load_examples(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """Examples to begin with, by country; compare them with the law before they are used. What is on record
     for the country becomes an earlier version."""
     wanted = validate_document(WantedExamples, read_document(body), what="the list of examples")
     now = state.clock.now()
+    entered = entered_by(actor, "tax_rates", now=now)
     saved = [
-        TAX_RATES.save(state.ledger, document, now=now) for document in example_tax_rates(wanted.examples)
+        TAX_RATES.save(state.ledger, document, now=now, entered=entered)
+        for document in example_tax_rates(wanted.examples)
     ]
     items = [{"tax_rates_id": one.key, "version": one.version, "created": one.created} for one in saved]
     return ExactJSON({"items": items})
@@ -116,11 +121,13 @@ def get_rates(state: State, tax_rates_id: str) -> ExactJSON:
         body={"application/json": COUNTRY_PROFILE},
     ),
 )
-def put_profile(state: State, country: str, body: DocumentBody) -> ExactJSON:
+def put_profile(state: State, country: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """Takes the place of the profile that comes with Ratemill. A billing date whose invoice would lack a
     field is held."""
     document = keyed_document(body, field="country", key=country, what="country profile")
-    return saved_answer("country", COUNTRY_PROFILES.save(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "country_profile", now=now)
+    return saved_answer("country", COUNTRY_PROFILES.save(state.ledger, document, now=now, entered=entered))
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from sqlalchemy import text
 
 from api.state import Ratemill
@@ -15,7 +16,7 @@ def test_issues_are_in_the_trail_and_the_books_are_proved(
     run: Run, http: httpx.Client, state: Ratemill
 ) -> None:
     october(http)
-    assert "Nothing was changed yet" in run("audit", "list").out
+    assert "Nothing was changed yet" in run("audit", "list", "--kind", "invoice").out
     assert run("bill", "--as-of", "2026-11-01").status == 0
     (entry,) = http.get("/v1/audit", params={"action": "issued"}).json()["items"]
     (invoice,) = http.get("/v1/invoices").json()["items"]
@@ -24,7 +25,7 @@ def test_issues_are_in_the_trail_and_the_books_are_proved(
     assert "number: - -> INV-2026-000001" in run("audit", "list", "--kind", "invoice").out
     proved = run("audit", "verify")
     assert proved.status == 0
-    assert "Proved: 1 documents, 1 audit entries." in proved.out
+    assert "Proved: 1 documents, " in proved.out
     with ledger_transaction(state.ledger) as connection:
         connection.execute(text("DROP TRIGGER issued_documents_never_update"))
         connection.execute(text("UPDATE issued_documents SET net_minor = 1"))
@@ -34,3 +35,34 @@ def test_issues_are_in_the_trail_and_the_books_are_proved(
         found.out
     )
     assert http.get("/v1/audit/verify").json()["proved"] is False
+
+
+@pytest.mark.requirement("AUD-01")
+def test_who_saved_what_is_in_the_trail(http: httpx.Client) -> None:
+    """Plans, contracts, customers, credit, entities, rates and keys: each once, the same again not at all."""
+    october(http)
+    entity = {"legal_name": "Northwind GmbH", "country": "DE", "address_lines": ["Speicherstr. 1"]}
+    for name in ("Northwind GmbH", "Northwind GmbH", "Northwind AG"):
+        document = {**entity, "legal_name": name}
+        assert http.put("/v1/billing-entities/north", json=document).status_code in (200, 201)
+    assert http.post("/v1/tax-rates/examples", json={"examples": ["DE"]}).status_code == 200
+    key = http.post("/v1/api-keys", json={"name": "reader", "scopes": ["read"]}).json()
+    for _ in range(2):
+        assert http.delete(f"/v1/api-keys/{key['key_id']}").status_code == 200
+    entries = [one for one in http.get("/v1/audit").json()["items"] if one["actor"] == "test"]
+    told = [(one["object_kind"], one["object_id"], one["action"]) for one in reversed(entries)]
+    assert told[-5:] == [
+        ("billing_entity", "north", "saved"),
+        ("billing_entity", "north", "saved"),
+        ("tax_rates", "DE", "saved"),
+        ("api_key", key["key_id"], "created"),
+        ("api_key", key["key_id"], "revoked"),
+    ]
+    assert {kind for kind, _, _ in told} >= {"price_plan", "contract", "customer"}
+    saved = [one for one in reversed(entries) if one["object_kind"] == "billing_entity"]
+    assert [(one["before"], one["after"]) for one in saved] == [
+        (None, {"version": 1}),
+        ({"version": 1}, {"version": 2}),
+    ]
+    assert "token" not in str(entries)
+    assert http.get("/v1/audit/verify").json()["proved"] is True

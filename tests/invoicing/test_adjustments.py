@@ -13,8 +13,10 @@ import pytest
 from ingest.correct import correct_events
 from ingest.load import IngestContext, ingest_batch, open_ingest
 from ingest.settings import IngestSettings
+from invoicing.audit_verify import verify_books
 from invoicing.document import printed
 from invoicing.invoice import invoice_text
+from invoicing.journal_check import verify_journal
 from invoicing.preview import preview_contract
 from rating.agreement import agreed_plan
 from rating.agreement_store import get_agreement
@@ -263,31 +265,60 @@ def test_what_is_not_adjusted_is_reported(world: World) -> None:
         "call unbilled late 2 14",
         "call unbilled late_ignored 1 7",
     ]
-    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
+    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"), negative_total="hold")
     held = {entry.contract_id: entry for entry in report.held}
-    assert {key: entry.reason_code for key, entry in held.items()} == {
-        "ended": "adjustment_without_invoice",
-        "owed": "negative_total",
-    }
-    assert "0.07 EUR on 1 billed lines" in held["ended"].message
-    assert held["ended"].billing_date == date(2025, 2, 1)
+    assert {key: entry.reason_code for key, entry in held.items()} == {"owed": "negative_total"}
     assert report.due == report.invoiced + report.nothing_due + len(report.held)
-    assert adjustments(world) == ["2025-03-01 adjusts calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07"]
+    assert adjustments(world) == [
+        "2025-03-01 adjusts calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07",
+        "2025-03-01 ended calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07",
+    ]
     assert shown(world, now=at("2025-03-02")) == [
-        "call billed  4 307",
+        "call billed  5 314",
         "call unbilled amended_later 1 40",
-        "call unbilled late 1 7",
         "call unbilled late_ignored 1 7",
     ]
     # The one that is owed 0.60 uses more, in time, and its bill is not below zero any more.
     sender.calls(("owed-2", "owed", "2025-02-11", "80"))
     world.contract("ignores", **JANUARY)
     report = world.bill("2025-04-01", now=at("2025-04-01T06:00"))
-    assert [entry.contract_id for entry in report.held] == ["ended"], "until it says so, or is settled"
-    assert adjustments(world)[1:] == [
+    assert not report.held
+    assert adjustments(world)[2:] == [
         "2025-04-01 ignores calls of 2025-02-01: 100 -> 107, 1.00 -> 1.07: 0.07",
         "2025-03-01 owed calls of 2025-02-01: 100 -> 40, 1.00 -> 0.40: -0.60",
     ]
+
+
+@pytest.mark.requirement("RAT-07")
+def test_an_ended_contract_is_billed_what_comes_after(any_world: World) -> None:
+    """More usage: an invoice. Less than was billed: a credit note. Nothing new: nothing. Once a day."""
+    world = any_world
+    sender = Sender(world)
+    world.plan(CALLS)
+    world.contract(**JANUARY, end_date=date(2025, 2, 1))
+    sender.calls(("k1", "c1", "2025-01-10", "100"))
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    sender.received_at = at("2025-02-05")
+    sender.calls(("k2", "c1", "2025-01-11", "7"))
+    more = world.bill("2025-02-06", now=at("2025-02-06T06:00"))
+    assert (more.due, more.invoiced, more.totals_minor) == (1, 1, {"EUR": 7})
+    assert world.bill("2025-02-07", now=at("2025-02-07T06:00")).due == 0
+    sender.correct("k1", "40")
+    less = world.bill("2025-02-07", now=at("2025-02-07T07:00"))
+    assert (less.invoiced, less.totals_minor) == (1, {"EUR": -60})
+    sender.calls(("k3", "c1", "2025-01-12", "1"))
+    (held,) = world.bill("2025-02-07", now=at("2025-02-07T08:00")).held
+    assert held.reason_code == "final_bill_today"
+    assert world.bill("2025-02-08", now=at("2025-02-08T06:00")).totals_minor == {"EUR": 1}
+    assert [(stored.summary.number, stored.summary.total_minor) for stored in world.invoices()] == [
+        ("INV-2025-000001", 100),
+        ("INV-2025-000002", 7),
+        ("CN-2025-000001", -60),
+        ("INV-2025-000003", 1),
+    ]
+    assert {stored.summary.contract_id for stored in world.invoices()} == {"c1"}
+    assert verify_journal(world.ledger) == []
+    assert verify_books(world.ledger).broken == ()
 
 
 def test_a_date_that_cannot_be_rated_now_holds_the_next(world: World) -> None:

@@ -278,13 +278,15 @@ def test_a_killed_run_bills_an_amendment_once(world: World, monkeypatch: pytest.
     assert {key.hex() for key in stored} == {key.hex() for key in written} == invoiced
 
 
-def test_a_credit_without_anything_to_bill_waits_for_a_credit_note(world: World) -> None:
+def test_a_credit_without_anything_to_bill_is_a_credit_note(world: World) -> None:
     world.plan(fee("30"), CALLS)
     save(world)
     world.bill("2025-04-01")
     save(world, end_date=date(2025, 4, 16))
-    (held,) = world.bill("2025-04-16").held
+    (held,) = world.bill("2025-04-16", negative_total="hold").held
     assert (held.reason_code, held.message[:30]) == ("negative_total", "the lines come to -1500 minor ")
+    assert not world.bill("2025-04-16").held
+    assert world.invoices()[-1].summary.number == "CN-2025-000001"
 
 
 def test_an_end_moved_out_bills_the_rest(world: World) -> None:

@@ -183,7 +183,10 @@ def test_invoices_of_two_currencies_or_below_zero_are_held() -> None:
         rated("c2", "tiered", 3, amount_minor=-101),
         rated("c2", "matrix", 4),
     )
-    assert [(held.contract_id, held.reason_code) for held in hold_by_amount(lines)] == [
+    held = hold_by_amount(lines, negative_total="hold")
+    assert [(entry.contract_id, entry.reason_code) for entry in held] == [
         ("c1", "currency_mixed"),
         ("c2", "negative_total"),
     ]
+    (only,) = hold_by_amount(lines, negative_total="credit_note")
+    assert only.contract_id == "c1"

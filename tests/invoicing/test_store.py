@@ -7,8 +7,9 @@ from datetime import date
 import pytest
 
 from ingest.errors import InvalidInput, NotFound
+from invoicing.customer_store import save_customer
 from invoicing.store import InvoiceFilter, find_line, get_invoice, invoice_totals, list_invoices
-from tests.invoicing.world import World
+from tests.invoicing.world import LONG_AGO, World
 
 
 @pytest.fixture
@@ -64,3 +65,30 @@ def test_a_line_leads_to_its_invoice(billed: World) -> None:
     assert (place.invoice_id, place.position) == (stored.summary.invoice_id, 1)
     with pytest.raises(NotFound, match="no invoice has a line"):
         find_line(billed.ledger, "0" * 32)
+
+
+def test_invoices_are_searched_by_number_and_by_customer(billed: World) -> None:
+    """A number, an id, a part of a name or legal name; words elsewhere in a customer's record find none."""
+    world = billed
+    other = {"customer_id": "k9", "name": 'Zorro "Z" & Co', "legal_name": "Überland 50% AG", "country": "DE"}
+    save_customer(world.ledger, other, now=LONG_AGO)
+    world.contract("c9", customer_id="k9", start_date=date(2025, 3, 15))
+    world.bill("2025-03-15")
+    found = {}
+    for words in ("INV-2025-000010", "k9", 'zorro "z"', "Überland 50%", "50_ ag", "DE", "acme", "nobody"):
+        page = list_invoices(world.ledger, chosen=InvoiceFilter(search=words), limit=100)
+        found[words] = sorted({summary.contract_id for summary in page.invoices})
+    assert found == {
+        "INV-2025-000010": ["c9"],
+        "k9": ["c9"],
+        'zorro "z"': ["c9"],
+        "Überland 50%": ["c9"],
+        "50_ ag": [],
+        "DE": [],
+        "acme": ["c1", "c2", "c3"],
+        "nobody": [],
+    }
+    (total,) = invoice_totals(world.ledger, chosen=InvoiceFilter(search="k9"))
+    assert total.invoices == 1
+    with pytest.raises(InvalidInput, match="names nothing"):
+        list_invoices(world.ledger, chosen=InvoiceFilter(search=" "), limit=1)

@@ -1,0 +1,124 @@
+"""Goal: a bill below zero leaves the house as a credit note, and every entity numbers its own documents."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from ingest.errors import Conflict
+from invoicing.audit_verify import verify_books
+from invoicing.billing_entity import save_entity
+from invoicing.credit_note import CreditNoteRequest
+from invoicing.credit_note_store import Issuing, issue_credit_note
+from invoicing.customer_store import save_customer
+from invoicing.document import printed
+from invoicing.issue import issue_invoice
+from invoicing.journal_check import verify_journal
+from invoicing.open_documents import find_document
+from invoicing.store import StoredInvoice
+from invoicing.tables import ISSUED_DOCUMENTS
+from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_journal import balances
+from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY, setting, tax_lines
+from tests.invoicing.world import LONG_AGO, World, at
+
+ENDS: dict[str, Any] = {"start_date": date(2025, 4, 1), "end_date": date(2025, 4, 16)}
+
+
+def ended_early(world: World, **settings: Any) -> StoredInvoice:
+    """A fee of 30.00 paid for April; the contract ends on the 16th, half of it is given back."""
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    world.contract(**ENDS)
+    world.bill("2025-04-16", now=at("2025-04-16"), **settings)
+    return world.invoices()[-1]
+
+
+@pytest.mark.requirement("RAT-07")
+def test_a_bill_below_zero_is_issued_as_a_credit_note(any_world: World) -> None:
+    world = any_world
+    setting(world)
+    stored = ended_early(world)
+    assert stored.summary.number == "CN-2025-000001"
+    assert tax_lines(stored) == ["S 19 % on -1500: -285", "net -1500 gross -1785 due -1785"]
+    assert (stored.summary.due_date, stored.invoice.due_date) == (None, None)
+    with world.ledger.connect() as connection:
+        row = connection.execute(
+            select(ISSUED_DOCUMENTS).where(ISSUED_DOCUMENTS.c.kind == "credit_note")
+        ).one()
+        assert find_document(connection, "CN-2025-000001") == stored.summary.invoice_id
+    assert (row.net_minor, row.tax_minor, row.refers_to, row.due_date) == (-1500, -285, None, None)
+    assert balances(world.ledger) == {"receivable": 1785, "tax": -285, "revenue": -1500}
+    assert verify_journal(world.ledger) == []
+    assert verify_books(world.ledger).broken == ()
+    assert world.bill("2025-04-16").due == 0
+    texts = printed(stored.invoice)
+    assert (texts["title"], texts["number"]) == ("Credit note", "CN-2025-000001")
+    assert texts["notes"][0] == "The amount is owed to you: nothing is to be paid."
+    request = CreditNoteRequest.model_validate({"reason": "wrong"})
+    with pytest.raises(Conflict, match="is a credit note"):
+        issue_credit_note(world.ledger, "CN-2025-000001", request, Issuing("CN", "a", None, at("2025-05-01")))
+
+
+def test_a_draft_below_zero_is_issued_as_one_too(world: World) -> None:
+    draft = ended_early(world, issue=False)
+    assert printed(draft.invoice)["title"] == "Draft credit note"
+    issued = issue_invoice(
+        world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-04-20"), series_prefix="INV"
+    )
+    assert (issued.summary.number, issued.summary.due_date) == ("CN-2025-000001", None)
+    assert verify_books(world.ledger).broken == ()
+
+
+def test_it_is_held_where_a_later_credit_note_is_out(world: World) -> None:
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contracts(["c1", "c2"], start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    world.contract(**ENDS)
+    request = CreditNoteRequest.model_validate({"reason": "wrong"})
+    issue_credit_note(world.ledger, "INV-2025-000002", request, Issuing("CN", "a", None, at("2025-04-30")))
+    (held,) = world.bill("2025-04-16").held
+    assert held.reason_code == "negative_total"
+    assert "as of the day of the last credit note or later" in held.message
+    assert not world.bill("2025-04-30").held
+    assert world.invoices(contract_id="c1")[-1].summary.number == "CN-2025-000002"
+
+
+@pytest.mark.requirement("GEN-05")
+def test_every_entity_numbers_in_series_of_its_own(any_world: World) -> None:
+    """One run over three entities: each prefix is drawn once and has no gap; one without uses the usual."""
+    world = any_world
+    setting(world)
+    north = {"invoice": "NORTH", "credit_note": "NCN"}
+    save_entity(world.ledger, ENTITY | {"entity_id": "north", "series": north}, now=LONG_AGO)
+    save_entity(world.ledger, ENTITY | {"entity_id": "old", "series": {"invoice": "INV"}}, now=LONG_AGO)
+    world.plan(MONTHLY_FEE)
+    for number, entity in enumerate(("de", "north", "old", "north", "de")):
+        customer = CUSTOMER | {"customer_id": f"k{number}", "billing_entity": entity}
+        save_customer(world.ledger, customer, now=LONG_AGO)
+        world.contract(f"c{number}", customer_id=f"k{number}")
+    assert not world.bill("2025-01-15", now=at("2025-01-15")).held
+    assert [stored.summary.number for stored in world.invoices()] == [
+        "INV-2025-000001",
+        "NORTH-2025-000001",
+        "INV-2025-000002",
+        "NORTH-2025-000002",
+        "INV-2025-000003",
+    ]
+    request = CreditNoteRequest.model_validate({"reason": "wrong"})
+    note, _ = issue_credit_note(
+        world.ledger, "NORTH-2025-000001", request, Issuing("CN", "a", None, at("2025-01-16"))
+    )
+    assert note.summary.number == "NCN-2025-000001"
+    proof = verify_books(world.ledger)
+    assert proof.broken == ()
+    assert [(one.series, one.count) for one in proof.series] == [
+        ("INV-2025", 3),
+        ("NCN-2025", 1),
+        ("NORTH-2025", 2),
+    ]
+    assert verify_journal(world.ledger) == []
