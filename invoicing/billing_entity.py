@@ -20,6 +20,7 @@ from ingest.errors import InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.customer import contact_issues
+from invoicing.register import DocumentKind as IssuedKind
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import LOGOS
 from invoicing.tax_id import bic_issue, iban_issue, tax_id_issue, unchecked_warning
@@ -74,7 +75,7 @@ class BillingEntity(Document):
     email: str = Field(default="", max_length=320)
     phone: str = Field(default="", max_length=64)
     bank_account: BankAccount = BankAccount()
-    series: dict[Literal["invoice", "credit_note"], SeriesPrefix] = Field(default_factory=dict)
+    series: dict[IssuedKind, SeriesPrefix] = Field(default_factory=dict)
     languages: tuple[Language, ...] = ("en",)
     terms_text: dict[Language, str] = Field(default_factory=dict)
     late_payment: str = ""

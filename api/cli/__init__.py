@@ -29,6 +29,7 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credit_notes",
+    "special_invoices",
     "items",
     "demand",
     "credits",

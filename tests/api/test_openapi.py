@@ -45,6 +45,8 @@ STORY = (
     "view_document view_document_pdf confirm_document revoke_delivery_link take_reply take_bounce",
     "retry_delivery clear_bounce send_onboarding get_onboarding get_webhook_secret",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
+    "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
+    "get_special_invoice_pdf",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
@@ -141,6 +143,8 @@ class World:
             self.keys["id_or_number"] = answer.json()["items"][0]["invoice_id"]
         if operation_id == "issue_credit_note":
             self.keys["id_or_number"] = answer.json()["credit_note_id"]
+        if operation_id == "issue_special_invoice":
+            self.keys["id_or_number"] = answer.json()["document_id"]
         if operation_id == "take_bounce":
             self.keys["delivery_id"] = answer.json()["items"][0]["delivery_id"]
         if operation_id == "resend_invoice":
