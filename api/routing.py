@@ -83,6 +83,7 @@ NULLABLE_FIELDS: Final = frozenset(
         "follow_up_at",
         "sent_at",
         "deducted_by",
+        "instalment",
         "percent",
     }
 )

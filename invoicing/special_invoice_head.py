@@ -68,7 +68,7 @@ def special_issue_date(request: SpecialInvoiceRequest, time_zone: str, now: date
 
 
 def issue_date_of(ledger: Engine, request: SpecialInvoiceRequest, now: datetime) -> date:
-    """The day it is issued on. Raises InvalidDocument, NotFound for the contract, InvalidInput for a day to come."""
+    """The day it is issued on. Raises InvalidDocument, NotFound, InvalidInput."""
     issues = list(request_issues(request))
     if issues:
         raise InvalidDocument("the special invoice", issues)

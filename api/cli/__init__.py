@@ -30,6 +30,7 @@ GROUPS: Final = (
     "billing",
     "credit_notes",
     "special_invoices",
+    "instalments",
     "items",
     "demand",
     "credits",

@@ -46,7 +46,7 @@ STORY = (
     "retry_delivery clear_bounce send_onboarding get_onboarding get_webhook_secret",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
-    "get_special_invoice_pdf",
+    "get_special_invoice_pdf agree_instalments get_instalments",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",

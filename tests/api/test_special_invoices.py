@@ -40,3 +40,21 @@ def test_a_deposit_and_its_final_invoice(run: Run, http: httpx.Client, tmp_path:
     assert (refused.status_code, refused.json()["reason_code"]) == (409, "deducted_already")
     assert run("audit", "verify").status == 0
     assert run("journal", "verify").status == 0
+
+
+@pytest.mark.requirement("CON-18")
+def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client) -> None:
+    october(http)
+    lines = [{"description": "Lost badge", "amount": "1000.00"}]
+    body = {"kind": "miscellaneous", "contract_id": "big", "reason": "lost", "lines": lines}
+    number = http.post("/v1/special-invoices", json=body).json()["number"]
+    parts = ("--part", "2027-01-01:400.00", "--part", "2027-02-01:600.00")
+    agreed = run("instalments", "agree", number, *parts)
+    assert f"{number}: 1,000.00 EUR open, in parts" in agreed.out
+    assert run("instalments", "show", number).out == agreed.out
+    items = http.get("/v1/reports/outstanding").json()["items"]
+    assert [(item["instalment"], item["open_minor"]) for item in items] == [(1, 40000), (2, 60000)]
+    assert "2027-02-01" in run("report", "outstanding").out
+    refused = run("instalments", "agree", number, "--part", "2027-01-01:400.00")
+    assert refused.status == 1
+    assert "parts that sum to 1000.00" in refused.err

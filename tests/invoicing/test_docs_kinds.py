@@ -56,7 +56,7 @@ def test_every_block_of_the_page_is_an_example() -> None:
 
 def test_the_commands_are_ones_the_program_knows() -> None:
     root = typer.main.get_command(build_cli())
-    for each in "\n".join(SHELL.findall(PAGE)).splitlines():
+    for each in filter(None, "\n".join(SHELL.findall(PAGE)).splitlines()):
         words = shlex.split(each)
         command = root.commands[words[1]].commands[words[2]]  # type: ignore[attr-defined]
         known = {option for parameter in command.params for option in parameter.opts}

@@ -68,16 +68,14 @@ def issue(
     world: World, kind: str, *amounts: str, on: str = "2025-02-01", **more: Any
 ) -> StoredSpecialInvoice:
     """One line an amount."""
-    key = more.pop("key", None)
+    key, now = more.pop("key", None), at(more.pop("now", "2025-12-31"))
     lines = [
         {"description": f"part {place}", "amount": amount} for place, amount in enumerate(amounts, start=1)
     ]
     request = SpecialInvoiceRequest.model_validate(
         {"kind": kind, "contract_id": "c1", "lines": lines, "dated_on": on, **more}
     )
-    return issue_special_invoice(
-        world.ledger, request, SpecialIssuing(None, "finance", key, at("2025-12-31"))
-    )[0]
+    return issue_special_invoice(world.ledger, request, SpecialIssuing(None, "finance", key, now))[0]
 
 
 def balances(world: World, on: str) -> dict[str, int]:
