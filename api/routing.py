@@ -83,6 +83,9 @@ NULLABLE_FIELDS: Final = frozenset(
         "follow_up_at",
         "sent_at",
         "deducted_by",
+        "accepted",
+        "valid_until",
+        "deposit_percent",
         "instalment",
         "percent",
     }

@@ -60,6 +60,7 @@ class BillingEntity(Document):
     their own state's rates. no_tax: for a seller that states no tax at home, such as a small business.
     tax_rounding: tax is rounded once for each category and rate (EN 16931); there is no other way.
     require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
+    require_acknowledged_terms: a contract is only taken when a quote with its terms was accepted.
     """
 
     entity_id: Key
@@ -85,6 +86,7 @@ class BillingEntity(Document):
     oss: bool = False
     no_tax: NoTax | None = None
     require_payer: bool = False
+    require_acknowledged_terms: bool = False
     logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 

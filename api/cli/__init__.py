@@ -29,6 +29,7 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credit_notes",
+    "quotes",
     "special_invoices",
     "instalments",
     "items",

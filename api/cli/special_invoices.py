@@ -62,11 +62,14 @@ def _add_create(sub: typer.Typer) -> None:
     ) -> None:
         """Issue what a file says, in one step with its number, tax and postings."""
         path = "/v1/special-invoices"
+        from api.json import to_json  # noqa: PLC0415
+
+        body = to_json(read_one(file))  # exact: YAML has decimals
         with session.client() as client:
             if preview:
-                answer = client.post(f"{path}/preview", read_one(file))
+                answer = client.post(f"{path}/preview", body)
             else:
-                answer = client.post(path, read_one(file), idempotency_key=idempotency_key)
+                answer = client.post(path, body, idempotency_key=idempotency_key)
         session.show(answer, *_shown(answer))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-import orjson
 import pytest
 
 from tests.api.conftest import Run
@@ -19,11 +18,14 @@ def test_a_deposit_and_its_final_invoice(run: Run, http: httpx.Client, tmp_path:
     assert "No special invoices here." in run("special-invoice", "list").out
     lines = [{"description": "Plant", "amount": "1000.00"}]
     order = {"contract_id": "big", "project": "plant", "lines": lines}
-    (tmp_path / "deposit.json").write_bytes(orjson.dumps({"kind": "deposit", "percent": "30", **order}))
-    preview = run("special-invoice", "create", "deposit.json", "--preview")
+    lines_text = "lines: [{description: Plant, amount: 1000.00}]"
+    (tmp_path / "deposit.yaml").write_text(
+        f"kind: deposit\npercent: 30\ncontract_id: big\nproject: plant\n{lines_text}\n", encoding="utf-8"
+    )
+    preview = run("special-invoice", "create", "deposit.yaml", "--preview")
     assert "Deposit invoice (preview, nothing issued) of contract big" in preview.out
-    first = run("special-invoice", "create", "deposit.json", "--idempotency-key", "order-1")
-    again = run("special-invoice", "create", "deposit.json", "--idempotency-key", "order-1")
+    first = run("special-invoice", "create", "deposit.yaml", "--idempotency-key", "order-1")
+    again = run("special-invoice", "create", "deposit.yaml", "--idempotency-key", "order-1")
     assert first.out == again.out
     assert "Net 300.00, tax 0.00, to pay 300.00 EUR by " in first.out
     number = http.get("/v1/special-invoices", params={"open_deposits": "true"}).json()["items"][0]["number"]

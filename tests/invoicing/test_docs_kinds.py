@@ -12,7 +12,8 @@ import pytest
 import typer.main
 
 from api.cli import build_cli
-from ingest.document import read_documents, validate_document
+from ingest.document import read_document, read_documents, validate_document
+from invoicing.quote import Quote, quote_issues
 from invoicing.special_invoice import SpecialInvoiceRequest
 from invoicing.special_invoice_head import SpecialIssuing
 from invoicing.special_invoice_store import issue_special_invoice
@@ -52,6 +53,12 @@ def test_every_example_comes_out_as_written(world: World, case: str, lines: str)
 
 def test_every_block_of_the_page_is_an_example() -> None:
     assert len(EXAMPLE.findall(PAGE)) == PAGE.count("```yaml") > 0
+
+
+def test_the_quote_of_the_page_is_one() -> None:
+    (body,) = re.findall(r"```json\n(\{\"quote_id\".*?)```", PAGE, re.DOTALL)
+    quote = validate_document(Quote, read_document(body), what="the quote", rules=quote_issues)
+    assert quote.deposit_percent == 30
 
 
 def test_the_commands_are_ones_the_program_knows() -> None:
