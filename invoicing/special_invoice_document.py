@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from invoicing.document import InvoicePrinter, printed
 from invoicing.invoice import parse_invoice
 from invoicing.special_invoice import TITLE
+from rating.money import format_minor, grouped_words
 
 
 def special_invoice_pdf(printer: InvoicePrinter, text: str, logo: bytes = b"") -> bytes:
@@ -30,4 +32,21 @@ def printed_special_invoice(text: str) -> dict[str, Any]:
         ("Subject", document["title"]),
     )
     facts = [*page["facts"], *({"label": label, "value": value} for label, value in wanted if value)]
-    return {**page, "title": title, "facts": facts}
+    return {**page, "title": title, "facts": facts, "notes": [*_deducted(document), *page["notes"]]}
+
+
+def _deducted(document: Mapping[str, Any]) -> list[str]:
+    """The whole, and of each document that is deducted its net amount and tax, as the law asks for."""
+    if not document["deducts"]:
+        return []
+
+    def amounts(part: Mapping[str, Any]) -> str:
+        net, tax = (grouped_words(format_minor(part[name], currency)) for name in ("net_minor", "tax_minor"))
+        return f"{net} {currency} net, {tax} {currency} tax"
+
+    currency = document["currency"]
+    parts = [
+        f"Deducted: {part['number']} of {part['issue_date']}, {amounts(part)}."
+        for part in document["deducts"]
+    ]
+    return [f"The whole: {amounts(document['whole'])}.", *parts]

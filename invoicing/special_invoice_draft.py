@@ -260,7 +260,7 @@ def _line(
         amount=Decimal(amount_minor).scaleb(-head.base.minor_digits),
         amount_minor=amount_minor,
         tiers=(),
-        price_source="contract",
+        price_source="item",
         tax=taxed,
     )
     return line, decision
