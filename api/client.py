@@ -96,10 +96,18 @@ class RatemillClient:
         """PUT one document, YAML or JSON, as it was written."""
         return _json(self._send("PUT", path, content=body, headers={"Content-Type": content_type}))
 
-    def post(self, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
-        """POST a JSON body (``bytes`` are sent as they are)."""
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """POST a JSON body (``bytes`` are sent as they are). idempotency_key: with it, it is done once."""
         content = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = {"Content-Type": "application/json"}
+        headers |= {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         return _json(self._send("POST", path, params=_given(params), content=content, headers=headers))
 
     def post_bytes(

@@ -82,6 +82,12 @@ NULLABLE_FIELDS: Final = frozenset(
         "next_attempt_at",
         "follow_up_at",
         "sent_at",
+        "deducted_by",
+        "accepted",
+        "valid_until",
+        "deposit_percent",
+        "instalment",
+        "percent",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table, func, select, true
 
 from ingest.ledger import ledger_snapshot
 from invoicing.audit_tables import AUDIT_CHAIN, AUDIT_ENTRIES
@@ -23,6 +23,7 @@ from invoicing.bulk import halves_of, select_by_ids, sum_of_halves
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.number import number_text
 from invoicing.register import CHAIN_START, chained
+from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS, NUMBER_SERIES
 
 _BLOCK: Final = 1_000
@@ -80,16 +81,21 @@ class BooksProof:
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """Where documents of a kind are kept: their table, its key and, where lines are kept beside the text, the
-    key of their table."""
+    key of their table. only: which rows of the table, where other kinds share it."""
 
     table: Table
     key: Column[Any]
     line_key: Column[Any] | None
+    only: ColumnElement[bool] = field(default_factory=true)
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     "invoice": _Kind(INVOICES, INVOICES.c.invoice_id, INVOICE_LINES.c.invoice_id),
     "credit_note": _Kind(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id, None),
+    **{
+        kind: _Kind(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id, None, SPECIAL_INVOICES.c.kind == kind)
+        for kind in ("deposit", "progress", "final", "miscellaneous")
+    },
 }
 
 
@@ -293,7 +299,7 @@ def _unregistered(connection: Connection) -> Iterator[Broken]:
         statement = (
             select(kind.key, table.c.series, table.c.number)
             .outerjoin_from(table, ISSUED_DOCUMENTS, ISSUED_DOCUMENTS.c.document_id == kind.key)
-            .where(table.c.number.is_not(None), ISSUED_DOCUMENTS.c.document_id.is_(None))
+            .where(table.c.number.is_not(None), ISSUED_DOCUMENTS.c.document_id.is_(None), kind.only)
             .order_by(table.c.series, table.c.number)
         )
         missing = connection.execute(statement.limit(1)).first()

@@ -21,6 +21,7 @@ from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.customer import contact_issues
 from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
+from invoicing.register import DocumentKind as IssuedKind
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import LOGOS
 from invoicing.tax_id import bic_issue, iban_issue, tax_id_issue, unchecked_warning
@@ -63,6 +64,7 @@ class BillingEntity(Document):
     endpoint_id, endpoint_scheme: its electronic address with the EAS code (BT-34); contact_name: whom a payer
     asks (BT-41).
     require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
+    require_acknowledged_terms: a contract is only taken when a quote with its terms was accepted.
     """
 
     entity_id: Key
@@ -81,7 +83,7 @@ class BillingEntity(Document):
     endpoint_id: EndpointId = ""
     endpoint_scheme: EndpointScheme = ""
     bank_account: BankAccount = BankAccount()
-    series: dict[Literal["invoice", "credit_note"], SeriesPrefix] = Field(default_factory=dict)
+    series: dict[IssuedKind, SeriesPrefix] = Field(default_factory=dict)
     languages: tuple[Language, ...] = ("en",)
     terms_text: dict[Language, str] = Field(default_factory=dict)
     late_payment: str = ""
@@ -91,6 +93,7 @@ class BillingEntity(Document):
     oss: bool = False
     no_tax: NoTax | None = None
     require_payer: bool = False
+    require_acknowledged_terms: bool = False
     logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @model_serializer(mode="wrap")

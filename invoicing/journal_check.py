@@ -12,6 +12,8 @@ from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
+from invoicing.posting import DEPOSIT_CHARGE_ID, DEPOSIT_KIND
+from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES
 from invoicing.tables import ISSUED_DOCUMENTS
 
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
@@ -24,12 +26,12 @@ def verify_journal(ledger: Engine) -> list[str]:
     """What does not tie, one sentence each; empty when all does.
 
     Numbers have no gap; every entry sums to zero; every document's receivable is what the register says, and
-    what is recognised before or after its issue date is taken up again; credit is carried at its cost; cash
-    and applied money are those of the payments.
+    what is recognised before or after its issue date is taken up again; deposits wait until they are
+    deducted; credit is carried at its cost; cash and applied money are those of the payments.
     """
     with ledger.connect() as connection:
         found: list[str] = []
-        for check in (_numbers, _balance, _documents, _timing, _credit, _payments, _allocations):
+        for check in (_numbers, _balance, _documents, _timing, _deposits, _credit, _payments, _allocations):
             problems = list(check(connection))
             found += problems[:_SHOWN_MAX]
             if len(problems) > _SHOWN_MAX:
@@ -85,12 +87,39 @@ def _timing(connection: Connection) -> Iterator[str]:
         .where(
             _L.account.in_(("unbilled", "deferred")),
             _E.kind.in_((*_DOCUMENTS, "recognition")),
+            _L.charge_id != DEPOSIT_CHARGE_ID,
         )
         .group_by(_E.document_id, _L.account)
         .having(total != 0)
     )
     for document_id, account, left in connection.execute(statement):
         yield f"document {document_id} leaves {left} minor units in {account} for ever."
+
+
+def _deposits(connection: Connection) -> Iterator[str]:
+    """What waits in ``deferred`` of deposits is what no final invoice deducted, by contract."""
+    special, deducted = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c
+    still_open = (
+        select(special.contract_id, special.currency, *halves_of(special.net_minor))
+        .select_from(
+            SPECIAL_INVOICES.outerjoin(DEDUCTED_DOCUMENTS, deducted.document_id == special.document_id)
+        )
+        .where(special.kind == DEPOSIT_KIND, deducted.document_id.is_(None))
+        .group_by(special.contract_id, special.currency)
+    )
+    posted = (
+        select(_L.contract_id, _L.currency, *halves_of(_L.amount_minor))
+        .where(_L.account == "deferred", _L.charge_id == DEPOSIT_CHARGE_ID)
+        .group_by(_L.contract_id, _L.currency)
+    )
+    wanted = {(row[0], row[1]): sum_of_halves(row[2], row[3]) for row in connection.execute(still_open)}
+    held = {(row[0], row[1]): -sum_of_halves(row[2], row[3]) for row in connection.execute(posted)}
+    for key in sorted({*wanted, *held}):
+        if wanted.get(key, 0) != held.get(key, 0):
+            yield (
+                f"contract {key[0]} has deposits of {wanted.get(key, 0)} minor units of {key[1]} that no "
+                f"final invoice deducted, and deferred holds {held.get(key, 0)} for them."
+            )
 
 
 def _credit(connection: Connection) -> Iterator[str]:

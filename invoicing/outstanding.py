@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Engine, func, select
 
 from ingest.errors import BrokenState
 from invoicing.bulk import select_by_ids
+from invoicing.instalment import StoredPlan, load_plans, parts_as_they_stand
 from invoicing.journal_store import JournalFilter, conditions_of, trial_balance
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.number import number_text
@@ -19,7 +20,8 @@ from invoicing.tables import ISSUED_DOCUMENTS
 @dataclass(frozen=True, slots=True)
 class OutstandingDocument:
     """A document of which something is open, minor units, tax included. overdue_days: since its due date; 0
-    when it is not due."""
+    when it is not due. instalment: of a document that is paid in parts, which part this is; each is due and
+    overdue by itself."""
 
     document_id: str
     number: str
@@ -30,6 +32,7 @@ class OutstandingDocument:
     due_date: str | None
     open_minor: int
     overdue_days: int
+    instalment: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ def outstanding(
         unapplied = -balances.get((currency, "customer_credit"), 0)
         if own or unapplied:
             overdue = sum(each.open_minor for each in own if each.overdue_days)
-            totals.append(OutstandingTotal(currency, len(own), balance, overdue, unapplied))
+            count = len({each.document_id for each in own})
+            totals.append(OutstandingTotal(currency, count, balance, overdue, unapplied))
     return Outstanding(tuple(documents), tuple(totals))
 
 
@@ -100,8 +104,27 @@ def _documents(ledger: Engine, chosen: JournalFilter, as_of: date) -> list[Outst
         rows = list(
             select_by_ids(connection, select(ISSUED_DOCUMENTS), register.document_id, sorted(open_minor))
         )
-    found = [_document(row, open_minor[row.document_id], as_of) for row in rows]
+        plans = load_plans(connection, sorted(open_minor), known_at=chosen.known_at)
+    found: list[OutstandingDocument] = []
+    for row in rows:
+        document, plan = _document(row, open_minor[row.document_id], as_of), plans.get(row.document_id)
+        found += [document] if plan is None else _parts(document, plan, as_of)
     return sorted(found, key=lambda each: (each.due_date or "9999", each.number))
+
+
+def _parts(document: OutstandingDocument, plan: StoredPlan, as_of: date) -> list[OutstandingDocument]:
+    """What is open of each instalment; they sum to what is open of the document."""
+    return [
+        replace(
+            document,
+            open_minor=part.open_minor,
+            due_date=part.due_date.isoformat(),
+            overdue_days=max(0, (as_of - part.due_date).days),
+            instalment=part.position,
+        )
+        for part in parts_as_they_stand(plan.parts, document.open_minor)
+        if part.open_minor
+    ]
 
 
 def _document(row: Any, open_minor: int, as_of: date) -> OutstandingDocument:

@@ -1,6 +1,7 @@
 """What is asked of a customer when its contract is saved: who pays, on what terms, with what order.
 
-An entity with ``require_payer`` takes no contract before that is known. Terms that the customer will not keep
+An entity with ``require_payer`` takes no contract before that is known, one with
+``require_acknowledged_terms`` none whose terms nobody acknowledged. Terms that the customer will not keep
 are a warning: the contract is saved, and whoever saved it hears of it.
 """
 
@@ -9,26 +10,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from ingest.errors import Issue
 from invoicing.billed_time import contract_change_issues
+from invoicing.bulk import select_by_ids
 from invoicing.customer import Customer
 from invoicing.customer_store import load_customer_texts
+from invoicing.quote_tables import QUOTE_ACCEPTANCES
 from invoicing.tax_desk import TaxDesk, load_tax_desk
 from rating.contract import Contract
 
 
-def contract_issues(connection: Connection, contracts: Sequence[Contract]) -> Mapping[str, Sequence[Issue]]:
+def contract_issues(
+    connection: Connection,
+    contracts: Sequence[Contract],
+    *,
+    acknowledged: Mapping[str, str] | None = None,
+) -> Mapping[str, Sequence[Issue]]:
     """All that this room holds against contracts that would change, by contract_id: time already billed
-    (``contract_change_issues``), an unknown billing entity, a payer nobody knows. Read only."""
+    (``contract_change_issues``), an unknown billing entity, a payer nobody knows, terms nobody acknowledged.
+    Read only. acknowledged: terms that are acknowledged in this very transaction, by contract_id."""
     found = {key: list(issues) for key, issues in contract_change_issues(connection, contracts).items()}
     desk = load_tax_desk(connection, provider=None)
     if desk is None:
         return found
     customers = _customers(connection, contracts)
+    agreed = {
+        *_acknowledged(connection, contracts),
+        *(key for key, terms in (acknowledged or {}).items() if terms),
+    }
     for contract in contracts:
-        issues = list(_entity_issues(desk, contract, customers.get(contract.customer_id)))
+        known = contract.contract_id in agreed
+        issues = list(_entity_issues(desk, contract, customers.get(contract.customer_id), acknowledged=known))
         if issues:
             found.setdefault(contract.contract_id, []).extend(issues)
     return found
@@ -47,7 +61,17 @@ def _customers(connection: Connection, contracts: Sequence[Contract]) -> dict[st
     return {key: Customer.model_validate(orjson.loads(text)) for key, (_, text) in texts.items()}
 
 
-def _entity_issues(desk: TaxDesk, contract: Contract, customer: Customer | None) -> Iterator[Issue]:
+def _acknowledged(connection: Connection, contracts: Sequence[Contract]) -> Iterator[str]:
+    """The contracts whose terms somebody acknowledged with a quote."""
+    columns = QUOTE_ACCEPTANCES.c
+    statement = select(columns.contract_id).where(columns.terms_version != "")
+    ids = sorted({contract.contract_id for contract in contracts})
+    yield from (row[0] for row in select_by_ids(connection, statement, columns.contract_id, ids))
+
+
+def _entity_issues(
+    desk: TaxDesk, contract: Contract, customer: Customer | None, *, acknowledged: bool
+) -> Iterator[Issue]:
     if contract.billing_entity is not None and contract.billing_entity not in desk.entities:
         yield Issue(
             "billing_entity_unknown",
@@ -62,6 +86,14 @@ def _entity_issues(desk: TaxDesk, contract: Contract, customer: Customer | None)
     stored = None if entity_id is None else desk.entities.get(entity_id)
     if stored is not None and stored.document.require_payer:
         yield from _payer_issues(contract, customer)
+    if stored is not None and stored.document.require_acknowledged_terms and not acknowledged:
+        yield Issue(
+            "terms_not_acknowledged",
+            "contract_id",
+            f"Nobody acknowledged the terms of contract {contract.contract_id!r}, and billing entity "
+            f"{entity_id!r} takes none without.",
+            "a quote with terms_version that is accepted: it makes the contract.",
+        )
 
 
 def _payer_issues(contract: Contract, customer: Customer | None) -> Iterator[Issue]:

@@ -18,6 +18,9 @@ the difference is a discount, taken off the line before it is recognised. A line
 revenue: what was paid goes to ``prepaid_credit`` on the day the credit begins, the rest is recognised like a
 fee.
 
+A deposit is ``deferred`` under its own charge, and no revenue; the final invoice that deducts it takes it out
+again.
+
 A credit note takes back revenue: what its lines say of days before it on its own date (earlier months stay as
 they were reported), what they say of later days when those come. Credit it gives back is ``prepaid_credit``
 again at the cost it was drawn at; the difference was a discount of lines, never revenue. Credit that a line
@@ -39,6 +42,11 @@ from rating.money import allocate
 
 BREAKAGE_CHARGE_ID: Final = "credit-breakage"
 TOP_UP_CHARGE_ID: Final = "top-up"
+DEPOSIT_CHARGE_ID: Final = "~deposit"
+"""No key that people choose begins so: no charge is taken for a deposit."""
+DEPOSIT_KIND: Final = "deposit"
+DEDUCTED_DEPOSIT_KIND: Final = "deducted_deposit"
+"""Kinds of lines that are no revenue: a deposit waits in ``deferred`` until a final invoice deducts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,9 @@ def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Part
         if voided:
             parts[document.issue_date, "suspense", line.charge_id] -= voided
             left += voided
+        if line.charge_kind in {DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND}:
+            parts[document.issue_date, "deferred", line.charge_id] += left
+            continue
         if not left:
             continue
         first, end = recognised_days(line.charge_kind, line.period_start, line.period_end)

@@ -20,7 +20,7 @@ from invoicing.bulk import insert_rows
 from invoicing.number import DrawnNumbers, number_text
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
-DocumentKind = Literal["invoice", "credit_note"]
+DocumentKind = Literal["invoice", "credit_note", "deposit", "progress", "final", "miscellaneous"]
 CHAIN_START: Final = ""
 
 

@@ -104,19 +104,34 @@ def save_contracts(
     with what was saved. Raises InvalidDocument with the
     issues of the first documents that break a rule.
     """
+    with ledger_transaction(engine) as connection:
+        return save_contracts_in(
+            engine, connection, documents, now=now, further_rules=further_rules, entered=entered
+        )
+
+
+def save_contracts_in(
+    engine: Engine,
+    connection: Connection,
+    documents: Sequence[Contract | Mapping[str, Any]],
+    *,
+    now: datetime,
+    further_rules: FurtherRules | None = None,
+    entered: Entered | None = None,
+) -> list[SavedDocument]:
+    """As ``save_contracts``, in the caller's transaction."""
     contracts = [_parsed(document) for document in documents]
     overriding = any(_agrees(contract) or contract.entitlements for contract in contracts)
     meters = {meter.meter_id: meter for meter in list_meters(engine)} if overriding else {}
-    with ledger_transaction(engine) as connection:
-        standing = _standing_versions(connection, contracts)
-        surroundings = _surroundings(connection, contracts, meters)
-        saved, changed = _numbered(contracts, standing)
-        changing = [contract for contract, _, _ in changed]
-        further = {} if further_rules is None else further_rules(connection, changing)
-        _check(contracts, surroundings, further)
-        _write(connection, changed, created_at=now.isoformat())
-        if entered is not None:
-            entered(connection, saved)
+    standing = _standing_versions(connection, contracts)
+    surroundings = _surroundings(connection, contracts, meters)
+    saved, changed = _numbered(contracts, standing)
+    changing = [contract for contract, _, _ in changed]
+    further = {} if further_rules is None else further_rules(connection, changing)
+    _check(contracts, surroundings, further)
+    _write(connection, changed, created_at=now.isoformat())
+    if entered is not None:
+        entered(connection, saved)
     return saved
 
 

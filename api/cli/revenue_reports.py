@@ -39,6 +39,7 @@ DOCUMENT_COLUMNS: tuple[Column, ...] = (
     ("open>", money_column("open_minor")),
     ("", "currency"),
     ("days overdue>", "overdue_days"),
+    ("part", lambda item: item["instalment"] or ""),
 )
 _FORMS = {
     ".csv": "text/csv",

@@ -58,6 +58,7 @@ _OUTSTANDING: Final[dict[str, Any]] = {
             "due_date": "2013-03-03",
             "open_minor": 2500,
             "overdue_days": 28,
+            "instalment": None,
         }
     ],
 }

@@ -46,6 +46,9 @@ STORY = (
     "view_document view_document_pdf confirm_document revoke_delivery_link take_reply take_bounce",
     "retry_delivery clear_bounce send_onboarding get_onboarding get_webhook_secret",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
+    "put_quote list_quotes get_quote accept_quote",
+    "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
+    "get_special_invoice_pdf agree_instalments get_instalments",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
@@ -115,6 +118,7 @@ class World:
             "grant_id": "united-2013",
             "item_id": item_id_of("clock", "4711"),
             "payment_id": "bank-4711",
+            "quote_id": "gate-13",
             "system": "crm",
             "external_id": "4711",
         }
@@ -132,6 +136,8 @@ class World:
                 example = {**example, "line_id": self.keys["line_id"]}
             if isinstance(example, dict) and "folder" in example:
                 example = {**example, "folder": str(self.folder)}
+            if operation["operationId"] == "accept_quote":
+                example = {**example, "document_hash": self.keys["document_hash"]}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
             headers = {"Content-Type": media_type} if media_type else {}
             answers.append(self.http.request(method, address, params=query, content=content, headers=headers))
@@ -149,6 +155,10 @@ class World:
             self.keys["id_or_number"] = answer.json()["items"][0]["invoice_id"]
         if operation_id == "issue_credit_note":
             self.keys["id_or_number"] = answer.json()["credit_note_id"]
+        if operation_id == "get_quote":
+            self.keys["document_hash"] = answer.json()["document_hash"]
+        if operation_id == "issue_special_invoice":
+            self.keys["id_or_number"] = answer.json()["document_id"]
         if operation_id == "take_bounce":
             self.keys["delivery_id"] = answer.json()["items"][0]["delivery_id"]
         if operation_id == "resend_invoice":

@@ -1,0 +1,109 @@
+"""`ratemill quote`: what is offered, and its acceptance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.session import Column, Limit, Session, command, group, more, table
+from api.cli.special_invoices import read_one
+from ingest.errors import InvalidInput
+
+QuoteId = Annotated[str, typer.Argument(help="The quote's id.")]
+COLUMNS: tuple[Column, ...] = (
+    ("quote", "quote_id"),
+    ("customer", "customer_id"),
+    ("what", lambda item: item["document"]["title"]),
+    ("version>", "version"),
+    ("state", "state"),
+    ("valid until", lambda item: item["document"]["valid_until"] or ""),
+    ("accepted by", lambda item: item["accepted"]["name"] if item["accepted"] else ""),
+    ("contract", lambda item: item["document"]["contract"]["contract_id"]),
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    sub = group(app, "quote", "Quotes: offers that become contracts when they are accepted.")
+    _add_put(sub)
+    _add_list(sub)
+    _add_show(sub)
+    _add_accept(sub)
+
+
+def _add_put(sub: typer.Typer) -> None:
+    @command(sub, "put")
+    def put(session: Session, file: Annotated[Path, typer.Argument(help="JSON or YAML.")]) -> None:
+        """Save a quote; an edit makes a new version."""
+        from api.json import to_json  # noqa: PLC0415
+
+        document = read_one(file)
+        if not document.get("quote_id"):
+            raise InvalidInput(
+                f"{file}: there is no quote_id, so this is no quote. Nothing was saved.", reason_code="no_key"
+            )
+        path = f"/v1/quotes/{document['quote_id']}"
+        with session.client() as client:
+            answer = client.put(path, to_json(document), content_type="application/json")
+        session.show(answer, f"Quote {answer['quote_id']}, version {answer['version']}.")
+
+
+def _add_list(sub: typer.Typer) -> None:
+    @command(sub, "list")
+    def list_all(
+        session: Session,
+        customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+        limit: Limit = 100,
+    ) -> None:
+        """The newest version of each."""
+        with session.client() as client:
+            answer = client.get("/v1/quotes", {"customer_id": customer, "limit": limit})
+        if not answer["items"]:
+            session.show(answer, "No quotes here. `ratemill quote put FILE` saves one.")
+            return
+        rest = [more(limit)] if answer["next_cursor"] else []
+        session.show(answer, table(answer["items"], COLUMNS), *rest)
+
+
+def _add_show(sub: typer.Typer) -> None:
+    @command(sub, "show")
+    def show(session: Session, quote: QuoteId) -> None:
+        """The newest version, its hash, and who accepted it."""
+        with session.client() as client:
+            answer = client.get(f"/v1/quotes/{quote}")
+        session.show(answer, *_shown(answer))
+
+
+def _add_accept(sub: typer.Typer) -> None:
+    @command(sub, "accept")
+    def accept(
+        session: Session,
+        quote: QuoteId,
+        name: Annotated[str, typer.Option(help="Who accepts it.")],
+        document_hash: Annotated[str, typer.Option("--hash", help="Of the version they saw.")],
+        terms: Annotated[str, typer.Option(help="The terms they acknowledge, as the quote names them.")] = "",
+        ip_address: Annotated[str, typer.Option(help="From where, if it was elsewhere.")] = "",
+    ) -> None:
+        """Record an acceptance: the contract becomes active, and the deposit is asked for."""
+        body = {
+            "name": name,
+            "document_hash": document_hash,
+            "terms_version": terms,
+            "ip_address": ip_address,
+        }
+        with session.client() as client:
+            answer = client.post(f"/v1/quotes/{quote}/accept", body)
+        session.show(answer, *_shown(answer))
+
+
+def _shown(answer: Mapping[str, Any]) -> list[Any]:
+    accepted = answer["accepted"]
+    shown = [table([answer], COLUMNS), f"Document hash {answer['document_hash']}."]
+    if accepted is not None:
+        terms = f", terms {accepted['terms_version']} acknowledged" if accepted["terms_version"] else ""
+        origin = f" from {accepted['ip_address']}" if accepted["ip_address"] else ""
+        when = f"Accepted by {accepted['name']} at {accepted['accepted_at']}{origin}{terms}"
+        shown.append(f"{when}: contract {accepted['contract_id']}, version {accepted['contract_version']}.")
+    return shown

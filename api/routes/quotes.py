@@ -1,0 +1,154 @@
+"""Quotes: offered, accepted, and then contracts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+
+from api.billing import seller_of
+from api.documents import keyed_document, saved_answer
+from api.examples import CONTRACT, SAVED_VERSION
+from api.json import ExactJSON
+from api.page import Cursor, Limit, page, read_cursor
+from api.routing import Actor, DocumentBody, State, declared
+from ingest.document import read_document, validate_document
+from invoicing.quote import Acceptance
+from invoicing.quote_store import accept_quote, get_quote, list_quotes, save_quote
+
+router = APIRouter()
+
+QUOTE: Final[dict[str, Any]] = {
+    "quote_id": "gate-13",
+    "customer_id": "united",
+    "title": "Gate 13",
+    "contract": {**CONTRACT, "contract_id": "united-gate-13", "subjects": []},
+    "lines": [{"description": "Jet bridge", "amount": "10000.00"}],
+    "deposit_percent": "30",
+    "terms_version": "2013-01",
+}
+_HASH: Final = "0f8fad5bd9cb469fa1657086772895ec0f8fad5bd9cb469fa1657086772895ec"
+_STORED: Final[dict[str, Any]] = {
+    "quote_id": "gate-13",
+    "customer_id": "united",
+    "version": 1,
+    "state": "open",
+    "document_hash": _HASH,
+    "created_at": "2026-11-22T18:00:00.000000+00:00",
+    "created_by": "sales",
+    "document": QUOTE,
+    "accepted": None,
+}
+_ACCEPTED: Final[dict[str, Any]] = {
+    **_STORED,
+    "state": "accepted",
+    "accepted": {
+        "name": "Ada Miller",
+        "ip_address": "203.0.113.7",
+        "accepted_at": "2026-11-22T19:00:00.000000+00:00",
+        "recorded_by": "portal",
+        "document_hash": _HASH,
+        "terms_version": "2013-01",
+        "contract_id": "united-gate-13",
+        "contract_version": 1,
+    },
+}
+_ACCEPTANCE: Final[dict[str, Any]] = {
+    "name": "Ada Miller",
+    "document_hash": _HASH,
+    "terms_version": "2013-01",
+    "ip_address": "203.0.113.7",
+}
+
+
+@router.put(
+    "/v1/quotes/{quote_id}",
+    **declared(
+        "put_quote",
+        "bill",
+        summary="Save a quote",
+        tag="contracts",
+        status=201,
+        example={"quote_id": "gate-13", **SAVED_VERSION},
+        problems=(400, 404, 422),
+        body={"application/json": QUOTE},
+    ),
+)
+def put_quote(state: State, quote_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
+    """201 makes a new version, 200 says it is on record like this. A version that was accepted stays so; the
+    next one must be accepted again before the contract changes."""
+    document = keyed_document(body, field="quote_id", key=quote_id, what="quote")
+    return saved_answer("quote_id", save_quote(state.ledger, document, actor=actor, now=state.clock.now()))
+
+
+@router.get(
+    "/v1/quotes",
+    **declared(
+        "list_quotes",
+        "read",
+        summary="Quotes",
+        tag="contracts",
+        example={"items": [_STORED], "next_cursor": None},
+        problems=(422,),
+    ),
+)
+def list_all(
+    state: State, customer_id: str | None = None, limit: Limit = 100, cursor: Cursor = None
+) -> ExactJSON:
+    """By id, the newest version of each."""
+    position = read_cursor(cursor, fields=1)
+    found = list_quotes(
+        state.ledger,
+        customer_id=customer_id,
+        now=state.clock.now(),
+        limit=limit + 1,
+        after=None if position is None else str(position[0]),
+    )
+    items = [stored.to_dict() for stored in found]
+    return ExactJSON(page(items, limit=limit, position=lambda item: (item["quote_id"],)))
+
+
+@router.get(
+    "/v1/quotes/{quote_id}",
+    **declared(
+        "get_quote",
+        "read",
+        summary="One quote",
+        tag="contracts",
+        example=_STORED,
+        problems=(404,),
+    ),
+)
+def get_one(state: State, quote_id: str) -> ExactJSON:
+    """The newest version, with who accepted it. `document_hash` is what an acceptance must name."""
+    return ExactJSON(get_quote(state.ledger, quote_id, now=state.clock.now()).to_dict())
+
+
+@router.post(
+    "/v1/quotes/{quote_id}/accept",
+    **declared(
+        "accept_quote",
+        "bill",
+        summary="Accept a quote: its contract becomes active",
+        tag="contracts",
+        example=_ACCEPTED,
+        problems=(400, 404, 409, 422),
+        body={"application/json": _ACCEPTANCE},
+    ),
+)
+def accept(state: State, quote_id: str, body: DocumentBody, request: Request, actor: Actor) -> ExactJSON:
+    """Keeps name, time, IP address, document hash and the terms acknowledged, and saves the contract in the
+    same transaction; the deposit invoice follows. The same acceptance again changes nothing."""
+    acceptance = validate_document(Acceptance, read_document(body), what="the acceptance")
+    if not acceptance.ip_address and request.client is not None:
+        acceptance = acceptance.model_copy(update={"ip_address": request.client.host[:64]})
+    stored = accept_quote(
+        state.ledger,
+        quote_id,
+        acceptance,
+        seller=seller_of(state.settings),
+        actor=actor,
+        now=state.clock.now(),
+    )
+    state.entitlements.forget()
+    return ExactJSON(stored.to_dict())

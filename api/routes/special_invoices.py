@@ -1,0 +1,239 @@
+"""Special invoices (deposit, progress, final, miscellaneous): previewed, issued, looked at, printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from api.billing import seller_of
+from api.idempotency import HEADER, REPLAYED_HEADER, answer_key
+from api.json import ExactJSON
+from api.page import Cursor, Limit, page, read_cursor
+from api.routes.invoices import PDF
+from api.routing import Actor, DocumentBody, State, declared
+from ingest.document import read_document, validate_document
+from invoicing.billing_entity import get_logo
+from invoicing.special_invoice import SpecialInvoiceRequest
+from invoicing.special_invoice_document import special_invoice_pdf
+from invoicing.special_invoice_head import SpecialIssuing
+from invoicing.special_invoice_store import (
+    SpecialFilter,
+    StoredSpecialInvoice,
+    get_special_invoice,
+    issue_special_invoice,
+    list_special_invoices,
+    preview_special_invoice,
+)
+
+router = APIRouter()
+
+_SUMMARY: Final[dict[str, Any]] = {
+    "document_id": "d1a8f2d95b7e41c8a6d2f09b1e4c7a85",
+    "kind": "deposit",
+    "number": "DEP-2013-000001",
+    "contract_id": "united-2013",
+    "customer_id": "united",
+    "project": "gate-12",
+    "issue_date": "2013-02-01",
+    "due_date": "2013-03-03",
+    "currency": "USD",
+    "net_minor": 300000,
+    "tax_minor": 0,
+    "gross_minor": 300000,
+    "open_minor": 300000,
+    "deducted_by": None,
+    "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+_DOCUMENT: Final[dict[str, Any]] = {
+    "type_code": "386",
+    "title": "Gate 12",
+    "reason": "",
+    "percent": "30",
+    "whole": {"net_minor": 300000, "tax_minor": 0},
+    "deducts": [],
+    "lines": [
+        {
+            "line_id": "7c9e6679f7f1b5a4a1d90b31e6b0a9d2",
+            "charge_id": "~deposit",
+            "charge_kind": "deposit",
+            "description": "Gate 12: 30 % of 10000.00 USD",
+            "period_start": "2013-02-01",
+            "period_end": "2013-02-02",
+            "amount_minor": 300000,
+        }
+    ],
+    "minor_digits": 2,
+    "total_minor": 300000,
+}
+SPECIAL_INVOICE: Final[dict[str, Any]] = {**_SUMMARY, **_DOCUMENT}
+_PREVIEW: Final[dict[str, Any]] = {
+    **_DOCUMENT,
+    "kind": "deposit",
+    "number": None,
+    "issue_date": None,
+    "net_minor": 300000,
+    "tax_minor": 0,
+    "gross_minor": 300000,
+}
+_REQUEST: Final[dict[str, Any]] = {
+    "kind": "deposit",
+    "contract_id": "united-2013",
+    "project": "gate-12",
+    "title": "Gate 12",
+    "percent": "30",
+    "lines": [{"description": "Jet bridge and power supply", "amount": "10000.00"}],
+}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias=HEADER, description="The same key and the same request again: the same invoice, once."),
+]
+
+
+@router.post(
+    "/v1/special-invoices/preview",
+    **declared(
+        "preview_special_invoice",
+        "read",
+        summary="What a special invoice would say",
+        tag="billing",
+        example=_PREVIEW,
+        problems=(400, 404, 409, 422),
+        body={"application/json": _REQUEST},
+    ),
+)
+def preview(state: State, body: DocumentBody) -> ExactJSON:
+    """The same body as for issuing it; nothing is stored."""
+    issuing = SpecialIssuing(seller_of(state.settings), "", None, state.clock.now())
+    draft = preview_special_invoice(state.ledger, _request(body), issuing)
+    invoice = draft.invoice
+    amounts = {
+        "net_minor": invoice.total_minor,
+        "tax_minor": invoice.tax_minor,
+        "gross_minor": invoice.gross_minor,
+    }
+    return ExactJSON({**orjson.loads(draft.text(invoice)), **amounts})
+
+
+@router.post(
+    "/v1/special-invoices",
+    **declared(
+        "issue_special_invoice",
+        "bill",
+        summary="Issue a deposit, progress, final or miscellaneous invoice",
+        tag="billing",
+        status=201,
+        example=SPECIAL_INVOICE,
+        problems=(400, 404, 409, 422),
+        body={"application/json": _REQUEST},
+    ),
+)
+def issue(
+    state: State,
+    body: DocumentBody,
+    request: Request,
+    actor: Actor,
+    idempotency_key: IdempotencyKey = None,
+) -> ExactJSON:
+    """`deposit`: `percent` of the lines, taxed now and no revenue. `progress`: a part that is delivered.
+    `final`: the whole, less the deposits and progress invoices of its `project` that none deducted yet.
+    `miscellaneous`: anything else, with a `reason`. Amounts are net of tax."""
+    key = None
+    if idempotency_key is not None:
+        named = answer_key(request.state.api_key.key_id, "special-invoices", idempotency_key)
+        key = f"{named.key_id}/{named.idempotency_key}"
+    issuing = SpecialIssuing(seller_of(state.settings), actor, key, state.clock.now())
+    stored, made = issue_special_invoice(state.ledger, _request(body), issuing)
+    return ExactJSON(_answer(stored), status_code=201, headers={} if made else {REPLAYED_HEADER: "true"})
+
+
+@router.get(
+    "/v1/special-invoices",
+    **declared(
+        "list_special_invoices",
+        "read",
+        summary="Special invoices",
+        tag="billing",
+        example={"items": [_SUMMARY], "next_cursor": None},
+        problems=(422,),
+    ),
+)
+def list_all(
+    state: State,
+    kind: str | None = None,
+    contract_id: str | None = None,
+    customer_id: str | None = None,
+    open_deposits: Annotated[
+        bool, Query(description="Only deposits and progress invoices that no final invoice deducted.")
+    ] = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> ExactJSON:
+    """Newest issue date first, without their lines."""
+    position = read_cursor(cursor, fields=2)
+    found = list_special_invoices(
+        state.ledger,
+        SpecialFilter(kind, contract_id, customer_id, open_deposits),
+        limit=limit + 1,
+        after=None if position is None else (str(position[0]), str(position[1])),
+    )
+    items = [asdict(summary) for summary in found]
+    answer = page(
+        items, limit=limit, position=lambda item: (item["issue_date"].isoformat(), item["document_id"])
+    )
+    return ExactJSON(answer)
+
+
+@router.get(
+    "/v1/special-invoices/{id_or_number}",
+    **declared(
+        "get_special_invoice",
+        "read",
+        summary="One special invoice, as JSON or PDF",
+        tag="billing",
+        example=SPECIAL_INVOICE,
+        problems=(404,),
+        media={PDF: "%PDF-1.7 ..."},
+    ),
+)
+def get_one(state: State, id_or_number: str, request: Request) -> Response:
+    """By id or by printed number. `Accept: application/pdf` gives the document."""
+    stored = get_special_invoice(state.ledger, id_or_number)
+    if PDF in request.headers.get("accept", ""):
+        return _pdf(state, stored)
+    return ExactJSON(_answer(stored))
+
+
+@router.get(
+    "/v1/special-invoices/{id_or_number}/pdf",
+    **declared(
+        "get_special_invoice_pdf",
+        "read",
+        summary="One special invoice as PDF",
+        tag="billing",
+        problems=(404,),
+        media={PDF: "%PDF-1.7 ..."},
+    ),
+)
+def get_pdf(state: State, id_or_number: str) -> Response:
+    """The same invoice gives the same bytes."""
+    return _pdf(state, get_special_invoice(state.ledger, id_or_number))
+
+
+def _request(body: bytes) -> SpecialInvoiceRequest:
+    return validate_document(SpecialInvoiceRequest, read_document(body), what="the special invoice")
+
+
+def _answer(stored: StoredSpecialInvoice) -> dict[str, Any]:
+    """The canonical document with what the ledger knows beside it."""
+    document: dict[str, Any] = orjson.loads(stored.text)
+    return document | asdict(stored.summary)
+
+
+def _pdf(state: State, stored: StoredSpecialInvoice) -> Response:
+    logo = (stored.invoice.seller or {}).get("logo")
+    image = get_logo(state.ledger, logo).content if logo else b""
+    headers = {"Content-Disposition": f'inline; filename="{stored.summary.number}.pdf"'}
+    return Response(special_invoice_pdf(state.printer, stored.text, image), media_type=PDF, headers=headers)
