@@ -46,6 +46,7 @@ STORY = (
     "view_document view_document_pdf confirm_document revoke_delivery_link take_reply take_bounce",
     "retry_delivery clear_bounce send_onboarding get_onboarding get_webhook_secret",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
+    "resend_credit_note",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
