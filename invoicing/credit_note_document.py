@@ -46,7 +46,7 @@ def printed_credit_note(note: Mapping[str, Any]) -> dict[str, Any]:
         "number": note["number"],
         "seller_name": seller_name,
         "seller_lines": party_lines(seller, w),
-        "billed_to": w("billed_to"),
+        "billed_to": w("credited_to"),
         "customer_name": party_name(billed_to),
         "customer_lines": party_lines(billed_to, w),
         "sold_to": w("sold_to"),
@@ -84,7 +84,7 @@ def _facts(note: Mapping[str, Any], w: Words) -> list[tuple[str, str]]:
         "credited_invoice", number=invoice["number"], date=w.day(date.fromisoformat(invoice["issue_date"]))
     )
     return [
-        (w("issue_date"), w.day(date.fromisoformat(note["issue_date"]))),
+        (w("credited_on"), w.day(date.fromisoformat(note["issue_date"]))),
         (w("credits_invoice"), corrected),
         (w("contract"), str(note["contract"]["contract_id"])),
         (w("customer"), str(customer["customer_id"])),
