@@ -92,6 +92,11 @@ class RatemillClient:
         """GET in another media type; the body as it is."""
         return self._send("GET", path, params=_given(params), headers={"Accept": accept}).content
 
+    def post_for_bytes(self, path: str, body: bytes, *, accept: str) -> bytes:
+        """POST a JSON body; the answer in another media type, as it is."""
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        return self._send("POST", path, content=body, headers=headers).content
+
     def put(self, path: str, body: bytes, *, content_type: str = "application/yaml") -> Any:
         """PUT one document, YAML or JSON, as it was written."""
         return _json(self._send("PUT", path, content=body, headers={"Content-Type": content_type}))

@@ -29,6 +29,7 @@ GROUPS: Final = (
     "reports",
     "billing",
     "credits",
+    "templates",
     "prices",
     "what_if",
     "rerate",

@@ -35,6 +35,7 @@ from api.routes import (
     rollups,
     schemas,
     tax_rates,
+    templates,
     usage,
     what_if,
 )
@@ -57,6 +58,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     billing_runs.router,
     invoices.router,
     electronic_invoices.router,
+    templates.router,
     credit_grants.router,
     usage.router,
     entitlements.router,
