@@ -36,6 +36,7 @@ GROUPS: Final = (
     "journal",
     "delivery",
     "audit",
+    "templates",
     "prices",
     "what_if",
     "rerate",

@@ -45,6 +45,7 @@ from api.routes import (
     rollups,
     schemas,
     tax_rates,
+    templates,
     usage,
     what_if,
 )
@@ -70,6 +71,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     items.router,
     demand.router,
     electronic_invoices.router,
+    templates.router,
     credit_grants.router,
     deliveries.router,
     delivery_contacts.router,

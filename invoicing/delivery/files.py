@@ -13,6 +13,7 @@ from invoicing.einvoice import einvoice_xml, electronic_invoice
 from invoicing.einvoice_credit_note import electronic_credit_note
 from invoicing.einvoice_model import EInvoice, Profile
 from invoicing.invoice import parse_invoice
+from invoicing.template_store import credit_note_template, invoice_template
 
 
 def document_shelf(ledger: Engine, printer: InvoicePrinter, *, profile: Profile) -> DocumentShelf:
@@ -22,8 +23,12 @@ def document_shelf(ledger: Engine, printer: InvoicePrinter, *, profile: Profile)
         named = document.seller.get("logo")
         logo = get_logo(ledger, named).content if named else b""
         if document.kind == CREDIT_NOTE:
-            return credit_note_pdf(printer, document.text, logo=logo)
-        return printer.pdf(parse_invoice(document.text), logo=logo)
+            note = orjson.loads(document.text)
+            template = credit_note_template(ledger, note, now=document.issued_at).template
+            return credit_note_pdf(printer, document.text, template, logo=logo)
+        invoice = parse_invoice(document.text)
+        template = invoice_template(ledger, invoice, now=document.issued_at).template
+        return printer.pdf(invoice, template, logo=logo)
 
     def xml(document: Document) -> bytes:
         return einvoice_xml(_electronic(document, profile), "ubl")

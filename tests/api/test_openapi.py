@@ -47,6 +47,7 @@ STORY = (
     "retry_delivery clear_bounce send_onboarding get_onboarding get_webhook_secret",
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
     "resend_credit_note",
+    "put_template list_templates get_template use_template preview_template",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
@@ -54,7 +55,7 @@ STORY = (
     "return_payment import_payments put_payment_settings get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "report_revenue report_outstanding",
-    "get_invoice_ubl get_invoice_cii check_einvoice",
+    "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
@@ -101,6 +102,7 @@ class World:
         self.folder = state.settings.data / "archive"
         self.keys = {
             "kind": "meter",
+            "template_id": "northwind",
             "backfill_id": "ticket-4711",
             "meter_id": "landings",
             "plan_id": "airport-2013",
