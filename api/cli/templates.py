@@ -50,8 +50,8 @@ def add_commands(app: typer.Typer) -> None:
         choice = {"used_for": used_for, "key": of, "template_id": template_id}
         with session.client() as client:
             answer = client.post("/v1/templates/use", choice)
-        whose = "all documents" if used_for == "all" else f"{used_for} {of}"
-        session.show(answer, f"Invoices of {whose} issued from now on: {template_id or 'none of its own'}.")
+        whose = "All documents" if used_for == "all" else f"Documents of {used_for} {of}"
+        session.show(answer, f"{whose} issued from now on: {template_id or 'none of its own'}.")
 
     @command(templates, "preview")
     def preview(
