@@ -17,7 +17,8 @@ from invoicing.delivery.channel_email import EmailChannel
 from invoicing.delivery.channel_folder import FolderNetwork, NetworkChannel, PrintChannel
 from invoicing.delivery.channel_webhook import WebhookChannel
 from invoicing.delivery.deliver import DeliveryReport, deliver_due
-from invoicing.delivery.documents import XML, DocumentShelf, pdf_shelf
+from invoicing.delivery.documents import DocumentShelf
+from invoicing.delivery.files import document_shelf
 from invoicing.delivery.links import LinkMaker
 from invoicing.delivery.mail import MailSettings, domain_of, read_server
 from invoicing.document import InvoicePrinter
@@ -25,7 +26,6 @@ from invoicing.document import InvoicePrinter
 _logger = logging.getLogger("ratemill.delivery")
 _FOR_LINKS: Final = ("public_url", "link_secret")
 _FOR_MAIL: Final = ("smtp_url", "mail_from")
-_NO_XML: Final = "nothing writes e-invoices as XML yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class DeliveryDesk:
 
 def open_desk(settings: Settings, ledger: Engine, printer: InvoicePrinter) -> DeliveryDesk:
     """Every channel that the settings are whole for. Raises InvalidInput for settings that cannot be used."""
-    shelf = pdf_shelf(ledger, printer)
+    shelf = document_shelf(ledger, printer, profile=settings.network_profile)
     channels: dict[str, Channel] = {}
     missing: dict[str, str] = {}
     links = None
@@ -83,8 +83,6 @@ def open_desk(settings: Settings, ledger: Engine, printer: InvoicePrinter) -> De
         channels["print"] = PrintChannel(settings.print_folder, shelf)
     if settings.network_folder is None:
         missing["network"] = _lacking(settings, ("network_folder",))
-    elif not shelf.can_write(XML):
-        missing["network"] = _NO_XML
     else:
         channels["network"] = NetworkChannel(FolderNetwork(settings.network_folder), shelf)
     return DeliveryDesk(channels, missing, shelf, links, settings.link_days)

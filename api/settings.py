@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingest.errors import InvalidInput
+from invoicing.einvoice_model import Profile
 
 ENVIRONMENT_PREFIX = "RATEMILL_"
 
@@ -144,6 +145,9 @@ class Settings(BaseSettings):
     )
     network_folder: Path | None = Field(
         default=None, description="Folder that e-invoices for the network are written to."
+    )
+    network_profile: Profile = Field(
+        default="peppol", description="What the network asks of e-invoices: en16931, peppol or xrechnung."
     )
     server: str | None = Field(
         default=None,

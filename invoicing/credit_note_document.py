@@ -13,40 +13,52 @@ from invoicing.document import PAGE_WORDS, InvoicePrinter, party_lines, party_na
 from invoicing.invoice_tax import InvoiceTax, parse_tax
 from invoicing.printed_line import breakable, is_wide
 from invoicing.tax_words import billed_party, sold_to_party
-from invoicing.template import PLAIN
+from invoicing.template import PLAIN, DocumentTemplate
 from invoicing.words import Words, words_of
 
 
-def credit_note_pdf(printer: InvoicePrinter, text: str, *, logo: bytes = b"", cii: bytes = b"") -> bytes:
+def credit_note_pdf(
+    printer: InvoicePrinter,
+    text: str,
+    template: DocumentTemplate = PLAIN,
+    *,
+    logo: bytes = b"",
+    cii: bytes = b"",
+) -> bytes:
     """The PDF/A-3b of a credit note by its canonical text; the same arguments are the same bytes.
 
-    logo: PNG or SVG, heads the first page. cii: its e-invoice of the profile en16931, for Factur-X.
+    logo: the seller's; one of the template comes before it. cii: its e-invoice of the profile en16931, for
+    Factur-X.
     """
     note = orjson.loads(text)
     dated = date.fromisoformat(note["issue_date"])
-    return printer.pdf_of(printed_credit_note(note), dated=dated, logo=logo, cii=cii)
+    if template.logo is not None:
+        logo = template.logo.content()
+    return printer.pdf_of(printed_credit_note(note, template), dated=dated, logo=logo, cii=cii)
 
 
-def printed_credit_note(note: Mapping[str, Any]) -> dict[str, Any]:
+def printed_credit_note(note: Mapping[str, Any], template: DocumentTemplate = PLAIN) -> dict[str, Any]:
     """Every text on the page, by its place in ``templates/invoice.typ``, in the customer's language. note:
-    the canonical document. Amounts are printed above zero: the title says which way they go."""
+    the canonical document. Amounts are printed above zero: the title says which way they go. Standard texts
+    of a template speak of payment, so they are for invoices only."""
     customer, seller, digits = note["customer"], note["seller"] or {}, note["minor_digits"]
-    w, taxes = words_of(str(customer.get("language") or "en")), credited_taxes(note)
+    w = words_of(template.language or str(customer.get("language") or "en"))
+    taxes = credited_taxes(note)
     billed_to, sold_to = billed_party(customer), sold_to_party(customer)
     net, tax = -note["total_minor"], sum(group.tax_minor for group in taxes)
     net_row = {"label": w("net_total"), "value": w.money(net, digits)}
     seller_name = str(seller.get("legal_name") or seller.get("name", ""))
     return {
         "language": w.language,
-        "accent": PLAIN.accent,
-        "paper": PLAIN.paper,
-        "shown": {"quantity": True, "price": False},
+        "accent": template.accent,
+        "paper": template.paper,
+        "shown": {"quantity": template.shown.quantity, "price": False},
         "words": {name: w(name) for name in PAGE_WORDS},
         "title": w("credit_note"),
         "number": note["number"],
         "seller_name": seller_name,
         "seller_lines": party_lines(seller, w),
-        "billed_to": w("billed_to"),
+        "billed_to": w("credited_to"),
         "customer_name": party_name(billed_to),
         "customer_lines": party_lines(billed_to, w),
         "sold_to": w("sold_to"),
@@ -84,7 +96,7 @@ def _facts(note: Mapping[str, Any], w: Words) -> list[tuple[str, str]]:
         "credited_invoice", number=invoice["number"], date=w.day(date.fromisoformat(invoice["issue_date"]))
     )
     return [
-        (w("issue_date"), w.day(date.fromisoformat(note["issue_date"]))),
+        (w("credited_on"), w.day(date.fromisoformat(note["issue_date"]))),
         (w("credits_invoice"), corrected),
         (w("contract"), str(note["contract"]["contract_id"])),
         (w("customer"), str(customer["customer_id"])),

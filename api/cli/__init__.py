@@ -40,6 +40,7 @@ GROUPS: Final = (
     "journal",
     "delivery",
     "audit",
+    "templates",
     "prices",
     "what_if",
     "rerate",

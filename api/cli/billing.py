@@ -66,7 +66,7 @@ def add_commands(app: typer.Typer) -> None:
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
     _add_list(invoices)
     _add_show(invoices)
-    add_resend(invoices)
+    add_resend(invoices, "/v1/invoices")
     electronic_invoices.add_commands(invoices, "/v1/invoices")
 
     @command(invoices, "pdf")

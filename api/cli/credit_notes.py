@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import electronic_invoices
+from api.cli.delivery import add_resend
 from api.cli.invoice_view import money
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 
@@ -45,6 +46,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(notes)
     _add_show(notes)
     _add_pdf(notes)
+    add_resend(notes, "/v1/credit-notes")
     electronic_invoices.add_commands(notes, "/v1/credit-notes")
 
 

@@ -74,19 +74,19 @@ def add_commands(app: typer.Typer) -> None:
     _add_customer(sub)
 
 
-def add_resend(invoices: typer.Typer) -> None:
-    """`ratemill invoice resend`."""
+def add_resend(sub: typer.Typer, path: str) -> None:
+    """`ratemill invoice resend` and of a credit note. path: under which the documents of this group are."""
 
-    @command(invoices, "resend")
+    @command(sub, "resend")
     def resend(
         session: Session,
-        invoice: Annotated[str, typer.Argument(help="The invoice's id or printed number.")],
+        id_or_number: Annotated[str, typer.Argument(help="Its id or printed number.")],
         to: Annotated[str | None, typer.Option(help="Only to this e-mail address.")] = None,
     ) -> None:
         """Send the very same document once more, at once."""
         body = {"recipient": to} if to else {}
         with session.client() as client:
-            answer = client.post(f"/v1/invoices/{invoice}/resend", body)
+            answer = client.post(f"{path}/{id_or_number}/resend", body)
         session.show(answer, table(answer["items"], COLUMNS))
 
 

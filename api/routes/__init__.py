@@ -49,6 +49,7 @@ from api.routes import (
     schemas,
     special_invoices,
     tax_rates,
+    templates,
     usage,
     what_if,
 )
@@ -78,6 +79,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     items.router,
     demand.router,
     electronic_invoices.router,
+    templates.router,
     credit_grants.router,
     deliveries.router,
     delivery_contacts.router,

@@ -26,6 +26,7 @@ from invoicing.credit_note_store import (
 )
 from invoicing.einvoice import einvoice_xml
 from invoicing.einvoice_credit_note import electronic_credit_note
+from invoicing.template_store import credit_note_template
 
 router = APIRouter()
 
@@ -248,6 +249,8 @@ def _answer(stored: StoredCreditNote) -> dict[str, Any]:
 def _pdf(state: State, stored: StoredCreditNote, *, inside: bool = False) -> Response:
     note = orjson.loads(stored.text)
     cii = einvoice_xml(electronic_credit_note(note, profile="en16931"), "cii") if inside else b""
-    body = credit_note_pdf(state.printer, stored.text, logo=seller_logo(state, note["seller"]), cii=cii)
+    template = credit_note_template(state.ledger, note, now=state.clock.now()).template
+    logo = seller_logo(state, note["seller"])
+    body = credit_note_pdf(state.printer, stored.text, template, logo=logo, cii=cii)
     headers = {"Content-Disposition": f'inline; filename="{stored.summary.number}.pdf"'}
     return Response(body, media_type=PDF, headers=headers)

@@ -11,8 +11,10 @@ from api.delivery import status_words
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
+from api.state import Ratemill
 from ingest.document import Document, read_document, validate_document
 from ingest.errors import Conflict
+from invoicing.credit_note_store import get_credit_note
 from invoicing.customer_store import get_customer
 from invoicing.delivery.again import resend
 from invoicing.delivery.delivery import Delivery
@@ -248,8 +250,29 @@ def revoke(state: State, delivery_id: str, actor: Actor) -> ExactJSON:
 def resend_one(state: State, id_or_number: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """The very bytes that went out first, at once; on record with who asked for it. An empty body sends it to
     those whom the customer's preferences name."""
+    return _resent(state, get_invoice(state.ledger, id_or_number).summary.invoice_id, body, actor)
+
+
+@router.post(
+    "/v1/credit-notes/{id_or_number}/resend",
+    **declared(
+        "resend_credit_note",
+        "bill",
+        summary="Send a credit note once more",
+        tag="delivery",
+        example={"items": [DELIVERY_EXAMPLE]},
+        problems=(400, 404, 409, 422),
+        body={"application/json": {"recipient": "ap@united.example"}},
+    ),
+)
+def resend_credit_note(state: State, id_or_number: str, body: DocumentBody, actor: Actor) -> ExactJSON:
+    """As an invoice is."""
+    return _resent(state, get_credit_note(state.ledger, id_or_number).summary.credit_note_id, body, actor)
+
+
+def _resent(state: Ratemill, document_id: str, body: bytes, actor: str) -> ExactJSON:
     wanted = validate_document(Resend, read_document(body) if body.strip() else {}, what="the resending")
-    document = state.delivery.shelf.get(get_invoice(state.ledger, id_or_number).summary.invoice_id)
+    document = state.delivery.shelf.get(document_id)
     customer = get_customer(state.ledger, document.customer_id).customer
     queued = resend(
         state.ledger,

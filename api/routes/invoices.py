@@ -20,6 +20,8 @@ from invoicing.invoice import Invoice
 from invoicing.issue import issue_invoice
 from invoicing.standing_store import invoice_standing
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals, list_invoices
+from invoicing.template import DocumentTemplate
+from invoicing.template_store import invoice_template
 
 router = APIRouter()
 
@@ -217,7 +219,13 @@ def get_pdf(
         return _pdf_answer(state, stored)
     cii = einvoice_xml(electronic_invoice(stored.invoice, profile="en16931"), "cii")
     return _pdf_response(
-        stored, state.printer.factur_x(stored.invoice, cii, logo=seller_logo(state, stored.invoice.seller))
+        stored,
+        state.printer.factur_x(
+            stored.invoice,
+            cii,
+            _template(state, stored.invoice),
+            logo=seller_logo(state, stored.invoice.seller),
+        ),
     )
 
 
@@ -264,8 +272,12 @@ def _pdf_response(stored: StoredInvoice, body: bytes) -> Response:
 
 
 def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
-    """The document, under the logo its seller had when it was drafted."""
-    return state.printer.pdf(invoice, logo=seller_logo(state, invoice.seller))
+    """The document by its template, under the logo its seller had when it was drafted."""
+    return state.printer.pdf(invoice, _template(state, invoice), logo=seller_logo(state, invoice.seller))
+
+
+def _template(state: Ratemill, invoice: Invoice) -> DocumentTemplate:
+    return invoice_template(state.ledger, invoice, now=state.clock.now()).template
 
 
 def seller_logo(state: Ratemill, seller: Mapping[str, Any] | None) -> bytes:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import orjson
 
+from ingest.errors import InvalidInput
 from invoicing.delivery.channel import Parcel
 from invoicing.delivery.delivery import Delivery, Outcome, Refused, Sent, TryAgain
 from invoicing.delivery.documents import PDF, XML, Document, DocumentShelf
@@ -97,10 +98,13 @@ class NetworkChannel:
     idempotent: bool = True
 
     def compose(self, delivery: Delivery, document: Document | None, *, now: datetime) -> Parcel | Refused:
-        """The XML file."""
+        """The XML file; refused with all that an e-invoice would lack."""
         if document is None:
             return _NO_DOCUMENT
-        file = self.shelf.file(document, XML, now=now)
+        try:
+            file = self.shelf.file(document, XML, now=now)
+        except InvalidInput as error:  # an issued document never changes: it lacks this for ever
+            return Refused(error.reason_code, str(error))
         message_id = f"{document.number}-{delivery.delivery_id[:8]}"
         return Parcel(message_id, file.content_hash, file.content, {"receiver": delivery.recipient})
 

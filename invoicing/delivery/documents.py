@@ -11,25 +11,28 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, Engine, Row, select
 
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
+from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.delivery.tables import DOCUMENT_FILES, stamp
-from invoicing.document import InvoicePrinter
-from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 from rating.money import minor_digits
 
 PDF: Final = "application/pdf"
 XML: Final = "application/xml"
+INVOICE: Final = "invoice"
+CREDIT_NOTE: Final = "credit_note"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """An issued document. net_minor, tax_minor, credit_minor: as in ``ISSUED_DOCUMENTS``. seller, customer,
-    terms: as they were when it was issued. text: its canonical text."""
+    terms: as they were when it was issued. text: its canonical text. credits_number: of the invoice that a
+    credit note takes back; empty for an invoice."""
 
     document_id: str
     kind: str
@@ -49,6 +52,7 @@ class Document:
     customer: Mapping[str, Any]
     terms: Mapping[str, Any]
     text: str
+    credits_number: str
 
     @property
     def gross_minor(self) -> int:
@@ -74,16 +78,12 @@ class DocumentFile:
 
 
 class DocumentShelf:
-    """Finds issued documents and keeps their files. writers: what makes a file of an invoice, by media type;
-    more kinds of documents are added here when they can be printed."""
+    """Finds issued documents and keeps their files. writers: what makes a file of one, by media type
+    (``files.py``)."""
 
-    def __init__(self, ledger: Engine, writers: Mapping[str, Callable[[Invoice], bytes]]) -> None:
+    def __init__(self, ledger: Engine, writers: Mapping[str, Callable[[Document], bytes]]) -> None:
         self._ledger = ledger
         self._writers = dict(writers)
-
-    def can_write(self, media_type: str) -> bool:
-        """Whether there is something that makes such files."""
-        return media_type in self._writers
 
     def get(self, document_id: str) -> Document:
         """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
@@ -92,11 +92,11 @@ class DocumentShelf:
 
     def file(self, document: Document, media_type: str, *, now: datetime) -> DocumentFile:
         """The document's file, as it was first sent if it was. Raises BrokenState when a kept file is not
-        what its hash says."""
+        what its hash says, and what the writer raises."""
         kept = self._kept(document.document_id, media_type)
         if kept is not None:
             return kept
-        content = self._writers[media_type](parse_invoice(document.text))
+        content = self._writers[media_type](document)
         made = DocumentFile(media_type, content, hashlib.sha256(content).hexdigest())
         with ledger_transaction(self._ledger) as connection:
             if _file_row(connection, document.document_id, media_type) is None:
@@ -125,11 +125,6 @@ class DocumentShelf:
         return DocumentFile(media_type, content, row.content_hash)
 
 
-def pdf_shelf(ledger: Engine, printer: InvoicePrinter) -> DocumentShelf:
-    """The shelf with PDF files of invoices; files for the e-invoice network have no writer yet."""
-    return DocumentShelf(ledger, {PDF: printer.pdf})
-
-
 def find_document(connection: Connection, document_id: str) -> Document:
     """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
     row = connection.execute(
@@ -137,19 +132,39 @@ def find_document(connection: Connection, document_id: str) -> Document:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no issued document {document_id!r}. Only what is issued is delivered.")
-    if row.kind != "invoice":
-        raise Conflict(
-            f"document {document_id} is a {row.kind.replace('_', ' ')}; only invoices are delivered so far.",
-            reason_code="kind_not_delivered",
-        )
-    text = connection.execute(
-        select(INVOICES.c.document).where(INVOICES.c.invoice_id == document_id)
-    ).scalar_one()
-    return _document(row, text)
+    if row.kind == INVOICE:
+        text = _invoice_text(connection, document_id)
+        said = orjson.loads(text)
+        return _document(row, text, said, terms=said["terms"])
+    if row.kind == CREDIT_NOTE:
+        found = select(CREDIT_NOTES.c.document).where(CREDIT_NOTES.c.credit_note_id == document_id)
+        text = connection.execute(found).scalar_one()
+        said = orjson.loads(text)
+        # Who is behind the contract is on the invoice alone; what it says of payment is not meant here.
+        owner = orjson.loads(_invoice_text(connection, row.refers_to))["terms"].get("owner", "")
+        terms = {"purchase_order": said["purchase_order"], "owner": owner}
+        return _document(row, text, said, terms=terms, credits_number=said["invoice"]["number"])
+    raise Conflict(
+        f"document {document_id} is a {row.kind.replace('_', ' ')}; only invoices and credit notes are "
+        "delivered so far.",
+        reason_code="kind_not_delivered",
+    )
 
 
-def _document(row: Row[Any], text: str) -> Document:
-    invoice = parse_invoice(text)
+def _invoice_text(connection: Connection, invoice_id: str) -> str:
+    found = select(INVOICES.c.document).where(INVOICES.c.invoice_id == invoice_id)
+    return str(connection.execute(found).scalar_one())
+
+
+def _document(
+    row: Row[Any],
+    text: str,
+    said: Mapping[str, Any],
+    *,
+    terms: Mapping[str, Any],
+    credits_number: str = "",
+) -> Document:
+    """said: what the text says, parsed."""
     return Document(
         document_id=row.document_id,
         kind=row.kind,
@@ -165,10 +180,11 @@ def _document(row: Row[Any], text: str) -> Document:
         tax_minor=row.tax_minor,
         credit_minor=row.credit_minor,
         document_hash=row.document_hash,
-        seller=invoice.seller or {},
-        customer=invoice.customer,
-        terms=invoice.terms,
+        seller=said["seller"] or {},
+        customer=said["customer"],
+        terms=terms,
         text=text,
+        credits_number=credits_number,
     )
 
 

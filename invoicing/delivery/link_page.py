@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from invoicing.delivery.wording import Letter, facts_of, language_of, sandbox, source_of, terms_of, words_of
+from invoicing.delivery.wording import (
+    Letter,
+    facts_of,
+    language_of,
+    said_of,
+    sandbox,
+    source_of,
+    terms_of,
+    words_of,
+)
 
 Closed = Literal["expired", "revoked", "unknown"]
 
@@ -22,7 +31,7 @@ def link_page(letter: Letter, *, path: str, confirmed: bool) -> str:
     def say(sentence: str) -> str:
         return sandbox().from_string(sentence).render(facts)
 
-    labels = words["facts"]
+    labels = said_of(words, "facts", document)
     paragraphs = [page["confirmed"]] if confirmed else []
     if document is None:
         title, confirm_label = say(page["onboarding"]), page["onboarding_confirm"]
@@ -43,7 +52,7 @@ def link_page(letter: Letter, *, path: str, confirmed: bool) -> str:
             if document is not None and name != "number" and facts.get(name)
         ],
         pdf_url=f"{path}/pdf" if document is not None else "",
-        pdf_label=page["pdf"],
+        pdf_label=said_of(page, "pdf", document),
         confirm_url="" if confirmed else f"{path}/confirm",
         confirm_label=confirm_label,
         terms=terms,

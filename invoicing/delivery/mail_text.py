@@ -18,7 +18,16 @@ from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ingest.errors import InvalidInput
-from invoicing.delivery.wording import Letter, facts_of, language_of, sandbox, source_of, terms_of, words_of
+from invoicing.delivery.wording import (
+    Letter,
+    facts_of,
+    language_of,
+    said_of,
+    sandbox,
+    source_of,
+    terms_of,
+    words_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,8 @@ def _sentences(
     def say(sentence: str, **more: str) -> str:
         return environment.from_string(sentence).render({**facts, **more})
 
-    own = words["document" if letter.purpose == "resend" else letter.purpose]
+    purpose = "document" if letter.purpose == "resend" else letter.purpose
+    own = said_of(words, purpose, letter.document)
     if letter.purpose == "alert":
         trouble = say(words["trouble"].get(letter.trouble[0], words["trouble"]["undelivered"]))
         facts = {**facts, "trouble_words": trouble}
@@ -81,7 +91,7 @@ def _sentences(
     if letter.confirm_wanted and "confirm" in own:
         paragraphs.append(say(own["confirm"]))
     terms = terms_of(letter, words["terms"]) if letter.document and letter.purpose != "alert" else ()
-    labels = words["facts"]
+    labels = said_of(words, "facts", letter.document)
     shown = [{"label": labels[name], "value": facts[name]} for name in labels if facts.get(name)]
     return {
         "language": facts["language"],

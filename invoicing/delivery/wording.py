@@ -17,7 +17,7 @@ from babel.numbers import format_currency
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from invoicing.delivery.documents import Document
+from invoicing.delivery.documents import CREDIT_NOTE, Document
 
 SHIPPED: Final = Path(__file__).parent.parent / "templates" / "email"
 LANGUAGES: Final = ("en", "de", "fr")
@@ -57,10 +57,17 @@ def language_of(wanted: str) -> str:
     return wanted if wanted[:2] in LANGUAGES and Locale.parse(wanted, sep="-") else "en"
 
 
+def said_of(words: Mapping[str, Any], name: str, document: Document | None) -> Any:
+    """The words of that name, those for credit notes where the document is one."""
+    if document is not None and document.kind == CREDIT_NOTE:
+        return words.get(f"{name}_credit_note", words[name])
+    return words[name]
+
+
 def terms_of(letter: Letter, sentences: Mapping[str, str]) -> list[str]:
     """The sentences that the document has something for: due, methods, account, consequence of lateness."""
     document = letter.document
-    if document is None:
+    if document is None or document.kind == CREDIT_NOTE:  # there is nothing to pay
         return []
     has = {
         "due": document.due_date is not None and document.due_minor > 0,
@@ -90,6 +97,8 @@ def facts_of(letter: Letter, language: str, words: Mapping[str, Any]) -> dict[st
         "number": document.number,
         "issue_date": day_words(document.issue_date, language),
         "due_date": day_words(document.due_date, language),
+        "credits_number": document.credits_number,
+        "amount_credited": money_words(-document.gross_minor, document.currency, document.digits, language),
         "amount_due": money_words(document.due_minor, document.currency, document.digits, language),
         "purchase_order": str(document.terms.get("purchase_order", "")),
         "payment_days": str(document.terms.get("payment_days", "")),

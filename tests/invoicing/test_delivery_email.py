@@ -20,7 +20,8 @@ from ingest.clock import FixedClock
 from ingest.errors import InvalidInput
 from invoicing.delivery.deliver import deliver_due
 from invoicing.delivery.delivery import Delivery
-from invoicing.delivery.documents import PDF, DocumentShelf, pdf_shelf
+from invoicing.delivery.documents import PDF, DocumentShelf
+from invoicing.delivery.files import document_shelf
 from invoicing.delivery.find import list_deliveries
 from invoicing.delivery.links import find_link, mark_seen, revoke_link
 from invoicing.delivery.mail import domain_of, read_server
@@ -81,7 +82,7 @@ def send_all(ledger: Engine, box: Mailbox, shelf: DocumentShelf | None = None) -
 def test_the_mail_has_the_pdf_a_link_and_nothing_that_looks_like_spam(ledger: Engine, box: Mailbox) -> None:
     customer(ledger)
     document_id = issue(ledger)
-    shelf = pdf_shelf(ledger, InvoicePrinter())
+    shelf = document_shelf(ledger, InvoicePrinter(), profile="peppol")
     (message,) = send_all(ledger, box, shelf)
     (attached,) = message.iter_attachments()
     assert (attached.get_content_type(), attached.get_filename()) == (PDF, "INV-2026-000001.pdf")
