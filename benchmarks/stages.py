@@ -112,6 +112,10 @@ _RATING: Final = (
 
 _BILLING_RUN: Final = (
     Case("three_months", (Contender(OURS, "ours_billing:load", "ours_billing:run", "billing", 1),)),
+    Case(
+        "invoices",
+        (Contender(OURS, "ours_billing:load_invoices", "ours_billing:run_invoices", "invoices", 1),),
+    ),
 )
 
 _RERATE: Final = (
