@@ -103,10 +103,11 @@ def _write(
         )
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     texts = _texts(drafts, policy, drawn)
-    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
+    hashes = [invoice_hash(text) for text in texts]
+    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, hashes, policy, drawn))
     if drawn is not None:
         issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
-        issue_documents(connection, drawn, list(_issued_documents(drafts, texts, drawn)), issuer)
+        issue_documents(connection, drawn, list(_issued_documents(drafts, texts, hashes, drawn)), issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
         policy.adjusted[line_id].row(line_id)
@@ -148,10 +149,14 @@ def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: DrawnNumbers | N
 
 
 def _invoice_rows(
-    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, drawn: DrawnNumbers | None
+    drafts: Sequence[Draft],
+    texts: Sequence[str],
+    hashes: Sequence[str],
+    policy: IssuePolicy,
+    drawn: DrawnNumbers | None,
 ) -> Iterator[tuple[Any, ...]]:
     issue_date = policy.issue_date
-    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
+    for place, (draft, text, text_hash) in enumerate(zip(drafts, texts, hashes, strict=True)):
         yield (
             draft.invoice_id,
             draft.owner,
@@ -165,7 +170,7 @@ def _invoice_rows(
             draft.currency,
             draft.total_minor,
             text,
-            invoice_hash(text),
+            text_hash,
             policy.run_id,
             0 if drawn is None else draft.credit_minor,
             draft.tax_minor,
@@ -174,9 +179,9 @@ def _invoice_rows(
 
 
 def _issued_documents(
-    drafts: Sequence[Draft], texts: Sequence[str], drawn: DrawnNumbers
+    drafts: Sequence[Draft], texts: Sequence[str], hashes: Sequence[str], drawn: DrawnNumbers
 ) -> Iterator[IssuedDocument]:
-    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
+    for place, (draft, text, text_hash) in enumerate(zip(drafts, texts, hashes, strict=True)):
         yield IssuedDocument(
             document_id=draft.invoice_id,
             kind="invoice",
@@ -191,8 +196,9 @@ def _issued_documents(
             tax_minor=draft.tax_minor,
             credit_minor=draft.credit_minor,
             refers_to=None,
-            document_hash=invoice_hash(text),
+            document_hash=text_hash,
             text=text,
+            lines=draft.posted_lines,
         )
 
 
