@@ -51,9 +51,7 @@ BILLED_CONTRACTS: Final = {"tiny": 500, "small": 10_000, "full": 100_000}
 BILLED_KINDS: Final = EVENT_TYPES[:5]
 
 
-def history_events(
-    history: History, *, kinds: Sequence[str] = KINDS, months: int = 12
-) -> Iterator[pa.Table]:
+def history_events(history: History, *, kinds: Sequence[str] = KINDS, months: int = 12) -> Iterator[pa.Table]:
     """EVENT_SCHEMA, a table a month: every contract and event type once, in the middle of the month."""
     rows = history.contracts * len(kinds)
     contract = np.repeat(np.arange(history.contracts), len(kinds))

@@ -36,7 +36,7 @@ _INVOICES: Final = (
     "invoices.tax_minor, chain_hash FROM invoices JOIN issued_documents ON document_id = invoice_id "
     "ORDER BY 1, 2"
 )
-_FEBRUARY: Final = history.MONTHS[1].date()
+FEBRUARY: Final = history.MONTHS[1].date()
 _SELLER: Final = {
     "entity_id": "seller",
     "legal_name": "Seller GmbH",
@@ -67,25 +67,31 @@ def run(request: CaseRequest) -> Measured:
 
 def load_invoices(request: CaseRequest) -> None:
     """A month of usage of five meters for every contract, added up, and all that tax needs. Not timed."""
-    contracts = BILLED_CONTRACTS[request.size]
-    chosen = History(contracts, plans=min(contracts // 10, 200), variants=0)
     with open_stores(request.work) as stores:
-        save_entity(stores.ledger, _SELLER, now=NOW)
-        for rates in example_tax_rates(["DE"]):
-            TAX_RATES.save(stores.ledger, rates, now=NOW)
-        customers = [document | _ADDRESS for document in customer_documents(chosen.workload)]
-        save_customers(stores.ledger, customers, now=NOW)
-        save_documents(stores, chosen.workload)
-        january = BillingDates(_FEBRUARY, date(2025, 2, 2))
-        ingest_and_add_up(stores, history_events(chosen, kinds=BILLED_KINDS, months=1), january)
+        fill_with_january(stores, contracts=BILLED_CONTRACTS[request.size])
         _keep_ledger(request, stores)
+
+
+def fill_with_january(stores: Stores, *, contracts: int) -> None:
+    """Plans, contracts, customers and a seller with German tax, and January's usage, added up."""
+    chosen = History(contracts, plans=min(contracts // 10, 200), variants=0)
+    save_entity(stores.ledger, _SELLER, now=NOW)
+    for rates in example_tax_rates(["DE"]):
+        TAX_RATES.save(stores.ledger, rates, now=NOW)
+    customers = [document | _ADDRESS for document in customer_documents(chosen.workload)]
+    save_customers(stores.ledger, customers, now=NOW)
+    save_documents(stores, chosen.workload)
+    january = BillingDates(FEBRUARY, date(2025, 2, 2))
+    ingest_and_add_up(stores, history_events(chosen, kinds=BILLED_KINDS, months=1), january)
 
 
 def run_invoices(request: CaseRequest) -> Measured:
     """January's invoices of five lines, from stored usage; the books are verified. rows: invoices issued."""
-    answer = _measure(request, _FEBRUARY, history.NOW, stored=True)
+    answer = _measure(request, FEBRUARY, history.NOW, stored=True)
     if answer.rows != BILLED_CONTRACTS[request.size]:
-        raise RuntimeError(f"{answer.rows} invoices were issued for {BILLED_CONTRACTS[request.size]} contracts.")
+        raise RuntimeError(
+            f"{answer.rows} invoices were issued for {BILLED_CONTRACTS[request.size]} contracts."
+        )
     return answer
 
 
@@ -109,7 +115,7 @@ def _measure(request: CaseRequest, as_of: date, now: datetime, *, stored: bool) 
             )
             sys.stderr.write(f"  processor time: {_processor_seconds() - used:.2f} s\n")
 
-        seconds = time_repeatedly(request, job, lambda: _reset(request, stores))
+        seconds = time_repeatedly(request, job, lambda: forget_invoices(request, stores))
         for stage, spent in reports[-1].stage_seconds.items():
             sys.stderr.write(f"  {stage}: {spent:.2f} s\n")
         answer = measured(
@@ -141,7 +147,8 @@ def _keep_ledger(request: CaseRequest, stores: Stores) -> None:
         _with_driver(stores.ledger, lambda ledger: ledger.backup(kept))
 
 
-def _reset(request: CaseRequest, stores: Stores) -> None:
+def forget_invoices(request: CaseRequest, stores: Stores) -> None:
+    """The stores as they were before any run."""
     stores.events.command("TRUNCATE TABLE rated_lines")
     with sqlite3.connect(request.work / _BEFORE) as kept:
         _with_driver(stores.ledger, kept.backup)

@@ -118,6 +118,17 @@ _BILLING_RUN: Final = (
     ),
 )
 
+_DOCUMENTS: Final = (
+    Case(
+        "preview",
+        (Contender(OURS, "ours_billing:load_invoices", "ours_documents:run_preview", "invoices", 1),),
+    ),
+    Case("pdf", (Contender(OURS, "ours_documents:load_pdf", "ours_documents:run_pdf", "pdf", 1),)),
+)
+_REPORTS: Final = (
+    Case("revenue", (Contender(OURS, "ours_reports:load_revenue", "ours_reports:run_revenue", "reports"),)),
+)
+
 _RERATE: Final = (
     Case(
         "twelve_months",
@@ -137,9 +148,11 @@ STAGES: Final = {
     "rating": _RATING,
     "job": _JOB,
     "billing_run": _BILLING_RUN,
+    "documents": _DOCUMENTS,
+    "reports": _REPORTS,
     "rerate": _RERATE,
     "whatif": _WHAT_IF,
 }
-OWN_WORKLOAD: Final = frozenset({"rerate", "whatif"})
+OWN_WORKLOAD: Final = frozenset({"rerate", "whatif", "reports", "documents"})
 """Stages that make their events themselves (``history.py``) and need no dataset."""
-NOT_BUILT: Final = ("query", "matching", "reports")
+NOT_BUILT: Final = ("query", "matching")
