@@ -6,7 +6,7 @@ Amounts come from the seed, as in ``canonical.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -46,18 +46,23 @@ HISTORIES: Final = {
 }
 
 
-def history_events(history: History) -> Iterator[pa.Table]:
+BILLED_CONTRACTS: Final = {"tiny": 500, "small": 10_000, "full": 100_000}
+"""Invoices of the case that issues them, each with a line for every kind of ``BILLED_KINDS``."""
+BILLED_KINDS: Final = EVENT_TYPES[:5]
+
+
+def history_events(history: History, *, kinds: Sequence[str] = KINDS, months: int = 12) -> Iterator[pa.Table]:
     """EVENT_SCHEMA, a table a month: every contract and event type once, in the middle of the month."""
-    rows = history.contracts * len(KINDS)
-    contract = np.repeat(np.arange(history.contracts), len(KINDS))
-    kind = np.tile(np.arange(len(KINDS)), history.contracts)
-    for month, start in enumerate(MONTHS[:-1]):
+    rows = history.contracts * len(kinds)
+    contract = np.repeat(np.arange(history.contracts), len(kinds))
+    kind = np.tile(np.arange(len(kinds)), history.contracts)
+    for month, start in enumerate(MONTHS[:months]):
         number = np.arange(rows, dtype=np.uint64) + np.uint64(month * rows)
         values = (draw(history.workload.seed, _VALUE, number) % np.uint64(5 * 10**12)).astype(np.int64)
         columns = [
             pa.array(["history"] * rows),
             pa.array([str(entry) for entry in number.tolist()]),
-            pa.array(list(KINDS)).take(pa.array(kind)),
+            pa.array(list(kinds)).take(pa.array(kind)),
             subject_names(contract),
             pa.array([start.replace(day=15)] * rows, TIMESTAMP),
             nanos_to_decimal(values + 1),

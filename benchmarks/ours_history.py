@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final
+
+import pyarrow as pa
 
 from benchmarks.canonical_plans import customer_documents, plan_documents
 from benchmarks.history import HISTORIES, MONTHS, NOW, History, history_events, variant_documents
@@ -43,7 +46,7 @@ def load_rerate(request: CaseRequest) -> None:
             ledger=stores.ledger,
             now=NOW,
             settings=BillingSettings(),
-            progress=_silent,
+            progress=silent,
         )
         wait_for_merges(stores.events)
 
@@ -62,7 +65,7 @@ def run_rerate(request: CaseRequest) -> Measured:
                     stored_usage=StoredUsage(stores.events),
                     ledger=stores.ledger,
                     now=NOW,
-                    progress=_silent,
+                    progress=silent,
                 )
             )
 
@@ -119,7 +122,7 @@ def _ask(stores: Stores, documents: list[VariantDocument]) -> WhatIf:
         stored_usage=StoredUsage(stores.events),
         ledger=stores.ledger,
         now=NOW,
-        progress=_silent,
+        progress=silent,
     )
 
 
@@ -130,11 +133,16 @@ def _one_plan(request: CaseRequest) -> History:
 def _fill(stores: Stores, history: History) -> None:
     save_documents(stores, history.workload)
     save_customers(stores.ledger, customer_documents(history.workload), now=NOW)
+    ingest_and_add_up(stores, history_events(history), _YEAR)
+
+
+def ingest_and_add_up(stores: Stores, tables: Iterable[pa.Table], dates: BillingDates) -> None:
+    """Send the tables through the gate and add their usage up for the periods of these dates."""
     ingest = ingest_context(stores)
-    for table in history_events(history):
+    for table in tables:
         ingest_table(table, received_at=NOW, ingest=ingest)
     catalogue = load_billing_catalogue(stores.ledger)
-    periods = periods_of_dates(catalogue, catalogue.contracts, catalogue.plan_versions, _YEAR, now=NOW)
+    periods = periods_of_dates(catalogue, catalogue.contracts, catalogue.plan_versions, dates, now=NOW)
     calendar = calendar_of(periods=periods, contract_subjects=catalogue.subjects)
     StoredUsage(stores.events).refresh(calendar=calendar, meters=catalogue.meters)
 
@@ -143,5 +151,5 @@ def _hash(content: str | bytes) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def _silent(*_: Any) -> None:
+def silent(*_: Any) -> None:
     """Progress nobody looks at."""

@@ -124,6 +124,21 @@ _RATING: Final = (
 
 _BILLING_RUN: Final = (
     Case("three_months", (Contender(OURS, "ours_billing:load", "ours_billing:run", "billing", 1),)),
+    Case(
+        "invoices",
+        (Contender(OURS, "ours_billing:load_invoices", "ours_billing:run_invoices", "invoices", 1),),
+    ),
+)
+
+_DOCUMENTS: Final = (
+    Case(
+        "preview",
+        (Contender(OURS, "ours_billing:load_invoices", "ours_documents:run_preview", "invoices", 1),),
+    ),
+    Case("pdf", (Contender(OURS, "ours_documents:load_pdf", "ours_documents:run_pdf", "pdf", 1),)),
+)
+_REPORTS: Final = (
+    Case("revenue", (Contender(OURS, "ours_reports:load_revenue", "ours_reports:run_revenue", "reports"),)),
 )
 
 _RERATE: Final = (
@@ -158,12 +173,14 @@ STAGES: Final = {
     "rating": _RATING,
     "job": _JOB,
     "billing_run": _BILLING_RUN,
+    "documents": _DOCUMENTS,
+    "reports": _REPORTS,
     "rerate": _RERATE,
     "whatif": _WHAT_IF,
     "scale": _SCALE,
 }
-OWN_WORKLOAD: Final = frozenset({"rerate", "whatif", "scale"})
+OWN_WORKLOAD: Final = frozenset({"rerate", "whatif", "scale", "reports", "documents"})
 """Stages that make their events themselves (``history.py``, ``scale.py``) and need no dataset."""
 BY_EVENTS: Final = frozenset({"scale"})
 """Stages that take ``--events``."""
-NOT_BUILT: Final = ("query", "matching", "reports")
+NOT_BUILT: Final = ("query", "matching")

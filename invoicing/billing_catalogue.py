@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import orjson
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, func, select
 
+from ingest.document import canonical_json
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from invoicing.bulk import select_by_ids
@@ -69,7 +71,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         # Reading 100,000 contracts and compiling their plans take turns with Python, so a third is saved.
         contracts = pool.submit(_sorted_contracts, ledger, contract_ids)
         subjects = pool.submit(load_contract_subjects, ledger, every_id)
-        price_book = compile_price_book(versions, meters)
+        price_book, priced = _compiled(_ToCompile(_content_of(versions, meters), versions, meters))
     return BillingCatalogue(
         contracts=contracts.result(),
         subjects=subjects.result(),
@@ -78,12 +80,39 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         segments=segments,
         agreements=agreements,
         agreed_versions=versions,
-        meters=priced_meters(versions, meters),
+        meters=priced,
         price_book=price_book,
         companions=_sorted_contracts(ledger, others),
         invoice_days=invoice_days,
         pool_ids=pool_ids,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _ToCompile:
+    """Plan versions and meters, equal to others of the same ``content``."""
+
+    content: tuple[object, ...]
+    versions: Sequence[PlanVersion] = field(compare=False)
+    meters: Mapping[str, Meter] = field(compare=False)
+
+
+def _content_of(versions: Sequence[PlanVersion], meters: Mapping[str, Meter]) -> tuple[object, ...]:
+    """What decides a price book. A stored plan is parsed to one object, which is kept while its number is in
+    use; an agreement's key is the hash of its content."""
+    plans = (
+        (entry.plan.plan_id, entry.version, entry.agreement) if entry.agreement else id(entry.plan)
+        for entry in versions
+    )
+    return (*plans, *(canonical_json(meters[key]) for key in sorted(meters)))
+
+
+@lru_cache(maxsize=2)
+def _compiled(wanted: _ToCompile) -> tuple[PriceBook, tuple[Meter, ...]]:
+    """The price book and the meters it prices; the last two are kept, because a preview of one contract
+    needs all plans: 200 plans of 12 charges take 0.25 s."""
+    book = compile_price_book(wanted.versions, wanted.meters)
+    return book, tuple(priced_meters(wanted.versions, wanted.meters))
 
 
 def _sorted_contracts(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:

@@ -28,6 +28,7 @@ from invoicing.billable_due import items_due
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
+from invoicing.collector import collector_paused
 from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import draft_invoices
@@ -270,7 +271,7 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
         run_id=run.run_id,
     )
     stages.count("roll up and rate", periods.num_rows, total=all_periods)
-    with stages.stage("hold"):
+    with stages.stage("hold"), collector_paused():
         by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
         customers = _customer_texts(run, contracts)
         ready = prepare_tax(
@@ -311,7 +312,7 @@ def _write_block(
         writing = start_writing(run.event_store, lines)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
-            with stages.stage("draft"):
+            with stages.stage("draft"), collector_paused():
                 drafts = draft_invoices(lines=chunk_lines, context=draft_context(run, block, chunk_dates))
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
@@ -326,7 +327,7 @@ def _write_block(
                     issue=run.settings.issue,
                 )
                 policy = replace(policy, reviews=reviews)
-            with stages.stage("issue"):
+            with stages.stage("issue"), collector_paused():
                 lapsed = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
             tally.add(drafts, nothing_due)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, func, literal_column
+import orjson
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, func, literal_column, select
 
 _IDS_PER_QUERY: Final = 5_000
-"""SQLite takes 32,766 parameters a statement; short lists also keep the parse time small."""
+"""PostgreSQL takes 65,535 parameters a statement; short lists also keep the parse time small."""
 _HALF_BITS: Final = 32
 
 
@@ -51,4 +52,13 @@ def select_by_ids(
 ) -> Iterator[Any]:
     """Rows of ``statement`` whose ``key`` is among ``ids``, asked in blocks; no order is promised."""
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        yield from connection.execute(statement.where(key.in_(ids[start : start + _IDS_PER_QUERY])))
+        block = ids[start : start + _IDS_PER_QUERY]
+        yield from connection.execute(statement.where(_among(connection, key, block)))
+
+
+def _among(connection: Connection, key: ColumnElement[str], ids: Sequence[str]) -> ColumnElement[bool]:
+    """One parameter where the ledger reads a list out of it: thousands take longer to bind than to find."""
+    if connection.dialect.name != "sqlite":
+        return key.in_(ids)
+    listed = func.json_each(orjson.dumps(list(ids)).decode()).table_valued("value")
+    return key.in_(select(listed.c.value))

@@ -24,6 +24,7 @@ from invoicing.invoice import DOCUMENT_SCHEMA, invoice_id_of
 from invoicing.invoice_tax import InvoiceTax, tax_document
 from invoicing.line_text import LineTexts, last_service_days, write_line_texts
 from invoicing.numbering import bill_kind
+from invoicing.posting import DocumentLine
 from invoicing.register import DocumentKind
 from invoicing.tax_columns import TaxedLines, ask_of_lines, tax_lines
 from invoicing.tax_desk import ContractTax, TaxDesk
@@ -63,7 +64,8 @@ class DraftContext:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice but for its number and dates. ``head``, ``middle`` and ``tail`` are its text around
-    those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order. credit: the text of what
+    those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order, ``posted_lines`` as the
+    journal needs them. credit: the text of what
     it draws, empty for nothing. owner: the contract's id, or the key of an invoice beside its billing
     dates. total_minor: net. priced_minor: of the lines as rated, where that includes tax. entity_id: the
     billing entity that sends it."""
@@ -82,6 +84,7 @@ class Draft:
     line_ids: tuple[str, ...]
     charge_ids: tuple[str, ...]
     amounts_minor: tuple[int, ...]
+    posted_lines: tuple[DocumentLine, ...]
     credit: str = ""
     credit_minor: int = 0
     tax_minor: int = 0
@@ -212,6 +215,7 @@ def _write_drafts(
     chosen = lines.select(["contract_id", "billing_date", "currency"]).take(pa.array(starts))
     line_ids, charge_ids = texts.line_ids.to_list(), lines["charge_id"].cast(pa.string()).to_pylist()
     amount_list = amounts.tolist()
+    posted = _posted_lines(lines, texts, charge_ids, amount_list)
     terms_texts = _terms_texts(context)
     drafts = []
     for place, (owner, billing_date, currency) in enumerate(
@@ -244,12 +248,23 @@ def _write_drafts(
                 line_ids=tuple(line_ids[first:last]),
                 charge_ids=tuple(charge_ids[first:last]),
                 amounts_minor=tuple(amount_list[first:last]),
+                posted_lines=tuple(posted[first:last]),
                 tax_minor=sum(group.tax_minor for group in groups),
                 priced_minor=None if priced is None else tuple(priced),
                 entity_id=None if tax is None else tax.entity.entity_id,
             )
         )
     return drafts
+
+
+def _posted_lines(
+    lines: pa.Table, texts: LineTexts, charge_ids: Sequence[str], amounts: Sequence[int]
+) -> list[DocumentLine]:
+    """The lines as the journal needs them, with the local days and net amounts of their texts."""
+    kinds = lines["charge_kind"].cast(pa.string()).to_pylist()
+    starts, ends = (days.astype("datetime64[D]").tolist() for days in (texts.start_days, texts.end_days))
+    columns = (texts.line_ids.to_list(), charge_ids, kinds, starts, ends, amounts)
+    return list(map(DocumentLine._make, zip(*columns, strict=True)))
 
 
 def _terms_texts(context: DraftContext) -> dict[str, tuple[str, int]]:

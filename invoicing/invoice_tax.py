@@ -47,7 +47,17 @@ def tax_document(groups: Sequence[InvoiceTax]) -> Any:
     """The tax groups as the canonical text has them; ``excluded`` where no tax is stated."""
     if not groups:
         return TAX_NOTE
-    return [{name: _text(getattr(group, name)) for name in InvoiceTax.__slots__} for group in groups]
+    return [
+        {
+            "category": group.category,
+            "rate_percent": decimal_text(group.rate_percent),
+            "reason": group.reason,
+            "reason_code": group.reason_code,
+            "tax_minor": group.tax_minor,
+            "taxable_minor": group.taxable_minor,
+        }
+        for group in groups
+    ]
 
 
 def line_tax_document(tax: InvoiceLineTax) -> dict[str, Any]:

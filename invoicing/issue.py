@@ -126,11 +126,14 @@ def _write(
         drawn = draw_each(connection, wanted, issue_date=policy.issue_date)
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     texts = _texts(drafts, policy, drawn)
-    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, policy, drawn))
+    hashes = [invoice_hash(text) for text in texts]
+    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, hashes, policy, drawn))
     if drawn is not None:
         issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
         for block, places in drawn.by_block():
-            documents = [_issued_document(drafts[n], texts[n], drawn.number(n)[1], block) for n in places]
+            documents = [
+                _issued_document(drafts[n], texts[n], hashes[n], drawn.number(n)[1], block) for n in places
+            ]
             issue_documents(connection, block, documents, issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     adjustments = [
@@ -185,10 +188,14 @@ def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: Numbers | None) 
 
 
 def _invoice_rows(
-    drafts: Sequence[Draft], texts: Sequence[str], policy: IssuePolicy, drawn: Numbers | None
+    drafts: Sequence[Draft],
+    texts: Sequence[str],
+    hashes: Sequence[str],
+    policy: IssuePolicy,
+    drawn: Numbers | None,
 ) -> Iterator[tuple[Any, ...]]:
     issue_date = policy.issue_date
-    for place, (draft, text) in enumerate(zip(drafts, texts, strict=True)):
+    for place, (draft, text, text_hash) in enumerate(zip(drafts, texts, hashes, strict=True)):
         series, number = (None, None) if drawn is None else drawn.number(place)
         due_date = None if issue_date is None else draft.due_date(issue_date)
         yield (
@@ -204,7 +211,7 @@ def _invoice_rows(
             draft.currency,
             draft.total_minor,
             text,
-            invoice_hash(text),
+            text_hash,
             policy.run_id,
             0 if drawn is None else draft.credit_minor,
             draft.tax_minor,
@@ -212,7 +219,9 @@ def _invoice_rows(
         )
 
 
-def _issued_document(draft: Draft, text: str, number: int, drawn: DrawnNumbers) -> IssuedDocument:
+def _issued_document(
+    draft: Draft, text: str, text_hash: str, number: int, drawn: DrawnNumbers
+) -> IssuedDocument:
     return IssuedDocument(
         document_id=draft.invoice_id,
         kind=draft.kind,
@@ -227,8 +236,9 @@ def _issued_document(draft: Draft, text: str, number: int, drawn: DrawnNumbers) 
         tax_minor=draft.tax_minor,
         credit_minor=draft.credit_minor,
         refers_to=None,
-        document_hash=invoice_hash(text),
+        document_hash=text_hash,
         text=text,
+        lines=draft.posted_lines,
     )
 
 

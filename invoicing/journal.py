@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ingest.errors import BrokenState
 
@@ -47,10 +47,9 @@ EntryKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class JournalLine:
+class JournalLine(NamedTuple):
     """One line of an entry. amount_minor: a debit above zero. part: of receivable, ``net`` or ``tax``.
-    charge_id: where the amount is of one charge."""
+    charge_id: where the amount is of one charge. A tuple, because a billing run makes millions."""
 
     account: Account
     amount_minor: int

@@ -34,7 +34,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from invoicing.journal import Account, EntryKind, JournalEntry, JournalLine
 from invoicing.recognition import month_parts, recognised_days
@@ -49,9 +49,9 @@ DEDUCTED_DEPOSIT_KIND: Final = "deducted_deposit"
 """Kinds of lines that are no revenue: a deposit waits in ``deferred`` until a final invoice deducts it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentLine:
-    """What posting needs of a line; the period is half-open, the amount net and signed."""
+class DocumentLine(NamedTuple):
+    """What posting needs of a line; the period is half-open, the amount net and signed. A tuple, because a
+    billing run makes one for each of its lines."""
 
     line_id: str
     charge_id: str
@@ -113,19 +113,20 @@ def document_entries(document: PostedDocument) -> list[JournalEntry]:
     parts = _recognised(document, discounts)
     days: dict[date, list[JournalLine]] = defaultdict(list)
 
-    def line(account: Account, amount: int, charge_id: str = "", part: str = "") -> JournalLine:
-        return JournalLine(
-            account, amount, document.customer_id, document.contract_id, document.currency, charge_id, part
-        )
+    customer_id, contract_id, currency = document.customer_id, document.contract_id, document.currency
 
+    def line(account: Account, amount: int, charge_id: str = "", part: str = "") -> JournalLine:
+        return JournalLine(account, amount, customer_id, contract_id, currency, charge_id, part)
+
+    issue_date = document.issue_date
     waiting: dict[tuple[Account, str], int] = defaultdict(int)
     for (day, account, charge_id), amount in parts.items():
         if not amount:
             continue
-        if day == document.issue_date:
+        if day == issue_date:
             waiting[account, charge_id] -= amount
             continue
-        between: Account = "unbilled" if day < document.issue_date else "deferred"
+        between: Account = "unbilled" if day < issue_date else "deferred"
         waiting[between, charge_id] -= amount
         days[day] += [line(between, amount, charge_id), line(account, -amount, charge_id)]
     billed = [

@@ -44,10 +44,13 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     """Post documents that were just registered, in the transaction that issues them and after the credit they
     draw and sell is entered. What payments paid of a document that a credit note makes smaller is freed.
 
-    ``text`` of each has ``lines`` with line_id, charge_id, charge_kind, period_start, period_end and
-    amount_minor. Raises BrokenState when a document does not add up.
+    Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
+    period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
-    lines = {document.document_id: _lines_of(document.text) for document in documents}
+    lines = {
+        document.document_id: _lines_of(document.text) if document.lines is None else document.lines
+        for document in documents
+    }
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))

@@ -48,6 +48,9 @@ def recognised_through(period_start: date, period_end: date, amount_minor: int, 
 
 def month_parts(period_start: date, period_end: date, amount_minor: int) -> list[tuple[date, int]]:
     """What each calendar month gets, dated on its last day or the last of the period."""
+    last = period_end - _A_DAY
+    if last >= period_start and (last.year, last.month) == (period_start.year, period_start.month):
+        return [(last, amount_minor)]  # most lines: usage of one month
     parts = []
     day, before = period_start, 0
     while day < period_end:

@@ -18,6 +18,7 @@ from ingest.errors import BrokenState
 from invoicing.audit_trail import Change, record_changes
 from invoicing.bulk import insert_rows
 from invoicing.number import DrawnNumbers, number_text
+from invoicing.posting import DocumentLine
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 DocumentKind = Literal["invoice", "credit_note", "deposit", "progress", "final", "miscellaneous"]
@@ -26,7 +27,10 @@ CHAIN_START: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class IssuedDocument:
-    """A document as the register keeps it; ``text`` is its canonical text. See ``ISSUED_DOCUMENTS``."""
+    """A document as the register keeps it; ``text`` is its canonical text. See ``ISSUED_DOCUMENTS``.
+
+    lines: what posting needs of the lines, by whoever has them at hand; None: they are read out of the text.
+    """
 
     document_id: str
     kind: DocumentKind
@@ -43,6 +47,7 @@ class IssuedDocument:
     refers_to: str | None
     document_hash: str
     text: str
+    lines: Sequence[DocumentLine] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,13 @@ from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from invoicing.bulk import halves_of, sum_of_halves
-from invoicing.journal_mirror import JournalMirror
 from invoicing.journal_store import posted_text
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 
 By = Literal["day", "month"]
 Group = Literal["customer", "contract", "product", "currency"]
 _KEYS: Final = {"customer": "customer_id", "contract": "contract_id", "product": "charge_id"}
-_NO_KEY: Final = "''"
+NO_KEY: Final = "''"
 _DOCUMENTS: Final = ("invoice", "credit_note")
 _ACCOUNTS: Final = ("revenue", "unbilled", "deferred", "prepaid_credit", "receivable")
 _OUTSIDE: Final = ("credit", "invoice", "credit_note")
@@ -99,7 +98,7 @@ def revenue_report(question: RevenueQuestion, sums: Iterable[PostingSum]) -> pa.
     groups: dict[tuple[str, str], dict[str, list[PostingSum]]] = {}
     for each in sums:
         groups.setdefault((each.currency, each.key), {}).setdefault(each.period, []).append(each)
-    first = "" if question.date_from is None else _period(question.date_from, question.by)
+    first = "" if question.date_from is None else period_of(question.date_from, question.by)
     rows = []
     for (currency, key), periods in sorted(groups.items()):
         ends = dict.fromkeys(_BALANCES, 0)
@@ -114,7 +113,8 @@ def revenue_report(question: RevenueQuestion, sums: Iterable[PostingSum]) -> pa.
     return pa.Table.from_pylist(rows, schema=REVENUE_SCHEMA)
 
 
-def _period(day: date, by: By) -> str:
+def period_of(day: date, by: By) -> str:
+    """The name of the day's period."""
     return day.isoformat() if by == "day" else day.isoformat()[:7]
 
 
@@ -166,7 +166,7 @@ def sums_from_ledger(connection: Connection, question: RevenueQuestion) -> list[
     length = 10 if question.by == "day" else 7
     period = func.substr(entries.entry_date, 1, literal_column(str(length)))
     column = _KEYS.get(question.group)
-    key = literal_column(_NO_KEY) if column is None else lines[column]
+    key = literal_column(NO_KEY) if column is None else lines[column]
     of = case(
         (entries.kind.in_(_literals(_DOCUMENTS)), literal_column("'document'")),
         else_=literal_column("'other'"),
@@ -209,15 +209,25 @@ def _literals(words: Iterable[str]) -> list[Any]:
     return [literal_column(f"'{word}'") for word in words]
 
 
-def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list[PostingSum]:
-    """The same sums out of the copy in the event store, as far as it goes."""
-    period = "toString(entry_date)" if question.by == "day" else "formatDateTime(entry_date, '%Y-%m')"
-    kinds, outside, accounts = (
-        ", ".join(f"'{word}'" for word in each) for each in (_DOCUMENTS, _OUTSIDE, _ACCOUNTS)
-    )
+def key_column(group: Group) -> str | None:
+    """The column of a group's key; None for the currency alone."""
+    return _KEYS.get(group)
+
+
+def quoted_documents() -> str:
+    """The kinds of entries that are documents, for SQL."""
+    return _quoted(_DOCUMENTS)
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def mirror_conditions(question: RevenueQuestion) -> tuple[str, dict[str, Any]]:
+    """Which rows of the copy a question is about, as SQL and its parameters."""
     conditions = [
         "entry_date <= {as_of:Date32}",
-        f"(account IN ({accounts}) OR (account = 'suspense' AND kind IN ({outside})))",
+        f"(account IN ({_quoted(_ACCOUNTS)}) OR (account = 'suspense' AND kind IN ({_quoted(_OUTSIDE)})))",
     ]
     parameters: dict[str, Any] = {"as_of": question.as_of}
     if question.known_at is not None:
@@ -228,10 +238,17 @@ def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list
         parameters["customer_id"] = question.customer_id
     if question.group == "product":
         conditions.append("account != 'receivable'")
+    return " AND ".join(conditions), parameters
+
+
+def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list[PostingSum]:
+    """The same sums out of the copy in the event store, as far as it goes."""
+    period = "toString(entry_date)" if question.by == "day" else "formatDateTime(entry_date, '%Y-%m')"
+    where, parameters = mirror_conditions(question)
     found = event_store.query(
-        f"SELECT {period} AS period, {_KEYS.get(question.group, _NO_KEY)} AS key, currency, account, part, "
-        f"if(kind IN ({kinds}), 'document', 'other') AS of, toString(sum(toInt128(amount_minor))) AS amount "
-        f"FROM journal_postings WHERE {' AND '.join(conditions)} "
+        f"SELECT {period} AS period, {key_column(question.group) or NO_KEY} AS key, currency, account, part, "
+        f"if(kind IN ({quoted_documents()}), 'document', 'other') AS of, "
+        f"toString(sum(toInt128(amount_minor))) AS amount FROM journal_postings WHERE {where} "
         "GROUP BY period, key, currency, account, part, of",
         parameters,
     )
@@ -242,12 +259,3 @@ def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list
 def _posting_sum(keys: Sequence[str], amount_minor: int) -> PostingSum:
     period, key, currency, account, part, of = keys
     return PostingSum(period, key, currency, account, part, of, amount_minor)
-
-
-def answer_revenue(mirror: JournalMirror, question: RevenueQuestion) -> pa.Table:
-    """The report: out of the event store when its copy of the journal can be brought up to date, else out of
-    the ledger."""
-    if mirror.catch_up():
-        return revenue_report(question, sums_from_mirror(mirror.event_store, question))
-    with mirror.ledger.connect() as connection:
-        return revenue_report(question, sums_from_ledger(connection, question))

@@ -80,7 +80,7 @@ def draft_context(run: BillingRun, block: Block, dates: Sequence[Key]) -> DraftC
         descriptions=items.descriptions,
         tax_classes=items.tax_classes,
         tax=run.tax,
-        taxes=block.ready.taxes,
+        taxes={key: block.ready.taxes[key] for key in ids if key in block.ready.taxes},
     )
 
 

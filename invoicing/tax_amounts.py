@@ -23,13 +23,14 @@ _WHOLE = 100
 
 def tax_on_net(net_minor: int, percent: Decimal) -> int:
     """Tax on a net sum: ``percent`` of it, rounded half away from zero."""
-    return _rounded(Fraction(net_minor) * Fraction(percent) / _WHOLE)
+    above, below = percent.as_integer_ratio()
+    return _rounded(net_minor * above, _WHOLE * below)
 
 
 def tax_in_gross(gross_minor: int, percent: Decimal) -> int:
     """The tax in a sum that includes it, rounded half away from zero."""
-    rate = Fraction(percent)
-    return _rounded(Fraction(gross_minor) * rate / (_WHOLE + rate))
+    above, below = percent.as_integer_ratio()
+    return _rounded(gross_minor * above, _WHOLE * below + above)
 
 
 def net_parts(amounts_minor: Sequence[int], percent: Decimal) -> list[int]:
@@ -91,7 +92,7 @@ def tax_group(decision: TaxDecision, *, net_minor: int, gross_minor: int) -> Inv
     )
 
 
-def _rounded(exact: Fraction) -> int:
-    doubled = 2 * abs(exact.numerator) + exact.denominator
-    size = doubled // (2 * exact.denominator)
-    return size if exact.numerator >= 0 else -size
+def _rounded(above: int, below: int) -> int:
+    """above / below, rounded half away from zero. below: above zero."""
+    size = (2 * abs(above) + below) // (2 * below)
+    return size if above >= 0 else -size

@@ -186,6 +186,8 @@ def _groups(
 def joined_reasons(decisions: Sequence[TaxDecision]) -> TaxDecision:
     """One decision for lines of one category and rate: all their reasons, the code if it is the same."""
     first = decisions[0]
+    if len(decisions) == 1:
+        return first
     reasons = dict.fromkeys(one.reason for one in sorted(decisions, key=lambda one: one.reason) if one.reason)
     codes = {one.reason_code for one in decisions}
     code = first.reason_code if len(codes) == 1 else ""

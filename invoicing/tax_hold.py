@@ -107,18 +107,22 @@ def _without_fields(
     grouped = frame.group_by("contract_id", "billing_date", maintain_order=True).agg(
         pl.col("category").unique().sort()
     )
+    open_fields: dict[tuple[str, tuple[str, ...]], list[RequiredField]] = {}
     looked_at: dict[tuple[str, tuple[str, ...]], list[RequiredField]] = {}
     held = []
     for contract_id, day, categories in grouped.iter_rows():
         tax, key = taxes[contract_id], (contract_id, tuple(categories))
         if key not in looked_at:
+            # Most of what is asked for is the seller's, the same for all of its contracts.
+            alike = (tax.entity.entity_id, key[1])
+            if alike not in open_fields:
+                seller: dict[str, Mapping[str, Any]] = {"seller": orjson.loads(tax.seller_text)}
+                open_fields[alike] = missing_fields(desk.required[alike[0]], seller, categories)
             parts: dict[str, Mapping[str, Any]] = {
-                "seller": orjson.loads(tax.seller_text),
                 "customer": orjson.loads(customers[contract_id]),
                 "terms": orjson.loads(terms.get(contract_id, "{}")),
             }
-            required = desk.required[tax.entity.entity_id]
-            looked_at[key] = missing_fields(required, parts, categories)
+            looked_at[key] = missing_fields(open_fields[alike], parts, categories)
         if looked_at[key]:
             held.append(Held(contract_id, day, "statutory_field_missing", _missing_words(looked_at[key])))
     return held

@@ -41,6 +41,9 @@ RESULT = CaseResult(
     [
         ("rating", ()),
         ("job", ("three_months", "one_month_from_events", "one_month_bare")),  # each of the ways to run it
+        ("billing_run", ("invoices",)),
+        ("documents", ("pdf",)),
+        ("reports", ()),
         ("rerate", ()),
         ("whatif", ()),
     ],

@@ -16,7 +16,8 @@ from api.routing import State, declared
 from api.table_answer import ROWS_IN_JSON_MAX, TABLE_MEDIA_WITH_PARQUET, table_answer
 from invoicing.line_export import INVOICE_LINE_SCHEMA, invoice_line_tables
 from invoicing.outstanding import outstanding
-from invoicing.revenue import REVENUE_SCHEMA, By, Group, RevenueQuestion, answer_revenue
+from invoicing.revenue import REVENUE_SCHEMA, By, Group, RevenueQuestion
+from invoicing.revenue_answer import answer_revenue
 
 router = APIRouter()
 

@@ -70,6 +70,18 @@ STORY = (
     "put_country_profile list_country_profiles get_country_profile",
 )
 ORDER = " ".join(STORY).split()
+NAMED_BY: dict[str, tuple[str | int, ...]] = {
+    "plan_item_invoices": ("item_invoice_id", "items", 0, "item_invoice_id"),
+    "create_api_key": ("key_id", "key_id"),
+    "start_billing_run": ("run_id", "run_id"),
+    "list_invoices": ("id_or_number", "items", 0, "invoice_id"),
+    "issue_credit_note": ("id_or_number", "credit_note_id"),
+    "get_quote": ("document_hash", "document_hash"),
+    "issue_special_invoice": ("id_or_number", "document_id"),
+    "take_bounce": ("delivery_id", "items", 0, "delivery_id"),
+    "get_invoice": ("line_id", "lines", 0, "line_id"),
+}
+"""Which key of later paths an answer gives, and where it stands in it."""
 QUERY = {
     "make_backfill": {
         "type": "landing",
@@ -148,42 +160,45 @@ class World:
         return answers
 
     def listen(self, operation_id: str, answer: httpx.Response) -> None:
-        if operation_id == "plan_item_invoices":
-            self.keys["item_invoice_id"] = answer.json()["items"][0]["item_invoice_id"]
-        if operation_id == "create_api_key":
-            self.keys["key_id"] = answer.json()["key_id"]
-        if operation_id == "start_billing_run":
-            self.keys["run_id"] = answer.json()["run_id"]
-        if operation_id == "list_invoices":
-            self.keys["id_or_number"] = answer.json()["items"][0]["invoice_id"]
-        if operation_id == "issue_credit_note":
-            self.keys["id_or_number"] = answer.json()["credit_note_id"]
-        if operation_id == "get_quote":
-            self.keys["document_hash"] = answer.json()["document_hash"]
-        if operation_id == "issue_special_invoice":
-            self.keys["id_or_number"] = answer.json()["document_id"]
-        if operation_id == "take_bounce":
-            self.keys["delivery_id"] = answer.json()["items"][0]["delivery_id"]
-        if operation_id == "resend_invoice":
-            self.deliver(answer.json()["items"][0]["delivery_id"])
-        if operation_id == "get_review_rules":
-            self.leave_in_review()
-        if operation_id == "release_invoices":
-            self.http.put("/v1/review-rules/default", json={"policy": "none"})
-        if operation_id == "get_invoice":
-            self.keys["line_id"] = answer.json()["lines"][0]["line_id"]
-        if operation_id == "get_invoice_pdf":  # the next one issues a draft, so there must be one
-            self.http.post("/v1/billing-runs", json={"as_of": "2013-03-01", "issue": False})
-            drafts = self.http.get("/v1/invoices", params={"state": "draft"}).json()["items"]
-            self.keys["id_or_number"] = drafts[0]["invoice_id"] if drafts else "none"
-        if operation_id == "check_einvoice":
-            wanted = {"reason": "counted twice"}
-            made = self.http.post(f"/v1/invoices/{self.keys['id_or_number']}/credit-notes", json=wanted)
-            self.keys["id_or_number"] = made.json()["credit_note_id"]
-        if operation_id == "report_outstanding":  # what follows wants an invoice that states its tax
-            self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
+        named = NAMED_BY.get(operation_id)
+        if named is not None:
+            found = answer.json()
+            for step in named[1:]:
+                found = found[step]
+            self.keys[str(named[0])] = found
+        prepare = {
+            "resend_invoice": self.deliver_first,
+            "get_review_rules": self.leave_in_review,
+            "release_invoices": self.review_none,
+            "get_invoice_pdf": self.leave_a_draft,
+            "check_einvoice": self.credit,
+            "report_outstanding": self.issue_taxed,
+        }.get(operation_id)
+        if prepare is not None:
+            prepare(answer)
 
-    def leave_in_review(self) -> None:
+    def deliver_first(self, answer: httpx.Response) -> None:
+        self.deliver(answer.json()["items"][0]["delivery_id"])
+
+    def review_none(self, _answer: httpx.Response) -> None:
+        self.http.put("/v1/review-rules/default", json={"policy": "none"})
+
+    def leave_a_draft(self, _answer: httpx.Response) -> None:
+        """The next one issues a draft, so there must be one."""
+        self.http.post("/v1/billing-runs", json={"as_of": "2013-03-01", "issue": False})
+        drafts = self.http.get("/v1/invoices", params={"state": "draft"}).json()["items"]
+        self.keys["id_or_number"] = drafts[0]["invoice_id"] if drafts else "none"
+
+    def credit(self, _answer: httpx.Response) -> None:
+        wanted = {"reason": "counted twice"}
+        made = self.http.post(f"/v1/invoices/{self.keys['id_or_number']}/credit-notes", json=wanted)
+        self.keys["id_or_number"] = made.json()["credit_note_id"]
+
+    def issue_taxed(self, _answer: httpx.Response) -> None:
+        """What follows wants an invoice that states its tax."""
+        self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
+
+    def leave_in_review(self, _answer: httpx.Response) -> None:
         """Some draft that waits for anna and then ben."""
         rules = {"policy": "all", "reviewers": ["anna", "ben"]}
         self.http.put("/v1/review-rules/default", json=rules)

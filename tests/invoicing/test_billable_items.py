@@ -262,5 +262,5 @@ def is_explained(world: World, line_id: str) -> bool:
 
 def a_draft(line_id: str) -> Draft:
     return Draft(
-        "i", "c1", "c1", "acme", date(2025, 2, 15), "EUR", 0, 30, "", "", "", (line_id,), ("c",), (0,)
+        "i", "c1", "c1", "acme", date(2025, 2, 15), "EUR", 0, 30, "", "", "", (line_id,), ("c",), (0,), ()
     )

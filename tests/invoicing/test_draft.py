@@ -15,6 +15,7 @@ from ingest.errors import BrokenState
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.hold import hold_by_amount
 from invoicing.invoice import invoice_text, parse_invoice
+from invoicing.posting import DocumentLine
 from rating.line_item import RATED_LINE_SCHEMA
 from tests.invoicing.support import contract_row, plan
 from tests.invoicing.world import at
@@ -152,6 +153,9 @@ def test_any_lines_are_written_as_the_plain_writer_writes_them(data: st.DataObje
         text = draft.text(number=None, issue_date=None)
         parsed = parse_invoice(text)
         assert invoice_text(parsed) == text
+        assert [tuple(getattr(line, name) for name in DocumentLine._fields) for line in parsed.lines] == [
+            *draft.posted_lines
+        ]
         mine = [row for row in rows if row["contract_id"] == draft.contract_id]
         assert [line.quantity for line in parsed.lines] == [row["quantity"] for row in mine]
         assert [line.amount for line in parsed.lines] == [row["amount"] for row in mine]

@@ -10,19 +10,20 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine
 
+from benchmarks.postings import posting_tables
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
-from invoicing.journal_mirror import JournalMirror
+from invoicing.journal_mirror import POSTINGS_SCHEMA, JournalMirror
 from invoicing.revenue import (
     By,
     Group,
     PostingSum,
     RevenueQuestion,
-    answer_revenue,
     revenue_report,
     sums_from_ledger,
     sums_from_mirror,
 )
+from invoicing.revenue_answer import answer_revenue, revenue_from_mirror
 from tests.invoicing.books import Books, D
 from tests.invoicing.world import at
 
@@ -84,13 +85,17 @@ def _both_stores_agree(mirror: JournalMirror, books: Books) -> None:
     ways: tuple[By, ...] = ("day", "month")
     groups: tuple[Group, ...] = ("customer", "contract", "product", "currency")
     known = (None, at("2026-02-02"))
+    later = RevenueQuestion("month", "customer", FAR, date_from=D("2026-03-01"))
+    plain = revenue_report(later, sums_from_mirror(mirror.event_store, later))
+    assert revenue_from_mirror(mirror.event_store, later).equals(plain)
     for by, group, known_at, as_of in product(ways, groups, known, (FAR, D("2026-02-15"))):
         customer = "acme" if by == "day" else None
         question = RevenueQuestion(by, group, as_of, known_at=known_at, customer_id=customer)
         with books.ledger.connect() as connection:
             slow = revenue_report(question, sums_from_ledger(connection, question))
-        fast = revenue_report(question, sums_from_mirror(mirror.event_store, question))
-        assert fast.equals(slow), question
+        copied = revenue_report(question, sums_from_mirror(mirror.event_store, question))
+        assert copied.equals(slow), question
+        assert revenue_from_mirror(mirror.event_store, question).equals(slow), question
 
 
 def test_the_copy_goes_on_where_it_stopped(ledger: Engine, event_store: EventStore) -> None:
@@ -108,6 +113,29 @@ def test_the_copy_goes_on_where_it_stopped(ledger: Engine, event_store: EventSto
     assert mirror.check().mirror_lines == 2 * lines
     event_store.delete("journal_postings", "account = 'revenue'", key="account")
     assert not mirror.check().ties
+
+
+def test_whole_columns_answer_what_the_plain_report_does(event_store: EventStore) -> None:
+    """A year of documents, then an amount of the largest size, then a line that ties with nothing."""
+    for month in posting_tables(customers=9):
+        event_store.insert("journal_postings", month)
+    ways: tuple[By, ...] = ("day", "month")
+    groups: tuple[Group, ...] = ("customer", "contract", "product", "currency")
+    questions = [RevenueQuestion(by, group, FAR) for by, group in product(ways, groups)]
+    for question in questions:
+        plain = revenue_report(question, sums_from_mirror(event_store, question))
+        assert plain.num_rows > 5
+        assert revenue_from_mirror(event_store, question).equals(plain), question
+    line = next(posting_tables(customers=1)).slice(0, 1).to_pylist()[0] | {"entry_number": 10**6}
+    large = {"account": "unbilled", "amount_minor": 2**62}, {"account": "revenue", "amount_minor": -(2**62)}
+    rows = [line | each | {"position": place} for place, each in enumerate(large, 1)]
+    event_store.insert("journal_postings", pa.Table.from_pylist(rows, schema=POSTINGS_SCHEMA))
+    plain = revenue_report(questions[0], sums_from_mirror(event_store, questions[0]))
+    assert revenue_from_mirror(event_store, questions[0]).equals(plain)
+    alone = line | {"account": "revenue", "amount_minor": 5, "position": 3}
+    event_store.insert("journal_postings", pa.Table.from_pylist([alone], schema=POSTINGS_SCHEMA))
+    with pytest.raises(BrokenState, match="not what waits between"):
+        revenue_from_mirror(event_store, questions[0])
 
 
 def test_a_row_that_does_not_tie_is_never_shown() -> None:
