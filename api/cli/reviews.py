@@ -167,7 +167,7 @@ def _shown(review: Mapping[str, Any]) -> list[Any]:
     state = review["state"].replace("_", " ") if review["invoice_state"] == "draft" else "issued"
     head = f"Invoice {review['invoice_id']} of {review['contract_id']}, {_total(review)} net: {state}"
     if review["corrections"]:
-        head += f", corrected {review['corrections']} times"
+        head += f", corrections: {review['corrections']}"
     head += f", with {review['reviewer']}" if review["reviewer"] else ""
     names = ", ".join(review["reviewers"])
     since = moment("waiting_since")(review)
