@@ -1,4 +1,5 @@
-"""A process that corrects and may be killed: ``python -m tests.simulation.child_correct FOLDER FIRST LAST``.
+"""A process that corrects and may be killed: ``python -m tests.simulation.child_correct FOLDER FIRST LAST
+EVENTS GATE``.
 
 It first says which values count (one JSON line), then sends the batches of corrections FIRST to LAST and
 prints one JSON line for each acknowledgement, after ``correct_events`` has returned and not before.
@@ -16,7 +17,7 @@ from ingest.clickhouse import default_events_url, open_event_store
 from ingest.correct import correct_events
 from ingest.in_force import IN_FORCE_SQL
 from ingest.load import ingest_batch, open_ingest
-from ingest.settings import IngestSettings
+from tests.simulation.child_ingest import limits
 
 EVENTS_A_BATCH = 5
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
@@ -51,9 +52,9 @@ def correction(batch: int, number: int, value: str | None) -> dict[str, Any]:
     return named | ({"kind": "cancel"} if value is None else {"kind": "amend", "value": value})
 
 
-def main(folder: str, first: str, last: str, events: str) -> None:
+def main(folder: str, first: str, last: str, events: str, gate: str) -> None:
     store = open_event_store(default_events_url(Path(folder)))
-    ingest = open_ingest(store, meters=lambda: (), settings=IngestSettings())
+    ingest = open_ingest(store, meters=lambda: (), settings=limits(gate))
     sent = body([event(number) for number in range(int(events))])
     ingest_batch(sent, content_type=NDJSON, content_encoding=None, received_at=NOW, ingest=ingest)
     rows = store.query(f"SELECT id, toString(value) AS value FROM events WHERE {IN_FORCE_SQL} ORDER BY id")

@@ -147,25 +147,26 @@ def assert_whole(stored: list[str], acknowledged: set[int], last: int, where: st
         assert batch not in acknowledged or set(batch_ids(batch)) <= there, f"{where}: {batch} is lost"
 
 
+@pytest.mark.parametrize("gate", ["memory", "bounded"])
 def test_a_kill_leaves_a_batch_of_corrections_in_force_or_not_never_both_or_neither_version(
-    tmp_path: Path,
+    tmp_path: Path, gate: str
 ) -> None:
     random = Random(SEED)
     last = KILLS * 8
     events = (last + 1) * CORRECTED_A_BATCH
     acknowledged = 0
     for kill in range(KILLS):
-        with child("child_correct", tmp_path, acknowledged, last, events) as running:
+        with child("child_correct", tmp_path, acknowledged, last, events, gate) as running:
             heard = killed_after(random, running, lines_max=8)
         in_force = heard[0]["in_force"]
         possible = [after_corrections(events, count) for count in (acknowledged, acknowledged + 1)]
         assert in_force in possible, f"seed {SEED}, kill {kill}, {acknowledged} batches acknowledged"
         acknowledged += len(heard) - 1
-    answers = finished("child_correct", tmp_path, 0, last, events)
+    answers = finished("child_correct", tmp_path, 0, last, events, gate)
     for answer in answers[1:]:
         assert answer["accepted"] + answer["duplicates"] == len(corrections(answer["batch"]))
         assert answer["accepted"] == 0 or answer["batch"] >= acknowledged
-    everything = finished("child_correct", tmp_path, 0, -1, events)[0]
+    everything = finished("child_correct", tmp_path, 0, -1, events, gate)[0]
     assert everything["in_force"] == after_corrections(events, last + 1)
 
 
