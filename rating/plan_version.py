@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from ingest.errors import Issue
 from rating.price_plan import PricePlan
+
+if TYPE_CHECKING:  # `ratemill price` starts without a database driver
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class SavedDocument:
     warnings: tuple[Issue, ...] = ()
 
 
-Entered = Callable[[Connection, Sequence[SavedDocument]], None]
+Entered = Callable[["Connection", Sequence[SavedDocument]], None]
 """What a save calls in its transaction, with all it saved: where other rooms enter who saved it."""
 
 

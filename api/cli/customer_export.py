@@ -92,10 +92,10 @@ def _csv(documents: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow([*FIELDS, *_PARTIES, *(f"{_EXTERNAL}{system}" for system in systems)])
     for document in documents:
         own = document["external_ids"]
-        cells = [_cell(document[field]) for field in FIELDS]
+        cells = [_cell(document.get(field)) for field in FIELDS]
         for place in _PARTIES:
             role, _, name = place.partition(".")
-            cells.append(_cell((document[role] or {}).get(name)))
+            cells.append(_cell((document.get(role) or {}).get(name)))
         writer.writerow([*cells, *(own.get(system, "") for system in systems)])
     return text.getvalue()
 

@@ -22,7 +22,7 @@ from invoicing.tables import ISSUED_DOCUMENTS
 from tests.simulation.child_issue import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-ISSUES = int(os.environ.get("RATEMILL_ISSUES", "60"))
+ISSUES = int(os.environ.get("RATEMILL_ISSUES", "32"))
 SEED = int(os.environ.get("RATEMILL_KILL_SEED", "20260201"))
 PROCESSES = 2 if ISSUES < 1_000 else 3
 KILLS_MAX = max(1, ISSUES // 100)
