@@ -65,20 +65,20 @@ def test_the_tiny_size_runs_and_all_exact_systems_agree(
 
 def test_the_scale_stage_takes_a_number_of_events_and_both_gates_agree(tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
-    command = [sys.executable, "-m", "benchmarks", "scale", "--size", "tiny", "--events", "20000"]
+    command = [sys.executable, "-m", "benchmarks", "scale", "--size", "tiny", "--events", "100000"]
     command += ["--cases", "closing", "gate", "--json", str(report)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     closing, *gates = read_results(report)
-    # Of 20,000 sent, 3 % are resends.
-    assert (closing.case, closing.rows) == ("closing_20000", 19_400)
+    # Of 100,000 sent, 3 % are resends.
+    assert (closing.case, closing.rows) == ("closing_100000", 97_000)
     assert [(gate.case, gate.system, gate.rows) for gate in gates] == [
-        ("gate_20000", "ratemill", 19_400),
-        ("gate_20000", "ratemill_in_memory", 19_400),
+        ("gate_100000", "ratemill", 97_000),
+        ("gate_100000", "ratemill_in_memory", 97_000),
     ]
     assert gates[0].result_hash == gates[1].result_hash
     # Every question about what was never sent is "new", and the known 3 % are duplicates.
-    assert gates[0].result_hash == gate_hash(19_400, [19_400, 600, 0])
+    assert gates[0].result_hash == gate_hash(97_000, [97_000, 3_000, 0])
 
 
 def test_a_stage_that_is_not_built_says_so_with_its_own_exit_code() -> None:

@@ -210,6 +210,8 @@ def test_a_customers_key_reaches_its_own_and_nothing_else(
         "/v1/invoices",
         "/v1/invoices/{id_or_number}",
         "/v1/invoices/{id_or_number}/pdf",
+        "/v1/invoices/{id_or_number}/ubl",
+        "/v1/invoices/{id_or_number}/cii",
     }
 
 
