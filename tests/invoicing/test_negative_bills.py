@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,10 +19,15 @@ from invoicing.document import printed
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.open_documents import find_document
+from invoicing.review.correct import correct
+from invoicing.review.correction import CorrectionRequest
+from invoicing.review.moves import approve, delegate
+from invoicing.review.release import release_approved
 from invoicing.store import StoredInvoice
 from invoicing.tables import ISSUED_DOCUMENTS
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_journal import balances
+from tests.invoicing.test_review import NOW, person, rules
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY, setting, tax_lines
 from tests.invoicing.world import LONG_AGO, World, at
 
@@ -122,3 +128,28 @@ def test_every_entity_numbers_in_series_of_its_own(any_world: World) -> None:
         ("NORTH-2025", 2),
     ]
     assert verify_journal(world.ledger) == []
+
+
+def test_a_bill_below_zero_that_was_corrected_and_approved_is_numbered_like_the_others(world: World) -> None:
+    setting(world)
+    rules(world, policy="exception", anomalies=["negative_line"], reviewers=["anna", "ben"])
+    draft = ended_early(world)
+    invoice_id, line = draft.summary.invoice_id, draft.invoice.lines[0]
+    assert (draft.summary.state, line.amount_minor) == ("draft", -1500)
+    corrected = CorrectionRequest(line_id=line.line_id, amount=Decimal("-12.00"), reason="two days later")
+    correct(world.ledger, invoice_id, person("anna"), corrected, now=NOW)
+    delegate(world.ledger, invoice_id, person("anna"), to="carl", reason="", now=NOW)
+    for name in ("carl", "ben"):
+        approve(world.ledger, invoice_id, person(name), reason="", now=NOW)
+    done = release_approved(
+        world.ledger,
+        by_itself=False,
+        series_prefix="INV",
+        credit_note_prefix="GUT",
+        actor="sender",
+        now=at("2025-04-16T12:00"),
+    )
+    assert [stored.summary.number for stored in done.issued] == ["GUT-2025-000001"]
+    assert tax_lines(done.issued[0])[-1] == "net -1200 gross -1428 due -1428"
+    assert verify_journal(world.ledger) == []
+    assert verify_books(world.ledger).broken == ()
