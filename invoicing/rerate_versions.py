@@ -27,7 +27,8 @@ from invoicing.bulk import select_by_ids
 from invoicing.due import due_service_periods
 from invoicing.history import BillingDates
 from invoicing.hold import Key
-from invoicing.tables import SETTLED_BILLING_DATES
+from invoicing.left_of_lines import left_of_lines
+from invoicing.tables import INVOICES, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_dates import agreed_segments, terms_by_day
 from rating.agreement_store import load_agreements
@@ -199,11 +200,14 @@ def _amendments(
                 **load_agreements(connection, keys),
                 **{agreement.key(): agreement for _, _, agreement in terms_by_day(step.contract)},
             }
+            wanted = [line["line_id"] for line in lines.get(contract_id, ())]
+            issued_on = _issued_on(connection, contract_id, step.day)
             track = tuple(agreed_segments(step.contract))
             made.join(
                 amendment_rows(
                     changed,
                     lines,
+                    left_minor=left_of_lines(connection, wanted, credited_by=issued_on),
                     contracts=contracts_table([(step.contract, step.version)]),
                     plan_versions=catalogue.plan_versions,
                     segments={contract_id: track} if track else {},
@@ -213,6 +217,15 @@ def _amendments(
             )
             every |= agreements
     return made, every
+
+
+def _issued_on(connection: Connection, contract_id: str, day: date) -> date:
+    """When the bill of a billing date left the house: credit notes up to then left less to give back."""
+    bill = select(INVOICES.c.issue_date).where(
+        INVOICES.c.contract_id == contract_id, INVOICES.c.billing_date == day.isoformat()
+    )
+    issued = connection.execute(bill).scalar()
+    return day if issued is None else date.fromisoformat(issued)
 
 
 def _without(periods: pa.Table, steps: Mapping[str, Sequence[_Step]]) -> pa.Table:

@@ -153,3 +153,29 @@ def test_a_bill_below_zero_that_was_corrected_and_approved_is_numbered_like_the_
     assert tax_lines(done.issued[0])[-1] == "net -1200 gross -1428 due -1428"
     assert verify_journal(world.ledger) == []
     assert verify_books(world.ledger).broken == ()
+
+
+@pytest.mark.parametrize(
+    ("credited", "lines"),
+    [(None, []), ("20.00", [-1000]), ("10.00", [-1500])],
+)
+def test_a_fee_that_a_credit_note_took_back_is_not_given_back_again(
+    world: World, credited: str | None, lines: list[int]
+) -> None:
+    """30.00 for April, of which all, 20.00 or 10.00 are credited; half of April is not had."""
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    amount = None if credited is None else Decimal(credited)
+    asked = CreditNoteRequest(reason="the line was down", amount=amount)
+    issue_credit_note(
+        world.ledger,
+        world.invoices()[0].summary.invoice_id,
+        asked,
+        Issuing("CN", "test", None, at("2025-04-05")),
+    )
+    world.contract(**ENDS)
+    world.bill("2025-04-16", now=at("2025-04-16"))
+    bills = [bill for bill in world.invoices() if bill.summary.billing_date == date(2025, 4, 16)]
+    assert [line.amount_minor for bill in bills for line in bill.invoice.lines] == lines
+    assert verify_journal(world.ledger) == []
