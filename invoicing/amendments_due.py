@@ -88,7 +88,7 @@ def with_amendments(
             return nothing
         lines = billed_fees(connection, event_store, changed)
         wanted = [line["line_id"] for entry in lines.values() for line in entry]
-        left = left_of_lines(connection, wanted, credited_by=None)
+        left = left_of_lines(connection, wanted, known_at=None)
         keys = {line["agreement"] for entry in lines.values() for line in entry}
         before = load_agreements(connection, keys - catalogue.agreements.keys())
     agreements = {**catalogue.agreements, **before}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime
 
 import orjson
 from sqlalchemy import Connection, func, select
@@ -12,20 +12,20 @@ from sqlalchemy import Connection, func, select
 from invoicing.bulk import select_by_ids
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.review.tables import REVIEW_CORRECTIONS
-from invoicing.tables import INVOICE_LINES
+from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS
 
 _L, _C = INVOICE_LINES.c, REVIEW_CORRECTIONS.c
 _AS_PRICED = func.coalesce(_L.priced_minor, _L.amount_minor).label("priced_minor")
 
 
 def left_of_lines(
-    connection: Connection, line_ids: Sequence[bytes], *, credited_by: date | None
+    connection: Connection, line_ids: Sequence[bytes], *, known_at: datetime | None
 ) -> dict[bytes, int]:
     """By line_id, minor units as the line was priced (with tax where its price includes it), zero or more.
 
     A line and its corrections are one. Credit notes are net of tax: where the price includes tax, the share
-    of the net amount that is left, rounded down, is left of the price. credited_by: credit notes up to that
-    day count; None: all.
+    of the net amount that is left, rounded down, is left of the price. known_at: what credit notes issued up
+    to that instant left; None: all.
     """
     ids = [line_id.hex() for line_id in line_ids]
     statement = select(REVIEW_CORRECTIONS.c.line_id, REVIEW_CORRECTIONS.c.corrected_line_id)
@@ -40,10 +40,11 @@ def left_of_lines(
         priced[whole[row.line_id]] += row.priced_minor
         invoices.add(row.invoice_id)
     credited: dict[str, int] = defaultdict(int)
-    notes = select(CREDIT_NOTES.c.document)
-    if credited_by is not None:
-        notes = notes.where(CREDIT_NOTES.c.issue_date <= credited_by.isoformat())
+    issued = ISSUED_DOCUMENTS.c.document_id == CREDIT_NOTES.c.credit_note_id
+    notes = select(CREDIT_NOTES.c.document, ISSUED_DOCUMENTS.c.issued_at).join(ISSUED_DOCUMENTS, issued)
     for row in select_by_ids(connection, notes, CREDIT_NOTES.c.invoice_id, sorted(invoices)):
+        if known_at is not None and datetime.fromisoformat(row.issued_at) > known_at:
+            continue
         for line in orjson.loads(row.document)["lines"]:
             if line["line_id"] in whole:
                 credited[whole[line["line_id"]]] -= line["amount_minor"]

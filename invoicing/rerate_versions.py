@@ -28,7 +28,7 @@ from invoicing.due import due_service_periods
 from invoicing.history import BillingDates
 from invoicing.hold import Key
 from invoicing.left_of_lines import left_of_lines
-from invoicing.tables import INVOICES, SETTLED_BILLING_DATES
+from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_dates import agreed_segments, terms_by_day
 from rating.agreement_store import load_agreements
@@ -201,13 +201,13 @@ def _amendments(
                 **{agreement.key(): agreement for _, _, agreement in terms_by_day(step.contract)},
             }
             wanted = [line["line_id"] for line in lines.get(contract_id, ())]
-            issued_on = _issued_on(connection, contract_id, step.day)
+            billed_at = _billed_at(connection, contract_id, step.day)
             track = tuple(agreed_segments(step.contract))
             made.join(
                 amendment_rows(
                     changed,
                     lines,
-                    left_minor=left_of_lines(connection, wanted, credited_by=issued_on),
+                    left_minor=left_of_lines(connection, wanted, known_at=billed_at),
                     contracts=contracts_table([(step.contract, step.version)]),
                     plan_versions=catalogue.plan_versions,
                     segments={contract_id: track} if track else {},
@@ -219,13 +219,15 @@ def _amendments(
     return made, every
 
 
-def _issued_on(connection: Connection, contract_id: str, day: date) -> date:
-    """When the bill of a billing date left the house: credit notes up to then left less to give back."""
-    bill = select(INVOICES.c.issue_date).where(
-        INVOICES.c.contract_id == contract_id, INVOICES.c.billing_date == day.isoformat()
+def _billed_at(connection: Connection, contract_id: str, day: date) -> datetime:
+    """When the run that settled a date began: credit notes issued later left it all to give back."""
+    settled = SETTLED_BILLING_DATES.c
+    run = (
+        select(BILLING_RUNS.c.started_at)
+        .join(SETTLED_BILLING_DATES, settled.run_id == BILLING_RUNS.c.run_id)
+        .where(settled.contract_id == contract_id, settled.billing_date == day.isoformat())
     )
-    issued = connection.execute(bill).scalar()
-    return day if issued is None else date.fromisoformat(issued)
+    return datetime.fromisoformat(connection.execute(run).scalar_one())
 
 
 def _without(periods: pa.Table, steps: Mapping[str, Sequence[_Step]]) -> pa.Table:

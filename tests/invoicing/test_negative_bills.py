@@ -179,3 +179,19 @@ def test_a_fee_that_a_credit_note_took_back_is_not_given_back_again(
     bills = [bill for bill in world.invoices() if bill.summary.billing_date == date(2025, 4, 16)]
     assert [line.amount_minor for bill in bills for line in bill.invoice.lines] == lines
     assert verify_journal(world.ledger) == []
+
+
+def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: World) -> None:
+    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back, 4.00 after it."""
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    first = world.invoices()[0].summary.invoice_id
+    asked = CreditNoteRequest(reason="the line was down", amount=Decimal("20.00"))
+    issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-05")))
+    world.contract(**ENDS)
+    world.bill("2025-04-16", now=at("2025-04-16"))
+    asked = CreditNoteRequest(reason="that evening", amount=Decimal("4.00"))
+    issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-16T20:00")))
+    world.events(("call", "c1-subject", "2025-04-03", "7"))
+    assert world.bill("2025-04-17", now=at("2025-04-17")).held == ()
