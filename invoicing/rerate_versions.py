@@ -27,7 +27,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.due import due_service_periods
 from invoicing.history import BillingDates
 from invoicing.hold import Key
-from invoicing.left_of_lines import left_of_lines
+from invoicing.left_to_give_back import left_to_give_back
 from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_dates import agreed_segments, terms_by_day
@@ -207,7 +207,7 @@ def _amendments(
                 amendment_rows(
                     changed,
                     lines,
-                    left_minor=left_of_lines(connection, wanted, known_at=billed_at),
+                    left_minor=left_to_give_back(connection, wanted, known_at=billed_at),
                     contracts=contracts_table([(step.contract, step.version)]),
                     plan_versions=catalogue.plan_versions,
                     segments={contract_id: track} if track else {},

@@ -18,7 +18,7 @@ _L, _C = INVOICE_LINES.c, REVIEW_CORRECTIONS.c
 _AS_PRICED = func.coalesce(_L.priced_minor, _L.amount_minor).label("priced_minor")
 
 
-def left_of_lines(
+def left_to_give_back(
     connection: Connection, line_ids: Sequence[bytes], *, known_at: datetime | None
 ) -> dict[bytes, int]:
     """By line_id, minor units as the line was priced (with tax where its price includes it), zero or more.
