@@ -63,6 +63,7 @@ def amendment_rows(
     changed: Mapping[str, ChangedContract],
     billed_lines: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
+    left_minor: Mapping[bytes, int],
     contracts: pa.Table,
     plan_versions: Sequence[PlanVersion],
     segments: Mapping[str, tuple[AgreedSegment, ...]],
@@ -72,7 +73,8 @@ def amendment_rows(
     """What the changes add to their next bills.
 
     changed, billed_lines: by contract_id; the lines are the recurring fees and what was due once, in
-    advance, of its last bill, as Python values. contracts, segments: as for ``due_service_periods``.
+    advance, of its last bill, as Python values. left_minor: by line_id, what corrections and credit notes
+    left of each of them. contracts, segments: as for ``due_service_periods``.
     agreements: by key, all that the segments and the lines name.
     """
     terms = _terms_now(changed, contracts, plan_versions, segments, agreements)
@@ -92,7 +94,7 @@ def amendment_rows(
         found = amend(fees, due, unused=entry.contract.unused)
         given_back = once_given_back(once, due, unused=entry.contract.unused)
         found = replace(found, credits=(*found.credits, *given_back))
-        made.add_credits(found, entry, run_id=run_id)
+        made.add_credits(found, entry, left_minor=left_minor, run_id=run_id)
         made.add_charges([*found.charges, *due_once(due, paid_once)], entry, agreements)
         made.add_empty(found, entry)
         for line in lines if made.rows else ():
@@ -122,11 +124,15 @@ class AmendmentRows:
         self.rows += other.rows
         self.credits += other.credits
 
-    def add_credits(self, found: Amendment, entry: ChangedContract, *, run_id: str) -> None:
-        left: dict[bytes, int] = {}
+    def add_credits(
+        self, found: Amendment, entry: ChangedContract, *, left_minor: Mapping[bytes, int], run_id: str
+    ) -> None:
+        left = dict(left_minor)
         for given_back in found.credits:
             fee = given_back.fee
-            rest = left.get(fee.line["line_id"], fee.line["amount_minor"])
+            rest = min(left[fee.line["line_id"]], fee.line["amount_minor"])
+            if rest <= 0:
+                continue  # a credit note gave it back already
             days = fee.line["days"]
             if fee.charge.kind != ONCE:  # what is due once is given back whole
                 days = _part(given_back.start, given_back.end, entry.contract, fee.plan, days)

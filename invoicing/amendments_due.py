@@ -30,6 +30,7 @@ from invoicing.billed_time import load_billed, load_contract_versions
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.hold import Key
+from invoicing.left_to_give_back import left_to_give_back
 from invoicing.run_blocks import billing_dates
 from invoicing.tables import INVOICE_LINES, INVOICES
 from rating.agreement import Agreement
@@ -86,12 +87,15 @@ def with_amendments(
         if not changed:
             return nothing
         lines = billed_fees(connection, event_store, changed)
+        wanted = [line["line_id"] for entry in lines.values() for line in entry]
+        left = left_to_give_back(connection, wanted, known_at=None)
         keys = {line["agreement"] for entry in lines.values() for line in entry}
         before = load_agreements(connection, keys - catalogue.agreements.keys())
     agreements = {**catalogue.agreements, **before}
     made = amendment_rows(
         changed,
         lines,
+        left_minor=left,
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
         segments=catalogue.segments,

@@ -27,7 +27,8 @@ from invoicing.bulk import select_by_ids
 from invoicing.due import due_service_periods
 from invoicing.history import BillingDates
 from invoicing.hold import Key
-from invoicing.tables import SETTLED_BILLING_DATES
+from invoicing.left_to_give_back import left_to_give_back
+from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_dates import agreed_segments, terms_by_day
 from rating.agreement_store import load_agreements
@@ -199,11 +200,14 @@ def _amendments(
                 **load_agreements(connection, keys),
                 **{agreement.key(): agreement for _, _, agreement in terms_by_day(step.contract)},
             }
+            wanted = [line["line_id"] for line in lines.get(contract_id, ())]
+            billed_at = _billed_at(connection, contract_id, step.day)
             track = tuple(agreed_segments(step.contract))
             made.join(
                 amendment_rows(
                     changed,
                     lines,
+                    left_minor=left_to_give_back(connection, wanted, known_at=billed_at),
                     contracts=contracts_table([(step.contract, step.version)]),
                     plan_versions=catalogue.plan_versions,
                     segments={contract_id: track} if track else {},
@@ -213,6 +217,17 @@ def _amendments(
             )
             every |= agreements
     return made, every
+
+
+def _billed_at(connection: Connection, contract_id: str, day: date) -> datetime:
+    """When the run that settled a date began: credit notes issued later left it all to give back."""
+    settled = SETTLED_BILLING_DATES.c
+    run = (
+        select(BILLING_RUNS.c.started_at)
+        .join(SETTLED_BILLING_DATES, settled.run_id == BILLING_RUNS.c.run_id)
+        .where(settled.contract_id == contract_id, settled.billing_date == day.isoformat())
+    )
+    return datetime.fromisoformat(connection.execute(run).scalar_one())
 
 
 def _without(periods: pa.Table, steps: Mapping[str, Sequence[_Step]]) -> pa.Table:

@@ -62,7 +62,14 @@ def tick(
                 event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
             )
     escalate_overdue(ledger, now=now)
-    release_approved(ledger, by_itself=True, series_prefix=settings.series, actor=settings.actor, now=now)
+    release_approved(
+        ledger,
+        by_itself=True,
+        series_prefix=settings.series,
+        credit_note_prefix=settings.credit_note_series,
+        actor=settings.actor,
+        now=now,
+    )
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
     return report

@@ -339,6 +339,7 @@ def release(state: State, actor: Actor) -> ExactJSON:
         state.ledger,
         by_itself=False,
         series_prefix=state.settings.invoice_series,
+        credit_note_prefix=state.settings.credit_note_series,
         actor=actor,
         now=state.clock.now(),
     )

@@ -41,7 +41,8 @@ def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
     """The draft with one more line, and its total and tax anew; without drawn credit.
 
     Raises NotFound for an unknown line; InvalidInput without a reason, for an amount with part of a minor
-    unit, one that changes nothing, a line that is a correction or sells credit, or a total below zero.
+    unit, one that changes nothing, a line that is a correction or sells credit, or one that makes an invoice
+    come to less than nothing, tax included; what does so already is a credit note and may.
     """
     line = next((line for line in draft.lines if line.line_id == request.line_id), None)
     if line is None:
@@ -52,8 +53,8 @@ def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
     change = _change(draft, line, request)
     correction = _correction(draft, line, request, change)
     taxed = with_tax_again(replace(draft, lines=(*draft.lines, correction), drawn_credit=()))
-    if taxed.total_minor < 0:
-        total = format_minor(taxed.total_minor, draft.currency)
+    if taxed.gross_minor < 0 <= draft.gross_minor:
+        total = format_minor(taxed.gross_minor, draft.currency)
         raise _refused(
             f"the draft would come to {total} {draft.currency}. An invoice is not below zero; correct "
             f"it to 0 "

@@ -35,17 +35,22 @@ class Released:
 
 
 def release_approved(
-    ledger: Engine, *, by_itself: bool, series_prefix: str, actor: str, now: datetime
+    ledger: Engine, *, by_itself: bool, series_prefix: str, credit_note_prefix: str, actor: str, now: datetime
 ) -> Released:
     """Issue every approved draft; by_itself: only those whose rules let the scheduler do so. One that cannot
-    be issued keeps no other waiting."""
+    be issued keeps no other waiting. series_prefix, credit_note_prefix: as of ``issue_invoice``."""
     with ledger.connect() as connection:
         ids = approved_ids(connection, by_itself=by_itself)
     issued, refused = [], []
     for invoice_id in ids:
         try:
             stored = issue_invoice(
-                ledger, invoice_id=invoice_id, now=now, series_prefix=series_prefix, actor=actor
+                ledger,
+                invoice_id=invoice_id,
+                now=now,
+                series_prefix=series_prefix,
+                credit_note_prefix=credit_note_prefix,
+                actor=actor,
             )
         except Conflict as conflict:
             refused.append(NotReleased(invoice_id, conflict.reason_code, str(conflict)))

@@ -128,9 +128,11 @@ def _rate(
     priced = list(agreed_versions(numbered, segments, agreements))
     made = AmendmentRows()
     if billed is not None and past is not None:
+        fees = _fees(past, billed.settled)
         made = amendment_rows(
             {contract.contract_id: ChangedContract(contract, billed, next_date(contract, billed.settled))},
-            {contract.contract_id: _fees(past, billed.settled)},
+            {contract.contract_id: fees},
+            left_minor={fee["line_id"]: fee["amount_minor"] for fee in fees},
             contracts=rows,
             plan_versions=numbered,
             segments=by_contract,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,10 +19,15 @@ from invoicing.document import printed
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.open_documents import find_document
+from invoicing.review.correct import correct
+from invoicing.review.correction import CorrectionRequest
+from invoicing.review.moves import approve, delegate
+from invoicing.review.release import release_approved
 from invoicing.store import StoredInvoice
 from invoicing.tables import ISSUED_DOCUMENTS
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_journal import balances
+from tests.invoicing.test_review import NOW, person, rules
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY, setting, tax_lines
 from tests.invoicing.world import LONG_AGO, World, at
 
@@ -122,3 +128,70 @@ def test_every_entity_numbers_in_series_of_its_own(any_world: World) -> None:
         ("NORTH-2025", 2),
     ]
     assert verify_journal(world.ledger) == []
+
+
+def test_a_bill_below_zero_that_was_corrected_and_approved_is_numbered_like_the_others(world: World) -> None:
+    setting(world)
+    rules(world, policy="exception", anomalies=["negative_line"], reviewers=["anna", "ben"])
+    draft = ended_early(world)
+    invoice_id, line = draft.summary.invoice_id, draft.invoice.lines[0]
+    assert (draft.summary.state, line.amount_minor) == ("draft", -1500)
+    corrected = CorrectionRequest(line_id=line.line_id, amount=Decimal("-12.00"), reason="two days later")
+    correct(world.ledger, invoice_id, person("anna"), corrected, now=NOW)
+    delegate(world.ledger, invoice_id, person("anna"), to="carl", reason="", now=NOW)
+    for name in ("carl", "ben"):
+        approve(world.ledger, invoice_id, person(name), reason="", now=NOW)
+    done = release_approved(
+        world.ledger,
+        by_itself=False,
+        series_prefix="INV",
+        credit_note_prefix="GUT",
+        actor="sender",
+        now=at("2025-04-16T12:00"),
+    )
+    assert [stored.summary.number for stored in done.issued] == ["GUT-2025-000001"]
+    assert tax_lines(done.issued[0])[-1] == "net -1200 gross -1428 due -1428"
+    assert verify_journal(world.ledger) == []
+    assert verify_books(world.ledger).broken == ()
+
+
+@pytest.mark.parametrize(
+    ("credited", "lines"),
+    [(None, []), ("20.00", [-1000]), ("10.00", [-1500])],
+)
+def test_a_fee_that_a_credit_note_took_back_is_not_given_back_again(
+    world: World, credited: str | None, lines: list[int]
+) -> None:
+    """30.00 for April, of which all, 20.00 or 10.00 are credited; half of April is not had."""
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    amount = None if credited is None else Decimal(credited)
+    asked = CreditNoteRequest(reason="the line was down", amount=amount)
+    issue_credit_note(
+        world.ledger,
+        world.invoices()[0].summary.invoice_id,
+        asked,
+        Issuing("CN", "test", None, at("2025-04-05")),
+    )
+    world.contract(**ENDS)
+    world.bill("2025-04-16", now=at("2025-04-16"))
+    bills = [bill for bill in world.invoices() if bill.summary.billing_date == date(2025, 4, 16)]
+    assert [line.amount_minor for bill in bills for line in bill.invoice.lines] == lines
+    assert verify_journal(world.ledger) == []
+
+
+def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: World) -> None:
+    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back, 4.00 after it."""
+    world.plan(MONTHLY_FEE, CALLS)
+    world.contract(start_date=ENDS["start_date"])
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    first = world.invoices()[0].summary.invoice_id
+    asked = CreditNoteRequest(reason="the line was down", amount=Decimal("20.00"))
+    issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-05")))
+    world.contract(**ENDS)
+    world.bill("2025-04-16", now=at("2025-04-16"))
+    asked = CreditNoteRequest(reason="that evening", amount=Decimal("4.00"))
+    issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-16T20:00")))
+    world.events(("call", "c1-subject", "2025-04-03", "7"))
+    assert world.bill("2025-04-17", now=at("2025-04-17")).held == ()

@@ -253,7 +253,7 @@ def test_releasing_issues_all_that_is_approved_and_says_what_it_could_not(world:
     rules(world, policy="none")
     world.contract("c3", start_date=at("2025-05-01").date())
     world.bill("2025-05-01", now=at("2025-05-02"))
-    how = {"by_itself": False, "series_prefix": "INV", "actor": "sender"}
+    how = {"by_itself": False, "series_prefix": "INV", "credit_note_prefix": "CN", "actor": "sender"}
     early = release_approved(world.ledger, now=NOW, **how)  # type: ignore[arg-type]
     assert (early.issued, len(early.refused)) == ((), 2)
     done = release_approved(world.ledger, now=at("2025-05-02"), **how)  # type: ignore[arg-type]

@@ -47,6 +47,16 @@ def drafted(*lines: object, percents: tuple[int, ...]) -> Invoice:
     return with_tax_again(invoice(*lines, tax=groups))  # type: ignore[arg-type]
 
 
+def test_an_invoice_stays_one_with_its_tax_and_a_draft_below_zero_may_be_corrected() -> None:
+    given_back = drafted(of_tax(-5_000, "a", 19), percents=(19,))
+    after = corrected(given_back, request("a", "-40.00"))
+    assert (after.total_minor, after.gross_minor) == (-4_000, -4_760)
+    mixed = drafted(of_tax(1_000, "free", 0), of_tax(500, "taxed", 19), percents=(0, 19))
+    with pytest.raises(InvalidInput) as refused:  # net 0.50, and with tax -1.31
+        corrected(mixed, request("taxed", "-9.50"))
+    assert refused.value.reason_code == "correction_below_zero"
+
+
 @pytest.mark.requirement("APP-07")
 def test_the_line_stays_and_another_carries_the_difference_and_its_tax() -> None:
     draft = drafted(of_tax(10_000, "a", 19), of_tax(5_000, "b", 7), percents=(7, 19))

@@ -1,0 +1,61 @@
+"""What is left of billed lines after corrections in review and credit notes: no more can be given back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from invoicing.bulk import select_by_ids
+from invoicing.credit_note_tables import CREDIT_NOTES
+from invoicing.review.tables import REVIEW_CORRECTIONS
+from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS
+
+_L, _C = INVOICE_LINES.c, REVIEW_CORRECTIONS.c
+_AS_PRICED = func.coalesce(_L.priced_minor, _L.amount_minor).label("priced_minor")
+
+
+def left_to_give_back(
+    connection: Connection, line_ids: Sequence[bytes], *, known_at: datetime | None
+) -> dict[bytes, int]:
+    """By line_id, minor units as the line was priced (with tax where its price includes it), zero or more.
+
+    A line and its corrections are one. Credit notes are net of tax: where the price includes tax, the share
+    of the net amount that is left, rounded down, is left of the price. known_at: what credit notes issued up
+    to that instant left; None: all.
+    """
+    ids = [line_id.hex() for line_id in line_ids]
+    statement = select(REVIEW_CORRECTIONS.c.line_id, REVIEW_CORRECTIONS.c.corrected_line_id)
+    whole = {line_id: line_id for line_id in ids}
+    whole |= {row[0]: row[1] for row in select_by_ids(connection, statement, _C.corrected_line_id, ids)}
+    columns = select(_L.line_id, _L.invoice_id, _L.amount_minor, _AS_PRICED)
+    net: dict[str, int] = defaultdict(int)
+    priced: dict[str, int] = defaultdict(int)
+    invoices = set()
+    for row in select_by_ids(connection, columns, _L.line_id, sorted(whole)):
+        net[whole[row.line_id]] += row.amount_minor
+        priced[whole[row.line_id]] += row.priced_minor
+        invoices.add(row.invoice_id)
+    credited: dict[str, int] = defaultdict(int)
+    issued = ISSUED_DOCUMENTS.c.document_id == CREDIT_NOTES.c.credit_note_id
+    notes = select(CREDIT_NOTES.c.document, ISSUED_DOCUMENTS.c.issued_at).join(ISSUED_DOCUMENTS, issued)
+    for row in select_by_ids(connection, notes, CREDIT_NOTES.c.invoice_id, sorted(invoices)):
+        if known_at is not None and datetime.fromisoformat(row.issued_at) > known_at:
+            continue
+        for line in orjson.loads(row.document)["lines"]:
+            if line["line_id"] in whole:
+                credited[whole[line["line_id"]]] -= line["amount_minor"]
+    return {bytes.fromhex(key): _left(priced[key], net[key], credited[key]) for key in ids}
+
+
+def _left(priced_minor: int, net_minor: int, credited_minor: int) -> int:
+    """
+    >>> _left(11900, 10000, 2500), _left(10000, 10000, 10000), _left(-100, -100, 0)
+    (8925, 0, 0)
+    """
+    if net_minor - credited_minor <= 0 or priced_minor <= 0:
+        return 0
+    return priced_minor * (net_minor - credited_minor) // net_minor if credited_minor else priced_minor
