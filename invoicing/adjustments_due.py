@@ -23,6 +23,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
+from invoicing.left_to_give_back import credited_of_lines
 from invoicing.line_differences import LineDifference, line_differences
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
@@ -85,7 +86,11 @@ def adjustments_due(
     differences = [
         one for one in line_differences(event_store, again.lines, again.billed) if one.difference_minor
     ]
-    held = [*_held(again, next_dates), *_refused(differences, next_dates, catalogue)]
+    held = [
+        *_held(again, next_dates),
+        *_refused(differences, next_dates, catalogue),
+        *_given_back_already(differences, next_dates, ledger),
+    ]
     without = {entry.contract_id for entry in held}
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept.sort(key=_order)
@@ -132,6 +137,31 @@ def _refused(
                 + (", and a commitment over a term counts it." if of_fee else ".")
                 + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
+    return list(found.values())
+
+
+def _given_back_already(
+    differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
+) -> list[Held]:
+    """Contracts whose late usage would give back of a line what credit notes gave back before."""
+    lowered = [one for one in differences if one.was is not None and one.difference_minor < 0]
+    with ledger.connect() as connection:
+        credited = credited_of_lines(connection, [one.line["line_id"] for one in lowered])
+    found: dict[str, Held] = {}
+    for one in lowered:
+        taken = credited.get(one.line["line_id"], 0)
+        left = max(0, one.billed_minor - taken)
+        if taken <= 0 or -one.difference_minor <= left:
+            continue
+        line = one.line
+        found[line["contract_id"]] = Held(
+            line["contract_id"],
+            next_dates[line["contract_id"]],
+            "adjustment_refused",
+            f"late usage lowers what charge {line['charge_id']!r} was billed on {line['billing_date']} by "
+            f"{-one.difference_minor} minor units, and credit notes left {left} of it: what was credited "
+            "would be given back twice. Credit what is left, if it is owed, and say `late_usage: ignore`.",
+        )
     return list(found.values())
 
 

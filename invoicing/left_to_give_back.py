@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from invoicing.bulk import select_by_ids
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.review.tables import REVIEW_CORRECTIONS
-from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS
+from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS, LINE_ADJUSTMENTS
 
 _L, _C = INVOICE_LINES.c, REVIEW_CORRECTIONS.c
 _AS_PRICED = func.coalesce(_L.priced_minor, _L.amount_minor).label("priced_minor")
@@ -27,19 +28,56 @@ def left_to_give_back(
     of the net amount that is left, rounded down, is left of the price. known_at: what credit notes issued up
     to that instant left; None: all.
     """
+    whole = _with_corrections(connection, line_ids)
+    taken = _taken(connection, whole, known_at)
+    return {
+        line_id: _left(taken.priced[line_id.hex()], taken.net[line_id.hex()], taken.credited[line_id.hex()])
+        for line_id in line_ids
+    }
+
+
+def credited_of_lines(connection: Connection, line_ids: Sequence[bytes]) -> dict[bytes, int]:
+    """By line_id, what credit notes took of a line, its corrections and all that adjusted it, minor units as
+    priced, rounded up; lines of which nothing was taken are left out."""
+    whole = _with_corrections(connection, line_ids)
+    adjusting = select(LINE_ADJUSTMENTS.c.line_id, LINE_ADJUSTMENTS.c.adjusted_line_id)
+    ids = sorted(line_id.hex() for line_id in line_ids)
+    rows = select_by_ids(connection, adjusting, LINE_ADJUSTMENTS.c.adjusted_line_id, ids)
+    whole |= {row.line_id: row.adjusted_line_id for row in rows}
+    taken = _taken(connection, whole, None)
+    return {
+        bytes.fromhex(key): -(-credited * taken.priced[key] // taken.net[key]) if taken.net[key] else credited
+        for key, credited in taken.credited.items()
+        if credited
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Sums by line: as priced, net, and net of what credit notes took."""
+
+    priced: dict[str, int]
+    net: dict[str, int]
+    credited: dict[str, int]
+
+
+def _with_corrections(connection: Connection, line_ids: Sequence[bytes]) -> dict[str, str]:
+    """Each line and its corrections in review, to the line; ids in hex."""
     ids = [line_id.hex() for line_id in line_ids]
     statement = select(REVIEW_CORRECTIONS.c.line_id, REVIEW_CORRECTIONS.c.corrected_line_id)
-    whole = {line_id: line_id for line_id in ids}
-    whole |= {row[0]: row[1] for row in select_by_ids(connection, statement, _C.corrected_line_id, ids)}
+    corrections = select_by_ids(connection, statement, _C.corrected_line_id, ids)
+    return {line_id: line_id for line_id in ids} | {row[0]: row[1] for row in corrections}
+
+
+def _taken(connection: Connection, whole: Mapping[str, str], known_at: datetime | None) -> _Taken:
+    """whole: of which line each is a part. known_at: of ``left_to_give_back``."""
     columns = select(_L.line_id, _L.invoice_id, _L.amount_minor, _AS_PRICED)
-    net: dict[str, int] = defaultdict(int)
-    priced: dict[str, int] = defaultdict(int)
+    taken = _Taken(defaultdict(int), defaultdict(int), defaultdict(int))
     invoices = set()
     for row in select_by_ids(connection, columns, _L.line_id, sorted(whole)):
-        net[whole[row.line_id]] += row.amount_minor
-        priced[whole[row.line_id]] += row.priced_minor
+        taken.net[whole[row.line_id]] += row.amount_minor
+        taken.priced[whole[row.line_id]] += row.priced_minor
         invoices.add(row.invoice_id)
-    credited: dict[str, int] = defaultdict(int)
     issued = ISSUED_DOCUMENTS.c.document_id == CREDIT_NOTES.c.credit_note_id
     notes = select(CREDIT_NOTES.c.document, ISSUED_DOCUMENTS.c.issued_at).join(ISSUED_DOCUMENTS, issued)
     for row in select_by_ids(connection, notes, CREDIT_NOTES.c.invoice_id, sorted(invoices)):
@@ -47,8 +85,8 @@ def left_to_give_back(
             continue
         for line in orjson.loads(row.document)["lines"]:
             if line["line_id"] in whole:
-                credited[whole[line["line_id"]]] -= line["amount_minor"]
-    return {bytes.fromhex(key): _left(priced[key], net[key], credited[key]) for key in ids}
+                taken.credited[whole[line["line_id"]]] -= line["amount_minor"]
+    return taken
 
 
 def _left(priced_minor: int, net_minor: int, credited_minor: int) -> int:
