@@ -17,12 +17,10 @@ from starlette.types import Receive, Scope, Send
 from api.auth import allow
 from api.errors import answer_error, answer_unexpected
 from api.idempotency import HEADER, REPLAYED_HEADER, KeptAnswer, answer_key, request_hash
-from api.intake import place, take_events
+from api.intake import place, receive_held, take_events
 from api.routes.events import INGEST_PATH, RESULTS, Results, report_response, results_answer
-from api.routing import read_all
 from api.state import Ratemill
 from ingest.errors import InvalidInput, Issue, RatemillError
-from ingest.queue_room import Held
 
 Headers = Mapping[bytes, bytes]
 _KEY_HEADER: Final = HEADER.lower().encode()
@@ -64,7 +62,7 @@ class DirectIngest:
         header = _text(headers, _KEY_HEADER)
         kept_as = None if header is None else answer_key(key.key_id, INGEST_PATH, header)
         with place(state) as held:
-            body = await _body(headers, receive, held, bytes_max=state.ingest.settings.body_bytes_max)
+            body = await receive_held(receive, _text(headers, b"content-length") or "", state, held)
             if kept_as is None:
                 return await self._report(headers, body, results)
             facts = [_text(headers, name) or "" for name in (b"content-type", b"content-encoding")]
@@ -89,14 +87,6 @@ class DirectIngest:
         )
         more = {"results": await state.in_thread(results_answer, report, results)} if results else {}
         return report_response(report, refusals_max=limits.refusals_reported_max, **more)
-
-
-async def _body(headers: Headers, receive: Receive, held: Held, *, bytes_max: int) -> bytes:
-    """The body, held as it grows; see ``api.intake.receive``."""
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit():
-        held.refuse_unless(min(int(declared), bytes_max))
-    return await read_all(receive, bytes_max=bytes_max, more=held.more)
 
 
 def _text(headers: Headers, name: bytes) -> str | None:

@@ -8,8 +8,9 @@ with place(state) as held:
 from __future__ import annotations
 
 from starlette.requests import Request
+from starlette.types import Receive
 
-from api.routing import read_body
+from api.routing import read_all
 from api.state import Ratemill
 from ingest.load import IngestReport
 from ingest.queue_room import Held
@@ -26,11 +27,15 @@ async def receive(request: Request, state: Ratemill, held: Held) -> bytes:
     A body whose declared length finds no room now is refused before it is read. Raises UnreadableBody
     (body_too_large), Busy (queue_full).
     """
+    return await receive_held(request.receive, request.headers.get("content-length", ""), state, held)
+
+
+async def receive_held(messages: Receive, declared: str, state: Ratemill, held: Held) -> bytes:
+    """As ``receive``, from bare ASGI messages. declared: the Content-Length header."""
     bytes_max = state.ingest.settings.body_bytes_max
-    declared = request.headers.get("content-length", "")
     if declared.isdecimal():
         held.refuse_unless(min(int(declared), bytes_max))
-    return await read_body(request, bytes_max=bytes_max, more=held.more)
+    return await read_all(messages, bytes_max=bytes_max, more=held.more)
 
 
 async def take_events(

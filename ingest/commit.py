@@ -85,11 +85,13 @@ class IngestContext:
 
     @contextmanager
     def alone(self) -> Iterator[IdentityGate]:
-        """No commit is under way while the block runs; yields the gate as the table is.
+        """No commit is under way while the block runs and nothing waits in the log; yields the gate as the
+        table is. What the block writes under later numbers comes into the engine after all before it.
 
         Raises StoreUnavailable when another process writes to the store.
         """
         with self.planning, self.inserting:
+            self.store.settle()
             _renew_gate(self)
             yield self.gate
 

@@ -48,6 +48,7 @@ class Lander:
         self._writing = threading.Lock()  # the log's
         self._changed = threading.Condition()
         self._waiting: deque[LogEntry] = deque()
+        self._rows = 0  # of events in self._waiting
         self._since = 0.0
         self._appended = 0
         self._landed = 0
@@ -61,7 +62,7 @@ class Lander:
     def rows_waiting(self) -> int:
         """Events that are acknowledged and not in the engine."""
         with self._changed:
-            return sum(entry.events.num_rows for entry in self._waiting)
+            return self._rows
 
     def recover(self) -> None:
         """Insert what an earlier process acknowledged and did not get into the engine. Before anything is
@@ -93,6 +94,7 @@ class Lander:
                 if not self._waiting:
                     self._since = time.monotonic()
                 self._waiting.append(entry)
+                self._rows += entry.events.num_rows
                 self._appended += 1
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._land_all, name="ingest-land", daemon=True)
@@ -126,8 +128,7 @@ class Lander:
             self._log.remove(self._landed)
 
     def _has_room(self, *, even_failing: bool = True) -> bool:
-        rows = sum(entry.events.num_rows for entry in self._waiting)
-        return rows < ROWS_WAITING_MAX or (even_failing and self._failed is not None)
+        return self._rows < ROWS_WAITING_MAX or (even_failing and self._failed is not None)
 
     def _refusal(self) -> StoreUnavailable:
         return StoreUnavailable(
@@ -152,10 +153,9 @@ class Lander:
             return False
         if self._failed is not None and time.monotonic() < self._since + _RETRY_SECONDS:
             return False
-        rows = sum(entry.events.num_rows for entry in self._waiting)
         return (
             self._wanted > self._landed
-            or rows >= ROWS_A_BLOCK
+            or self._rows >= ROWS_A_BLOCK
             or time.monotonic() >= self._since + LANDING_SECONDS
         )
 
@@ -178,7 +178,7 @@ class Lander:
             self._failed = None
             self._tries += 1
             for _ in taken:
-                self._waiting.popleft()
+                self._rows -= self._waiting.popleft().events.num_rows
             self._landed += len(taken)
             self._since = time.monotonic()
             self._changed.notify_all()

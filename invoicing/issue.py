@@ -84,8 +84,7 @@ def write_invoices(
     policy: IssuePolicy,
 ) -> list[str]:
     """Write the drafts (numbered in their order, but those that wait for a review) and settle every date
-    named:
-    all of it or nothing. Gives the ids of grants of credit that lapsed with these invoices.
+    named: all of it or nothing. Gives the ids of grants of credit that lapsed with these invoices.
 
     nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
     settled meanwhile by somebody else; then nothing of this call was written.
