@@ -21,8 +21,10 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, Issue
-from invoicing.credit_note_tax import credited_tax, rounded, spread
+from invoicing.credit_note_tax import credited_tax
 from invoicing.invoice_tax import TAX_NOTE
+from invoicing.tax_amounts import shares_of
+from rating.money import round_to_minor
 
 CREDIT_NOTE_SCHEMA: Final = "ratemill.credit_note/1"
 _COPIED: Final = (
@@ -188,7 +190,7 @@ def _taken(
                     "more than 0 and at most what is left of the invoice, net of tax.",
                 )
             )
-        return spread(amount, left)
+        return shares_of(amount, left)
     if not request.lines:
         return left
     places = {line["line_id"]: place for place, line in enumerate(invoice["lines"])}
@@ -272,8 +274,11 @@ def _of_quantity(
                 "more than 0 and at most what is left of the quantity; or an amount.",
             )
         )
-    amount = line["amount_minor"]
-    return rounded(amount * upto / whole) - rounded(amount * earlier / whole)
+    reached, before_it = (
+        round_to_minor(line["amount_minor"] * part / whole, digits=0, mode="half_up")
+        for part in (upto, earlier)
+    )
+    return reached - before_it
 
 
 def _quantities(lines: Sequence[Mapping[str, Any]], request: CreditNoteRequest) -> Iterator[str | None]:

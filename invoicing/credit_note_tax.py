@@ -11,6 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 from invoicing.invoice_tax import TAX_NOTE
+from invoicing.tax_amounts import shares_of
+from rating.money import round_to_minor
 
 
 def credited_tax(
@@ -26,7 +28,7 @@ def credited_tax(
             tax = group["tax_minor"] - tax_before
         else:
             share = Fraction(net_before + now, group["taxable_minor"]) if group["taxable_minor"] else 0
-            tax = rounded(group["tax_minor"] * share) - tax_before
+            tax = round_to_minor(group["tax_minor"] * share, digits=0, mode="half_up") - tax_before
         if now or tax or voids:
             found.append({**group, "taxable_minor": now, "tax_minor": tax})
     return found
@@ -46,7 +48,7 @@ def _by_group(
         else:
             sums[place] += amount
     if unplaced and groups:  # lines that do not say their group: in proportion
-        shared = spread(unplaced, [group["taxable_minor"] for group in groups])
+        shared = shares_of(unplaced, [group["taxable_minor"] for group in groups])
         sums = [known + part for known, part in zip(sums, shared, strict=True)]
     return sums
 
@@ -65,25 +67,3 @@ def _credited_of_group(group: Mapping[str, Any], before: Sequence[Mapping[str, A
 
 def _group_key(taxed: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return taxed.get("category"), taxed.get("rate_percent")
-
-
-def spread(amount_minor: int, weights: Sequence[int]) -> list[int]:
-    """``amount_minor`` in proportion to weights of either sign, by largest remainder; the parts sum to it,
-    and for 0 <= amount_minor <= sum(weights) none is larger than its weight or of another sign.
-
-    >>> spread(50, [120, -20])
-    [60, -10]
-    """
-    whole = sum(weights)
-    exact = [Fraction(amount_minor * weight, whole) for weight in weights]
-    parts = [part.numerator // part.denominator for part in exact]
-    by_rest = sorted(range(len(parts)), key=lambda place: parts[place] - exact[place])
-    for place in by_rest[: amount_minor - sum(parts)]:
-        parts[place] += 1
-    return parts
-
-
-def rounded(exact: Fraction) -> int:
-    """Half away from zero."""
-    magnitude = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
-    return magnitude if exact >= 0 else -magnitude

@@ -23,7 +23,7 @@ from invoicing.einvoice_model import EAllowance, ELine, ETax
 from invoicing.invoice import InvoiceLine
 from invoicing.unit_codes import ONE, unit_code
 from rating.item_line import ITEM_KIND
-from rating.money import allocate, exact_money
+from rating.money import allocate, exact_money, round_to_minor
 
 _PRICE_DIGITS_MAX: Final = 4
 _METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
@@ -94,7 +94,9 @@ def _unit_price(line: InvoiceLine, digits: int) -> _Price | None:
         base = Decimal(10) ** (shift - digits)
         stated = price.scaleb(shift - digits, context=_EXACT)
     unit = unit_code(line.unit) if line.charge_kind in _METERED_KINDS else ONE
-    list_minor = _rounded_minor(listed, digits) if line.discounts else line.amount_minor
+    list_minor = (
+        round_to_minor(listed, digits=digits, mode="half_up") if line.discounts else line.amount_minor
+    )
     return _Price(line.rated_quantity, unit, stated, base, list_minor)
 
 
@@ -102,7 +104,7 @@ def _one_unit(line: InvoiceLine, digits: int) -> _Price:
     """One unit at its list amount, or where that is below zero minus one unit at the amount."""
     list_minor = line.amount_minor
     if line.discounts and _is_rounded_amount(line, digits):
-        list_minor = _rounded_minor(_list_amount(line), digits)
+        list_minor = round_to_minor(_list_amount(line), digits=digits, mode="half_up")
     if line.amount_minor < 0 or list_minor < line.amount_minor:
         list_minor = line.amount_minor
     quantity = Decimal(-1 if list_minor < 0 else 1)
@@ -164,10 +166,3 @@ def _attributes(line: InvoiceLine) -> tuple[tuple[str, str], ...]:
 def _fraction_digits(number: Decimal) -> int:
     exponent = plain(number).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
-def _rounded_minor(amount: Fraction, digits: int) -> int:
-    """Half up, away from zero."""
-    scaled = abs(amount) * 10**digits + Fraction(1, 2)
-    whole: int = scaled.numerator // scaled.denominator
-    return whole if amount >= 0 else -whole

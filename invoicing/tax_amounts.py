@@ -50,8 +50,13 @@ def net_parts(amounts_minor: Sequence[int], percent: Decimal) -> list[int]:
 
 
 def shares_of(total: int, weights: Sequence[int]) -> list[int]:
-    """``total`` shared out by weights, in whole units that sum to it; by largest remainder, the first of
-    equals. Weights of sum 0 leave all to the first."""
+    """``total`` shared out by weights of either sign, in whole units that sum to it; by largest remainder,
+    the first of equals. For 0 <= total <= sum(weights) no part is larger than its weight or of another sign.
+    Weights of sum 0 leave all to the first. ``rating.money.allocate`` is for weights that are never negative.
+
+    >>> shares_of(50, [120, -20])
+    [60, -10]
+    """
     whole = sum(weights)
     if not whole:
         return [total, *(0 for _ in weights[1:])] if weights else []

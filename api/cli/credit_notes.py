@@ -10,19 +10,10 @@ import typer
 
 from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
-from api.cli.invoice_view import money
+from api.cli.invoice_view import money, money_column
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 
 IdOrNumber = Annotated[str, typer.Argument(help="The credit note's id or printed number.")]
-
-
-def _money(name: str) -> Any:
-    def read(item: Mapping[str, Any]) -> str:
-        from rating.money import minor_digits  # noqa: PLC0415
-
-        return money(item[name], minor_digits(item["currency"]))
-
-    return read
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -30,10 +21,10 @@ COLUMNS: tuple[Column, ...] = (
     ("customer", "customer_id"),
     ("invoice", "invoice_id"),
     ("issued", "issue_date"),
-    ("net>", _money("net_minor")),
-    ("tax>", _money("tax_minor")),
-    ("to prepaid credit>", _money("credit_minor")),
-    ("owed less>", _money("due_minor")),
+    ("net>", money_column("net_minor")),
+    ("tax>", money_column("tax_minor")),
+    ("to prepaid credit>", money_column("credit_minor")),
+    ("owed less>", money_column("due_minor")),
     ("", "currency"),
     ("voids", "voids"),
     ("reason", "reason"),

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli.invoice_view import money
+from api.cli.invoice_view import money_column
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
 GrantId = Annotated[str, typer.Argument(help="The grant's id, from `credits list`.")]
-
-
-def money_column(name: str) -> Any:
-    """Reads an amount in minor units of the item's currency as text; empty where there is none."""
-
-    def read(item: Mapping[str, Any]) -> str:
-        from rating.money import minor_digits  # noqa: PLC0415
-
-        return "" if item[name] is None else money(item[name], minor_digits(item["currency"]))
-
-    return read
 
 
 GRANT_COLUMNS: tuple[Column, ...] = (

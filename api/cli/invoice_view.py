@@ -20,6 +20,17 @@ def money(amount_minor: int, digits: int) -> str:
     return f"{sign}{whole:,}" + (f".{part:0{digits}d}" if digits else "")
 
 
+def money_column(name: str) -> Any:
+    """Reads an amount in minor units of the item's currency as text; empty where there is none."""
+
+    def read(item: Mapping[str, Any]) -> str:
+        from rating.money import minor_digits  # noqa: PLC0415
+
+        return "" if item[name] is None else money(item[name], minor_digits(item["currency"]))
+
+    return read
+
+
 def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     """Head, lines and total of an invoice, to print one after the other."""
     digits = int(invoice["minor_digits"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.credits import money_column
+from api.cli.invoice_view import money_column
 from api.cli.session import Column, Limit, Session, command, group, more, table
 
 PaymentId = Annotated[str, typer.Argument(help="The payment's id, from `payment list`.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from api.cli.credits import money_column
+from api.cli.invoice_view import money_column
 from api.cli.journal import KnownAt
 from api.cli.session import Column, Session, command, table
 

@@ -8,22 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.invoice_view import money
+from api.cli.invoice_view import money, money_column
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
 IdOrNumber = Annotated[str, typer.Argument(help="The invoice's id or printed number.")]
-
-
-def money_of(name: str) -> Any:
-    """A column of an amount in minor units."""
-
-    def read(item: Mapping[str, Any]) -> str:
-        from rating.money import minor_digits  # noqa: PLC0415
-
-        return money(item[name], minor_digits(item["currency"]))
-
-    return read
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -34,9 +23,9 @@ COLUMNS: tuple[Column, ...] = (
     ("project", "project"),
     ("issued", "issue_date"),
     ("due", "due_date"),
-    ("net>", money_of("net_minor")),
-    ("tax>", money_of("tax_minor")),
-    ("open>", money_of("open_minor")),
+    ("net>", money_column("net_minor")),
+    ("tax>", money_column("tax_minor")),
+    ("open>", money_column("open_minor")),
     ("", "currency"),
     ("deducted by", lambda item: item["deducted_by"] or ""),
 )

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note, left_of_lines
-from invoicing.credit_note_tax import spread
 from invoicing.invoice import InvoiceCredit, invoice_text
 from invoicing.invoice_tax import InvoiceTax
+from invoicing.tax_amounts import shares_of
 from tests.invoicing.credit_case import invoice, line
 
 REASON = {"reason": "counted twice"}
@@ -187,6 +187,6 @@ def test_however_it_is_cut_credit_notes_sum_to_the_invoice(parts: list[int], dat
 @given(amounts, st.data())
 def test_a_spread_sums_and_stays_within_its_weights(weights: list[int], data: st.DataObject) -> None:
     amount = data.draw(st.integers(0, sum(weights)))
-    parts = spread(amount, weights)
+    parts = shares_of(amount, weights)
     assert sum(parts) == amount
     assert all(min(0, weight) <= part <= max(0, weight) for part, weight in zip(parts, weights, strict=True))
