@@ -9,7 +9,8 @@ import pytest
 
 from rating.explain import explain_line
 from tests.invoicing.contract_case import bill
-from tests.invoicing.test_special_prices import charge, lines, tried, used
+from tests.invoicing.test_special_prices import charge, lines, tried
+from tests.invoicing.test_wider_prices import used
 from tests.invoicing.world import World, at
 from tests.rating.plans import usage_charge
 
