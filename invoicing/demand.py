@@ -34,8 +34,10 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Held, Key, hold_without_plan
 from invoicing.holding import held_dates
 from invoicing.late_usage import find_late_usage
-from invoicing.pricing import price_periods
+from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
+from invoicing.tax_desk import open_tax_desk
+from invoicing.tax_hold import prepare_tax
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_in_force
 from rating.item_line import ITEM_KIND
@@ -145,24 +147,18 @@ def _due(
     )
     catalogue = adjustments.catalogue
     items = items_due(ledger, catalogue, dates, run_id=_RUN_ID)
-    priced = price_periods(
-        event_store=event_store,
-        stored_usage=stored_usage,
-        periods=periods,
-        subjects=catalogue.subjects,
-        meters=catalogue.meters,
-        price_book=catalogue.price_book,
-        run_id=_RUN_ID,
-        wider=wider_in_force(ledger, catalogue, periods),
-    )
     added = (amended.credits, adjustments.lines, items.lines)
-    priced = add_true_ups(
-        replace(priced, lines=with_credits(priced.lines, *added)),
-        periods=periods,
-        contracts=contracts,
-        catalogue=catalogue,
-        event_store=event_store,
-        run_id=_RUN_ID,
+    priced = _priced(event_store, stored_usage, ledger, catalogue, periods, contracts, added)
+    desk = open_tax_desk(ledger, provider=None)
+    ready = prepare_tax(
+        desk,
+        dates,
+        priced.lines,
+        contracts.to_pylist() if desk is not None else (),
+        customers,
+        catalogue,
+        ledger,
+        items.tax_classes,
     )
     held = held_dates(
         dates,
@@ -174,7 +170,7 @@ def _due(
         changed=changed,
         totals_minor={},
         negative_total="credit_note",
-        late=[*adjustments.held, *items.held],
+        late=[*adjustments.held, *items.held, *ready.held],
     )
     unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)
     return _Due(catalogue, dates, priced.lines, items, [*hold_without_plan(unpriced, as_of=as_of), *held])
@@ -230,6 +226,36 @@ def _shares(amount_minor: int, items: Sequence[StoredItem]) -> list[tuple[str, i
     return [(source, counts[source], part) for source, part in zip(counts, parts, strict=True)]
 
 
+def _priced(
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    catalogue: BillingCatalogue,
+    periods: pa.Table,
+    contracts: pa.Table,
+    added: Sequence[pa.Table],
+) -> PricedPeriods:
+    """The lines of the due periods, with those ``added`` and the true-ups of both."""
+    priced = price_periods(
+        event_store=event_store,
+        stored_usage=stored_usage,
+        periods=periods,
+        subjects=catalogue.subjects,
+        meters=catalogue.meters,
+        price_book=catalogue.price_book,
+        run_id=_RUN_ID,
+        wider=wider_in_force(ledger, catalogue, periods),
+    )
+    return add_true_ups(
+        replace(priced, lines=with_credits(priced.lines, *added)),
+        periods=periods,
+        contracts=contracts,
+        catalogue=catalogue,
+        event_store=event_store,
+        run_id=_RUN_ID,
+    )
+
+
 def _waiting_entries(due: _Due, owned: Sequence[OwnedItem]) -> list[DemandEntry]:
     """Open items that no due date bills: not due yet, planned for an invoice of their own, or without an
     owner, a price or a further invoice."""
@@ -237,7 +263,9 @@ def _waiting_entries(due: _Due, owned: Sequence[OwnedItem]) -> list[DemandEntry]
     waiting = [one for one in owned if one.stored.item_id not in billed]
     amounts, problems = _priced_alone(due.catalogue, waiting)
     ended = _ended(due.catalogue)
-    dates = set(due.dates)
+    last_date: dict[str, date] = {}
+    for contract_id, day in due.dates:
+        last_date[contract_id] = max(day, last_date.get(contract_id, day))
     sums: dict[tuple[str, str, str, DemandState, str, str, str], list[int | None]] = {}
     for one in waiting:
         item, contract = one.stored.item, one.contract
@@ -252,7 +280,7 @@ def _waiting_entries(due: _Due, owned: Sequence[OwnedItem]) -> list[DemandEntry]
         elif contract.contract_id in ended:
             reason, state = "contract_billed_to_its_end", "held"
             message = "no billing date is to come; `ratemill items invoice` bills it."
-        elif not any(key[0] == contract.contract_id and key[1] > item.date for key in dates):
+        elif last_date.get(contract.contract_id, date.min) <= item.date:
             reason, message = "not_due", "it is billed with the first billing date after its day."
         customer_id = (contract.customer_id if contract else item.customer_id) or ""
         contract_id = (contract.contract_id if contract else item.contract_id) or ""

@@ -15,6 +15,7 @@ from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.billable_item import item_id_of
 from invoicing.billable_store import settle_items
 from invoicing.billable_tables import BILLABLE_ITEMS
+from invoicing.billing_entity import save_entity
 from invoicing.customer_store import save_customer, save_customers
 from invoicing.customer_sync import save_sources, sync_records
 from invoicing.demand import Demand, demand_of
@@ -27,6 +28,7 @@ from invoicing.tick import tick
 from rating.catalogue import save_contracts
 from tests.invoicing.items_case import CONSULTING, expense, hours, outcomes, take
 from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_tax_billing import ENTITY
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
 ITEMS = 10_000
@@ -164,6 +166,18 @@ def test_fee_seats_usage_and_a_one_off_are_one_invoice(world: World) -> None:
         "2025-02-15 fee 2025-02-15..2025-03-15 1 unit 30.00",
         "2025-02-15 stated-price Setup 250 2025-01-31..2025-02-01 1 unit 250.00",
     ]
+
+
+@pytest.mark.requirement("GEN-04")
+def test_what_tax_holds_is_held_in_the_queue_for_the_same_reason(world: World) -> None:
+    save_entity(world.ledger, ENTITY, now=LONG_AGO)  # and no rates
+    world.plan(MONTHLY_FEE)
+    world.contract()
+    entries = queue(world).entries
+    held = world.bill("2025-02-15").held
+    assert held
+    assert {(one.state, one.reason_code) for one in entries} == {("held", one.reason_code) for one in held}
+    assert world.invoices() == []
 
 
 def mixed(number: int) -> dict[str, Any]:
