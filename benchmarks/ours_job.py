@@ -20,7 +20,7 @@ from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
-from invoicing.due import calendar_of, due_service_periods
+from invoicing.due import calendar_of, due_blocks, due_service_periods
 from invoicing.pricing import price_blocks
 from rating.store import start_writing
 from rollup.roll_up import RolledUp, roll_up_usage
@@ -122,17 +122,15 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
     priced.
     """
     catalogue = load_billing_catalogue(stores.ledger)
-    periods = _due_periods(catalogue, months)
     lines, unpriced, writes = 0, 0, []
     for priced in price_blocks(
         event_store=stores.events,
-        periods=periods,
+        blocks=due_blocks(contracts_max=CONTRACTS_AT_ONCE, **_due_parameters(catalogue, months)),
         subjects=catalogue.subjects,
         meters=catalogue.meters,
         price_book=catalogue.price_book,
         run_id=RUN_ID,
         stored_usage=stored,
-        contracts_max=CONTRACTS_AT_ONCE,
     ):
         writes.append(start_writing(stores.events, priced.lines))
         lines += len(priced.lines)
@@ -151,17 +149,21 @@ def _due(stores: Stores, months: int) -> tuple[pa.Table, pa.Table]:
 
 
 def _due_periods(catalogue: BillingCatalogue, months: int) -> pa.Table:
+    return due_service_periods(**_due_parameters(catalogue, months))
+
+
+def _due_parameters(catalogue: BillingCatalogue, months: int) -> dict[str, Any]:
     end = MONTH_STARTS[months]
-    return due_service_periods(
-        contracts=catalogue.contracts,
-        plan_versions=catalogue.plan_versions,
-        segments=catalogue.segments,
-        agreements=catalogue.agreements,
-        settled=catalogue.settled,
-        as_of=end.date(),
-        now=end + timedelta(hours=12),
-        invoice_days=catalogue.invoice_days,
-    )
+    return {
+        "contracts": catalogue.contracts,
+        "plan_versions": catalogue.plan_versions,
+        "segments": catalogue.segments,
+        "agreements": catalogue.agreements,
+        "settled": catalogue.settled,
+        "as_of": end.date(),
+        "now": end + timedelta(hours=12),
+        "invoice_days": catalogue.invoice_days,
+    }
 
 
 def _with_subjects(usage: pa.Table, calendar: pa.Table) -> pa.Table:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,7 +17,7 @@ from ingest.event import TIMESTAMP
 from ingest.meter import Meter
 from ingest.read_ahead import one_ahead
 from invoicing.due import calendar_of
-from invoicing.run_blocks import blocks_of_contracts
+from invoicing.run_blocks import subjects_of
 from invoicing.wider_periods import WiderPeriods
 from rating.compile import PriceBook
 from rating.needed_meters import needed_meters
@@ -26,8 +25,6 @@ from rating.rate import rate_usage
 from rollup.roll_up import RolledUp, roll_up_in_blocks, roll_up_usage
 from rollup.stored_usage import StoredUsage
 
-_FIRST_SMALLER: Final = 3
-"""Nothing can be written before the first block is priced, so that one is smaller."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is in all."""
 
@@ -106,27 +103,29 @@ def price_periods(
 def price_blocks(
     *,
     event_store: EventStore,
-    periods: pa.Table,
+    blocks: Iterable[pa.Table],
     subjects: pa.Table,
     meters: Sequence[Meter],
     price_book: PriceBook,
     run_id: str,
     stored_usage: StoredUsage | None,
-    contracts_max: int,
 ) -> Iterator[PricedPeriods]:
-    """The same in blocks of whole contracts, so that one is written and the usage of another read while a
-    third is priced. The lines are those of one call; period keys count from 0 in each block."""
-    first_max = max(contracts_max // _FIRST_SMALLER, 1)
-    blocks = list(blocks_of_contracts(periods, contracts_max, first_max=first_max))
-    edges = np.cumsum([0, *(block.num_rows for block in blocks)]).tolist()
-    rolled = roll_up_in_blocks(
-        event_store,
-        calendar=calendar_of(periods=periods, contract_subjects=subjects),
-        meters=needed_meters(price_book, periods, meters),
-        stored=stored_usage,
-        edges=edges,
-    )
-    for block, counted in zip(blocks, one_ahead(rolled, event_store.reader), strict=True):
+    """The same of several tables of periods, each taken and its usage read while the one before is priced;
+    meanwhile the caller may write what came out.
+
+    blocks: SERVICE_PERIOD_SCHEMA by contract, ``period_key`` 0, 1, 2 ... in each. subjects: by contract_id.
+    """
+    taken: deque[pa.Table] = deque()
+
+    def asked() -> Iterator[tuple[pa.Table, list[Meter]]]:
+        for block in blocks:
+            taken.append(block)
+            calendar = calendar_of(periods=block, contract_subjects=subjects_of(block, subjects))
+            yield calendar, needed_meters(price_book, block, meters)
+
+    rolled = roll_up_in_blocks(event_store, blocks=asked(), meters=meters, stored=stored_usage)
+    for counted in one_ahead(rolled, event_store.reader):
+        block = taken.popleft()
         rated = rate_usage(periods=block, usage=counted.usage, price_book=price_book, run_id=run_id)
         yield PricedPeriods(rated.lines, rated.unrated, counted.unusable)
 

@@ -32,6 +32,16 @@ def blocks_of_contracts(
         start = end
 
 
+def subjects_of(block: pa.Table, subjects: pa.Table) -> pa.Table:
+    """Those of ``subjects`` that may belong to contracts of a block; both by contract_id."""
+    if not block.num_rows:
+        return subjects.slice(0, 0)
+    owners = pl.Series(subjects["contract_id"])
+    first, last = block["contract_id"][0].as_py(), block["contract_id"][-1].as_py()
+    start, stop = owners.search_sorted(first, side="left"), owners.search_sorted(last, side="right")
+    return subjects.slice(start, stop - start)
+
+
 def billing_dates(periods: pa.Table) -> list[Key]:
     """Each (contract_id, billing_date) of the periods once, in their order."""
     dates = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique(maintain_order=True)

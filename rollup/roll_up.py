@@ -8,7 +8,7 @@ and could not, by reason. Nothing is written. The same events give the same byte
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.archives import read_archived
 from ingest.clickhouse import EventStore
@@ -40,7 +41,7 @@ from rollup.query import (
     unusable_query,
 )
 from rollup.schema import CALENDAR_SCHEMA
-from rollup.stored_reading import Reading, StoredAnswer, keys_between
+from rollup.stored_reading import Reading, StoredAnswer, keys_between, shifted
 from rollup.stored_usage import StoredUsage
 from rollup.usage_table import MeterUsage, arrange_unusable, arrange_usage, usable_usage
 
@@ -100,27 +101,51 @@ def roll_up_usage(
 def roll_up_in_blocks(
     store: EventStore,
     *,
-    calendar: pa.Table,
+    blocks: Iterable[tuple[pa.Table, Sequence[Meter]]],
     meters: Sequence[Meter],
     stored: StoredUsage | None,
-    edges: Sequence[int],
 ) -> Iterator[RolledUp]:
-    """The same in pieces, each when it is asked for: of the period keys [edges[0], edges[1]), then
-    [edges[1], edges[2]) ..., each numbered from 0. calendar: sorted by ``period_key``.
+    """The same of several calendars, each taken and counted when it is asked for.
 
-    What is not stored is counted in one pass over the events, with the first piece.
+    blocks: each calendar, sorted by ``period_key``, with those of ``meters`` that are wanted in it. From the
+    first that is not stored whole all the rest are taken at once and counted in one pass over the events.
     """
-    facts = check_calendar(calendar)
     _check_meters(meters)
-    reading = Reading(calendar, facts, meters)
-    if stored is None or not facts.rows or not meters or not stored.is_whole(reading):
-        rolled = roll_up_usage(store, calendar=calendar, meters=meters, stored=stored)
-        for edge in pairwise(edges):
-            yield RolledUp(keys_between(rolled.usage, *edge), keys_between(rolled.unusable, *edge))
-        return
+    reading = Reading()
+    coming = iter(blocks)
+    for calendar, wanted in coming:
+        facts = check_calendar(calendar)
+        answer: StoredAnswer | None = None if facts.rows and wanted else NOTHING_STORED
+        if answer is None and stored is not None:
+            answer = stored.read_whole(reading, calendar=calendar, facts=facts, meters=wanted)
+        if answer is None:
+            yield from _roll_up_together(store, [(calendar, wanted), *coming], meters, stored)
+            return
+        yield _completed(store, calendar, wanted, answer, None)
+
+
+def _roll_up_together(
+    store: EventStore,
+    blocks: Sequence[tuple[pa.Table, Sequence[Meter]]],
+    meters: Sequence[Meter],
+    stored: StoredUsage | None,
+) -> Iterator[RolledUp]:
+    """The calendars as one, their keys one after the other; each gets its part of the answer."""
+    wanted = {meter.meter_id for _, some in blocks for meter in some}
+    edges = [0]
+    for calendar, _ in blocks:
+        past = pc.max(calendar["period_key"]).as_py()
+        edges.append(edges[-1] + (0 if past is None else past + 1))
+    rolled = roll_up_usage(
+        store,
+        calendar=pa.concat_tables(
+            [shifted(block[0], first) for block, first in zip(blocks, edges, strict=False)]
+        ),
+        meters=[meter for meter in meters if meter.meter_id in wanted],
+        stored=stored,
+    )
     for edge in pairwise(edges):
-        piece = stored.read_piece(reading, *edge)
-        yield _completed(store, keys_between(calendar, *edge), meters, piece, None)
+        yield RolledUp(keys_between(rolled.usage, *edge), keys_between(rolled.unusable, *edge))
 
 
 def _completed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ingest.arrow_buffers import one_array
 from ingest.clickhouse import EventStore
 from ingest.meter import Meter
-from rollup.calendar import CalendarFacts
 from rollup.partial_query import stored_usage_query
 from rollup.query import aggregate_of
 from rollup.stored_sums import read_sums
@@ -49,26 +48,15 @@ class Found:
     places: Mapping[int, int]
     others: tuple[int, ...]
 
-    def between(self, first: int, past: int) -> Found:
-        """What concerns the period keys [first, past), numbered from 0. Both tables are sorted by them."""
-        return replace(
-            self,
-            rollups=keys_between(self.rollups, first, past),
-            missing=keys_between(self.missing, first, past),
-        )
-
 
 @dataclass(slots=True)
 class Reading:
-    """A calendar that is read in pieces: its periods are looked up once, with the first piece.
+    """Calendars that are read one after the other: what arrived is added once, before the first.
 
-    calendar: sorted by ``period_key``. turnovers: of the ids when they were looked up.
+    kept: the kept meters by number, None before the first. turnovers: of the ids at that time.
     """
 
-    calendar: pa.Table
-    facts: CalendarFacts
-    meters: Sequence[Meter]
-    found: Found | None = None
+    kept: Mapping[int, Meter] | None = None
     turnovers: int = 0
 
 
@@ -84,6 +72,13 @@ def keys_between(rows: pa.Table, first: int, past: int) -> pa.Table:
     start, stop = np.searchsorted(keys, [first, past])
     part = rows.slice(start, stop - start).combine_chunks()
     return part.set_column(place, rows.schema.field(place), pa.array(keys[start:stop] - np.uint32(first)))
+
+
+def shifted(rows: pa.Table, by: int) -> pa.Table:
+    """The rows with ``period_key`` higher by that."""
+    place = rows.schema.get_field_index("period_key")
+    keys = one_array(rows["period_key"]).to_numpy() + np.uint32(by)
+    return rows.set_column(place, rows.schema.field(place), pa.array(keys))
 
 
 def read_found(store: EventStore, found: Found, meters: Sequence[Meter]) -> StoredAnswer:

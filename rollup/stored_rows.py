@@ -19,7 +19,6 @@ from ingest.meter import Meter
 from rollup.banded_meter import read_meter
 from rollup.calendar import CalendarFacts
 from rollup.kept_periods import places_among
-from rollup.query import SUBJECTS_NAMED_MAX
 from rollup.schema import CALENDAR_SCHEMA
 from rollup.stored_kernels import NOT_KEPT
 
@@ -51,6 +50,8 @@ KEPT_SCHEMA: Final = pa.schema([*CALENDAR_SCHEMA, pa.field("rollup_id", pa.uint6
 """Periods that are kept. ``period_key`` numbers the rows from 0."""
 _NO_PERIODS: Final = pa.schema([*KEPT_SCHEMA][1:]).empty_table()
 
+_SUBJECTS_NAMED_MAX: Final = 1_000
+"""Up to so many the store is told their names; to read a list of 8,000 takes it longer than a whole month."""
 ROWS_PER_BLOCK_MAX: Final = 400_000
 """An insert is all or nothing only while it is one block."""
 
@@ -125,9 +126,13 @@ def find_periods(store: EventStore, calendar: pa.Table, facts: CalendarFacts) ->
     CALENDAR_SCHEMA."""
     where = f"WHERE period_start >= {_instant('first')} AND period_end <= {_instant('last')}"
     parameters: dict[str, Any] = {"first": facts.start_micros, "last": facts.end_micros}
-    if facts.subjects <= SUBJECTS_NAMED_MAX:
+    if facts.subjects <= _SUBJECTS_NAMED_MAX:
         where += " AND subject IN ({subjects:Array(String)})"
         parameters["subjects"] = pc.unique(calendar["subject"]).to_pylist()
+    else:
+        ends = pc.min_max(calendar["subject"]).as_py()
+        where += " AND subject >= {least:String} AND subject <= {greatest:String}"
+        parameters["least"], parameters["greatest"] = ends["min"], ends["max"]
     # Not FINAL: of equal periods ``places_among`` takes the one with the highest id, as FINAL would.
     kept = store.query(
         "SELECT CAST(subject AS String) AS subject, period_start, period_end, rollup_id\n"

@@ -135,36 +135,37 @@ class StoredUsage:
         one. Where another process writes to the store nothing is known here: what arrived cannot be added.
         """
         with self._lock:
-            found = self._find(calendar, facts, meters)
+            found = self._find(self._kept_meters(Reading()), calendar, facts, meters)
             return read_found(self.store, found, meters)
 
-    def is_whole(self, reading: Reading) -> bool:
-        """Whether all its periods and meters are kept, so that no piece needs a pass over events."""
-        with self._lock:
-            found = self._looked_up(reading)
-            return not found.missing.num_rows and not found.others
+    def read_whole(
+        self, reading: Reading, *, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]
+    ) -> StoredAnswer | None:
+        """As ``read``, of one of the calendars of a reading; None when one of its periods or meters is not
+        kept, so that it needs a pass over events.
 
-    def read_piece(self, reading: Reading, first: int, past: int) -> StoredAnswer:
-        """As ``read``, for the period keys [first, past) of a reading, numbered from 0.
-
-        Every event acknowledged before the first piece was read is in it, later ones may be. Others may count
-        periods again between two pieces: where ids may have changed hands, they are looked up anew.
+        Every event acknowledged before the first calendar was read is in it, later ones may be.
         """
         with self._lock:
-            return read_found(self.store, self._looked_up(reading).between(first, past), reading.meters)
+            found = self._find(self._kept_meters(reading), calendar, facts, meters)
+            if found.missing.num_rows or found.others:
+                return None
+            return read_found(self.store, found, meters)
 
-    def _looked_up(self, reading: Reading) -> Found:
-        if reading.found is None or reading.turnovers != self._turnovers or self.store.turn() is None:
-            reading.found = self._find(reading.calendar, reading.facts, reading.meters)
-            reading.turnovers = self._turnovers
-        return reading.found
+    def _kept_meters(self, reading: Reading) -> Mapping[int, Meter]:
+        """Add what arrived, if nobody did since the reading began and ids may have changed hands."""
+        if reading.kept is None or reading.turnovers != self._turnovers or self.store.turn() is None:
+            if self.store.turn() is None:
+                return {}
+            self.catch_up()
+            reading.kept, reading.turnovers = stored_rows.read_meters(self.store), self._turnovers
+        return reading.kept
 
-    def _find(self, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]) -> Found:
-        """Add what arrived, then look up which meters and periods are kept."""
-        if self.store.turn() is None:
-            return nothing_found(calendar, range(len(meters)))
-        self.catch_up()
-        numbers = {meter.meter_id: (n, meter) for n, meter in stored_rows.read_meters(self.store).items()}
+    def _find(
+        self, known: Mapping[int, Meter], calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]
+    ) -> Found:
+        """Which meters and periods are kept. known: the kept meters by number."""
+        numbers = {meter.meter_id: (n, meter) for n, meter in known.items()}
         places: dict[int, int] = {}
         for place, meter in enumerate(meters):
             number, kept = numbers.get(meter.meter_id, (0, None))

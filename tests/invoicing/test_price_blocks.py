@@ -11,7 +11,7 @@ import pytest
 
 from ingest.read_ahead import one_ahead
 from invoicing.billing_catalogue import load_billing_catalogue
-from invoicing.due import due_service_periods
+from invoicing.due import due_blocks, due_service_periods
 from invoicing.open_usage import keep_open_usage
 from invoicing.pricing import price_blocks, price_periods
 from rollup.stored_usage import StoredUsage
@@ -26,26 +26,28 @@ def test_blocks_of_any_size_give_the_lines_of_one_call(world: World) -> None:
     world.events(("call", "c2-subject", "2025-02-20", "7"))
     stored = StoredUsage(world.event_store)
     keep_open_usage(stored, ledger=world.ledger, now=at("2025-02-20"))
+    world.contract("c6")  # not stored yet: from its block on, events are counted
+    world.events(("call", "c6-subject", "2025-01-20", "6"))
     catalogue = load_billing_catalogue(world.ledger)
-    periods = due_service_periods(
-        contracts=catalogue.contracts,
-        plan_versions=catalogue.plan_versions,
-        settled=catalogue.settled,
-        as_of=date(2025, 4, 1),
-    )
+    due: dict[str, Any] = {
+        "contracts": catalogue.contracts,
+        "plan_versions": catalogue.plan_versions,
+        "settled": catalogue.settled,
+        "as_of": date(2025, 4, 1),
+    }
     asked: dict[str, Any] = {
         "event_store": world.event_store,
-        "periods": periods,
         "subjects": catalogue.subjects,
         "meters": catalogue.meters,
         "price_book": catalogue.price_book,
         "run_id": "run",
     }
-    whole = price_periods(**asked).lines
+    whole = price_periods(**asked, periods=due_service_periods(**due)).lines
     assert len(whole) > 10
     for usage in (None, stored):
         for contracts_max in (1, 2, 4, 100):
-            blocks = price_blocks(**asked, stored_usage=usage, contracts_max=contracts_max)
+            periods = due_blocks(**due, contracts_max=contracts_max)
+            blocks = price_blocks(**asked, blocks=periods, stored_usage=usage)
             found = pa.concat_tables([block.lines for block in blocks])
             assert found.unify_dictionaries().combine_chunks().equals(whole.combine_chunks())
 

@@ -16,6 +16,7 @@ from ingest.clickhouse import EventStore
 from ingest.load import IngestContext
 from rollup import stored_rows
 from rollup.roll_up import roll_up_in_blocks
+from rollup.stored_reading import keys_between
 from rollup.stored_usage import StoredUsage
 from rollup.verify import verify_stored_usage
 
@@ -74,7 +75,8 @@ def test_a_period_counted_again_between_two_pieces_is_read_under_its_new_number(
     stored, ingest = StoredUsage(event_store), opened(event_store)
     send(ingest, FIRST, received_at=RECEIVED)
     stored.refresh(calendar=YEAR, meters=METERS)
-    usage = roll_up_in_blocks(event_store, calendar=YEAR, meters=METERS[:1], stored=stored, edges=[0, 2, 4])
+    halves = [(keys_between(YEAR, *edge), METERS[:1]) for edge in [(0, 2), (2, 4)]]
+    usage = roll_up_in_blocks(event_store, blocks=halves, meters=METERS[:1], stored=stored)
     assert [row[:4] for row in shown(next(usage).usage)] == [(1, "minutes", {}, "14")]
     amend(ingest, "fix-1", "e3", value=Decimal("0.25"))
     stored.catch_up()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import count
+from itertools import count, pairwise
 
 import pyarrow as pa
 import pytest
@@ -16,6 +16,7 @@ from ingest.clickhouse import EventStore
 from ingest.meter import Meter
 from rollup import stored_rows, stored_usage
 from rollup.roll_up import RolledUp, roll_up_in_blocks, roll_up_usage
+from rollup.stored_reading import keys_between
 from rollup.stored_usage import StoredUsage
 
 from .support import Event, add_events, calendar, event, meter, shown, stored_answer
@@ -42,7 +43,8 @@ def in_blocks(
     keys = periods["period_key"].to_pylist()
     middle, past = keys[len(keys) // 2] if keys else 0, keys[-1] + 1 if keys else 0
     edges = [0, middle, middle, past]
-    pieces = list(roll_up_in_blocks(store, calendar=periods, meters=meters, stored=stored, edges=edges))
+    blocks = [(keys_between(periods, *edge), meters) for edge in pairwise(edges)]
+    pieces = list(roll_up_in_blocks(store, blocks=blocks, meters=meters, stored=stored))
     whole = roll_up_usage(store, calendar=periods, meters=meters)
     for name in ("usage", "unusable"):
         tables = [getattr(piece, name) for piece in pieces]
