@@ -81,7 +81,7 @@ class Lander:
         with self._changed:
             self._changed.wait_for(self._has_room)
             if not self._has_room(even_failing=False):
-                raise self._refusal()
+                raise self._refusal() from self._failed
         with self._writing:
             try:
                 self._log.append(entry)
@@ -114,7 +114,7 @@ class Lander:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._landed >= target or (self._failed and self._tries > tries))
             if self._landed < target:
-                raise self._refusal()
+                raise self._refusal() from self._failed
 
     def close(self) -> None:
         """Insert what waits and stop; what the engine refuses stays in the log. Again does nothing."""

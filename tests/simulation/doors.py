@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -40,6 +39,7 @@ from rollup.stored_usage import StoredUsage
 from rollup.verify import verify_stored_usage
 from tests.rollup.support import meter
 from tests.simulation.auditor import BAD_VALUE, Auditor, Fix, Sent
+from tests.simulation.deaths import Deaths, Killed, is_death
 from tests.simulation.wire import encode, encode_fixes
 
 START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
@@ -58,43 +58,6 @@ SUFFIXES = {
 }
 ENCODINGS = {None: "", "gzip": ".gz", "zstd": ".zst"}
 RESTARTS_MAX = 200
-
-
-class Killed(ConnectionError):
-    """The process died."""
-
-
-@dataclass(slots=True)
-class Deaths:
-    """Lets writes of a store die. chance: of each write."""
-
-    random: Random
-    chance: float
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    dead: bool = False
-    count: int = 0
-
-    @contextmanager
-    def upon(self, store: EventStore) -> Iterator[None]:
-        real = store.insert
-
-        def insert(*arguments: Any, **named: Any) -> None:
-            with self.lock:
-                if self.dead:
-                    raise Killed
-                dies, lands = self.random.random() < self.chance, self.random.random() < 0.5
-                self.dead = dies
-                self.count += dies
-            if not dies or lands:
-                real(*arguments, **named)
-            if dies:
-                raise Killed
-
-        store.insert = insert  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            del store.insert
 
 
 @dataclass(slots=True)
@@ -202,17 +165,14 @@ def _one_life(store: EventStore, doors: Sequence[Door], corrector: Corrector) ->
         process.stored.refresh(calendar=_calendar(), meters=METERS)
     except Killed:
         return False
-    died: list[Killed] = []
+    died: list[BaseException] = []
     errors: list[BaseException] = []
 
     def guarded(work: Callable[[Process], None]) -> None:
         try:
             work(process)
-        except Killed as death:
-            died.append(death)
-            process.over.set()
         except BaseException as error:  # noqa: BLE001 - told to the one who waits
-            errors.append(error)
+            (died if is_death(error) else errors).append(error)
             process.over.set()
 
     def add_up(life: Process) -> None:
