@@ -163,8 +163,10 @@ def _one_life(store: EventStore, doors: Sequence[Door], corrector: Corrector) ->
     try:
         process = _open(store)
         process.stored.refresh(calendar=_calendar(), meters=METERS)
-    except Killed:
-        return False
+    except Exception as error:
+        if is_death(error):
+            return False
+        raise
     died: list[BaseException] = []
     errors: list[BaseException] = []
 
