@@ -39,7 +39,7 @@ from rollup.stored_usage import StoredUsage
 from rollup.verify import verify_stored_usage
 from tests.rollup.support import meter
 from tests.simulation.auditor import BAD_VALUE, Auditor, Fix, Sent
-from tests.simulation.deaths import Deaths, Killed, is_death
+from tests.simulation.deaths import Deaths, is_death
 from tests.simulation.wire import encode, encode_fixes
 
 START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
