@@ -59,5 +59,5 @@ async def take_events(
         refusals_max=refusals_max,
     )
     report = await state.bridge.wait(waiting)
-    state.metrics.count_report(report)
+    state.metrics.events.add(report)
     return report

@@ -21,12 +21,19 @@ _COMMIT_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _COMMIT_RECORDS: Final = (1, 10, 100, 1_000, 10_000, 100_000, 500_000)
 
 
-def count_outcomes(counter: Counter, report: IngestReport) -> None:
-    """Add the records of a report to a counter with the label outcome."""
-    for outcome in OUTCOMES:
-        count = getattr(report, outcome)
-        if count:
-            counter.labels(outcome).inc(count)
+class OutcomeCounter:
+    """Counts the records of reports in a counter with the label outcome; all outcomes are there from the
+    start."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counters = {outcome: counter.labels(outcome) for outcome in OUTCOMES}
+
+    def add(self, report: IngestReport) -> None:
+        """The records of one batch by what became of them."""
+        for outcome, counter in self._counters.items():
+            count = getattr(report, outcome)
+            if count:
+                counter.inc(count)
 
 
 class Metrics:
@@ -46,17 +53,8 @@ class Metrics:
             ["method", "route"],
             registry=self.registry,
         )
-        self.events = Counter(
-            "ratemill_events", "Records of event batches by outcome.", ["outcome"], registry=self.registry
-        )
-        self.corrections = Counter(
-            "ratemill_corrections",
-            "Records of correction batches by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        for outcome in OUTCOMES:
-            self.events.labels(outcome)
+        self.events = self._outcomes("ratemill_events", "Records of event batches by outcome.")
+        self.corrections = self._outcomes("ratemill_corrections", "Records of correction batches by outcome.")
         self.commit_seconds = Histogram(
             "ratemill_ingest_commit_seconds",
             "Time of one commit of event batches: compare, insert, sync to disk.",
@@ -85,9 +83,8 @@ class Metrics:
         self.commit_records.observe(facts.records)
         self.commit_requests.inc(facts.requests)
 
-    def count_report(self, report: IngestReport) -> None:
-        """Count the records of one batch by what became of them."""
-        count_outcomes(self.events, report)
+    def _outcomes(self, name: str, about: str) -> OutcomeCounter:
+        return OutcomeCounter(Counter(name, about, ["outcome"], registry=self.registry))
 
     def counting(self, method: str, route: str) -> Callable[[int, float], None]:
         """What counts one answered request of that route: its status and the seconds it took."""

@@ -104,13 +104,13 @@ class PreparedBatch:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part with its outcomes. refusals: its own, by line as its sender counts. rows: of its events
-    among those of the batch, half-open."""
+    """A part with its outcomes. counts: of its events, NEW, DUPLICATE and CONFLICT. refusals: its own, by
+    line as its sender counts. rows: of its events among those of the batch, half-open."""
 
     part: BatchPart
     received_at: datetime
-    records: int
     judged: JudgedRecords
+    counts: tuple[int, int, int]
     rejected: int
     refusals: tuple[Refusal, ...]
     rows: tuple[int, int]
@@ -170,13 +170,14 @@ def new_events(
 def report_of_part(planned: PlannedPart) -> IngestReport:
     """What became of the records of one part."""
     refusals, limit = planned.refusals, planned.part.refusals_max
-    outcomes = planned.judged.outcomes
+    first, end = planned.rows
+    accepted, duplicates, conflicts = planned.counts
     return IngestReport(
         batch_id=planned.part.batch_id,
-        records=planned.records,
-        accepted=int(np.count_nonzero(outcomes == NEW)),
-        duplicates=int(np.count_nonzero(outcomes == DUPLICATE)),
-        conflicts=int(np.count_nonzero(outcomes == CONFLICT)),
+        records=end - first + planned.rejected,
+        accepted=accepted,
+        duplicates=duplicates,
+        conflicts=conflicts,
         rejected=planned.rejected,
         refusals=refusals[:limit],
         refusals_truncated=len(refusals) > limit,
@@ -192,18 +193,27 @@ def plan_parts(batch: PreparedBatch, outcomes: Outcomes) -> Iterator[PlannedPart
     offsets = [part.line_offset for part in batch.parts[1:]]
     rows = _bounds(batch.valid.lines, offsets)
     of_rejected, of_refused = _bounds(rejected, offsets), _bounds(refused, offsets)
-    for number, part in enumerate(batch.parts):
+    own_lines = batch.valid.lines - np.repeat(_numbers([0, *offsets]), np.diff(rows))
+    # Counted for all parts at once: most have one record, and there are hundreds.
+    counts = [_counts_between(outcomes == outcome, rows) for outcome in (NEW, DUPLICATE, CONFLICT)]
+    for number, (part, *own) in enumerate(zip(batch.parts, *counts, strict=True)):
         first, end = rows[number], rows[number + 1]
-        own_rejected = of_rejected[number + 1] - of_rejected[number]
         yield PlannedPart(
             part,
             batch.received_at,
-            end - first + own_rejected,
-            JudgedRecords(batch.valid.lines[first:end] - np.uint64(part.line_offset), outcomes[first:end]),
-            own_rejected,
+            JudgedRecords(own_lines[first:end], outcomes[first:end]),
+            (own[0], own[1], own[2]),
+            of_rejected[number + 1] - of_rejected[number],
             _own_lines(refusals[of_refused[number] : of_refused[number + 1]], part.line_offset),
             (first, end),
         )
+
+
+def _counts_between(flags: npt.NDArray[np.bool_], bounds: Sequence[int]) -> list[int]:
+    """How many are set between each bound and the next."""
+    before = np.concatenate([[0], np.cumsum(flags)])[list(bounds)]
+    counts: list[int] = np.diff(before).tolist()
+    return counts
 
 
 def _numbers(lines: Sequence[int]) -> LineNumbers:
@@ -232,11 +242,10 @@ def _origins(
     """The columns ingested_at and batch_id of the kept rows."""
     counts, batch_ids, micros = [], [], []
     for own, rows in zip(parts, kept, strict=True):
-        for planned in own:
-            first, end = np.searchsorted(rows, planned.rows).tolist()
-            counts.append(end - first)
-            batch_ids.append(planned.part.batch_id)
-            micros.append(to_micros(planned.received_at))
+        edges = np.searchsorted(rows, [own[0].rows[0], *(planned.rows[1] for planned in own)])
+        counts += np.diff(edges).tolist()
+        batch_ids += [planned.part.batch_id for planned in own]
+        micros += [to_micros(own[0].received_at)] * len(own)  # of one batch, so one instant
     yield times_from_micros(np.repeat(np.array(micros, np.int64), counts))
     # The store keeps it as a dictionary too; as texts it would be hashed again for every row.
     numbers = pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts))

@@ -12,8 +12,15 @@ from typing import Final
 
 import numpy as np
 
+from ingest.arrow_buffers import Integers
 from ingest.decode import refuse_empty
-from ingest.json_records import RecordPlaces, decode_json_records, json_places, ndjson_places
+from ingest.json_records import (
+    BYTE_ORDER_MARK,
+    RecordPlaces,
+    decode_json_records,
+    json_places,
+    ndjson_places,
+)
 from ingest.json_slow import read_cloudevent, read_event
 from ingest.media_type import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, NDJSON, known_content_encoding
 from ingest.raw import RawBatch
@@ -24,15 +31,17 @@ JOINED_MEDIA_TYPES: Final = frozenset({NDJSON, JSON, CLOUDEVENT, CLOUDEVENTS_BAT
 
 @dataclass(frozen=True, slots=True)
 class SmallBody:
-    """A body that may be decoded with others, and where its records stand in it."""
+    """A body that may be decoded with others, and where its records stand in it; None for a record a line."""
 
     body: bytes
-    places: RecordPlaces
+    places: RecordPlaces | None
     cloud_events: bool
 
     @property
     def line_count(self) -> int:
         """The last line number it uses."""
+        if self.places is None:
+            return self.body.count(b"\n") + 1
         return int(self.places.lines[-1]) if len(self.places.lines) else 0
 
 
@@ -51,8 +60,10 @@ def may_join(body: bytes, media_type: str, content_encoding: str | None, setting
 def small_body(body: bytes, media_type: str) -> SmallBody:
     """Find the records. Raises UnreadableBody: empty_body, malformed_json, not_an_array."""
     refuse_empty(body)
+    places = None
     if media_type == NDJSON:
-        places = ndjson_places(body)
+        if body.startswith(BYTE_ORDER_MARK):
+            places = ndjson_places(body)
     else:
         places = json_places(body, array_required=media_type == CLOUDEVENTS_BATCH)
     return SmallBody(body, places, media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH))
@@ -63,17 +74,15 @@ def decode_joined(bodies: Sequence[SmallBody], *, record_bytes_max: int) -> tupl
 
     bodies: at least one; either all are CloudEvents or none is.
     """
-    sizes = np.array([len(body.body) for body in bodies], np.int64)
-    counts = [len(body.places.lines) for body in bodies]
     raised = np.cumsum([0, *(body.line_count for body in bodies[:-1])])
-    shifts = np.repeat(np.cumsum(sizes) - sizes, counts)
-    starts = np.concatenate([body.places.starts for body in bodies]) + shifts
-    ends = np.concatenate([body.places.ends for body in bodies]) + shifts
-    lines = np.concatenate([body.places.lines for body in bodies]) + np.repeat(raised, counts).astype(
-        np.uint64
-    )
+    if all(body.places is None for body in bodies):
+        text = b"\n".join(body.body for body in bodies)
+        starts, ends, lines = ndjson_places(text)
+    else:
+        text = b"".join(body.body for body in bodies)
+        starts, ends, lines = _places_in_turn(bodies, raised)
     raw = decode_json_records(
-        b"".join(body.body for body in bodies),
+        text,
         starts,
         ends,
         lines,
@@ -81,3 +90,16 @@ def decode_joined(bodies: Sequence[SmallBody], *, record_bytes_max: int) -> tupl
         reader=read_cloudevent if bodies[0].cloud_events else read_event,
     )
     return replace(raw, time_optional=bodies[0].cloud_events), raised.tolist()
+
+
+def _places_in_turn(bodies: Sequence[SmallBody], raised: Integers) -> RecordPlaces:
+    """Where the records stand when the bodies follow each other with nothing between."""
+    places = [body.places or ndjson_places(body.body) for body in bodies]
+    counts = [len(place.lines) for place in places]
+    sizes = np.array([len(body.body) for body in bodies], np.int64)
+    shifts = np.repeat(np.cumsum(sizes) - sizes, counts)
+    return RecordPlaces(
+        np.concatenate([place.starts for place in places]) + shifts,
+        np.concatenate([place.ends for place in places]) + shifts,
+        np.concatenate([place.lines for place in places]) + np.repeat(raised, counts).astype(np.uint64),
+    )

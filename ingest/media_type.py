@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,7 @@ _SUFFIXES: Final = {
 _COMPRESSED: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
+@lru_cache(maxsize=256)
 def known_media_type(content_type: str) -> str:
     """The media type without parameters, one of MEDIA_TYPES. Raises UnreadableBody if unknown.
 
@@ -60,6 +62,7 @@ def known_media_type(content_type: str) -> str:
     return found
 
 
+@lru_cache(maxsize=256)
 def known_content_encoding(content_encoding: str | None) -> str:
     """One of CONTENT_ENCODINGS; None and the empty text are ``identity``. Raises UnreadableBody."""
     name = (content_encoding or "identity").strip().lower()

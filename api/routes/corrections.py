@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from api.json import ExactJSON
-from api.metrics import count_outcomes
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import STORED_EXAMPLE
 from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE, report_response
@@ -83,7 +82,7 @@ async def send_corrections(state: State, request: Request, body: DocumentBody) -
         received_at=state.clock.now(),
         ingest=state.ingest,
     )
-    count_outcomes(state.metrics.corrections, report)
+    state.metrics.corrections.add(report)
     return report_response(report, refusals_max=state.ingest.settings.refusals_reported_max)
 
 

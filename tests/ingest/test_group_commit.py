@@ -21,6 +21,7 @@ from ingest.clickhouse import EventStore
 from ingest.decode import decode_body
 from ingest.errors import Busy, UnreadableBody
 from ingest.group_commit import CommitFacts, GroupCommit
+from ingest.json_records import BYTE_ORDER_MARK
 from ingest.load import IngestContext, IngestReport
 from ingest.settings import IngestSettings
 from tests.ingest.support import NDJSON, NOW, context, counts, event, ndjson, send, stored
@@ -232,11 +233,25 @@ RECORDS = st.one_of(
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(RECORDS, min_size=1, max_size=5), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"", BYTE_ORDER_MARK]),
+            st.lists(RECORDS, min_size=1, max_size=5),
+            st.sampled_from([b"", b"\n", b"\r\n\n"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_together_or_one_after_another_the_answers_are_the_same(
-    event_store: EventStore, batches: list[list[dict[str, Any] | str]]
+    event_store: EventStore, batches: list[tuple[bytes, list[dict[str, Any] | str], bytes]]
 ) -> None:
-    bodies = [body for records in batches if (body := ndjson(*records)).strip()]
+    bodies = [
+        mark + body.rstrip(b"\n") + end
+        for mark, records, end in batches
+        if (body := ndjson(*records)).strip()
+    ]
     event_store.command("TRUNCATE TABLE events")
     alone = context(event_store)
     expected = [send(alone, body) for body in bodies]
