@@ -23,14 +23,17 @@ from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
+from invoicing.late_usage import LateUsage
 from invoicing.left_to_give_back import credited_of_lines
 from invoicing.line_differences import LineDifference, line_differences
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
+from invoicing.seat_changes import CutRow
 from invoicing.tables import INVOICES
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.steps import FEE_CREDIT_KIND
+from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
 
 
@@ -48,7 +51,7 @@ class AdjustmentsDue:
 
 def adjustments_due(
     catalogue: BillingCatalogue,
-    touched: Mapping[str, date],
+    late: LateUsage,
     next_dates: Mapping[str, date],
     *,
     event_store: EventStore,
@@ -57,14 +60,15 @@ def adjustments_due(
     changed: Mapping[str, Sequence[Issue]],
     now: datetime,
     run_id: str,
+    cuts: Sequence[CutRow] = (),
 ) -> AdjustmentsDue:
     """What late usage adds to the next bills of touched contracts.
 
-    touched: of ``touched_contracts``. next_dates: the billing date that carries a contract's adjustments;
+    late: what ``find_late_usage`` found. next_dates: the billing date that carries a contract's adjustments;
     contracts that are not named are left out. changed: what ``changed_behind_bill`` found; such a contract is
-    held for that. Nothing is written.
+    held for that. cuts: of ``AmendedCatalogue``. Nothing is written.
     """
-    first = {key: day for key, day in touched.items() if key in next_dates and key not in changed}
+    first = {key: day for key, day in late.touched.items() if key in next_dates and key not in changed}
     if not first:
         return AdjustmentsDue(catalogue)
     chosen = pa.array(sorted(first), pa.string())
@@ -80,11 +84,15 @@ def adjustments_due(
         dates=BillingDates(min(start, last), last + timedelta(days=1)),
         now=now,
         run_id=run_id,
+        billed_now=late.seats.until,
+        cuts=[cut for cut in cuts if cut.key[0] in first],
     )
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=chosen))
     again = rate_settled_dates(inputs, contracts)
     differences = [
-        one for one in line_differences(event_store, again.lines, again.billed) if one.difference_minor
+        one
+        for one in line_differences(event_store, again.lines, again.billed)
+        if one.difference_minor and _is_put_right(one, late)
     ]
     held = [
         *_held(again, next_dates),
@@ -95,6 +103,17 @@ def adjustments_due(
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept.sort(key=_order)
     return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
+
+
+def _is_put_right(one: LineDifference, late: LateUsage) -> bool:
+    """Whether the next bill takes up the difference: all of it, but of contracts that let late usage be only
+    what the last bill had in advance."""
+    line = one.line
+    contract_id = line["contract_id"]
+    if contract_id not in late.seats_only:
+        return True
+    begins = local_midnight(line["billing_date"], late.seats.zones[contract_id])
+    return bool(line["billing_date"] > late.touched[contract_id] and line["period_end"] > begins)
 
 
 def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:

@@ -160,7 +160,7 @@ def _is_comparable(charge: Charge, plan: PricePlan) -> bool:
 
 def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> Decimal | None:
     """How many units more the fee has now; None when it is another fee."""
-    if charge is None or now is None or _reductions(fee.plan, charge) != _reductions(now.plan, charge):
+    if charge is None or now is None or reductions_of(fee.plan, charge) != reductions_of(now.plan, charge):
         return None
     alike = {"name": "", "quantity": None}
     if fee.charge.model_copy(update=alike) != charge.model_copy(update=alike):
@@ -170,7 +170,8 @@ def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> 
     return None if more and bounded else more  # a bound is for all units, so a part has no price of its own
 
 
-def _reductions(plan: PricePlan, charge: Charge) -> tuple[Any, ...]:
+def reductions_of(plan: PricePlan, charge: Charge) -> tuple[Any, ...]:
+    """All beside the charge itself that decides what it comes to."""
     covering = [discount for discount in plan.discounts if discount.covers(charge.charge_id, charge.kind)]
     return (covering, plan.discounting, plan.rounding)
 
@@ -205,7 +206,7 @@ class _Stretch:
             and (mine.row["plan_id"], mine.row["plan_version"]) == (row["plan_id"], row["plan_version"])
             and self.due.quantity == other.quantity
             and _priced(self.due) == _priced(other)
-            and _reductions(mine.plan, other.charge) == _reductions(other.terms.plan, other.charge)
+            and reductions_of(mine.plan, other.charge) == reductions_of(other.terms.plan, other.charge)
         )
 
 

@@ -28,8 +28,12 @@ from invoicing.amendment import (
 from invoicing.billed_time import Billed, next_billing_date
 from invoicing.due import due_service_periods
 from invoicing.plan_schedule import ADVANCE
+from invoicing.seat_changes import CutRow, SeatCut, change_seats, row_key
+from invoicing.seats_in_advance import prices_seats
 from rating.agreement import AgreedSegment, Agreement, agreed_plan
+from rating.agreement_dates import agreed_segments, terms_by_day
 from rating.contract import Contract
+from rating.contract_store import contracts_table
 from rating.credit_line import UnusedTime, credit_line
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
@@ -78,6 +82,7 @@ def amendment_rows(
     agreements: by key, all that the segments and the lines name.
     """
     terms = _terms_now(changed, contracts, plan_versions, segments, agreements)
+    seated = prices_seats(plan_versions)
     plans = {(entry.plan.plan_id, entry.version): entry for entry in plan_versions}
     made = AmendmentRows()
     for contract_id, entry in changed.items():
@@ -97,6 +102,11 @@ def amendment_rows(
         made.add_credits(found, entry, left_minor=left_minor, run_id=run_id)
         made.add_charges([*found.charges, *due_once(due, paid_once)], entry, agreements)
         made.add_empty(found, entry)
+        if seated:
+            billed_terms, agreed = _terms_billed(entry, plan_versions, plans)
+            cuts, instead = change_seats(billed_terms, due, unused=entry.contract.unused)
+            made.add_cuts(cuts, entry, agreed)
+            made.add_charges(instead, entry, agreements)
         for line in lines if made.rows else ():
             made.name(plans[line["plan_id"], line["plan_version"]], line["agreement"], agreements)
     return made
@@ -105,12 +115,14 @@ def amendment_rows(
 @dataclass(slots=True)
 class AmendmentRows:
     """What amendments add: rows of SERVICE_PERIOD_SCHEMA (without numbers), credit lines as rows of
-    RATED_LINE_SCHEMA, the new agreements by key, and all plan versions that they name."""
+    RATED_LINE_SCHEMA, the new agreements by key, and all plan versions that they name. cuts: of billed
+    periods whose licences end earlier."""
 
     agreements: dict[str, Agreement] = field(default_factory=dict)
     versions: dict[tuple[str, int, str], PlanVersion] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     credits: list[dict[str, Any]] = field(default_factory=list)
+    cuts: list[CutRow] = field(default_factory=list)
 
     def name(self, entry: PlanVersion, key: str, agreements: Mapping[str, Agreement]) -> None:
         """Have the plan version under the agreement compiled: a line names it."""
@@ -123,6 +135,7 @@ class AmendmentRows:
         self.versions |= other.versions
         self.rows += other.rows
         self.credits += other.credits
+        self.cuts += other.cuts
 
     def add_credits(
         self, found: Amendment, entry: ChangedContract, *, left_minor: Mapping[bytes, int], run_id: str
@@ -173,6 +186,22 @@ class AmendmentRows:
                     "first": due.terms.begins and due.start == due.terms.start,
                 }
             )
+
+    def add_cuts(
+        self, cuts: Iterable[SeatCut], entry: ChangedContract, agreements: Mapping[str, Agreement]
+    ) -> None:
+        for cut in cuts:
+            row = cut.terms.row
+            if cut.at == cut.terms.start:
+                self.cuts.append(CutRow(row_key(row), None))
+                continue
+            base = agreements[row["agreement"]] if row["agreement"] else Agreement()
+            agreement = base.model_copy(update={"only_charges": cut.charge_ids})
+            self.agreements[agreement.key()] = agreement
+            self.name(PlanVersion(cut.terms.listed, row["plan_version"]), agreement.key(), self.agreements)
+            days = _part(cut.terms.start, cut.at, entry.contract, cut.terms.plan, row["full_days"])
+            instead = {**row, "agreement": agreement.key(), "period_end": cut.at, "days": days}
+            self.cuts.append(CutRow(row_key(row), instead))
 
     def add_empty(self, found: Amendment, entry: ChangedContract) -> None:
         """A period without fees for the credits, so that their date is billed whatever else is due on it."""
@@ -261,6 +290,26 @@ def _terms_now(
         if row["billing_date"] == changed[row["contract_id"]].billed.settled:
             found.setdefault(row["contract_id"], []).append(row)
     return found
+
+
+def _terms_billed(
+    entry: ChangedContract,
+    plan_versions: Sequence[PlanVersion],
+    plans: Mapping[tuple[str, int], PlanVersion],
+) -> tuple[list[DueTerms], dict[str, Agreement]]:
+    """The periods in advance of the last billing date as they were billed, and the agreements they name."""
+    before = replace(entry, contract=entry.billed.contract)
+    contract_id = before.contract.contract_id
+    track = tuple(agreed_segments(before.contract))
+    agreements = {agreement.key(): agreement for _, _, agreement in terms_by_day(before.contract)}
+    rows = _terms_now(
+        {contract_id: before},
+        contracts_table([(before.contract, 1)]),
+        plan_versions,
+        {contract_id: track} if track else {},
+        agreements,
+    )
+    return _due_terms(rows.get(contract_id, ()), before, plans, agreements), agreements
 
 
 def _due_terms(

@@ -5,7 +5,7 @@ A run prices the next billing date of such a contract with what puts its paid fe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.hold import Key
 from invoicing.left_to_give_back import left_to_give_back
 from invoicing.run_blocks import billing_dates
+from invoicing.seat_changes import CutRow
 from invoicing.tables import INVOICE_LINES, INVOICES
 from rating.agreement import Agreement
 from rating.agreement_dates import terms_by_day
@@ -46,12 +47,18 @@ from rollup.period import find_time_zone, local_midnight
 @dataclass(frozen=True, slots=True)
 class AmendedCatalogue:
     """catalogue: with the agreements that the amendments need. periods: SERVICE_PERIOD_SCHEMA, with those of
-    the amendments. credits: RATED_LINE_SCHEMA, by contract and billing date. agreements: new ones, by key."""
+    the amendments. credits: RATED_LINE_SCHEMA, by contract and billing date. agreements: new ones, by key.
+    cuts: of billed periods whose licences in advance end earlier."""
 
     catalogue: BillingCatalogue
     periods: pa.Table
     credits: pa.Table
     agreements: Mapping[str, Agreement]
+    cuts: Sequence[CutRow] = ()
+
+    def recounted(self) -> set[str]:
+        """The contracts whose licences in advance are counted again."""
+        return {cut.key[0] for cut in self.cuts}
 
     def keep_agreements(self, ledger: Engine) -> None:
         """Write the new agreements, which rated lines will name. Doing it again changes nothing."""
@@ -102,13 +109,14 @@ def with_amendments(
         agreements=agreements,
         run_id=run_id,
     )
-    if not made.rows:
+    if not made.rows and not made.cuts:
         return nothing
     return AmendedCatalogue(
         _grown(catalogue, made, agreements, ledger),
-        with_rows(periods, made.rows),
+        with_rows(periods, made.rows) if made.rows else periods,
         pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA),
         made.agreements,
+        made.cuts,
     )
 
 

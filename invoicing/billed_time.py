@@ -173,8 +173,10 @@ def in_force_between(plans: Sequence[PricePlan], start: date, end: date) -> list
 
 
 def bills_in_advance(plan: PricePlan) -> bool:
-    """Whether a fee of it covers time that has not begun."""
-    return any(charge.kind == "recurring" and charge.timing == "advance" for charge in plan.charges)
+    """Whether a fee or a licence of it covers time that has not begun."""
+    return any(
+        charge.kind in ("recurring", "licence") and charge.timing == "advance" for charge in plan.charges
+    )
 
 
 def has_retainer(contract: Contract, start: date, end: date) -> bool:

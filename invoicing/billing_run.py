@@ -65,6 +65,7 @@ from invoicing.run_record import (
     manifest_hash,
 )
 from invoicing.run_tally import Tally
+from invoicing.seats_in_advance import seats_known
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
 from invoicing.tax_hold import prepare_tax
@@ -211,7 +212,7 @@ def _find_due(
     )
     amended.keep_agreements(ledger)
     catalogue, periods = amended.catalogue, amended.periods
-    late = find_late_usage(event_store, ledger, catalogue, pc.unique(periods["contract_id"]).to_pylist())
+    late = find_late_usage(event_store, ledger, catalogue, periods, amended.recounted())
     with ledger.connect() as connection:
         totals_before = invoiced_totals(connection, run_id)
         changed = changed_behind_bill(
@@ -230,6 +231,7 @@ def _find_due(
         catalogue=catalogue,
         changed=changed,
         credits=amended.credits,
+        cuts=amended.cuts,
         late=late,
         totals_before=totals_before,
         stages=stages,
@@ -257,6 +259,7 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
         price_book=catalogue.price_book,
         run_id=run.run_id,
         wider=wider_in_force(run.ledger, catalogue, periods),
+        seats=seats_known(catalogue, periods),
         stages=stages,
     )
     own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
@@ -339,7 +342,7 @@ def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> Adjustments
     """What late usage adds to the next bills of these contracts, by the dates that carry it."""
     return adjustments_due(
         run.catalogue,
-        run.late.touched,
+        run.late,
         next_dates,
         event_store=run.event_store,
         stored_usage=run.stored_usage,
@@ -347,6 +350,7 @@ def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> Adjustments
         changed=run.changed,
         now=run.now,
         run_id=run.run_id,
+        cuts=run.cuts,
     )
 
 

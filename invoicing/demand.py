@@ -36,6 +36,7 @@ from invoicing.holding import held_dates
 from invoicing.late_usage import find_late_usage
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
+from invoicing.seats_in_advance import seats_known
 from invoicing.tax_desk import open_tax_desk
 from invoicing.tax_hold import prepare_tax
 from invoicing.true_up import add_true_ups
@@ -136,7 +137,7 @@ def _due(
         customers = load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
     adjustments = adjustments_due(
         catalogue,
-        find_late_usage(event_store, ledger, catalogue, ids.to_pylist()).touched,
+        find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
         first_dates(dates),
         event_store=event_store,
         stored_usage=stored_usage,
@@ -144,6 +145,7 @@ def _due(
         changed=changed,
         now=now,
         run_id=_RUN_ID,
+        cuts=amended.cuts,
     )
     catalogue = adjustments.catalogue
     items = items_due(ledger, catalogue, dates, run_id=_RUN_ID)
@@ -245,6 +247,7 @@ def _priced(
         price_book=catalogue.price_book,
         run_id=_RUN_ID,
         wider=wider_in_force(ledger, catalogue, periods),
+        seats=seats_known(catalogue, periods),
     )
     return add_true_ups(
         replace(priced, lines=with_credits(priced.lines, *added)),

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Engine
+import pyarrow.compute as pc
+from sqlalchemy import Engine, select
 
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros
 from ingest.in_force import read_cut
 from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.bulk import select_by_ids
 from invoicing.pools import pool_owners
+from invoicing.seats_in_advance import NO_SEATS, SeatsKnown, seat_meters, seats_known
+from invoicing.tables import SETTLED_BILLING_DATES
 from invoicing.wider_periods import is_pooled
 from rating.late_usage_store import contracts_without_adjustments
 from rollup.period import find_time_zone, local_midnights_micros
 from rollup.stored_rows import newest_events
 
 _COLUMNS: Final = "contract_id String, subject String, looked_through Int64, settled_micros Int64"
+_A_DAY: Final = timedelta(days=1)
 _SCHEMA: Final = pa.schema(
     [
         ("contract_id", pa.string()),
@@ -39,27 +44,95 @@ _SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class LateUsage:
-    """What a billing run knows of late usage. looked_through: everything up to that event or correction was
-    looked at. touched: of ``touched_contracts``, without those that ignore it. ended: contracts that are
-    billed to their end, with that day. ignoring: contracts that let late usage be."""
+    """What a billing run knows of late usage.
+
+    looked_through: everything up to that event or correction was looked at. touched: contracts of which
+    something that is billed may differ, with a day before the first date that may: those of
+    ``touched_contracts`` that do not ignore it, and those of ``changed_seats``. ended: contracts that are
+    billed to their end, with that day. ignoring: contracts that let late usage be. seats: what is known of
+    licences in advance. seats_only: contracts of which only what the last bill had in advance is put right.
+    """
 
     looked_through: int
     touched: Mapping[str, date]
     ended: Mapping[str, date]
     ignoring: Collection[str]
+    seats: SeatsKnown = NO_SEATS
+    seats_only: Collection[str] = frozenset()
 
 
 def find_late_usage(
-    store: EventStore, ledger: Engine, catalogue: BillingCatalogue, due: Collection[str]
+    store: EventStore,
+    ledger: Engine,
+    catalogue: BillingCatalogue,
+    periods: pa.Table,
+    recounted: Collection[str] = (),
 ) -> LateUsage:
-    """Look for late usage of the contracts that are due and of those that have ended. Ask before any usage is
-    counted: what comes in afterwards is looked at by the next bill."""
+    """Look for late usage of the contracts that are due and of those that have ended, and for changes of
+    licences that were billed in advance. Ask before any usage is counted: what comes in afterwards is looked
+    at by the next bill. periods: SERVICE_PERIOD_SCHEMA, those that are due. recounted: contracts whose
+    licences are counted again whatever events say, because the contract changed."""
     looked_through = newest_change(store)
+    due = pc.unique(periods["contract_id"]).to_pylist()
     with ledger.connect() as connection:
         ignoring = contracts_without_adjustments(connection)
     ended = ended_contracts(catalogue)
-    asked = {*due, *ended} - ignoring
-    return LateUsage(looked_through, touched_contracts(store, catalogue, asked), ended, ignoring)
+    touched = touched_contracts(store, catalogue, {*due, *ended} - ignoring)
+    known = seats_known(catalogue, periods)
+    if known is NO_SEATS:
+        return LateUsage(looked_through, touched, ended, ignoring)
+    changed = {*changed_seats(store, catalogue, known), *recounted}
+    first = _first_dates(ledger, catalogue, touched, changed)
+    return LateUsage(looked_through, first, ended, ignoring, known, changed & set(ignoring))
+
+
+def changed_seats(store: EventStore, catalogue: BillingCatalogue, known: SeatsKnown) -> list[str]:
+    """Contracts with changes of licences in advance after the beginning of the period that was billed last
+    and before the date that is billed now, whenever they came in."""
+    meters = seat_meters(catalogue)
+    types = sorted({meter.event_type for meter in catalogue.meters if meter.meter_id in meters})
+    rows = _billed_subjects(catalogue, known.until.keys())
+    if not len(rows) or not types:
+        return []
+    until = pl.DataFrame({"contract_id": list(known.until), "until_micros": list(known.until.values())})
+    rows = rows.join(until, on="contract_id").drop("looked_through")
+    first: Any = rows["settled_micros"].min()
+    last: Any = rows["until_micros"].max()
+    columns = "contract_id String, subject String, settled_micros Int64, until_micros Int64"
+    sql = (
+        "SELECT DISTINCT c.contract_id AS contract_id FROM (\n"
+        "    SELECT toString(subject) AS subject, toUnixTimestamp64Micro(time) AS micros FROM events\n"
+        "    WHERE type IN {types:Array(String)}\n"
+        f"        AND time >= fromUnixTimestamp64Micro(toInt64({first:d}), 'UTC')\n"
+        f"        AND time < fromUnixTimestamp64Micro(toInt64({last:d}), 'UTC')\n"
+        ") AS e INNER JOIN {scratch} AS c ON e.subject = c.subject\n"
+        "WHERE e.micros >= c.settled_micros AND e.micros < c.until_micros ORDER BY contract_id"
+    )
+    with store.scratch_table(columns, rows.to_arrow()) as scratch:
+        found = store.query(sql.replace("{scratch}", scratch), {"types": types})
+    return [str(contract_id) for contract_id in found["contract_id"].to_pylist()]
+
+
+def _first_dates(
+    ledger: Engine, catalogue: BillingCatalogue, touched: Mapping[str, date], changed: Collection[str]
+) -> dict[str, date]:
+    """Where usage is billed after its day, a licence in advance is billed on the last date before it: the day
+    before that date, of each contract."""
+    columns = (catalogue.settled[name].to_pylist() for name in ("contract_id", "billing_date"))
+    last = {key: date.fromisoformat(day) for key, day in zip(*columns, strict=True)}
+    days = {**touched, **{key: last[key] for key in changed if key in last and key not in touched}}
+    table = SETTLED_BILLING_DATES
+    statement = select(table.c.contract_id, table.c.billing_date)
+    found = dict(days)
+    with ledger.connect() as connection:
+        settled: dict[str, date] = {}
+        for key, text in select_by_ids(connection, statement, table.c.contract_id, sorted(days)):
+            day = date.fromisoformat(text)
+            if day <= days[key]:
+                settled[key] = max(day, settled.get(key, day))
+    for key, day in settled.items():
+        found[key] = min(found[key], day - _A_DAY)
+    return found
 
 
 def newest_change(store: EventStore) -> int:

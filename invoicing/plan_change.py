@@ -21,7 +21,7 @@ from invoicing.tables import SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment
 from rating.agreement_store import load_segments
 from rating.plan_version import PlanVersion, version_in_force
-from rating.price_plan import Charge, MatrixPrice, PricePlan
+from rating.price_plan import Charge, MatrixPrice, PricePlan, is_licence_in_advance
 from rating.tables import CONTRACT_AGREEMENTS, CONTRACTS
 
 
@@ -82,7 +82,7 @@ def _inside(
 
 
 def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
-    """Whether a fee billed in advance differs: in price, discounts, proration or when it is billed."""
+    """Whether a fee or a licence in advance differs: in price, discounts, proration or when it is billed."""
     before, after = (_fixed(version) for version in (standing, plan))
     around, new_around = (
         (each.discounts, each.discounting, each.proration, each.proration_divisor)
@@ -93,7 +93,8 @@ def _moves_fees(standing: PricePlan, plan: PricePlan) -> bool:
 
 
 def _fixed(plan: PricePlan) -> list[Charge]:
-    fixed = [charge for charge in plan.charges if charge.kind in {"recurring", "one_time"}]
+    kinds = {"recurring", "one_time"}
+    fixed = [charge for charge in plan.charges if charge.kind in kinds or is_licence_in_advance(charge)]
     return sorted(fixed, key=lambda charge: charge.charge_id)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rating.agreement import NO_AGREEMENT, AgreedSegment, Agreement, agreed_plan
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge
+from rating.price_plan import Charge, is_licence_in_advance
 from rating.proration import METHODS, method_of
 
 ARREARS: Final = "arrears"
@@ -197,9 +197,17 @@ def _has(entry: _Entry, timing: str, agreements: Mapping[str, Agreement]) -> boo
         return True
     if timing == ADVANCE and agreement.retainers:
         return True
-    return any(timing_of(charge) == timing for charge in (*plan.charges, *agreement.additions))
+    return any(timing in timings_of(charge) for charge in (*plan.charges, *agreement.additions))
+
+
+def timings_of(charge: Charge) -> frozenset[str]:
+    """The rows a charge needs: of a licence in advance also the one that ends its period, so that there is a
+    date to put changes right on."""
+    if is_licence_in_advance(charge):
+        return frozenset({ADVANCE, ARREARS})
+    return frozenset({timing_of(charge)})
 
 
 def timing_of(charge: Charge) -> str:
-    """When a charge is billed: what is counted, once its period is over."""
-    return charge.timing if charge.kind in {"recurring", "one_time"} else ARREARS
+    """When a charge is billed: what is counted, once its period is over, but for a licence in advance."""
+    return charge.timing if charge.kind in {"recurring", "one_time", "licence"} else ARREARS

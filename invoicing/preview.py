@@ -38,6 +38,7 @@ from invoicing.invoice_tax import InvoiceTax
 from invoicing.late_usage import find_late_usage
 from invoicing.pricing import PricedPeriods, price_periods
 from invoicing.run_blocks import billing_dates, first_dates
+from invoicing.seats_in_advance import seats_known
 from invoicing.settings import Seller
 from invoicing.tax_desk import load_tax_desk
 from invoicing.tax_hold import prepare_tax
@@ -81,7 +82,7 @@ def preview_contract(
     changed = _changed(ledger, catalogue)
     adjustments = adjustments_due(
         catalogue,
-        find_late_usage(event_store, ledger, catalogue, [contract_id]).touched,
+        find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
         first_dates(billing_dates(periods)),
         event_store=event_store,
         stored_usage=None,
@@ -89,6 +90,7 @@ def preview_contract(
         changed=changed,
         now=at,
         run_id="preview",
+        cuts=amended.cuts,
     )
     catalogue = adjustments.catalogue
     items = items_due(ledger, catalogue, billing_dates(periods), run_id="preview")
@@ -160,6 +162,7 @@ def _price(
         run_id="preview",
         usage_until=at,
         wider=wider_in_force(ledger, catalogue, periods),
+        seats=seats_known(catalogue, periods),
     )
     return add_true_ups(
         replace(priced, lines=with_credits(priced.lines, added)),

@@ -18,6 +18,7 @@ from ingest.meter import Meter
 from ingest.read_ahead import one_ahead
 from invoicing.due import calendar_of
 from invoicing.run_blocks import subjects_of
+from invoicing.seats_in_advance import SeatsKnown, seat_usage, with_seats
 from invoicing.wider_periods import WiderPeriods
 from rating.compile import PriceBook
 from rating.needed_meters import needed_meters
@@ -72,6 +73,7 @@ def price_periods(
     stored_usage: StoredUsage | None = None,
     usage_until: datetime | None = None,
     wider: WiderPeriods | None = None,
+    seats: SeatsKnown | None = None,
     stages: Stages | None = None,
 ) -> PricedPeriods:
     """Count what was used in ``periods`` and price it, with whatever else is due on them.
@@ -80,7 +82,8 @@ def price_periods(
     subject). meters: those the plans price. stored_usage: read where it has the period, with the same
     result; None counts events. usage_until: count only events before that instant (a
     preview); levels such as seats are taken to stay as they are to the end of their period. None
-    counts whole periods. wider: what charges count beyond the periods. Nothing is written.
+    counts whole periods. wider: what charges count beyond the periods. seats: what is known of licences
+    billed in advance, needed where there are some. Nothing is written.
     """
     timer = stages or Stages()
     with timer.stage("roll up"):
@@ -91,7 +94,16 @@ def price_periods(
             return _roll_up_until(event_store, calendar, counted, usage_until)
 
         calendar = calendar_of(periods=periods, contract_subjects=subjects)
-        rolled = roll_up(calendar, needed_meters(price_book, periods, meters))
+        needed = needed_meters(price_book, periods, meters)
+        ahead = seat_usage(
+            event_store,
+            periods=periods,
+            subjects=subjects,
+            price_book=price_book,
+            meters=needed,
+            known=seats,
+        )
+        rolled = with_seats(roll_up(calendar, needed), ahead)
         beyond, unusable = (None, rolled.unusable) if wider is None else wider.count(roll_up, rolled.unusable)
     with timer.stage("rate"):
         rated = rate_usage(
@@ -109,6 +121,7 @@ def price_blocks(
     price_book: PriceBook,
     run_id: str,
     stored_usage: StoredUsage | None,
+    seats: SeatsKnown | None = None,
 ) -> Iterator[PricedPeriods]:
     """The same of several tables of periods, each taken and its usage read while the one before is priced;
     meanwhile the caller may write what came out.
@@ -124,8 +137,12 @@ def price_blocks(
             yield calendar, needed_meters(price_book, block, meters)
 
     rolled = roll_up_in_blocks(event_store, blocks=asked(), meters=meters, stored=stored_usage)
-    for counted in one_ahead(rolled, event_store.reader):
+    for found in one_ahead(rolled, event_store.reader):
         block = taken.popleft()
+        ahead = seat_usage(
+            event_store, periods=block, subjects=subjects, price_book=price_book, meters=meters, known=seats
+        )
+        counted = with_seats(found, ahead)
         rated = rate_usage(periods=block, usage=counted.usage, price_book=price_book, run_id=run_id)
         yield PricedPeriods(rated.lines, rated.unrated, counted.unusable)
 

@@ -7,7 +7,7 @@ so that a line has the id it was billed under.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import polars as pl
@@ -32,20 +32,24 @@ from invoicing.history import (
 )
 from invoicing.hold import Held, Key, hold_changed_contracts, hold_unrated, hold_unusable
 from invoicing.pricing import PricedPeriods
-from invoicing.rerate_versions import periods_as_billed
+from invoicing.rerate_versions import PeriodsAsBilled, periods_as_billed
 from invoicing.run_blocks import billing_dates, dates_without, lines_without
+from invoicing.seat_changes import CutRow, RowKey
+from invoicing.seats_in_advance import prices_seats, seat_usage, settled_until, with_seats
 from invoicing.tables import SETTLED_BILLING_DATES
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import count_wider, wider_periods
 from rating.needed_meters import needed_meters
 from rating.rate import rate_usage
+from rollup.roll_up import RolledUp
 from rollup.stored_usage import StoredUsage
 
 
 @dataclass(frozen=True, slots=True)
 class RatingInputs:
     """What dates are rated again from. changed: what ``changed_behind_bill`` found. run_id: written on the
-    lines."""
+    lines. billed_now: by contract_id, the instant of the date that is billed now, up to which levels are
+    known; of others they are known up to the last billed date. cuts: what the bill that is made now cuts."""
 
     event_store: EventStore
     stored_usage: StoredUsage | None
@@ -55,6 +59,8 @@ class RatingInputs:
     dates: BillingDates
     now: datetime
     run_id: str
+    billed_now: Mapping[str, int] = field(default_factory=dict)
+    cuts: Sequence[CutRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,11 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
         event_store=inputs.event_store,
         ledger=inputs.ledger,
         now=inputs.now,
+        cuts=inputs.cuts,
     )
     inputs = replace(inputs, catalogue=past.catalogue)
     due = billing_dates(past.periods)
-    lines, held = _rate_again(inputs, contracts, _only(past.periods, settled), past.credits)
+    lines, held = _rate_again(inputs, contracts, _only(past.periods, settled), past)
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     kept = [key for key in settled if key not in gone]
     chosen = pl.DataFrame(kept, schema={"contract_id": pl.String, "billing_date": pl.Date}, orient="row")
@@ -105,7 +112,7 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
 
 
 def _rate_again(
-    inputs: RatingInputs, contracts: pa.Table, periods: pa.Table, credits_made: pa.Table
+    inputs: RatingInputs, contracts: pa.Table, periods: pa.Table, past: PeriodsAsBilled
 ) -> tuple[pa.Table, list[Held]]:
     """The lines of all periods whose dates can be priced with their credits, and why others cannot."""
     catalogue = inputs.catalogue
@@ -121,7 +128,7 @@ def _rate_again(
         meters=needed_meters(catalogue.price_book, periods, catalogue.meters),
         stored_usage=inputs.stored_usage,
     )
-    used = usage_of_periods(periods, spans, rolled)
+    used = with_seats(usage_of_periods(periods, spans, rolled), _seats(inputs, periods, ids, past.cut))
     wider = wider_periods(
         ledger=inputs.ledger,
         catalogue=catalogue,
@@ -143,7 +150,7 @@ def _rate_again(
         *hold_unrated(rated.unrated, periods=periods),
     ]
     kept = _only(periods, dict.fromkeys(dates_without(dates, held), ""))
-    lines = lines_without(with_credits(rated.lines, credits_made), held)
+    lines = lines_without(with_credits(rated.lines, past.credits), held)
     priced = PricedPeriods(lines, rated.unrated.slice(0, 0), unusable)
     priced = add_true_ups(
         priced,
@@ -155,6 +162,33 @@ def _rate_again(
     )
     untrued = hold_unrated(priced.unrated, periods=kept)
     return lines_without(priced.lines, untrued), [*held, *untrued]
+
+
+def _seats(inputs: RatingInputs, periods: pa.Table, ids: pa.Array, cut: frozenset[RowKey]) -> RolledUp | None:
+    """What licences in advance count. Their periods end on the next billing date, so a subject counts that
+    the contract had by then."""
+    catalogue = inputs.catalogue
+    if not prices_seats(catalogue.plan_versions):
+        return None
+    every = BillingDates(inputs.dates.first, date.max)
+    with inputs.ledger.connect() as connection:
+        settled = _settled_keys(connection, ids.to_pylist(), every)
+        late = late_subjects(connection, ids.to_pylist(), every).rows
+    following = pl.DataFrame(list(settled), schema={"contract_id": pl.String, "next": pl.Date}, orient="row")
+    following = following.sort("contract_id", "next").with_columns(
+        billing_date=pl.col("next").shift(1).over("contract_id")
+    )
+    without = following.join(late.rename({"billing_date": "next"}), on=["contract_id", "next"])
+    return seat_usage(
+        inputs.event_store,
+        periods=periods,
+        subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
+        price_book=catalogue.price_book,
+        meters=needed_meters(catalogue.price_book, periods, catalogue.meters),
+        known=settled_until(catalogue, inputs.billed_now),
+        without=without.select("contract_id", "billing_date", "subject"),
+        cut=cut,
+    )
 
 
 def _only(periods: pa.Table, settled: Mapping[Key, object]) -> pa.Table:

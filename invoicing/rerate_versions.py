@@ -28,6 +28,7 @@ from invoicing.due import due_service_periods
 from invoicing.history import BillingDates
 from invoicing.hold import Key
 from invoicing.left_to_give_back import left_to_give_back
+from invoicing.seat_changes import CutRow, RowKey
 from invoicing.tables import BILLING_RUNS, SETTLED_BILLING_DATES
 from rating.agreement import AgreedSegment, Agreement, agreed_versions
 from rating.agreement_dates import agreed_segments, terms_by_day
@@ -41,11 +42,13 @@ from rating.tables import CONTRACT_VERSIONS, CONTRACTS
 
 @dataclass(frozen=True, slots=True)
 class PeriodsAsBilled:
-    """periods: SERVICE_PERIOD_SCHEMA. credits: RATED_LINE_SCHEMA. catalogue: with all prices they name."""
+    """periods: SERVICE_PERIOD_SCHEMA. credits: RATED_LINE_SCHEMA. catalogue: with all prices they name.
+    cut: the periods whose licences in advance count no more, because others stand instead."""
 
     catalogue: BillingCatalogue
     periods: pa.Table
     credits: pa.Table
+    cut: frozenset[RowKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ def periods_as_billed(
     event_store: EventStore,
     ledger: Engine,
     now: datetime,
+    cuts: Sequence[CutRow] = (),
 ) -> PeriodsAsBilled:
     """The periods of settled dates, each by the version of its bill. periods: of contracts of the catalogue,
-    by the versions in force; dates that are not settled stay so."""
-    nothing = PeriodsAsBilled(catalogue, periods, RATED_LINE_SCHEMA.empty_table())
+    by the versions in force; dates that are not settled stay so. cuts: what the bill that is made now cuts,
+    with the prices it needs in the catalogue; what earlier ones did is found."""
+    nothing = _cut(PeriodsAsBilled(catalogue, periods, RATED_LINE_SCHEMA.empty_table()), cuts, dates)
     ids = pc.unique(periods["contract_id"]).to_pylist()
     with ledger.connect() as connection:
         steps = _steps(connection, catalogue, ids, dates)
@@ -115,7 +120,16 @@ def periods_as_billed(
         price_book=compile_price_book(versions, meters),
     )
     both = with_rows(pa.concat_tables(parts).unify_dictionaries(), made.rows)
-    return PeriodsAsBilled(grown, both, pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA))
+    found = PeriodsAsBilled(grown, both, pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA))
+    return _cut(found, [*made.cuts, *cuts], dates)
+
+
+def _cut(found: PeriodsAsBilled, cuts: Sequence[CutRow], dates: BillingDates) -> PeriodsAsBilled:
+    """With the rows that stand instead of those cut."""
+    inside = [cut for cut in cuts if cut.key[1] >= dates.first]
+    instead = [cut.row for cut in inside if cut.row is not None]
+    periods = with_rows(found.periods, instead) if instead else found.periods
+    return replace(found, periods=periods, cut=frozenset(cut.key for cut in inside))
 
 
 def _steps(

@@ -23,6 +23,7 @@ from invoicing.late_usage import LateUsage
 from invoicing.numbering import NumberPrefixes, load_prefixes
 from invoicing.pricing import Stages
 from invoicing.review.open import ReviewDesk
+from invoicing.seat_changes import CutRow
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import TaxDesk
 from invoicing.tax_hold import TaxReady
@@ -31,7 +32,7 @@ from rollup.stored_usage import StoredUsage
 
 @dataclass(frozen=True, slots=True)
 class BillingRun:
-    """changed: what ``changed_behind_bill`` found. credits: of amendments, RATED_LINE_SCHEMA. totals_before:
+    """changed: what ``changed_behind_bill`` found. credits, cuts: of amendments. totals_before:
     what the run billed before it was taken up, minor units by currency."""
 
     run_id: str
@@ -43,6 +44,7 @@ class BillingRun:
     catalogue: BillingCatalogue
     changed: Mapping[str, Sequence[Issue]]
     credits: pa.Table
+    cuts: Sequence[CutRow]
     late: LateUsage
     totals_before: Mapping[str, int]
     stages: Stages

@@ -36,8 +36,9 @@ from invoicing.history import (
     usage_of_periods,
 )
 from invoicing.hold import Held, hold_unrated, hold_unusable, hold_without_plan
-from invoicing.plan_schedule import ARREARS
+from invoicing.plan_schedule import timings_of
 from invoicing.pricing import PricedPeriods, Progress
+from invoicing.seats_in_advance import seat_usage, seats_known, with_seats
 from invoicing.true_up import add_true_ups
 from invoicing.what_if_answer import (
     AMOUNT_MINOR_MAX,
@@ -99,6 +100,7 @@ class _Block:
     dates: BillingDates
     now: datetime
     event_store: EventStore
+    meters: Mapping[str, Meter]
     used: Mapping[tuple[Any, ...], tuple[pa.Table, RolledUp]] = field(default_factory=dict)
     wider: Mapping[tuple[Any, ...], tuple[WiderUsage | None, pa.Table]] = field(default_factory=dict)
 
@@ -117,6 +119,10 @@ class _Block:
         """What each contract comes to, and who is held."""
         periods, rolled = self.used[prices.shape]
         wider, unusable = self.wider[prices.counts()]
+        ahead = self._seats(prices, periods)
+        rolled = with_seats(rolled, ahead)
+        if ahead is not None:
+            unusable = pa.concat_tables([unusable, ahead.unusable])
         priced = rate_amounts(periods=periods, usage=rolled.usage, price_book=prices.book, wider=wider)
         owners = periods["contract_id"].combine_chunks()
         places = pc.index_in(owners, value_set=self.contracts["contract_id"].combine_chunks())
@@ -140,6 +146,19 @@ class _Block:
         dated = np.zeros(self.contracts.num_rows, np.bool_)
         dated[place] = True
         return _Amounts(np.where(_is_held(self.contracts, held), 0, amount), dated, held)
+
+    def _seats(self, prices: _Prices, periods: pa.Table) -> RolledUp | None:
+        """What licences in advance count, known up to the last date of each contract that has come."""
+        ids = self.contracts["contract_id"].combine_chunks()
+        subjects, meters = self.catalogue.subjects, self.meters
+        return seat_usage(
+            self.event_store,
+            periods=periods,
+            subjects=subjects.filter(pc.is_in(subjects["contract_id"], value_set=ids)),
+            price_book=prices.book,
+            meters=priced_meters(prices.book.versions, meters),
+            known=seats_known(replace(self.catalogue, plan_versions=list(prices.versions)), periods),
+        )
 
     def _true_ups(self, prices: _Prices, periods: pa.Table, rolled: RolledUp) -> PricedPeriods:
         """The lines that true up terms which end in the dates, under those prices."""
@@ -204,7 +223,7 @@ def what_if(
         part = contracts.slice(first, CONTRACTS_AT_ONCE)
         here = slice(first, first + part.num_rows)
         block = _roll_up(
-            _Block(catalogue, part, dates, now, event_store),
+            _Block(catalogue, part, dates, now, event_store, meters),
             [base, *alternatives],
             meters,
             event_store=event_store,
@@ -303,9 +322,7 @@ def _from_the_first_day(catalogue: BillingCatalogue, plan: PricePlan) -> PricePl
 
 def _shape(plan: PricePlan) -> tuple[Any, ...]:
     """All of a plan that decides which rows its contracts have, and what part of a period each is."""
-    timings = {
-        charge.timing if charge.kind in {"recurring", "one_time"} else ARREARS for charge in plan.charges
-    }
+    timings = {timing for charge in plan.charges for timing in timings_of(charge)}
     proration = (plan.proration, plan.proration_divisor)
     return (plan.plan_id, tuple(sorted(timings)), plan.minimum_spend is not None, *proration)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
-from rating.price_plan import Charge, MatrixPrice
+from rating.price_plan import Charge, MatrixPrice, is_licence_in_advance
 from rating.wide_columns import scaled_integer
 
 FIXED_SLOTS: Final = 4
@@ -28,7 +28,8 @@ class ChargeIndex:
     fixed_start, fixed_charge: the same with k = p x FIXED_SLOTS + slot. zero_start, zero_charge: the
     same with k = p, of the charges that are due without usage too (``zero_usage: charge``).
     formula_charges: plan row -> its charges whose quantity is a formula; they are in none of the others.
-    is_unprorated: recurring charges that are due whole, with the part their billing period begins with.
+    is_unprorated: charges that are due whole, with the part their billing period begins with.
+    is_licence_in_advance: what they count is billed for periods in advance.
     """
 
     meter_codes: Mapping[str, int]
@@ -47,6 +48,7 @@ class ChargeIndex:
     is_formula: NDArray[np.bool_]
     formula_charges: Mapping[int, Sequence[int]]
     is_unprorated: NDArray[np.bool_]
+    is_licence_in_advance: NDArray[np.bool_]
     quantity: NDArray[np.uint64]
 
 
@@ -93,6 +95,7 @@ def index_charges(
         is_formula=np.array([entry[2].formula is not None for entry in charges], np.bool_),
         formula_charges=formula_charges,
         is_unprorated=np.array(unprorated, np.bool_),
+        is_licence_in_advance=np.array([is_licence_in_advance(entry[2]) for entry in charges], np.bool_),
         quantity=np.array([_words(entry[2].quantity) for entry in charges], np.uint64).reshape(-1, 2),
     )
 

@@ -215,11 +215,12 @@ def apply_discounts(lines: Sequence[DiscountedLine]) -> None:
 
 
 def limit_spend(lines: Sequence[DiscountedLine]) -> None:
-    """Lower the usage and licence lines of each period to the maximum spend of its plan, in minor units as
-    billed, shared out by largest remainder over the lines above zero."""
+    """Lower the usage and licence lines in arrears of each period to the maximum spend of its plan, in minor
+    units as billed, shared out by largest remainder over the lines above zero."""
     by_period: dict[int, list[DiscountedLine]] = {}
     for line in lines:
-        if line.plan.maximum_spend is not None and line.charge_kind in _METERED:
+        counted = line.arrears and line.charge_kind in _METERED
+        if line.plan.maximum_spend is not None and counted:
             by_period.setdefault(line.period, []).append(line)
     for metered in by_period.values():
         _lower(metered)

@@ -1,6 +1,6 @@
 """Which charges are due on which period, at which price: the rows the kernels will price.
 
-Usage and licence charges are due where there is usage of their meter in an arrears period;
+Usage and licence charges are due where there is usage of their meter in a period of their timing;
 recurring charges on every period of their timing, unprorated ones where a billing period begins; one-time
 charges on the contract's first period of their timing. Usage that is nothing (quantity 0 from no event) is no
 line, unless its charge is due without usage too.
@@ -132,10 +132,21 @@ def _usage_charges(
     if not len(codes) or not index.meter_codes:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     book_codes = np.array([index.meter_codes.get(word, -1) for word in words], np.int64)[codes]
-    wanted = np.flatnonzero(counted & (book_codes >= 0) & periods.arrears[usage_period])
+    in_advance = index.is_licence_in_advance
+    timely = counted & (book_codes >= 0)
+    if not in_advance.any():
+        timely &= periods.arrears[usage_period]
+    wanted = np.flatnonzero(timely)
     key = periods.plan_row[usage_period[wanted]] * len(index.meter_codes) + book_codes[wanted]
     position, slot = expanded(index.usage_start, key)
-    return wanted[position], index.usage_charge[slot]
+    source, charge = wanted[position], index.usage_charge[slot]
+    if in_advance.any():
+        period = usage_period[source]
+        due = periods.arrears[period] != in_advance[charge]
+        if index.is_unprorated.any():
+            due &= ~index.is_unprorated[charge] | periods.begins()[period]
+        source, charge = source[due], charge[due]
+    return source, charge
 
 
 def _fixed_charges(periods: PeriodColumns, index: ChargeIndex) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

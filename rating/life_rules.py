@@ -127,7 +127,7 @@ def _paid_twice(contract: Contract, plans: Sequence[PricePlan]) -> Iterator[Issu
 
 def _has_fee(plans: Sequence[PricePlan], plan_id: str, timing: str) -> bool:
     charges = (charge for plan in plans if plan.plan_id == plan_id for charge in plan.charges)
-    return any(charge.kind == "recurring" and charge.timing == timing for charge in charges)
+    return any(charge.kind in ("recurring", "licence") and charge.timing == timing for charge in charges)
 
 
 def addition_rules(

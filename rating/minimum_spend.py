@@ -122,7 +122,8 @@ def _group_lines(
     place, slot = expanded(groups.plan_start, periods.plan_row[arrears])
     period, count = arrears[place], len(groups.price_row)
     pair = period * count + slot
-    metered = np.flatnonzero(~price_book.index.is_fixed[due.charge] & ~priced.unrated)
+    in_arrears = periods.arrears[due.period] & ~price_book.index.is_fixed[due.charge]
+    metered = np.flatnonzero(in_arrears & ~priced.unrated)
     line, member = expanded(groups.member_start, due.charge[metered])
     counted = np.searchsorted(pair, due.period[metered][line] * count + groups.member[member])
     amounts = priced.results.amount_minor[metered][line]

@@ -12,6 +12,7 @@ from typing import Final
 
 from ingest.errors import Issue
 from ingest.meter import Meter
+from rating.advance_rules import advance_rules
 from rating.amount_rules import fixed_amount_rules
 from rating.discount_rules import discount_rules
 from rating.event_rules import event_price_rules
@@ -148,12 +149,7 @@ def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             "a max meter, a time_weighted one with reading: peak, or model: volume.",
         )
     if charge.timing == "advance":
-        yield Issue(
-            "usage_in_advance",
-            f"{pointer}.timing",
-            f"A {charge.kind} charge is known only when the period is over.",
-            "timing: arrears.",
-        )
+        yield from advance_rules(charge, pointer)
     if not charge.prorated:
         yield Issue(
             "step_not_for_kind",

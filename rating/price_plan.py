@@ -217,7 +217,9 @@ class Charge(Document):
     """One thing a contract is charged for.
 
     ``usage`` and ``licence`` charges price what ``meter_id`` counts (a licence charge: a
-    time_weighted meter), always in arrears, because the quantity is known only then. ``recurring``
+    time_weighted meter), in arrears, because the quantity is known only then. A licence charge may be billed
+    in ``advance``: for the level at the beginning of the period, and what changes in it is adjusted on the
+    next invoice (``invoicing/seats_in_advance.py``). ``recurring``
     charges are due every billing period, in ``advance`` or in ``arrears``, prorated as the plan says when the
     contract starts or ends inside a period. ``one_time`` charges are due once, at the contract's start, or
     with the phase that brings the plan. Recurring and one-time charges use the ``flat`` model, or
@@ -282,6 +284,11 @@ class GroupMinimum(Document):
     def charge_id(self) -> str:
         """The id of its line."""
         return f"{GROUP_MINIMUM_PREFIX}{self.minimum_id}"
+
+
+def is_licence_in_advance(charge: Charge) -> bool:
+    """Whether it bills a level for time to come."""
+    return charge.kind == "licence" and charge.timing == "advance"
 
 
 def counts_before(charge: Charge) -> bool:

@@ -7,8 +7,8 @@ are equal.
     by_day       calendar days; the whole is the billing period, or 30 days a month (``thirty_days``)
     by_second    seconds between the local midnights, so that a day of 23 hours is one hour less
     thirty_360   days of a calendar in which every month has 30: the 31st is counted with the 30th (30E/360)
-    none         a fee is not prorated: what is in force where the period begins is charged whole; what is
-                 no fee (levels, minimums) goes by the day
+    none         a fee, or a licence in advance, is not prorated: what is in force where the period begins is
+                 charged whole; what is no fee (other levels, minimums) goes by the day
 
 >>> units_between("thirty_360", date(2025, 1, 31), date(2025, 3, 1))
 31
@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rating.price_plan import Charge, PricePlan
+from rating.price_plan import Charge, PricePlan, is_licence_in_advance
 
 Method = Literal["by_day", "thirty_days", "by_second", "thirty_360"]
 METHODS: Final[tuple[Method, ...]] = ("by_day", "thirty_days", "by_second", "thirty_360")
@@ -41,7 +41,9 @@ def method_of(plan: PricePlan) -> Method:
 
 
 def is_unprorated(charge: Charge, plan: PricePlan) -> bool:
-    """Whether a fee costs as much for a part of a period as for all of it."""
+    """Whether a fee or a licence in advance costs as much for a part of a period as for all of it."""
+    if is_licence_in_advance(charge):
+        return plan.proration == "none"
     return charge.kind == "recurring" and (not charge.prorated or plan.proration == "none")
 
 

@@ -83,8 +83,9 @@ def rate_usage(
 ) -> RatedLines:
     """Price everything due on the service periods.
 
-    periods: SERVICE_PERIOD_SCHEMA. usage: USAGE_SCHEMA, of arrears periods; usage of a meter that
-    no charge of the period's plan prices gives no line. threads: how many slices run at a time
+    periods: SERVICE_PERIOD_SCHEMA. usage: USAGE_SCHEMA, of arrears periods, and of periods in
+    advance that of licences billed so; usage of a meter that no charge of the period's plan and timing prices
+    gives no line. threads: how many slices run at a time
     (default: one a processor); the result does not depend on it. wider: what charges count beyond the
     period, needed when one does. Raises InvalidInput when a table has other columns, BrokenState when a
     period names a plan version the book does not hold.

@@ -18,8 +18,8 @@ until the next usable ``set``: every period it reaches that way reports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Final
 
@@ -32,6 +32,7 @@ from ingest.errors import BrokenState
 from ingest.event import QUANTITY_DIGITS, QUANTITY_SCALE, QUANTITY_TYPE
 from ingest.meter import Meter
 from rollup import level_kernels as kernels
+from rollup.holding import CountedDays, Holding
 from rollup.level_part import LevelPart
 from rollup.usage_table import MeterUsage
 
@@ -75,12 +76,19 @@ class _Groups:
 
 
 def read_levels(
-    *, meter: Meter, meter_number: int, events: pa.Table, calendar: pa.Table, subject_numbers: _Whole
+    *,
+    meter: Meter,
+    meter_number: int,
+    events: pa.Table,
+    calendar: pa.Table,
+    subject_numbers: _Whole,
+    holding: Holding | None = None,
 ) -> tuple[MeterUsage, pa.Table]:
     """The reading of ``meter`` in every period of ``calendar``, and the events that spoil one.
 
     events: answer of ``level_events_query``. calendar: checked CALENDAR_SCHEMA rows.
-    subject_numbers: of each calendar row's subject, int64, as in ``events``.
+    subject_numbers: of each calendar row's subject, int64, as in ``events``. holding: up to when changes
+    count, and periods that are counted by the day; None: all of them, by the microsecond.
     The second is a table (period_key uint32, reason_code text, event_count uint64, sequence uint64
     of the earliest such event). Raises BrokenState for a quantity beyond Decimal(38, 12).
     """
@@ -97,7 +105,14 @@ def read_levels(
         *_limbs(_array(events, "value")),
     )
     spans, groups = _lay_out(
-        calendar, subject_numbers, begins, subjects[begins], dimension[begins], times, status
+        calendar,
+        subject_numbers,
+        begins,
+        subjects[begins],
+        dimension[begins],
+        times,
+        status,
+        None if holding is None else holding.known_until,
     )
     changes = kernels.list_changes(
         times,
@@ -115,7 +130,11 @@ def read_levels(
     high, low = high[order], low[order]
     if isinstance(meter, LevelPart):
         high, low = _clamped(meter, group[order], high, low)
-    quantity, peaks = _read(meter, groups, group[order], time[order], high, low)
+    group, time = group[order], time[order]
+    counted = groups
+    if holding is not None and holding.days and meter.reading == "average":
+        time, counted = _by_day(holding.days, groups, group, time)
+    quantity, peaks = _read(meter, counted, group, time, high, low)
     counts = np.zeros(len(groups.period_key), np.int64)
     np.add.at(counts, spans.group, spans.usable)
     held = pa.array(np.flatnonzero((counts > 0) | peaks))
@@ -163,8 +182,10 @@ def _lay_out(
     series_dimension: _Whole,
     times: _Whole,
     status: NDArray[np.int8],
+    known_until: _Whole | None,
 ) -> tuple[_Spans, _Groups]:
-    """Pair every calendar row with every series of its subject, in the order of their usage rows."""
+    """Pair every calendar row with every series of its subject, in the order of their usage rows.
+    known_until: of each calendar row, where events count up to before its end; None: all of them count."""
     starts = calendar["period_start"].cast(pa.int64()).to_numpy()
     stops = calendar["period_end"].cast(pa.int64()).to_numpy()
     keys = calendar["period_key"].to_numpy().astype(np.int64)
@@ -174,7 +195,8 @@ def _lay_out(
     order = np.argsort(group, kind="stable")
     rows, series, group = rows[order], series[order], group[order].astype(np.int64)
     begin, end = begins[series], np.append(begins[1:], len(times))[series]
-    first, behind, usable = kernels.cut_spans(times, status, begin, end, starts[rows], stops[rows])
+    counted = stops if known_until is None else np.minimum(stops, known_until)
+    first, behind, usable = kernels.cut_spans(times, status, begin, end, starts[rows], counted[rows])
     spans = _Spans(begin, end, starts[rows], stops[rows], group, first, behind, usable)
     periods, period = np.unique(keys, return_inverse=True)
     earliest = np.full(len(periods), np.iinfo(np.int64).max)
@@ -229,6 +251,23 @@ def _read(
             )
         quotient_high[place], quotient_low[place] = divmod(quotient, 1 << _WORD_BITS)
     return _decimals(quotient_high, quotient_low), held
+
+
+def _by_day(
+    days: Mapping[int, CountedDays], groups: _Groups, group: _Whole, time: _Whole
+) -> tuple[_Whole, _Groups]:
+    """Instants as the units that lie before the day they are in, for the groups that are counted by the day.
+    A stretch without any unit stays in microseconds."""
+    time, start, stop = time.copy(), groups.start.copy(), groups.stop.copy()
+    begins = np.searchsorted(group, np.arange(len(start) + 1))
+    for place, key in enumerate(groups.period_key.tolist()):
+        found = days.get(key)
+        if found is None or found.units[-1] == found.units[0]:
+            continue
+        mine = slice(begins[place], begins[place + 1])
+        time[mine] = found.units[np.searchsorted(found.starts, time[mine], "right") - 1]
+        start[place], stop[place] = found.units[0], found.units[-1]
+    return time, replace(groups, start=start, stop=stop)
 
 
 def _clamped(meter: LevelPart, group: _Whole, high: _Words, low: _Words) -> tuple[_Words, _Words]:

@@ -29,13 +29,10 @@ from rollup.archived_time import archived_rows, split_archived
 from rollup.banded_meter import BandedMeter
 from rollup.bands_query import free_bands_query
 from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
-from rollup.levels import read_levels
+from rollup.level_usage import roll_up_levels
 from rollup.query import (
-    SUBJECT_COLUMNS_SQL,
     aggregate_of,
-    event_names_query,
     is_plain,
-    level_events_query,
     meter_usage_query,
     plain_usage_query,
     unusable_query,
@@ -195,7 +192,9 @@ def _count_events(
         for number in suspects:
             query = unusable_query(meter=meters[number], calendar=name, facts=facts, cut=cut)
             unusable.append((number, store.query(query.sql, query.parameters)))
-    unusable += _roll_up_levels(store, calendar, facts, cut, levels, parts)
+    unusable += roll_up_levels(
+        store, calendar=calendar, end_micros=facts.end_micros, cut=cut, levels=levels, parts=parts
+    )
 
 
 @contextmanager
@@ -275,57 +274,6 @@ def _roll_up_one(place: _Place, number: int, meter: Meter, parts: list[MeterUsag
     return _take_usable(number, meter, place.store.query(query.sql, query.parameters), parts)
 
 
-def _roll_up_levels(
-    store: EventStore,
-    calendar: pa.Table,
-    facts: CalendarFacts,
-    cut: EventCut,
-    levels: dict[int, Meter],
-    parts: list[MeterUsage],
-) -> list[tuple[int, pa.Table]]:
-    """Answer the time_weighted meters; returns their unusable events."""
-    if not levels:
-        return []
-    words = _array(calendar["subject"]).dictionary_encode()
-    numbers = words.indices.to_numpy().astype(np.int64)
-    subjects = pa.table(
-        {
-            "subject": words.dictionary,
-            "subject_number": pa.array(np.arange(len(words.dictionary)), pa.uint32()),
-        }
-    )
-    unusable = []
-    with store.scratch_table(SUBJECT_COLUMNS_SQL, subjects) as name:
-        for number, meter in levels.items():
-            query = level_events_query(meter=meter, subjects=name, end_micros=facts.end_micros, cut=cut)
-            usage, spoiled = read_levels(
-                meter=meter,
-                meter_number=number,
-                events=store.query(query.sql, query.parameters),
-                calendar=calendar,
-                subject_numbers=numbers,
-            )
-            parts.append(usage)
-            if spoiled.num_rows:
-                unusable.append((number, _with_examples(store, meter, spoiled)))
-    return unusable
-
-
-def _with_examples(store: EventStore, meter: Meter, spoiled: pa.Table) -> pa.Table:
-    """Put (source, id) beside the sequence of each example event."""
-    sequences = pa.table({"sequence": spoiled["sequence"].unique()})
-    with store.scratch_table("sequence UInt64", sequences) as name:
-        query = event_names_query(meter=meter, sequences=name)
-        names = store.query(query.sql, query.parameters)
-    joined = spoiled.join(names, keys="sequence", join_type="inner")
-    if joined.num_rows != spoiled.num_rows:
-        raise BrokenState(
-            f"events of meter {meter.meter_id!r} vanished or share a sequence number while they were read. "
-            "Run the roll-up again; if it says so again, the event store is damaged."
-        )
-    return joined.drop_columns(["sequence"])
-
-
 def _take_usable(number: int, meter: Meter, answer: pa.Table, parts: list[MeterUsage]) -> bool:
     """Keep the rows of an answer that have usable events; returns whether it has unusable ones."""
     numbers = np.full(answer.num_rows, number, np.int32)
@@ -343,7 +291,3 @@ def _part_of(answer: pa.Table, rows: pa.Array, aggregate: str | None) -> pa.Tabl
         quantity = part.column(1).cast(pa.decimal128(20, 0)).cast(QUANTITY_TYPE)
         return pa.table([*part.columns, quantity], names=names)
     return answer.select([*names[:3], aggregate]).take(rows).rename_columns(names)
-
-
-def _array(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
