@@ -19,6 +19,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from rating.bill_rounding import ROUNDED_PART
 from rating.line_hash import hash_text
 from rating.money import minor_digits, minor_to_decimal, round_to_minor
 from rating.price_plan import Charge, PricePlan
@@ -49,7 +50,8 @@ def credit_line(
 ) -> dict[str, Any]:
     """One row of RATED_LINE_SCHEMA as Python values. billed: the line given back of. plan: its agreed plan.
     left_minor: what earlier credits have left of it."""
-    base, units, of = billed["amount"], unused.units, billed["quantity"]
+    # Of a line that was rounded with its bill: what it got, so that no credit is more than that.
+    base, units, of = billed["inputs"].get(ROUNDED_PART, billed["amount"]), unused.units, billed["quantity"]
     days, full_days = unused.days, billed["days"]
     exact = credit_amount(base, units=units, of=of, days=days, full_days=full_days)
     minor = _minor(exact, plan)

@@ -228,19 +228,24 @@ def limit_spend(lines: Sequence[DiscountedLine]) -> None:
 
 def _lower(metered: Sequence[DiscountedLine]) -> None:
     plan, terms = metered[0].plan, metered[0].terms
-    minor_unit = _SCALE // 10**terms.minor_digits
-    billed = [
-        round_to_minor(Fraction(line.left, _SCALE), digits=terms.minor_digits, mode=plan.rounding)
-        for line in metered
-    ]
     most = Fraction(plan.maximum_spend or 0) * metered[0].share
-    excess = sum(billed) - round_to_minor(most, digits=terms.minor_digits, mode=plan.rounding)
+    most_minor = round_to_minor(most, digits=terms.minor_digits, mode=plan.rounding)
+    minor_unit = _SCALE // 10**terms.minor_digits
+    if plan.rounding_place == "invoice":  # their exact sum is the maximum then, and is rounded with the bill
+        billed, unit = [line.left for line in metered], 1
+    else:
+        billed = [
+            round_to_minor(Fraction(line.left, _SCALE), digits=terms.minor_digits, mode=plan.rounding)
+            for line in metered
+        ]
+        unit = minor_unit
+    excess = sum(billed) - most_minor * (minor_unit // unit)
     weights = [max(amount, 0) for amount in billed]
     if excess <= 0 or not sum(weights):
         return
     for line, amount, part in zip(metered, billed, allocate(min(excess, sum(weights)), weights), strict=True):
         if part:  # what stays is whole minor units, so that no second rounding can pass the maximum
-            line.take(len(plan.reductions()), line.left - (amount - part) * minor_unit)
+            line.take(len(plan.reductions()), line.left - (amount - part) * unit)
 
 
 def percent_of(amount: int, percent: Decimal) -> int:

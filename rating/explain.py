@@ -15,6 +15,7 @@ from ingest.document import decimal_text
 from ingest.errors import BrokenState
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_follows, rated_again
 from rating.agreement import NO_AGREEMENT, Agreement, agreed_plan, is_overridden
+from rating.bill_rounding import ROUNDED_SUM
 from rating.credit_line import credit_follows, units_billed
 from rating.event_bounds import FREE
 from rating.explanation import Explanation, ExplanationStep
@@ -306,10 +307,11 @@ def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iter
 
 
 def _rounding_step(line: Mapping[str, Any], plan: PricePlan) -> ExplanationStep:
-    digits = minor_digits(plan.currency)
-    return ExplanationStep(
-        "rounding", f"{plan.rounding} to {digits} digits", format_minor(line["amount_minor"], plan.currency)
-    )
+    said = f"{plan.rounding} to {minor_digits(plan.currency)} digits"
+    if ROUNDED_SUM in line["inputs"]:
+        total = _money(line["inputs"][ROUNDED_SUM], plan.currency)
+        said += f", as a part of the {total} that the bill's lines come to"
+    return ExplanationStep("rounding", said, format_minor(line["amount_minor"], plan.currency))
 
 
 def _explanation(

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from ingest.errors import BrokenState
 from ingest.event import QUANTITY_SCALE
+from rating.bill_rounding import part_follows
 from rating.discount import Discount, MaximumSpend
 from rating.discount_lines import percent_step
-from rating.money import minor_digits, round_to_minor
 from rating.price_plan import PricePlan
 
 _SCALE: Final = 10**QUANTITY_SCALE
@@ -77,8 +77,7 @@ def discounts_follow(
             if amount != _scaled(before - price_with_free(units)):
                 return False
         before = Fraction(entry.left)
-    minor = round_to_minor(Fraction(line["amount"]), digits=minor_digits(plan.currency), mode=plan.rounding)
-    return bool(minor == line["amount_minor"])
+    return part_follows(line, plan)
 
 
 def _scaled(amount: Fraction) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from ingest.document import decimal_text
+from rating.bill_rounding import ROUNDED_PART, ROUNDED_SUM
 from rating.formula import parse_formula, tree_to_json
 from rating.item_line import ITEM_KIND
 from rating.price_plan import Charge
 from rating.reference import PriceTerms
 from rating.term_commitment import TermCommitment
+
+_OF_ROUNDING: Final = frozenset({ROUNDED_SUM, ROUNDED_PART})
 
 
 def line_inputs(
@@ -33,6 +36,7 @@ def line_inputs(
         "minimum_amount": _text(terms.minimum_amount),
         "maximum_amount": _text(terms.maximum_amount),
         **_beside(line),
+        **_rounded(line),
         **({} if formula is None else {"formula": tree_to_json(parse_formula(formula))}),
         "discounts": [decimal_text(amount) for amount in line.get("discount_amount", ())],
     }
@@ -40,8 +44,21 @@ def line_inputs(
 
 def _beside(line: Mapping[str, Any]) -> dict[str, Any]:
     """What the amount was computed from beside the quantity; an ordinary line has nothing of it."""
-    found = {name: decimal_text(number) for name, number in line["inputs"].items()}
+    found = {
+        name: decimal_text(number) for name, number in line["inputs"].items() if name not in _OF_ROUNDING
+    }
     return {"beside": found} if found else {}
+
+
+def _rounded(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a line that was rounded with its bill: which, what was rounded, and what of it the line got."""
+    if ROUNDED_PART not in line["inputs"]:
+        return {}
+    return {
+        "bill": f"{line['contract_id']} {line['billing_date']}",
+        "rounded_sum": decimal_text(line["inputs"][ROUNDED_SUM]),
+        "rounded_part": decimal_text(line["inputs"][ROUNDED_PART]),
+    }
 
 
 def minimum_spend_inputs(line: Mapping[str, Any], terms: PriceTerms, *, currency: str) -> dict[str, Any]:

@@ -60,7 +60,8 @@ quantity: as metered; rated_quantity: after unit conversion and free units, what
 amount: exact, kept to 12 fraction digits: digits past the twelfth are cut, not rounded, so that
     half-up rounding of the kept amount and of the exact one always agree.
 amount_minor: the one rounding, from the full-precision amount (of a line with discounts: from
-    ``amount``), in minor units of ``currency``.
+    ``amount``), in minor units of ``currency``; where the plan rounds bills as a whole, what the line got
+    (``rating/bill_rounding.py``).
 tier_*: tier rows, numbered from 1; their amounts sum to the list amount (``amount`` and all of
     ``discount_amount``) unless a charge minimum or maximum changed it, and then the difference is that step.
 discount_*: what each discount took off, in the order applied; numbered from 1 among the discounts of
@@ -69,7 +70,7 @@ agreement: the key of what the contract agreed beyond the plan when the line was
     (``rating/agreement.py``), empty for nothing.
 inputs: what else the amount was computed from, by name (``rating/special_price.py``): the meters of a
     formula, what came before in the year, the total of a pool, events by the bounds of their amount; of an
-    adjustment also what was billed before.
+    adjustment also what was billed before; what was rounded together with the line.
 input_hash: hash of everything the amount was computed from: two lines with equal hashes have equal
     amounts.
 """

@@ -28,6 +28,7 @@ from rating.spend_ids import GROUP_MINIMUM_PREFIX, MINIMUM_SPEND_CHARGE_ID
 ChargeKind = Literal["usage", "licence", "recurring", "one_time", "item"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
+RoundingPlace = Literal["line", "invoice"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
 TiersCount = Literal["event", "moment", "period", "year", "contract"]
@@ -311,7 +312,8 @@ class PricePlan(Document):
     ``maximum_spend``: when they come to more, they are lowered to it, prorated alike. ``group_minimums``: the
     same as a minimum spend for some of the charges, before it. ``proration`` and
     ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
-    in settings that are left out, as another product has them (``rating/profile.py``).
+    in settings that are left out, as another product has them (``rating/profile.py``). ``rounding_place``:
+    each line is rounded by itself, or the sum of a bill's lines (``rating/bill_rounding.py``).
     ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already."""
 
     plan_id: Key
@@ -319,6 +321,7 @@ class PricePlan(Document):
     currency: CurrencyCode
     effective_from: date
     rounding: RoundingMode = "half_up"
+    rounding_place: RoundingPlace = "line"
     profile: ProfileName | None = None
     proration: Proration = "by_day"
     proration_divisor: ProrationDivisor = "billing_period"

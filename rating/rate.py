@@ -1,9 +1,10 @@
 """Usage and service periods in, rated lines out: the entry of this room.
 
 ``rate_usage`` reads top to bottom: which charges are due on which period, which price applies,
-price them all at once, take off the discounts, raise to the minimum spend, build the table. It is a
-pure function of its tables; the same rows in any order give the same lines. ``rate_amounts`` goes the
-same way and ends with what the lines come to, for those who ask for many prices and no line.
+price them all at once, take off the discounts, round bills that are rounded as a whole, raise to the minimum
+spend, build the table. It is a pure function of its tables; the same rows in any order give the same lines.
+``rate_amounts`` goes the same way and ends with what the lines come to, for those who ask for many prices
+and no line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ingest.errors import InvalidInput
 from rating.batch import PricedRows, price_batch
+from rating.bill_rounding import round_bills
 from rating.compile import PriceBook
 from rating.discount_lines import DiscountRows, discount_lines
 from rating.due_charges import DueCharges, due_charges
@@ -142,6 +144,9 @@ def _price(
     beside = {row: found for row, found in inputs.items() if price_book.special[due.rows.price_row[row]]}
     priced = price_batch(due.rows, price_book.prices, price_book.terms, threads=slices, inputs=beside)
     priced, discounts = discount_lines(period_columns, due, priced, price_book)
+    priced, rounded = round_bills(period_columns, due, priced, price_book)
+    for row, found in rounded.items():
+        inputs[row] = {**inputs.get(row, {}), **found}
     minimum = minimum_spend_lines(period_columns, due, priced, price_book, threads=slices)
     return _Priced(period_columns, due, priced, inputs, discounts, minimum)
 

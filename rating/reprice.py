@@ -13,6 +13,7 @@ from typing import Any, Final
 from ingest.errors import BrokenState
 from rating.adjustment_line import adjustment_follows, rated_again
 from rating.agreement import Agreement
+from rating.bill_rounding import ROUNDED_PART, part_follows
 from rating.credit_line import credit_follows
 from rating.formula import formula_quantity
 from rating.item_line import ITEM_KIND, stated_charge
@@ -76,7 +77,9 @@ def reprice_line(line: Mapping[str, Any], plan: PricePlan, agreement: Agreement 
         raise BrokenState(f"a line of contract {line['contract_id']!r} has no price now: {error}") from error
     exact = cut_decimal(list_amount(line) - now.amount)
     minor = now.amount_minor
-    if line["discount_amount"]:
+    if ROUNDED_PART in line["inputs"] and part_follows(line, plan):
+        minor = line["amount_minor"]
+    elif line["discount_amount"]:
         minor = round_to_minor(line["amount"], digits=minor_digits(plan.currency), mode=plan.rounding)
     return exact or minor_to_decimal(line["amount_minor"] - minor, plan.currency)
 
@@ -151,6 +154,8 @@ def _rest_follows(
 ) -> bool:
     """Whether the discounts and the rounding after the list amount are right too."""
     if not line["discount_amount"]:
+        if ROUNDED_PART in line["inputs"]:
+            return part_follows(line, plan)
         return bool(line["amount_minor"] == priced.amount_minor)
 
     def price_with_free(units: Decimal) -> Fraction:

@@ -40,7 +40,13 @@ STEPS: Final = (
         "commitment",
         "A term is compared with what all of its periods came to, so it comes after them.",
     ),
-    ("rounding", "Money is rounded once, last, so that no error of an earlier rounding can grow."),
+    (
+        "rounding",
+        (
+            "Money is rounded once, last, so that no error of an earlier rounding can grow: a line, or where "
+            "the plan says so a bill, whose lines then share what it comes to."
+        ),
+    ),
     (
         "adjustment",
         "What was billed before comes off the rounded amount: bills and adjustments sum to one bill.",

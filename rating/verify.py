@@ -2,11 +2,12 @@
 
     ratemill explain LINE --json | python -m rating.verify -
 
-It stands alone: nothing of it comes from the rest of Ratemill, so that it can be read in ten minutes,
-run anywhere there is a Python, and does not share a mistake with the engine it checks. It reads one JSON
-object, a list of them, or one object a line, each with the ``inputs`` and the results of a line,
-and says for each whether the results follow from the inputs. Exit status: 0 all agree, 1 one does
-not, 2 the file cannot be read.
+It stands alone with ``rating/verify_rounding.py``: nothing comes from the rest of Ratemill, so that it can
+be read in ten minutes, run anywhere there is a Python, and does not share a mistake with the engine it
+checks. It reads one JSON object, a list of them, or one object a line, each with the ``inputs`` and the
+results of a line, and says for each whether the results follow from the inputs; of a bill that was rounded
+as a whole also whether its lines sum to it. Exit status: 0 all agree, 1 one does not, 2 the file cannot be
+read.
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-ZERO = Fraction(0)
-KEPT = 10**12
-"""Amounts are shown with 12 fraction digits; what follows is cut, and counts for rounding."""
+from rating.verify_rounding import (
+    KEPT,
+    bill_differences,
+    billed_part,
+    cut,
+    decimal_words,
+    rounded,
+    rounded_to,
+)
 
+ZERO = Fraction(0)
 
 Tier = tuple[int, Fraction, Fraction]  # number, units, amount
 Numbers = Mapping[str, Fraction]  # what a line was computed from beside its quantity, by name
@@ -133,7 +141,7 @@ def discounted(tiers: tuple[Tier, ...], amount: Fraction, inputs: Mapping[str, A
     """The last two steps: discounts are taken off the kept amount, and what is left is rounded."""
     if inputs["discounts"]:
         amount = cut(amount) - sum(Fraction(discount) for discount in inputs["discounts"])
-    return Recomputed(tiers, cut(amount), rounded(amount, inputs))
+    return Recomputed(tiers, cut(amount), billed_part(amount, inputs))
 
 
 def reached_tiers(inputs: Mapping[str, Any], quantity: Fraction, event_count: int) -> Iterator[Tier]:
@@ -192,14 +200,6 @@ def formula_value(tree: Any, counted: Numbers) -> Fraction:
     left, right = values
     found: Fraction = left + right if name == "+" else left - right if name == "-" else left * right
     return found
-
-
-def rounded_to(number: Fraction, digits: int, rounding: str) -> Fraction:
-    """To so many digits: away from zero from the half on, always or never."""
-    steps, rest = divmod(abs(number) * 10**digits, 1)
-    if (rounding == "up" and rest) or (rounding == "half_up" and 2 * rest >= 1):
-        steps += 1
-    return Fraction(steps if number >= 0 else -steps, 10**digits)
 
 
 def converted(quantity: Fraction, conversion: Mapping[str, Any] | None) -> Fraction:
@@ -330,12 +330,6 @@ def packages(units: Fraction, price: Mapping[str, Any]) -> int:
     return whole + (1 if rest and price["round"] == "up" else 0)
 
 
-def cut(amount: Fraction) -> Fraction:
-    """Without the digits past the twelfth."""
-    kept = Fraction(abs(amount) * KEPT // 1, KEPT)
-    return kept if amount >= 0 else -kept
-
-
 def cut_tiers(tiers: Sequence[Tier]) -> Iterator[Tier]:
     """Amounts cut as differences of the cut running total, so that they sum to the cut total."""
     running, before = ZERO, ZERO
@@ -343,26 +337,6 @@ def cut_tiers(tiers: Sequence[Tier]) -> Iterator[Tier]:
         running += amount
         yield number, units, cut(running) - before
         before = cut(running)
-
-
-def rounded(amount: Fraction, inputs: Mapping[str, Any]) -> int:
-    """The one rounding, to whole minor units: ties away from zero, or to even."""
-    digits: int = inputs["minor_digits"]
-    minor: Fraction = amount * 10**digits
-    if inputs["rounding"] == "half_even":
-        return round(minor)
-    magnitude = int((2 * abs(minor) + 1) // 2)
-    return magnitude if minor >= 0 else -magnitude
-
-
-def decimal_words(number: Fraction, digits: int | None = None) -> str:
-    """The number in decimal digits: exactly ``digits`` after the point, or as many as it has (up to 12)."""
-    places = 12 if digits is None else digits
-    whole = str(int(abs(number) * 10**places)).rjust(places + 1, "0")
-    text = f"{whole[:-places]}.{whole[-places:]}" if places else whole
-    if digits is None:
-        text = text.rstrip("0").rstrip(".")
-    return f"-{text}" if number < 0 and text.strip("0.") else text
 
 
 def _tier_words(tiers: Sequence[Tier]) -> str:
@@ -388,12 +362,16 @@ def main(arguments: Sequence[str]) -> int:
         name = arguments[0]
         lines = read_lines(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
         verdicts = [(line["line_id"], differences(line)) for line in lines]
+        bills = list(bill_differences(lines))
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         sys.stderr.write(f"cannot verify: {error!r}. A line is what `ratemill explain LINE --json` writes.\n")
         return 2
     for line_id, wrong in verdicts:
         sys.stdout.write(f"line {line_id}: {'agrees' if not wrong else 'DIFFERS: ' + '; '.join(wrong)}\n")
-    return 1 if not verdicts or any(wrong for _, wrong in verdicts) else 0
+    for bill, difference in bills:
+        sys.stdout.write(f"bill {bill}: {f'DIFFERS: {difference}' if difference else 'agrees'}\n")
+    unequal = any(wrong for _, wrong in (*verdicts, *bills))
+    return 1 if not verdicts or unequal else 0
 
 
 if __name__ == "__main__":

@@ -45,9 +45,15 @@ ONE_BILL: dict[str, Callable[[list[Decimal]], Decimal]] = {
     "least": by_month(lambda units: max(Decimal(5), units * Decimal("0.01"))),
     "percent": by_month(lambda units: units * Decimal("0.009")),
     "tiers": by_month(graduated),
+    "bill": by_month(lambda units: units * Decimal("0.0103")),
     "year": lambda months: graduated(sum(months, Decimal(0))),
 }
 """What each contract comes to, from its units by month: plain decimals."""
+TWO_OF_ONE = (
+    CALLS | {"price": {"model": "per_unit", "unit_price": "0.0051"}},
+    CALLS | {"charge_id": "again", "price": {"model": "per_unit", "unit_price": "0.0052"}},
+)
+"""Two lines of the same calls, which are rounded together."""
 
 
 class Killed(BaseException):
@@ -137,8 +143,9 @@ def test_all_bills_sum_to_the_one_that_had_known_everything(
     world.plan(GRADUATED, plan_id="tiers")
     world.plan(GRADUATED | {"tiers_count": "year"}, plan_id="year")
     world.plan(CALLS, plan_id="least", minimum_spend="5")
+    world.plan(*TWO_OF_ONE, plan_id="bill", rounding_place="invoice")
     for name in ONE_BILL:
-        plan_id = name if name in {"tiers", "year", "least"} else "gold"
+        plan_id = name if name in {"tiers", "year", "least", "bill"} else "gold"
         off = [{"discount_id": "ten", "name": "Ten", "percent": "10"}] if name == "percent" else []
         world.contract(name, plan_id=plan_id, **JANUARY, discounts=off)
     life = Life(Sender(world), random)

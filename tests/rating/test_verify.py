@@ -221,4 +221,4 @@ def test_it_stands_alone() -> None:
         "sorted({'pydantic', 'numpy', 'pyarrow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['rating', 'rating.verify'] []"
+    assert done.stdout.strip() == "['rating', 'rating.verify', 'rating.verify_rounding'] []"
