@@ -1,7 +1,8 @@
 """What a credit note takes back of an invoice: lines, tax and prepaid credit, to the minor unit. Pure.
 
-Of each line never more is taken back than is left of it after earlier credit notes, and of the invoice
-never more than it came to. Tax follows its group (``invoicing/credit_note_tax.py``).
+Of each line never more is taken back than is left of it after earlier credit notes and what later bills gave
+back by themselves (``invoicing/given_back.py``), and of the invoice never more than it came to. Tax follows
+its group (``invoicing/credit_note_tax.py``).
 
 Amounts of the document are signed as the customer owes them: at or below zero where the invoice's are above.
 """
@@ -105,23 +106,35 @@ class CreditNoteDraft:
 
 
 def draft_credit_note(
-    invoice: Mapping[str, Any], *, before: Sequence[Mapping[str, Any]], request: CreditNoteRequest
+    invoice: Mapping[str, Any],
+    *,
+    before: Sequence[Mapping[str, Any]],
+    given_back: Mapping[str, int],
+    request: CreditNoteRequest,
 ) -> CreditNoteDraft:
     """The credit note that takes back of an issued invoice what is asked for.
 
-    invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first. Raises
-    InvalidInput naming every line that cannot be credited so.
+    invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first.
+    given_back: by line_id, minor units above zero, what later bills gave back of lines; an invoice of which
+    there is any is not voided, because it is owed as it was issued less its credit notes. Raises InvalidInput
+    naming every line that cannot be credited so.
     """
     lines = invoice["lines"]
-    left = left_of_lines(invoice, before)
+    uncredited = left_of_lines(invoice, before)
+    left = [
+        amount - given_back.get(line["line_id"], 0) for line, amount in zip(lines, uncredited, strict=True)
+    ]
     taken = _taken(invoice, before, left, request)
     net, whole = sum(taken), sum(left)
     if not any(taken) and any(left):
         raise _refused(Issue("nothing_to_credit", "", "Nothing would be credited.", "an amount above 0."))
+    if not any(left) and given_back:
+        words = f"Nothing is left of {invoice['number']}: credit notes and later bills gave it back already."
+        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
     if not any(left) and before:
         words = f"Invoice {invoice['number']} is credited in full already."
         raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
-    if taken != left and not 0 < net <= whole:
+    if (taken != left or given_back) and not 0 < net <= whole:
         raise _refused(
             Issue(
                 "credit_not_within_invoice",
@@ -130,7 +143,7 @@ def draft_credit_note(
                 "lines that come to more than 0 and at most what is left; reductions can be credited too.",
             )
         )
-    voids = taken == left
+    voids = taken == uncredited
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
     returned = _credit_back(invoice, before, gross_minor=net + tax)

@@ -21,6 +21,7 @@ from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_cred
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_return import return_credit
 from invoicing.credit_store import sold_grants
+from invoicing.given_back import given_back_of
 from invoicing.invoice import invoice_hash
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for, number_text, split_number
@@ -224,7 +225,18 @@ def _draft(connection: Connection, invoice: StoredInvoice, request: CreditNoteRe
         .order_by(CREDIT_NOTES.c.issue_date, CREDIT_NOTES.c.number)
     )
     before = [orjson.loads(text) for text in rows.scalars()]
-    draft = draft_credit_note(orjson.loads(invoice.text), before=before, request=request)
+    document = orjson.loads(invoice.text)
+    draft = draft_credit_note(
+        document,
+        before=before,
+        given_back=given_back_of(
+            connection,
+            document,
+            contract_id=invoice.summary.contract_id,
+            billing_date=invoice.summary.billing_date.isoformat(),
+        ),
+        request=request,
+    )
     _refuse_sold_credit(connection, draft.document)
     return draft
 
