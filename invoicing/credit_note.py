@@ -24,10 +24,12 @@ from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, Issue
 from invoicing.credit_note_tax import credited_tax
 from invoicing.invoice_tax import TAX_NOTE
+from invoicing.posting import DEDUCTED_DEPOSIT_KIND, DEDUCTED_PROGRESS_KIND
 from invoicing.tax_amounts import shares_of
 from rating.money import round_to_minor
 
 CREDIT_NOTE_SCHEMA: Final = "ratemill.credit_note/1"
+DEDUCTING_KINDS: Final = frozenset({DEDUCTED_DEPOSIT_KIND, DEDUCTED_PROGRESS_KIND})
 _COPIED: Final = (
     "contract",
     "currency",
@@ -203,7 +205,12 @@ def _taken(
                     "more than 0 and at most what is left of the invoice, net of tax.",
                 )
             )
-        return shares_of(amount, left)
+        # Deductions are taken back whole, with the final invoice they stand on.
+        weights = [
+            0 if line["charge_kind"] in DEDUCTING_KINDS else part
+            for line, part in zip(invoice["lines"], left, strict=True)
+        ]
+        return shares_of(amount, weights)
     if not request.lines:
         return left
     places = {line["line_id"]: place for place, line in enumerate(invoice["lines"])}
@@ -245,6 +252,11 @@ def _of_line(
             Issue("credit_ambiguous", pointer, "Both quantity and amount were sent.", "one of the two.")
         )
     line = invoice["lines"][place]
+    if line["charge_kind"] in DEDUCTING_KINDS:
+        words = f"Line {wanted.line_id} deducts an earlier document, which is deducted whole or not at all."
+        raise _refused(
+            Issue("deduction_whole", pointer, words, "the whole invoice, without lines or amount.")
+        )
     if wanted.quantity is not None:
         amount = _of_quantity(line, before, wanted.quantity, pointer)
     elif wanted.amount is not None:

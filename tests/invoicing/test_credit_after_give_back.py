@@ -9,7 +9,8 @@ import pytest
 
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteRequest
-from invoicing.credit_note_store import Issuing, credited_of, issue_credit_note
+from invoicing.credit_note_store import Issuing, issue_credit_note
+from invoicing.credited import credited_of
 from invoicing.given_back import BilledPart, given_back
 from invoicing.journal_check import verify_journal
 from tests.invoicing.support import CALLS
