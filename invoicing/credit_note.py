@@ -1,7 +1,8 @@
 """What a credit note takes back of an invoice: lines, tax and prepaid credit, to the minor unit. Pure.
 
-Of each line never more is taken back than is left of it after earlier credit notes, and of the invoice
-never more than it came to. Tax follows its group (``invoicing/credit_note_tax.py``).
+Of each line never more is taken back than is left of it after earlier credit notes and what later bills gave
+back by themselves (``invoicing/given_back.py``), and of the invoice never more than it came to. Tax follows
+its group (``invoicing/credit_note_tax.py``).
 
 Amounts of the document are signed as the customer owes them: at or below zero where the invoice's are above.
 """
@@ -23,10 +24,12 @@ from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, Issue
 from invoicing.credit_note_tax import credited_tax
 from invoicing.invoice_tax import TAX_NOTE
+from invoicing.posting import DEDUCTED_DEPOSIT_KIND, DEDUCTED_PROGRESS_KIND
 from invoicing.tax_amounts import shares_of
 from rating.money import round_to_minor
 
 CREDIT_NOTE_SCHEMA: Final = "ratemill.credit_note/1"
+DEDUCTING_KINDS: Final = frozenset({DEDUCTED_DEPOSIT_KIND, DEDUCTED_PROGRESS_KIND})
 _COPIED: Final = (
     "contract",
     "currency",
@@ -105,23 +108,35 @@ class CreditNoteDraft:
 
 
 def draft_credit_note(
-    invoice: Mapping[str, Any], *, before: Sequence[Mapping[str, Any]], request: CreditNoteRequest
+    invoice: Mapping[str, Any],
+    *,
+    before: Sequence[Mapping[str, Any]],
+    given_back: Mapping[str, int],
+    request: CreditNoteRequest,
 ) -> CreditNoteDraft:
     """The credit note that takes back of an issued invoice what is asked for.
 
-    invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first. Raises
-    InvalidInput naming every line that cannot be credited so.
+    invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first.
+    given_back: by line_id, minor units above zero, what later bills gave back of lines; an invoice of which
+    there is any is not voided, because it is owed as it was issued less its credit notes. Raises InvalidInput
+    naming every line that cannot be credited so.
     """
     lines = invoice["lines"]
-    left = left_of_lines(invoice, before)
+    uncredited = left_of_lines(invoice, before)
+    left = [
+        amount - given_back.get(line["line_id"], 0) for line, amount in zip(lines, uncredited, strict=True)
+    ]
     taken = _taken(invoice, before, left, request)
     net, whole = sum(taken), sum(left)
     if not any(taken) and any(left):
         raise _refused(Issue("nothing_to_credit", "", "Nothing would be credited.", "an amount above 0."))
+    if not any(left) and given_back:
+        words = f"Nothing is left of {invoice['number']}: credit notes and later bills gave it back already."
+        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
     if not any(left) and before:
         words = f"Invoice {invoice['number']} is credited in full already."
         raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
-    if taken != left and not 0 < net <= whole:
+    if (taken != left or given_back) and not 0 < net <= whole:
         raise _refused(
             Issue(
                 "credit_not_within_invoice",
@@ -130,7 +145,7 @@ def draft_credit_note(
                 "lines that come to more than 0 and at most what is left; reductions can be credited too.",
             )
         )
-    voids = taken == left
+    voids = taken == uncredited
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
     returned = _credit_back(invoice, before, gross_minor=net + tax)
@@ -190,7 +205,12 @@ def _taken(
                     "more than 0 and at most what is left of the invoice, net of tax.",
                 )
             )
-        return shares_of(amount, left)
+        # Deductions are taken back whole, with the final invoice they stand on.
+        weights = [
+            0 if line["charge_kind"] in DEDUCTING_KINDS else part
+            for line, part in zip(invoice["lines"], left, strict=True)
+        ]
+        return shares_of(amount, weights)
     if not request.lines:
         return left
     places = {line["line_id"]: place for place, line in enumerate(invoice["lines"])}
@@ -232,6 +252,11 @@ def _of_line(
             Issue("credit_ambiguous", pointer, "Both quantity and amount were sent.", "one of the two.")
         )
     line = invoice["lines"][place]
+    if line["charge_kind"] in DEDUCTING_KINDS:
+        words = f"Line {wanted.line_id} deducts an earlier document, which is deducted whole or not at all."
+        raise _refused(
+            Issue("deduction_whole", pointer, words, "the whole invoice, without lines or amount.")
+        )
     if wanted.quantity is not None:
         amount = _of_quantity(line, before, wanted.quantity, pointer)
     elif wanted.amount is not None:

@@ -5,29 +5,33 @@ credit back, writes the credit note and enters it in the register; nobody else c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, insert, or_, select
 
 from ingest.document import canonical_json
-from ingest.errors import BrokenState, Conflict, InvalidInput, NotFound
+from ingest.errors import Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.bulk import select_by_ids
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note
-from invoicing.credit_note_tables import CREDIT_NOTES
+from invoicing.credit_note_tables import CREDIT_NOTES, credit_notes_of
 from invoicing.credit_return import return_credit
 from invoicing.credit_store import sold_grants
+from invoicing.creditable import (
+    Creditable,
+    find_creditable,
+    given_back_of_creditable,
+    lock_creditable,
+    refuse_uncreditable,
+)
 from invoicing.invoice import invoice_hash
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for, number_text, split_number
 from invoicing.numbering import load_prefixes
 from invoicing.register import IssuedDocument, Issuer
-from invoicing.store import StoredInvoice, get_invoice
-from invoicing.tables import INVOICES
+from invoicing.tables import ISSUED_DOCUMENTS
 from rollup.period import find_time_zone
 
 _EARTH_AHEAD: Final = timedelta(hours=14)
@@ -76,7 +80,7 @@ class Issuing:
 
 def preview_credit_note(ledger: Engine, id_or_number: str, request: CreditNoteRequest) -> CreditNoteDraft:
     """What issuing it would write. Raises NotFound, InvalidInput, Conflict as ``issue_credit_note``."""
-    invoice = get_invoice(ledger, id_or_number)
+    invoice = find_creditable(ledger, id_or_number)
     with ledger.connect() as connection:
         return _draft(connection, invoice, request)
 
@@ -88,27 +92,30 @@ def issue_credit_note(
     request with its idempotency key was carried out before.
 
     Raises NotFound; InvalidInput for what cannot be credited or a date outside [invoice's, today]; Conflict
-    for a draft, for credit that a line sold and that is not voided, for a date before the last number's, and
-    for an idempotency key that came with another request.
+    for a draft, for what a final invoice deducts, for credit that a line sold and that is not voided, for a
+    date before the last number's, and for an idempotency key that came with another request.
     """
-    invoice = get_invoice(ledger, id_or_number)
-    wanted = f"{invoice.summary.invoice_id}\n{canonical_json(request)}"
+    invoice = find_creditable(ledger, id_or_number)
+    wanted = f"{invoice.document_id}\n{canonical_json(request)}"
     request_hash = hashlib.sha256(wanted.encode()).hexdigest()
     issue_date = _issue_date(invoice, request, issuing.now)
     with ledger_transaction(ledger) as connection:
-        _lock_invoice(connection, invoice.summary.invoice_id)
+        lock_creditable(connection, invoice)
         known = _known(connection, issuing.idempotency_key, request_hash)
         if known is not None:
             return known, False
         draft = _draft(connection, invoice, request)
         prefixes = load_prefixes(connection, invoice=issuing.series_prefix, credit_note=issuing.series_prefix)
-        prefix = prefixes.of("credit_note", invoice.summary.entity_id)
+        registered = select(ISSUED_DOCUMENTS.c.entity_id)
+        of_invoice = registered.where(ISSUED_DOCUMENTS.c.document_id == invoice.document_id)
+        entity_id = connection.execute(of_invoice).scalar_one()
+        prefix = prefixes.of("credit_note", entity_id)
         drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         return_credit(
             connection,
             draft.returned,
-            customer_id=invoice.summary.customer_id,
-            invoice_id=invoice.summary.invoice_id,
+            customer_id=invoice.customer_id,
+            invoice_id=invoice.document_id,
             credit_note_id=draft.credit_note_id,
             line_ids={line["line_id"] for line in draft.document["lines"]},
             issue_date=issue_date,
@@ -117,12 +124,12 @@ def issue_credit_note(
         text = draft.text(number=drawn.text(0), issue_date=issue_date)
         values = {
             "credit_note_id": draft.credit_note_id,
-            "invoice_id": invoice.summary.invoice_id,
-            "customer_id": invoice.summary.customer_id,
+            "invoice_id": invoice.document_id,
+            "customer_id": invoice.customer_id,
             "series": drawn.series,
             "number": drawn.first,
             "issue_date": issue_date.isoformat(),
-            "currency": invoice.summary.currency,
+            "currency": invoice.currency,
             "net_minor": draft.net_minor,
             "tax_minor": draft.tax_minor,
             "credit_minor": draft.credit_minor,
@@ -134,7 +141,7 @@ def issue_credit_note(
             "document_hash": invoice_hash(text),
         }
         connection.execute(insert(CREDIT_NOTES).values(**values))
-        document = _registered(connection, invoice, draft, text, drawn.first, issue_date)
+        document = _registered(invoice, draft, text, entity_id, drawn.first, issue_date)
         issuer = Issuer(issuing.actor, draft.document["reason"], issuing.now, was_draft=False)
         issue_documents(connection, drawn, [document], issuer)
     return get_credit_note(ledger, draft.credit_note_id), True
@@ -178,53 +185,14 @@ def list_credit_notes(
         return [_summary(row) for row in connection.execute(statement.limit(limit))]
 
 
-@dataclass(frozen=True, slots=True)
-class Credited:
-    """What credit notes took back of an invoice, minor units above zero: ``gross_minor`` with tax, of which
-    ``returned_minor`` went to prepaid credit. voided: nothing is left of it."""
-
-    gross_minor: int
-    returned_minor: int
-    voided: bool
-
-
-NOTHING_CREDITED: Final = Credited(0, 0, voided=False)
-
-
-def credited_of(connection: Connection, invoice_ids: Sequence[str]) -> dict[str, Credited]:
-    """What was credited of each invoice of which anything was."""
-    table = CREDIT_NOTES
-    statement = select(
-        table.c.invoice_id,
-        func.sum(table.c.net_minor + table.c.tax_minor),
-        func.sum(table.c.credit_minor),
-        func.max(case((table.c.voids, 1), else_=0)),
-    ).group_by(table.c.invoice_id)
-    return {
-        row[0]: Credited(-int(row[1]), -int(row[2]), voided=bool(row[3]))
-        for row in select_by_ids(connection, statement, table.c.invoice_id, invoice_ids)
-    }
-
-
-def _draft(connection: Connection, invoice: StoredInvoice, request: CreditNoteRequest) -> CreditNoteDraft:
-    if invoice.summary.number is None:
-        raise Conflict(
-            f"invoice {invoice.summary.invoice_id} is a draft: nothing was issued that could be credited.",
-            reason_code="invoice_state",
-        )
-    if invoice.summary.gross_minor < 0:
-        raise Conflict(
-            f"{invoice.summary.number} is a credit note: the bill came to less than nothing. What is wrong "
-            "with it is put right on the contract's next bill.",
-            reason_code="invoice_state",
-        )
-    rows = connection.execute(
-        select(CREDIT_NOTES.c.document)
-        .where(CREDIT_NOTES.c.invoice_id == invoice.summary.invoice_id)
-        .order_by(CREDIT_NOTES.c.issue_date, CREDIT_NOTES.c.number)
+def _draft(connection: Connection, invoice: Creditable, request: CreditNoteRequest) -> CreditNoteDraft:
+    refuse_uncreditable(connection, invoice)
+    draft = draft_credit_note(
+        invoice.document,
+        before=credit_notes_of(connection, [invoice.document_id])[invoice.document_id],
+        given_back=given_back_of_creditable(connection, invoice),
+        request=request,
     )
-    before = [orjson.loads(text) for text in rows.scalars()]
-    draft = draft_credit_note(orjson.loads(invoice.text), before=before, request=request)
     _refuse_sold_credit(connection, draft.document)
     return draft
 
@@ -242,12 +210,12 @@ def _refuse_sold_credit(connection: Connection, document: Mapping[str, Any]) -> 
             )
 
 
-def _issue_date(invoice: StoredInvoice, request: CreditNoteRequest, now: datetime) -> date:
-    invoiced_on = invoice.summary.issue_date
+def _issue_date(invoice: Creditable, request: CreditNoteRequest, now: datetime) -> date:
+    invoiced_on = invoice.issue_date
     if invoiced_on is None:
         return now.date()  # a draft, which is refused in a moment
     if request.dated_on is None:
-        zone = find_time_zone(str(invoice.invoice.contract["time_zone"]))
+        zone = find_time_zone(str(invoice.document["contract"]["time_zone"]))
         return max(now.astimezone(zone).date(), invoiced_on)
     if not invoiced_on <= request.dated_on <= max((now + _EARTH_AHEAD).date(), invoiced_on):
         raise InvalidInput(
@@ -256,13 +224,6 @@ def _issue_date(invoice: StoredInvoice, request: CreditNoteRequest, now: datetim
             reason_code="credit_note_date",
         )
     return request.dated_on
-
-
-def _lock_invoice(connection: Connection, invoice_id: str) -> None:
-    """Nobody else credits the invoice until the transaction ends."""
-    locked = select(INVOICES.c.invoice_id).where(INVOICES.c.invoice_id == invoice_id).with_for_update()
-    if connection.execute(locked).first() is None:
-        raise BrokenState(f"invoice {invoice_id} is gone from the ledger. Restore it from its last backup.")
 
 
 def _known(connection: Connection, key: str | None, request_hash: str) -> StoredCreditNote | None:
@@ -280,29 +241,28 @@ def _known(connection: Connection, key: str | None, request_hash: str) -> Stored
 
 
 def _registered(
-    connection: Connection,
-    invoice: StoredInvoice,
+    invoice: Creditable,
     draft: CreditNoteDraft,
     text: str,
+    entity_id: str | None,
     number: int,
     issue_date: date,
 ) -> IssuedDocument:
     """The credit note as the register keeps it; the billing entity is the invoice's."""
-    entity = select(INVOICES.c.entity_id).where(INVOICES.c.invoice_id == invoice.summary.invoice_id)
     return IssuedDocument(
         document_id=draft.credit_note_id,
         kind="credit_note",
-        entity_id=connection.execute(entity).scalar_one(),
+        entity_id=entity_id,
         number=number,
-        customer_id=invoice.summary.customer_id,
-        contract_id=invoice.summary.contract_id,
-        currency=invoice.summary.currency,
+        customer_id=invoice.customer_id,
+        contract_id=invoice.contract_id,
+        currency=invoice.currency,
         issue_date=issue_date,
         due_date=None,
         net_minor=draft.net_minor,
         tax_minor=draft.tax_minor,
         credit_minor=draft.credit_minor,
-        refers_to=invoice.summary.invoice_id,
+        refers_to=invoice.document_id,
         document_hash=invoice_hash(text),
         text=text,
     )

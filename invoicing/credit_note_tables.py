@@ -1,12 +1,16 @@
-"""The ledger table of credit notes. Made by migration 0142."""
+"""The ledger table of credit notes, made by migration 0142, and the documents in it."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+import orjson
 import sqlalchemy as sa
 
 from ingest.ledger import LEDGER
+from invoicing.bulk import select_by_ids
 
 CREDIT_NOTES: Final = sa.Table(
     "credit_notes",
@@ -34,3 +38,16 @@ CREDIT_NOTES: Final = sa.Table(
 zero: net_minor + tax_minor is what is taken back, credit_minor of it goes back to prepaid credit. voids: with
 it nothing of the invoice is left. idempotency_key: the API key's id and the request's own word, request_hash:
 SHA-256 of the request that came with it."""
+
+
+def credit_notes_of(
+    connection: sa.Connection, document_ids: Sequence[str]
+) -> Mapping[str, list[dict[str, Any]]]:
+    """The credit notes of each issued document, oldest first, as their canonical documents."""
+    table = CREDIT_NOTES
+    columns = (table.c.invoice_id, table.c.issue_date, table.c.series, table.c.number, table.c.document)
+    rows = select_by_ids(connection, sa.select(*columns), table.c.invoice_id, sorted(set(document_ids)))
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.issue_date, row.series, row.number)):
+        found[row.invoice_id].append(orjson.loads(row.document))
+    return found

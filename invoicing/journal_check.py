@@ -3,17 +3,19 @@ ledger."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, case, func, select
+from sqlalchemy import Connection, Engine, Select, case, exists, func, select
 
 from invoicing.bulk import halves_of, sum_of_halves
+from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
 from invoicing.posting import DEPOSIT_CHARGE_ID, DEPOSIT_KIND
-from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES
+from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES, stands
 from invoicing.tables import ISSUED_DOCUMENTS
 
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
@@ -97,28 +99,33 @@ def _timing(connection: Connection) -> Iterator[str]:
 
 
 def _deposits(connection: Connection) -> Iterator[str]:
-    """What waits in ``deferred`` of deposits is what no final invoice deducted, by contract."""
-    special, deducted = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c
-    still_open = (
-        select(special.contract_id, special.currency, *halves_of(special.net_minor))
-        .select_from(
-            SPECIAL_INVOICES.outerjoin(DEDUCTED_DOCUMENTS, deducted.document_id == special.document_id)
-        )
-        .where(special.kind == DEPOSIT_KIND, deducted.document_id.is_(None))
-        .group_by(special.contract_id, special.currency)
+    """What waits in ``deferred`` of deposits is what no final invoice deducted and no credit note took back,
+    by contract."""
+    special, deducted, notes = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c, CREDIT_NOTES.c
+    stands_deducted = exists().where(deducted.document_id == special.document_id, stands(deducted.final_id))
+    of_deposits = (special.kind == DEPOSIT_KIND) & ~stands_deducted
+    issued = select(special.contract_id, special.currency, *halves_of(special.net_minor)).where(of_deposits)
+    credited = (
+        select(special.contract_id, special.currency, *halves_of(notes.net_minor))
+        .select_from(SPECIAL_INVOICES.join(CREDIT_NOTES, notes.invoice_id == special.document_id))
+        .where(of_deposits)
     )
+    wanted: dict[tuple[str, str], int] = defaultdict(int)
+    for statement in (issued, credited):
+        for row in connection.execute(statement.group_by(special.contract_id, special.currency)):
+            wanted[row[0], row[1]] += sum_of_halves(row[2], row[3])
     posted = (
         select(_L.contract_id, _L.currency, *halves_of(_L.amount_minor))
         .where(_L.account == "deferred", _L.charge_id == DEPOSIT_CHARGE_ID)
         .group_by(_L.contract_id, _L.currency)
     )
-    wanted = {(row[0], row[1]): sum_of_halves(row[2], row[3]) for row in connection.execute(still_open)}
     held = {(row[0], row[1]): -sum_of_halves(row[2], row[3]) for row in connection.execute(posted)}
     for key in sorted({*wanted, *held}):
         if wanted.get(key, 0) != held.get(key, 0):
             yield (
                 f"contract {key[0]} has deposits of {wanted.get(key, 0)} minor units of {key[1]} that no "
-                f"final invoice deducted, and deferred holds {held.get(key, 0)} for them."
+                f"final invoice deducted and no credit note took back, and deferred holds {held.get(key, 0)} "
+                "for them."
             )
 
 

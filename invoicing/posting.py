@@ -47,6 +47,8 @@ DEPOSIT_CHARGE_ID: Final = "~deposit"
 DEPOSIT_KIND: Final = "deposit"
 DEDUCTED_DEPOSIT_KIND: Final = "deducted_deposit"
 """Kinds of lines that are no revenue: a deposit waits in ``deferred`` until a final invoice deducts it."""
+DEDUCTED_PROGRESS_KIND: Final = "deducted_progress"
+"""The line of a final invoice that takes off what a progress invoice billed."""
 
 
 class DocumentLine(NamedTuple):

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, exists, func, select
+from sqlalchemy import Connection, Engine, exists, func, or_, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import select_by_ids
@@ -32,6 +32,7 @@ from invoicing.posting import (
     document_entries,
 )
 from invoicing.register import IssuedDocument
+from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 
 _POSTED_CREDIT: Final = ("granted", "expired", "voided")
@@ -159,15 +160,22 @@ def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument
     """The next documents that have something to post and are not posted, each with when it was issued."""
     register = ISSUED_DOCUMENTS.c
     posted = exists().where(JOURNAL_ENTRIES.c.document_id == register.document_id)
-    content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document).label("document")
+    special = SPECIAL_INVOICES.c
+    content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
     has_lines = content.not_like('%"lines":[]%')
-    with_content = ISSUED_DOCUMENTS.outerjoin(
-        INVOICES, INVOICES.c.invoice_id == register.document_id
-    ).outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
+    with_content = (
+        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
+        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
+        .outerjoin(SPECIAL_INVOICES, special.document_id == register.document_id)
+    )
+    # What comes to nothing posts nothing, unless it moves deposits.
+    comes_to_something = or_(
+        register.net_minor != 0, register.tax_minor != 0, content.like('%"charge_kind":"deducted_%')
+    )
     statement = (
         select(ISSUED_DOCUMENTS, content)
         .select_from(with_content)
-        .where(~posted, has_lines, (register.net_minor != 0) | (register.tax_minor != 0))
+        .where(~posted, has_lines, comes_to_something)
         .order_by(register.issued_at, register.series, register.number)
         .limit(_DOCUMENTS_PER_STEP)
     )

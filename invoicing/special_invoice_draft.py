@@ -25,8 +25,13 @@ from ingest.document import decimal_text
 from ingest.errors import Conflict, InvalidInput, Issue
 from invoicing.credit import AMOUNT_MINOR_MAX
 from invoicing.invoice import Invoice, InvoiceLine, invoice_text
-from invoicing.invoice_tax import InvoiceLineTax, InvoiceTax
-from invoicing.posting import DEDUCTED_DEPOSIT_KIND, DEPOSIT_CHARGE_ID, DEPOSIT_KIND
+from invoicing.invoice_tax import TAX_NOTE, InvoiceLineTax, InvoiceTax, parse_tax
+from invoicing.posting import (
+    DEDUCTED_DEPOSIT_KIND,
+    DEDUCTED_PROGRESS_KIND,
+    DEPOSIT_CHARGE_ID,
+    DEPOSIT_KIND,
+)
 from invoicing.special_invoice import HUNDRED, TITLE, TYPE_CODE, SpecialInvoiceRequest, SpecialKind
 from invoicing.tax_amounts import shares_of, tax_group, tax_on_net
 from invoicing.tax_columns import joined_reasons
@@ -40,7 +45,8 @@ _A_DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Deducted:
-    """An earlier document that a final invoice deducts, as it was issued."""
+    """An earlier document that a final invoice deducts. invoice: as it was issued; its total and tax groups
+    less what credit notes took back (``less_credited``)."""
 
     document_id: str
     kind: str
@@ -202,7 +208,7 @@ def _deducting(earlier: Deducted, head: SpecialHead, *, on: date, first: int) ->
         replace(head, desk=None, tax=None),
         first,
         charge_id=DEPOSIT_CHARGE_ID if deposit else "progress",
-        charge_kind=DEDUCTED_DEPOSIT_KIND if deposit else "deducted_progress",
+        charge_kind=DEDUCTED_DEPOSIT_KIND if deposit else DEDUCTED_PROGRESS_KIND,
         description=f"{TITLE['deposit' if deposit else 'progress']} {billed.number} of {billed.issue_date}",
         days=(on, on + _A_DAY),
         amount_minor=-billed.total_minor,
@@ -296,6 +302,23 @@ def _groups(billed: Sequence[_Billed]) -> list[InvoiceTax]:
         )
         for _, each in sorted(found.items())
     ]
+
+
+def less_credited(invoice: Invoice, credit_notes: Sequence[Mapping[str, Any]]) -> Invoice:
+    """Total and tax groups without what credit notes, canonical documents, took back; the lines as they
+    were. Groups of which nothing is left are left out."""
+    left = list(invoice.tax)
+    for note in credit_notes:
+        groups = [] if note["tax"] == TAX_NOTE else [parse_tax(group) for group in note["tax"]]
+        negated = [
+            replace(group, taxable_minor=-group.taxable_minor, tax_minor=-group.tax_minor) for group in groups
+        ]
+        left = _less(left, negated)
+    return replace(
+        invoice,
+        total_minor=invoice.total_minor + sum(note["total_minor"] for note in credit_notes),
+        tax=tuple(group for group in left if group.taxable_minor or group.tax_minor),
+    )
 
 
 def _less(groups: Sequence[InvoiceTax], billed: Sequence[InvoiceTax]) -> list[InvoiceTax]:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, or_
 from ingest.document import canonical_json
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, Issue, NotFound
 from invoicing.billing_catalogue import load_terms
+from invoicing.credit_note_tables import credit_notes_of
 from invoicing.customer_store import load_customer_texts
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.number import number_text, split_number
@@ -29,8 +30,9 @@ from invoicing.special_invoice_draft import (
     SpecialDraft,
     SpecialHead,
     draft_special_invoice,
+    less_credited,
 )
-from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES
+from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES, stands
 from invoicing.tax_desk import load_tax_desk
 from invoicing.tax_hold import refuse_missing_fields
 from rating.catalogue import get_plan_in_force
@@ -147,7 +149,9 @@ def _to_deduct(connection: Connection, request: SpecialInvoiceRequest) -> list[D
         return []
     deductible = selected().where(_T.contract_id == request.contract_id, _T.kind.in_(DEDUCTED_KINDS))
     if request.deducts is None:
-        wanted = deductible.where(_T.project == request.project, _D.final_id.is_(None))
+        wanted = deductible.where(
+            _T.project == request.project, _D.final_id.is_(None), stands(_T.document_id)
+        )
         rows: list[Row[Any]] = list(connection.execute(wanted))
     else:
         rows = []
@@ -160,12 +164,27 @@ def _to_deduct(connection: Connection, request: SpecialInvoiceRequest) -> list[D
                 )
             if row.final_id is not None:
                 raise Conflict(
-                    f"{printed_number(row)} is deducted already, by final invoice {row.final_id}.",
+                    f"{printed_number(row)} is deducted already, by final invoice {row.final_id}. It can be "
+                    "deducted again when a credit note voids that one.",
                     reason_code="deducted_already",
                 )
             rows.append(row)
     rows.sort(key=lambda row: (row.issue_date, row.series, row.number))
-    return [Deducted(row.document_id, row.kind, parse_invoice(row.document)) for row in rows]
+    notes = credit_notes_of(connection, [row.document_id for row in rows])
+    found = [
+        Deducted(
+            row.document_id, row.kind, less_credited(parse_invoice(row.document), notes[row.document_id])
+        )
+        for row in rows
+    ]
+    void = next((one for one in found if one.invoice.total_minor <= 0), None)
+    if void is not None:
+        raise Conflict(
+            f"credit notes left nothing of {void.invoice.number} that could be deducted. Leave it out of "
+            "deducts.",
+            reason_code="nothing_to_deduct",
+        )
+    return found
 
 
 def lock_deductible(connection: Connection, contract_id: str) -> None:
@@ -175,8 +194,9 @@ def lock_deductible(connection: Connection, contract_id: str) -> None:
 
 
 def selected() -> Select[Any]:
-    """Special invoices, each with the final invoice that deducted it."""
-    joined = SPECIAL_INVOICES.outerjoin(DEDUCTED_DOCUMENTS, _D.document_id == _T.document_id)
+    """Special invoices, each with the final invoice that deducted it and was not voided."""
+    deducts = and_(_D.document_id == _T.document_id, stands(_D.final_id))
+    joined = SPECIAL_INVOICES.outerjoin(DEDUCTED_DOCUMENTS, deducts)
     return select(SPECIAL_INVOICES, _D.final_id).select_from(joined)
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, insert, or_, select
+from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select
 
 from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.bulk import select_by_ids
+from invoicing.credited import NOTHING_CREDITED, Credited, credited_of
 from invoicing.invoice import Invoice, entity_id_of, invoice_hash, parse_invoice
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for, number_text
@@ -38,7 +39,7 @@ from invoicing.special_invoice_head import (
     printed_number,
     selected,
 )
-from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES
+from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES, stands
 from invoicing.tax_desk import load_tax_desk
 
 _T, _D = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c
@@ -47,7 +48,8 @@ _T, _D = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c
 @dataclass(frozen=True, slots=True)
 class SpecialSummary:
     """A special invoice without its lines. Amounts in minor units; ``open_minor`` is what is still to be
-    paid. deducted_by: the final invoice that deducted it, None while none did."""
+    paid. credited_minor: what credit notes took back, with tax, above zero; voided: they left nothing of it.
+    deducted_by: the final invoice that deducted it, None while none did that stands."""
 
     document_id: str
     kind: str
@@ -62,6 +64,8 @@ class SpecialSummary:
     tax_minor: int
     gross_minor: int
     open_minor: int
+    credited_minor: int
+    voided: bool
     deducted_by: str | None
     document_hash: str
 
@@ -158,7 +162,11 @@ def issue_in(
         )
     )
     for entry in draft.extra["deducts"]:
-        row = {"document_id": entry["document_id"], "final_id": document.document_id}
+        before = (
+            select(func.count()).where(_D.document_id == entry["document_id"]).select_from(DEDUCTED_DOCUMENTS)
+        )
+        turn = connection.execute(before).scalar_one() + 1
+        row = {"document_id": entry["document_id"], "turn": turn, "final_id": document.document_id}
         connection.execute(insert(DEDUCTED_DOCUMENTS).values(**row))
     issue_documents(
         connection, drawn, [document], Issuer(issuing.actor, request.reason, issuing.now, was_draft=False)
@@ -187,7 +195,9 @@ def list_special_invoices(
         if getattr(chosen, name) is not None:
             statement = statement.where(_T[name] == getattr(chosen, name))
     if chosen.open_deposits:
-        statement = statement.where(_T.kind.in_(DEDUCTED_KINDS), _D.final_id.is_(None))
+        statement = statement.where(
+            _T.kind.in_(DEDUCTED_KINDS), _D.final_id.is_(None), stands(_T.document_id)
+        )
     if after is not None:
         same_day = and_(_T.issue_date == after[0], _T.document_id > after[1])
         statement = statement.where(or_(_T.issue_date < after[0], same_day))
@@ -236,17 +246,28 @@ def _registered(draft: SpecialDraft, issued: Invoice, text: str, number: int) ->
 
 
 def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[SpecialSummary]:
-    still_open = open_documents(connection, [row.document_id for row in rows])
+    ids = [row.document_id for row in rows]
+    still_open, credited = open_documents(connection, ids), credited_of(connection, ids)
     finals = sorted({row.final_id for row in rows if row.final_id is not None})
     columns = (_T.document_id, _T.series, _T.number)
     numbers = {
         row.document_id: number_text(series=row.series, number=row.number)
         for row in select_by_ids(connection, select(*columns), _T.document_id, finals)
     }
-    return [_summary(row, still_open[row.document_id].open_minor, numbers) for row in rows]
+    return [
+        _summary(
+            row,
+            still_open[row.document_id].open_minor,
+            credited.get(row.document_id, NOTHING_CREDITED),
+            numbers,
+        )
+        for row in rows
+    ]
 
 
-def _summary(row: Row[Any], open_minor: int, numbers: Mapping[str, str]) -> SpecialSummary:
+def _summary(
+    row: Row[Any], open_minor: int, credited: Credited, numbers: Mapping[str, str]
+) -> SpecialSummary:
     return SpecialSummary(
         document_id=row.document_id,
         kind=row.kind,
@@ -261,6 +282,8 @@ def _summary(row: Row[Any], open_minor: int, numbers: Mapping[str, str]) -> Spec
         tax_minor=row.tax_minor,
         gross_minor=row.net_minor + row.tax_minor,
         open_minor=open_minor,
+        credited_minor=credited.gross_minor,
+        voided=credited.voided,
         deducted_by=numbers.get(row.final_id),
         document_hash=row.document_hash,
     )

@@ -1,4 +1,5 @@
-"""The ledger tables of special invoices. Made by migration 0210; rows are added, never changed or deleted."""
+"""The ledger tables of special invoices. Made by migrations 0210 and 0240; rows are added, never changed or
+deleted."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ingest.ledger import LEDGER
+from invoicing.credit_note_tables import CREDIT_NOTES
 
 SPECIAL_INVOICES: Final = sa.Table(
     "special_invoices",
@@ -38,6 +40,15 @@ DEDUCTED_DOCUMENTS: Final = sa.Table(
     "deducted_documents",
     LEDGER,
     sa.Column("document_id", sa.String(64), primary_key=True),
+    sa.Column("turn", sa.Integer, primary_key=True),
     sa.Column("final_id", sa.String(64), nullable=False, index=True),
 )
-"""Which final invoice deducted a deposit or progress invoice: each at most once, by the key."""
+"""Which final invoice deducted a deposit or progress invoice. It holds until a credit note voids that final
+invoice; the next one to deduct it is turn 2, and so on: each turn at most once, by the key."""
+
+
+def stands(document_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether no credit note voided the document. What a final invoice deducts is deducted
+    while that stands."""
+    voided = sa.select(CREDIT_NOTES.c.credit_note_id).where(CREDIT_NOTES.c.invoice_id == document_id)
+    return ~sa.exists(voided.where(CREDIT_NOTES.c.voids))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from invoicing.credit_note_store import NOTHING_CREDITED, Credited, credited_of
+from invoicing.credited import NOTHING_CREDITED, Credited, credited_of
 from invoicing.instalment import next_due_date
 from invoicing.invoice_standing import Amounts, Standing, standing_of
 from invoicing.open_documents import allocated_minor

@@ -1,4 +1,4 @@
-"""`ratemill invoice xml` and `validate`, and the same of `ratemill credit-note`."""
+"""`ratemill invoice xml` and `validate`, and the same of `ratemill credit-note` and `special-invoice`."""
 
 from __future__ import annotations
 

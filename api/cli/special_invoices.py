@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import electronic_invoices
+from api.cli.delivery import add_resend
 from api.cli.invoice_view import money, money_column
 from api.cli.session import Column, Limit, Session, command, group, more, table
-from ingest.errors import InvalidInput, UnreadableBody
+from ingest.errors import UnreadableBody
 
 IdOrNumber = Annotated[str, typer.Argument(help="The invoice's id or printed number.")]
 
@@ -27,7 +29,7 @@ COLUMNS: tuple[Column, ...] = (
     ("tax>", money_column("tax_minor")),
     ("open>", money_column("open_minor")),
     ("", "currency"),
-    ("deducted by", lambda item: item["deducted_by"] or ""),
+    ("deducted by", lambda item: "void" if item["voided"] else item["deducted_by"] or ""),
 )
 
 
@@ -37,6 +39,8 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(sub)
     _add_show(sub)
     _add_pdf(sub)
+    add_resend(sub, "/v1/special-invoices")
+    electronic_invoices.add_commands(sub, "/v1/special-invoices")
 
 
 def _add_create(sub: typer.Typer) -> None:
@@ -101,18 +105,17 @@ def _add_pdf(sub: typer.Typer) -> None:
         session: Session,
         invoice: IdOrNumber,
         out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
+        factur_x: Annotated[
+            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
+        ] = False,
     ) -> None:
         """Write the special invoice as PDF."""
+        params = {"profile": "factur-x"} if factur_x else {}
+        where = f"/v1/special-invoices/{invoice}/pdf"
         with session.client() as client:
-            body = client.get_bytes(f"/v1/special-invoices/{invoice}/pdf", accept="application/pdf")
+            body = client.get_bytes(where, accept="application/pdf", params=params)
         path = out or Path(f"{invoice}.pdf")
-        try:
-            path.write_bytes(body)
-        except OSError as error:
-            raise InvalidInput(
-                f"{path} cannot be written: {error.strerror}. --out names another file.",
-                reason_code="file_not_written",
-            ) from None
+        electronic_invoices.write_file(path, body)
         session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
 

@@ -136,7 +136,8 @@ def issue(
     actor: Actor,
     idempotency_key: IdempotencyKey = None,
 ) -> ExactJSON:
-    """`lines`: these, each in full, by `quantity` or by `amount` net of tax; `amount`: spread over all lines;
+    """An invoice or a special invoice (deposit, progress, final, miscellaneous), by id or printed number.
+    `lines`: these, each in full, by `quantity` or by `amount` net of tax; `amount`: spread over all lines;
     neither: all that is left, which voids the invoice. Never more than is left of a line. What the invoice
     drew of prepaid credit goes back to it first. Amounts are signed: below zero, the customer owes less."""
     key = None

@@ -22,6 +22,7 @@ from invoicing.delivery.find import events_of, get_delivery, list_deliveries
 from invoicing.delivery.links import revoke_link
 from invoicing.delivery.outbox import retry
 from invoicing.delivery.status import delivery_status
+from invoicing.special_invoice_store import get_special_invoice
 from invoicing.store import get_invoice
 
 router = APIRouter()
@@ -268,6 +269,23 @@ def resend_one(state: State, id_or_number: str, body: DocumentBody, actor: Actor
 def resend_credit_note(state: State, id_or_number: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """As an invoice is."""
     return _resent(state, get_credit_note(state.ledger, id_or_number).summary.credit_note_id, body, actor)
+
+
+@router.post(
+    "/v1/special-invoices/{id_or_number}/resend",
+    **declared(
+        "resend_special_invoice",
+        "bill",
+        summary="Send a special invoice once more",
+        tag="delivery",
+        example={"items": [DELIVERY_EXAMPLE]},
+        problems=(400, 404, 409, 422),
+        body={"application/json": {"recipient": "ap@united.example"}},
+    ),
+)
+def resend_special_invoice(state: State, id_or_number: str, body: DocumentBody, actor: Actor) -> ExactJSON:
+    """As an invoice is."""
+    return _resent(state, get_special_invoice(state.ledger, id_or_number).summary.document_id, body, actor)
 
 
 def _resent(state: Ratemill, document_id: str, body: bytes, actor: str) -> ExactJSON:

@@ -1,4 +1,4 @@
-"""Issued invoices and credit notes as e-invoices (EN 16931): the XML, and whether it is right."""
+"""Issued invoices, special ones too, and credit notes as e-invoices (EN 16931): the XML, and is it right."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from invoicing.credit_note_store import get_credit_note
 from invoicing.einvoice import einvoice_xml, electronic_invoice
 from invoicing.einvoice_credit_note import electronic_credit_note
 from invoicing.einvoice_model import EInvoice, Profile, Syntax
+from invoicing.einvoice_special import electronic_special_invoice
+from invoicing.special_invoice_store import get_special_invoice
 from invoicing.store import get_invoice
 
 router = APIRouter()
@@ -147,6 +149,58 @@ def check_credit_note(
     return _checked(state, _credit_note(state, id_or_number, profile), syntax)
 
 
+@router.get(
+    "/v1/special-invoices/{id_or_number}/ubl",
+    **declared(
+        "get_special_invoice_ubl",
+        "read",
+        summary="One special invoice as UBL 2.1",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_special_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in UBL: type 386, 326 or 380. A final invoice states the whole, and what it deducts as paid
+    before (BT-113), each document by its number (BT-25)."""
+    return _xml_answer(_special_invoice(state, id_or_number, profile), "ubl")
+
+
+@router.get(
+    "/v1/special-invoices/{id_or_number}/cii",
+    **declared(
+        "get_special_invoice_cii",
+        "read",
+        summary="One special invoice as UN/CEFACT CII",
+        tag="billing",
+        problems=(404, 422),
+        media=_XML_EXAMPLE,
+    ),
+)
+def get_special_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
+    """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
+    return _xml_answer(_special_invoice(state, id_or_number, profile), "cii")
+
+
+@router.get(
+    "/v1/special-invoices/{id_or_number}/einvoice-check",
+    **declared(
+        "check_special_invoice",
+        "read",
+        summary="Check one special invoice as an e-invoice",
+        tag="billing",
+        example=CHECKED_EXAMPLE,
+        problems=(404, 422),
+    ),
+)
+def check_special_invoice(
+    state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
+) -> ExactJSON:
+    """By its XML schema, by the arithmetic of its lines and by the official EN 16931 rules. `checks` says
+    which of these ran; without the extra `einvoice` the official rules do not."""
+    return _checked(state, _special_invoice(state, id_or_number, profile), syntax)
+
+
 def _invoice(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
     return electronic_invoice(get_invoice(state.ledger, id_or_number).invoice, profile=profile)
 
@@ -154,6 +208,10 @@ def _invoice(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
 def _credit_note(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
     note = orjson.loads(get_credit_note(state.ledger, id_or_number).text)
     return electronic_credit_note(note, profile=profile)
+
+
+def _special_invoice(state: Ratemill, id_or_number: str, profile: Profile) -> EInvoice:
+    return electronic_special_invoice(get_special_invoice(state.ledger, id_or_number).text, profile=profile)
 
 
 def _checked(state: Ratemill, document: EInvoice, syntax: Syntax) -> ExactJSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -12,10 +12,11 @@ from api.billing import seller_of
 from api.idempotency import HEADER, REPLAYED_HEADER, answer_key
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routes.invoices import PDF
+from api.routes.invoices import PDF, seller_logo
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
-from invoicing.billing_entity import get_logo
+from invoicing.einvoice import einvoice_xml
+from invoicing.einvoice_special import electronic_special_invoice
 from invoicing.special_invoice import SpecialInvoiceRequest
 from invoicing.special_invoice_document import special_invoice_pdf
 from invoicing.special_invoice_head import SpecialIssuing
@@ -27,6 +28,7 @@ from invoicing.special_invoice_store import (
     list_special_invoices,
     preview_special_invoice,
 )
+from invoicing.template_store import invoice_template
 
 router = APIRouter()
 
@@ -44,6 +46,8 @@ _SUMMARY: Final[dict[str, Any]] = {
     "tax_minor": 0,
     "gross_minor": 300000,
     "open_minor": 300000,
+    "credited_minor": 0,
+    "voided": False,
     "deducted_by": None,
     "document_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 }
@@ -213,13 +217,21 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
         "read",
         summary="One special invoice as PDF",
         tag="billing",
-        problems=(404,),
+        problems=(404, 422),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
-def get_pdf(state: State, id_or_number: str) -> Response:
-    """The same invoice gives the same bytes."""
-    return _pdf(state, get_special_invoice(state.ledger, id_or_number))
+def get_pdf(
+    state: State,
+    id_or_number: str,
+    profile: Annotated[
+        Literal["factur-x"] | None,
+        Query(description="factur-x: with the e-invoice (CII) inside. Left out: the pages alone."),
+    ] = None,
+) -> Response:
+    """PDF/A-3b; the same invoice gives the same bytes. With the e-invoice inside it is Factur-X and ZUGFeRD,
+    of an invoice that states its tax."""
+    return _pdf(state, get_special_invoice(state.ledger, id_or_number), inside=profile is not None)
 
 
 def _request(body: bytes) -> SpecialInvoiceRequest:
@@ -232,8 +244,11 @@ def _answer(stored: StoredSpecialInvoice) -> dict[str, Any]:
     return document | asdict(stored.summary)
 
 
-def _pdf(state: State, stored: StoredSpecialInvoice) -> Response:
-    logo = (stored.invoice.seller or {}).get("logo")
-    image = get_logo(state.ledger, logo).content if logo else b""
+def _pdf(state: State, stored: StoredSpecialInvoice, *, inside: bool = False) -> Response:
+    invoice = stored.invoice
+    cii = einvoice_xml(electronic_special_invoice(stored.text, profile="en16931"), "cii") if inside else b""
+    template = invoice_template(state.ledger, invoice, now=state.clock.now()).template
+    logo = seller_logo(state, invoice.seller)
+    body = special_invoice_pdf(state.printer, stored.text, template, logo=logo, cii=cii)
     headers = {"Content-Disposition": f'inline; filename="{stored.summary.number}.pdf"'}
-    return Response(special_invoice_pdf(state.printer, stored.text, image), media_type=PDF, headers=headers)
+    return Response(body, media_type=PDF, headers=headers)

@@ -14,17 +14,17 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Engine, Row, select
 
-from ingest.errors import BrokenState, Conflict, NotFound
+from ingest.errors import BrokenState, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.delivery.tables import DOCUMENT_FILES, stamp
 from invoicing.number import number_text
+from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 from rating.money import minor_digits
 
 PDF: Final = "application/pdf"
 XML: Final = "application/xml"
-INVOICE: Final = "invoice"
 CREDIT_NOTE: Final = "credit_note"
 
 
@@ -32,7 +32,7 @@ CREDIT_NOTE: Final = "credit_note"
 class Document:
     """An issued document. net_minor, tax_minor, credit_minor: as in ``ISSUED_DOCUMENTS``. seller, customer,
     terms: as they were when it was issued. text: its canonical text. credits_number: of the invoice that a
-    credit note takes back; empty for an invoice."""
+    credit note takes back; empty for an invoice and for a bill below zero, a credit note of none."""
 
     document_id: str
     kind: str
@@ -86,7 +86,7 @@ class DocumentShelf:
         self._writers = dict(writers)
 
     def get(self, document_id: str) -> Document:
-        """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
+        """One document by its id. Raises NotFound."""
         with self._ledger.connect() as connection:
             return find_document(connection, document_id)
 
@@ -126,34 +126,35 @@ class DocumentShelf:
 
 
 def find_document(connection: Connection, document_id: str) -> Document:
-    """One document by its id. Raises NotFound, or Conflict for a kind that has no printed form here."""
+    """One document by its id. Raises NotFound."""
     row = connection.execute(
         select(ISSUED_DOCUMENTS).where(ISSUED_DOCUMENTS.c.document_id == document_id)
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no issued document {document_id!r}. Only what is issued is delivered.")
-    if row.kind == INVOICE:
-        text = _invoice_text(connection, document_id)
-        said = orjson.loads(text)
-        return _document(row, text, said, terms=said["terms"])
-    if row.kind == CREDIT_NOTE:
+    if row.kind == CREDIT_NOTE and row.refers_to is not None:
         found = select(CREDIT_NOTES.c.document).where(CREDIT_NOTES.c.credit_note_id == document_id)
         text = connection.execute(found).scalar_one()
         said = orjson.loads(text)
         # Who is behind the contract is on the invoice alone; what it says of payment is not meant here.
-        owner = orjson.loads(_invoice_text(connection, row.refers_to))["terms"].get("owner", "")
+        owner = orjson.loads(_bill_text(connection, row.refers_to))["terms"].get("owner", "")
         terms = {"purchase_order": said["purchase_order"], "owner": owner}
         return _document(row, text, said, terms=terms, credits_number=said["invoice"]["number"])
-    raise Conflict(
-        f"document {document_id} is a {row.kind.replace('_', ' ')}; only invoices and credit notes are "
-        "delivered so far.",
-        reason_code="kind_not_delivered",
+    text = _bill_text(connection, document_id)
+    said = orjson.loads(text)
+    return _document(row, text, said, terms=said["terms"])
+
+
+def _bill_text(connection: Connection, document_id: str) -> str:
+    """The text of an invoice, of a bill below zero, or of a special invoice. Raises BrokenState."""
+    for table, key in ((INVOICES, INVOICES.c.invoice_id), (SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id)):
+        found = connection.execute(select(table.c.document).where(key == document_id)).scalar()
+        if found is not None:
+            return str(found)
+    raise BrokenState(
+        f"document {document_id} is in the register, and its text is gone. Restore the ledger from its last "
+        "backup."
     )
-
-
-def _invoice_text(connection: Connection, invoice_id: str) -> str:
-    found = select(INVOICES.c.document).where(INVOICES.c.invoice_id == invoice_id)
-    return str(connection.execute(found).scalar_one())
 
 
 def _document(

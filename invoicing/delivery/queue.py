@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select, update
 
-from ingest.errors import Conflict
 from ingest.ledger import ledger_transaction
 from invoicing.customer import Customer
 from invoicing.customer_store import load_customers
@@ -96,11 +95,7 @@ def _move_cursor(connection: Connection, series: str, next_number: int) -> None:
 def _deliveries_of(
     connection: Connection, row: Any, customer: Customer | None, *, now: datetime
 ) -> Iterator[NewDelivery]:
-    try:
-        document = find_document(connection, row.document_id)
-    except Conflict as not_printed:
-        yield _held(row.document_id, row.customer_id, not_printed.reason_code, str(not_printed), now=now)
-        return
+    document = find_document(connection, row.document_id)
     if customer is None:
         words = f"Customer {row.customer_id!r} is not on record."
         yield _held(row.document_id, row.customer_id, "unknown_customer", words, now=now)

@@ -58,10 +58,12 @@ def language_of(wanted: str) -> str:
 
 
 def said_of(words: Mapping[str, Any], name: str, document: Document | None) -> Any:
-    """The words of that name, those for credit notes where the document is one."""
-    if document is not None and document.kind == CREDIT_NOTE:
-        return words.get(f"{name}_credit_note", words[name])
-    return words[name]
+    """The words of that name, those for credit notes where the document is one, and those for a bill below
+    zero, which takes no invoice back, where it is one."""
+    if document is None or document.kind != CREDIT_NOTE:
+        return words[name]
+    of_credit_note = words.get(f"{name}_credit_note", words[name])
+    return of_credit_note if document.credits_number else words.get(f"{name}_owed", of_credit_note)
 
 
 def terms_of(letter: Letter, sentences: Mapping[str, str]) -> list[str]:

@@ -40,6 +40,13 @@ def test_a_deposit_and_its_final_invoice(run: Run, http: httpx.Client, tmp_path:
     assert (tmp_path / "d.pdf").read_bytes().startswith(b"%PDF")
     refused = http.post("/v1/special-invoices", json={"kind": "final", "deducts": [number], **order})
     assert (refused.status_code, refused.json()["reason_code"]) == (409, "deducted_already")
+    early = run("credit-note", "create", number, "--reason", "not ordered")
+    assert f"Credit {final.json()['number']} in full first" in early.err
+    path = f"/v1/invoices/{final.json()['number']}/credit-notes"
+    assert http.post(path, json={"reason": "not ordered"}).json()["voids"] is True
+    note = run("credit-note", "create", number, "--reason", "not ordered")
+    assert f"for invoice {number}: not ordered" in note.out
+    assert http.get(f"/v1/special-invoices/{number}").json()["voided"] is True
     assert run("audit", "verify").status == 0
     assert run("journal", "verify").status == 0
 

@@ -21,16 +21,15 @@ from invoicing.credit_expiry import expire_credit
 from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_document import credit_note_pdf, printed_credit_note
 from invoicing.credit_note_store import (
-    Credited,
     Issuing,
     StoredCreditNote,
-    credited_of,
     get_credit_note,
     issue_credit_note,
     list_credit_notes,
     preview_credit_note,
 )
 from invoicing.credit_store import entries_of, get_grant, grant_credit, grants_of_customer, void_grant
+from invoicing.credited import Credited, credited_of
 from invoicing.document import InvoicePrinter
 from invoicing.store import get_invoice
 from invoicing.tables import ISSUED_DOCUMENTS

@@ -72,4 +72,4 @@ def test_its_commands_settings_and_routes_are_ones_the_program_knows() -> None:
     routes = {route.path for route in reference.routes()}
     assert set(re.findall(r"`(?:GET|POST) (/v1/[^`?]+)`", PAGE)) <= routes
     codes = {code.code for code in reference.reason_codes()}
-    assert {"no_address", "waited_too_long", "kind_not_delivered", "address_bounced"} <= codes
+    assert {"no_address", "waited_too_long", "address_bounced"} <= codes

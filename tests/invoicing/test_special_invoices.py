@@ -334,7 +334,7 @@ def test_the_page_says_what_it_is_and_what_it_deducts(world: World) -> None:
         "-300.00",
         "833.00",
         "The whole: 1,000.00 EUR net, 190.00 EUR tax.",
-        "Deducted: DEP-2025-000001 of 2025-02-01, 300.00 EUR net, 57.00 EUR tax.",
+        "Deducted: DEP-2025-000001 of 1 February 2025, 300.00 EUR net, 57.00 EUR tax.",
     ):
         assert wanted in words
     assert special_invoice_pdf(printer, final.text) == special_invoice_pdf(printer, final.text)
