@@ -88,6 +88,8 @@ NULLABLE_FIELDS: Final = frozenset(
         "deposit_percent",
         "instalment",
         "percent",
+        "quoted_quantity",
+        "ordered_quantity",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

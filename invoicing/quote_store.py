@@ -20,10 +20,13 @@ from invoicing.journal_store import posted_text
 from invoicing.payer_rules import contract_issues
 from invoicing.quote import Acceptance, Quote, QuoteState, quote_issues, quote_state
 from invoicing.quote_tables import QUOTE_ACCEPTANCES, QUOTES
+from invoicing.sales.quote_order import order_items, ordered_contract
+from invoicing.sales.quote_price import priced_quote
 from invoicing.settings import Seller
 from invoicing.special_invoice import SpecialInvoiceRequest, SpecialLine
 from invoicing.special_invoice_head import SpecialIssuing
 from invoicing.special_invoice_store import issue_special_invoice
+from rating.catalogue import get_plan_in_force
 from rating.contract_store import save_contracts_in
 from rating.plan_version import SavedDocument
 from rollup.period import find_time_zone
@@ -77,12 +80,14 @@ class StoredQuote:
 def save_quote(ledger: Engine, document: Any, *, actor: str, now: datetime) -> SavedDocument:
     """Keep a quote as its next version; the same document again changes nothing. An accepted version stays
     accepted, and its contract stays as it is until the new one is accepted. Raises InvalidDocument, NotFound
-    for an unknown customer."""
+    for an unknown customer, or an unknown plan when outcomes are priced in its currency."""
     quote = validate_document(Quote, document, what="the quote", rules=quote_issues)
     get_customer(ledger, quote.customer_id)
-    text = canonical_json(quote)
     with ledger_transaction(ledger) as connection:
         newest = _newest(connection, quote.quote_id, lock=True)
+        standing = None if newest is None else Quote.model_validate_json(newest.document)
+        quote = priced_quote(ledger, connection, quote, standing=standing, today=_today(quote, now))
+        text = canonical_json(quote)
         if newest is not None and newest.document == text:
             return SavedDocument(quote.quote_id, newest.version, created=False, warnings=())
         version = 1 if newest is None else newest.version + 1
@@ -200,7 +205,9 @@ def _accept(
         "document_hash": newest.document_hash,
         "terms_version": acceptance.terms_version,
     }
-    signed = quote.contract.model_copy(update={"signed_by": acceptance.name, "signed_on": _today(quote, now)})
+    today = _today(quote, now)
+    signed = ordered_contract(quote).model_copy(update={"signed_by": acceptance.name, "signed_on": today})
+    before = _accepted_before(connection, quote.quote_id)
     # The rules of contracts may ask for the acknowledgement, which this transaction brings.
     acknowledged = {quote.contract.contract_id: acceptance.terms_version}
     [saved] = save_contracts_in(
@@ -210,12 +217,34 @@ def _accept(
         now=now,
         further_rules=lambda held, changing: contract_issues(held, changing, acknowledged=acknowledged),
     )
+    if quote.outcomes or before:
+        order_items(
+            connection,
+            quote,
+            accepted_before=before,
+            currency=_currency(ledger, quote),
+            today=today,
+            actor=actor,
+            now=now,
+        )
     row = {"quote_id": quote.quote_id, "version": newest.version, "recorded_by": actor}
     row |= {"contract_id": quote.contract.contract_id, "contract_version": saved.version}
     connection.execute(insert(QUOTE_ACCEPTANCES).values(**row, **values))
     after = values | {"version": newest.version, "contract_id": quote.contract.contract_id}
     change = Change(actor, "accepted", QUOTE_OBJECT, quote.quote_id, None, after, "")
     record_changes(connection, [change], now=now)
+
+
+def _accepted_before(connection: Connection, quote_id: str) -> list[Quote]:
+    """The versions that were accepted, if they sold anything of the catalogue."""
+    own = (_A.quote_id == _Q.quote_id) & (_A.version == _Q.version)
+    statement = select(_Q.document).join(QUOTE_ACCEPTANCES, own).where(_Q.quote_id == quote_id)
+    quotes = (Quote.model_validate_json(text) for text in connection.execute(statement).scalars())
+    return [quote for quote in quotes if quote.outcomes]
+
+
+def _currency(ledger: Engine, quote: Quote) -> str:
+    return get_plan_in_force(ledger, quote.contract.plan_id, on=quote.contract.start_date).plan.currency
 
 
 def _ask_for_deposit(
