@@ -90,6 +90,8 @@ NULLABLE_FIELDS: Final = frozenset(
         "percent",
         "quoted_quantity",
         "ordered_quantity",
+        "key",
+        "applied_at",
     }
 )
 """Fields of answers that may be null although the example shows a value."""
