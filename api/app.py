@@ -30,6 +30,8 @@ TAGS: Final = [
     {"name": "events", "description": "Usage and licence events: sent in bulk, counted once for ever."},
     {"name": "catalogue", "description": "Meters and price plans."},
     {"name": "contracts", "description": "Customers and their contracts."},
+    {"name": "sales", "description": "What is offered: the catalogue, and what was ordered of it."},
+    {"name": "crm", "description": "What a CRM tells of, by signed webhook or in bulk."},
     {"name": "reviews", "description": "Drafts that people look at before they are issued."},
     {"name": "tax", "description": "Who sends invoices, tax rates, what countries ask for."},
     {"name": "usage", "description": "What was counted, live."},

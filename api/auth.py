@@ -1,7 +1,8 @@
 """API keys: who may call what.
 
 A key reads ``rm_<key_id>_<secret>`` and is shown once, when it is made; the ledger keeps a hash of
-the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``send`` (issue drafts that need
+the secret. Scopes: ``ingest`` (send events), ``read`` (look at everything), ``current_bill`` (a
+customer's bill as of now and nothing else; ``read`` implies it), ``send`` (issue drafts that need
 no review or have passed it), ``review`` (correct and approve drafts), ``bill`` (price, bill and issue;
 implies ``send``), ``admin`` (documents and keys; implies the others). A read key may be made for one
 customer: it reaches only routes that say how they are about a customer (``Sees``), and only for that one.
@@ -30,8 +31,9 @@ from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
 
-Scope = Literal["ingest", "read", "send", "review", "bill", "admin"]
+Scope = Literal["ingest", "read", "current_bill", "send", "review", "bill", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_IMPLIED_BY: Final[dict[Scope, Scope]] = {"send": "bill", "current_bill": "read"}
 PREFIX: Final = "rm"
 CACHE_SECONDS: Final = 10
 """How long a verified key is believed without asking the ledger. A key revoked by this process is
@@ -51,7 +53,7 @@ class ApiKey:
     """The one customer that it sees; None: all there is."""
 
     def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes or "admin" in self.scopes or (scope == "send" and "bill" in self.scopes)
+        return bool({scope, "admin", _IMPLIED_BY.get(scope)} & {*self.scopes})
 
     def to_dict(self) -> dict[str, object]:
         return {

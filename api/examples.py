@@ -14,6 +14,7 @@ from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
 from invoicing.review.rules import ReviewRules
+from invoicing.sales.catalogue import CatalogueItem, PriceList, Promotion
 from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.contract import Contract
@@ -157,6 +158,27 @@ REVIEW_RULES: Final[dict[str, Any]] = {
     "escalate_to": "lead",
     "four_eyes": True,
 }
+PRODUCT: Final[dict[str, Any]] = {
+    "product_id": "jet-bridge",
+    "name": "Jet bridge",
+    "kind": "product",
+    "billed": "recurring",
+    "unit": "bridge",
+    "prices": {"USD": "1000.00"},
+}
+PRICE_LIST: Final[dict[str, Any]] = {
+    "price_list_id": "partners",
+    "name": "Partners",
+    "currency": "USD",
+    "prices": {"jet-bridge": "900.00"},
+}
+PROMOTION: Final[dict[str, Any]] = {
+    "promotion_id": "spring",
+    "name": "Spring",
+    "percent": "10",
+    "product_ids": ["jet-bridge"],
+    "first_periods": 3,
+}
 SAVED_VERSION: Final[dict[str, Any]] = {"version": 1, "created": True}
 
 DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
@@ -171,6 +193,9 @@ DOCUMENT_EXAMPLES: Final[tuple[tuple[dict[str, Any], type[Document]], ...]] = (
     (REVIEW_RULES, ReviewRules),
     (CREDIT, CreditGrant),
     (TOP_UP, TopUp),
+    (PRODUCT, CatalogueItem),
+    (PRICE_LIST, PriceList),
+    (PROMOTION, Promotion),
 )
 """Which model an example is of: where the description shows one, its schema is the model's own."""
 

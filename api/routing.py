@@ -88,6 +88,10 @@ NULLABLE_FIELDS: Final = frozenset(
         "deposit_percent",
         "instalment",
         "percent",
+        "quoted_quantity",
+        "ordered_quantity",
+        "key",
+        "applied_at",
     }
 )
 """Fields of answers that may be null although the example shows a value."""

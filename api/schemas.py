@@ -10,7 +10,9 @@ from invoicing.billing_entity import BillingEntity
 from invoicing.country_profile import CountryProfile
 from invoicing.credit import CreditGrant
 from invoicing.customer import Customer
+from invoicing.quote import Quote
 from invoicing.review.rules import ReviewRules
+from invoicing.sales.catalogue import CatalogueItem, PriceList, Promotion
 from invoicing.tax_rates import TaxRates
 from invoicing.top_up import TopUp
 from rating.holiday_calendar import HolidayCalendar
@@ -28,6 +30,10 @@ KINDS: Final[dict[str, type[Document]]] = {
     "contract": DOCUMENT_MODELS["contract"],
     "credit": CreditGrant,
     "top-up": TopUp,
+    "product": CatalogueItem,
+    "price-list": PriceList,
+    "promotion": Promotion,
+    "quote": Quote,
 }
 """By the names commands use."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

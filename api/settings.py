@@ -139,6 +139,12 @@ class Settings(BaseSettings):
         description="Secret that links and webhooks are signed with, at least 16 characters. Another one "
         "makes all links that are out useless.",
     )
+    crm_adapters: str = Field(
+        default="",
+        pattern=r"^([^\s,=]+=[^\s,=]+(,[^\s,=]+=[^\s,=]+)*)?$",
+        description="Which adapter reads the webhooks of which CRM, like `hub=acme-hub,other=acme-hub`; a "
+        "system that is not named speaks the reference dialect.",
+    )
     link_days: int = Field(default=90, ge=1, le=3650, description="How long a link in a message opens.")
     print_folder: Path | None = Field(
         default=None, description="Folder that documents for the print shop are written to."

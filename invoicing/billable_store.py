@@ -55,36 +55,43 @@ def import_items(
     amend: another body under the id of an item that is not billed yet takes its place; without it, and for
     what is billed, it is a conflict.
     """
+    with ledger_transaction(ledger) as connection:
+        return import_items_in(connection, documents, amend=amend, actor=actor, now=now)
+
+
+def import_items_in(
+    connection: Connection, documents: Sequence[Any], *, amend: bool, actor: str, now: datetime
+) -> list[TakenItem]:
+    """As ``import_items``, in the caller's transaction."""
     checked = [_checked(row, document) for row, document in enumerate(documents, start=1)]
     items = {place: one for place, one in enumerate(checked) if isinstance(one, BillableItem)}
-    with ledger_transaction(ledger) as connection:
-        known = _known(connection, [item.item_id for item in items.values()])
-        new: dict[str, tuple[Any, ...]] = {}
-        conflicts: list[tuple[BillableItem, str]] = []
-        taken: list[TakenItem] = []
-        changes: list[Change] = []
-        for place, one in enumerate(checked):
-            if not isinstance(one, BillableItem):
-                taken.append(one)
-                continue
-            digest = document_hash(one)
-            before = known.get(one.item_id)
-            if before is None:
-                new[one.item_id] = _new_row(one, digest, now.isoformat())
-                known[one.item_id] = (digest, OPEN, 1, None)
-                outcome: Outcome = "accepted"
-            else:
-                may = amend and one.item_id not in new
-                outcome = _again(connection, one, digest, before, may, changes, actor=actor, now=now)
-                if outcome == "amended":
-                    known[one.item_id] = (digest, OPEN, before[2] + 1, before[3])
-                elif outcome == "conflict":
-                    conflicts.append((one, digest))
-            issues = (_conflict(before[1] if before else OPEN),) if outcome == "conflict" else ()
-            taken.append(TakenItem(place + 1, outcome, one.item_id, one.external_id, issues))
-        insert_rows(connection, BILLABLE_ITEMS, new.values())
-        _keep_conflicts(connection, conflicts, now.isoformat())
-        record_changes(connection, changes, now=now)
+    known = _known(connection, [item.item_id for item in items.values()])
+    new: dict[str, tuple[Any, ...]] = {}
+    conflicts: list[tuple[BillableItem, str]] = []
+    taken: list[TakenItem] = []
+    changes: list[Change] = []
+    for place, one in enumerate(checked):
+        if not isinstance(one, BillableItem):
+            taken.append(one)
+            continue
+        digest = document_hash(one)
+        before = known.get(one.item_id)
+        if before is None:
+            new[one.item_id] = _new_row(one, digest, now.isoformat())
+            known[one.item_id] = (digest, OPEN, 1, None)
+            outcome: Outcome = "accepted"
+        else:
+            may = amend and one.item_id not in new
+            outcome = _again(connection, one, digest, before, may, changes, actor=actor, now=now)
+            if outcome == "amended":
+                known[one.item_id] = (digest, OPEN, before[2] + 1, before[3])
+            elif outcome == "conflict":
+                conflicts.append((one, digest))
+        issues = (_conflict(before[1] if before else OPEN),) if outcome == "conflict" else ()
+        taken.append(TakenItem(place + 1, outcome, one.item_id, one.external_id, issues))
+    insert_rows(connection, BILLABLE_ITEMS, new.values())
+    _keep_conflicts(connection, conflicts, now.isoformat())
+    record_changes(connection, changes, now=now)
     return taken
 
 
@@ -123,18 +130,31 @@ def settle_items(
             f"Nothing says why the items are {state}. Give a reason; it stays on record.",
             reason_code="reason_missing",
         )
-    changes: list[Change] = []
     with ledger_transaction(ledger) as connection:
-        for item_id in dict.fromkeys(item_ids):
-            stored = _locked(connection, item_id)
-            _refuse_settled(stored, state)
-            changes.append(
-                _changed(stored, action=state, reason=reason, actor=actor, after=stored.item, state=state)
-            )
-            values = {"state": state, "reason": reason, "version": stored.version + 1}
-            _change(connection, item_id, stored.version, {**values, "updated_at": now.isoformat()})
-        record_changes(connection, changes, now=now)
+        settle_items_in(connection, item_ids, state=state, reason=reason, actor=actor, now=now)
     return [get_item(ledger, item_id) for item_id in dict.fromkeys(item_ids)]
+
+
+def settle_items_in(
+    connection: Connection,
+    item_ids: Sequence[str],
+    *,
+    state: Literal["closed", "cancelled"],
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> None:
+    """As ``settle_items``, in the caller's transaction and with a reason that is one."""
+    changes: list[Change] = []
+    for item_id in dict.fromkeys(item_ids):
+        stored = _locked(connection, item_id)
+        _refuse_settled(stored, state)
+        changes.append(
+            _changed(stored, action=state, reason=reason, actor=actor, after=stored.item, state=state)
+        )
+        values = {"state": state, "reason": reason, "version": stored.version + 1}
+        _change(connection, item_id, stored.version, {**values, "updated_at": now.isoformat()})
+    record_changes(connection, changes, now=now)
 
 
 def _checked(row: int, document: Any) -> BillableItem | TakenItem:

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from ingest.document import Document, ExactDecimal
 from ingest.errors import Issue
 from ingest.meter import Key
+from invoicing.sales.catalogue import Promotion
+from invoicing.sales.outcome import Outcome
 from rating.contract import Contract
 from rating.price_plan import STANDARD_TAX_CLASS
 
 QuoteState = Literal["open", "expired", "accepted"]
 _HUNDRED: Final = Decimal(100)
+
+
+def _is_unsaid(value: Any) -> bool:
+    return value is None or value == ()
 
 
 class QuoteLine(Document):
@@ -38,6 +44,10 @@ class Quote(Document):
     them. deposit_percent: asked for by a deposit invoice on acceptance, under the project ``quote_id``.
     terms_version: the terms that whoever accepts must acknowledge by this name; empty: none. valid_until: the
     last day on which it can be accepted, in the contract's time zone. external_ids: its keys elsewhere.
+
+    outcomes: what is sold of the catalogue: fees of the contract and billable items once it is accepted,
+    priced from price_list_id (left out: the catalogue's own prices) less promotion_ids as of priced_on (left
+    out: the day it is saved). promotions: those, as they were then.
     """
 
     quote_id: Key
@@ -50,6 +60,12 @@ class Quote(Document):
     terms_text: str = Field(default="", max_length=65_536)
     valid_until: date | None = None
     external_ids: dict[Key, str] = Field(default_factory=dict)
+    # Left out of the text where they say nothing, so that hashes of quotes made before stay what they are.
+    outcomes: tuple[Outcome, ...] = Field(default=(), exclude_if=_is_unsaid)
+    price_list_id: Key | None = Field(default=None, exclude_if=_is_unsaid)
+    promotion_ids: tuple[Key, ...] = Field(default=(), exclude_if=_is_unsaid)
+    priced_on: date | None = Field(default=None, exclude_if=_is_unsaid)
+    promotions: tuple[Promotion, ...] = Field(default=(), exclude_if=_is_unsaid)
 
 
 class Acceptance(Document):
@@ -79,6 +95,18 @@ def quote_issues(quote: Quote) -> Iterator[Issue]:
             "deposit_percent",
             f"It is {percent} of {len(quote.lines)} lines.",
             "above 0 and at most 100, of at least one line.",
+        )
+    named = [outcome.outcome_id for outcome in quote.outcomes]
+    for place, outcome_id in enumerate(named):
+        if named.index(outcome_id) != place:
+            words = f"{outcome_id!r} is there already."
+            yield Issue("outcome_twice", f"outcomes[{place}].outcome_id", words, "each id once in a quote.")
+    if not quote.outcomes and (quote.price_list_id is not None or quote.promotion_ids):
+        yield Issue(
+            "outcomes_missing",
+            "outcomes",
+            "A price list or a promotion is named, and nothing is priced by it.",
+            "outcomes, or neither: lines and contracts state their prices.",
         )
 
 

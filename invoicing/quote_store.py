@@ -5,6 +5,7 @@ saves the contract; the deposit invoice follows in one of its own, and a repeate
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from ingest.document import canonical_json, validate_document
-from ingest.errors import Conflict, InvalidInput, NotFound
+from ingest.errors import BrokenState, Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
 from invoicing.customer_store import get_customer
@@ -20,10 +21,13 @@ from invoicing.journal_store import posted_text
 from invoicing.payer_rules import contract_issues
 from invoicing.quote import Acceptance, Quote, QuoteState, quote_issues, quote_state
 from invoicing.quote_tables import QUOTE_ACCEPTANCES, QUOTES
+from invoicing.sales.quote_order import order_items, ordered_contract
+from invoicing.sales.quote_price import priced_quote
 from invoicing.settings import Seller
 from invoicing.special_invoice import SpecialInvoiceRequest, SpecialLine
 from invoicing.special_invoice_head import SpecialIssuing
 from invoicing.special_invoice_store import issue_special_invoice
+from rating.catalogue import get_plan_in_force
 from rating.contract_store import save_contracts_in
 from rating.plan_version import SavedDocument
 from rollup.period import find_time_zone
@@ -77,33 +81,10 @@ class StoredQuote:
 def save_quote(ledger: Engine, document: Any, *, actor: str, now: datetime) -> SavedDocument:
     """Keep a quote as its next version; the same document again changes nothing. An accepted version stays
     accepted, and its contract stays as it is until the new one is accepted. Raises InvalidDocument, NotFound
-    for an unknown customer."""
-    quote = validate_document(Quote, document, what="the quote", rules=quote_issues)
-    get_customer(ledger, quote.customer_id)
-    text = canonical_json(quote)
+    for an unknown customer, or an unknown plan when outcomes are priced in its currency."""
+    quote = _checked(ledger, document)
     with ledger_transaction(ledger) as connection:
-        newest = _newest(connection, quote.quote_id, lock=True)
-        if newest is not None and newest.document == text:
-            return SavedDocument(quote.quote_id, newest.version, created=False, warnings=())
-        version = 1 if newest is None else newest.version + 1
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        connection.execute(
-            insert(QUOTES).values(
-                quote_id=quote.quote_id,
-                version=version,
-                customer_id=quote.customer_id,
-                contract_id=quote.contract.contract_id,
-                document=text,
-                document_hash=digest,
-                created_at=posted_text(now),
-                created_by=actor,
-            )
-        )
-        before = None if newest is None else {"version": newest.version}
-        after = {"version": version, "document_hash": digest}
-        change = Change(actor, "saved", QUOTE_OBJECT, quote.quote_id, before, after, "")
-        record_changes(connection, [change], now=now)
-    return SavedDocument(quote.quote_id, version, created=True, warnings=())
+        return _save(ledger, connection, quote, actor=actor, now=now)
 
 
 def accept_quote(
@@ -120,18 +101,92 @@ def accept_quote(
         newest = _newest(connection, quote_id, lock=True)
         if newest is None:
             raise _unknown(quote_id)
-        known = _acceptance(connection, newest)
-        if known is None:
-            _refuse(newest, acceptance, now)
-            _accept(ledger, connection, newest, acceptance, actor=actor, now=now)
-        elif (known.name, known.document_hash) != (acceptance.name, acceptance.document_hash):
-            raise Conflict(
-                f"quote {quote_id!r} was accepted by {known.name} at {known.accepted_at} already.",
-                reason_code="quote_accepted",
-            )
+        _accept_once(ledger, connection, newest, acceptance, actor=actor, now=now)
     stored = get_quote(ledger, quote_id, now=now)
     _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
     return stored
+
+
+def save_accepted_quote(
+    ledger: Engine,
+    document: Any,
+    acceptance: Mapping[str, Any],
+    *,
+    seller: Seller | None,
+    actor: str,
+    now: datetime,
+) -> StoredQuote:
+    """Save a quote and record its acceptance in one transaction, for whoever took it elsewhere: what they
+    accepted is this document. acceptance: as ``Acceptance``, without the hash. Raises what ``save_quote`` and
+    ``accept_quote`` raise: then neither was saved."""
+    quote = _checked(ledger, document)
+    with ledger_transaction(ledger) as connection:
+        _save(ledger, connection, quote, actor=actor, now=now)
+        newest = _newest(connection, quote.quote_id, lock=True)
+        if newest is None:
+            raise BrokenState(f"quote {quote.quote_id!r} was saved and is not there.")
+        seen = {**acceptance, "document_hash": newest.document_hash}
+        checked = validate_document(Acceptance, seen, what="the acceptance")
+        _accept_once(ledger, connection, newest, checked, actor=actor, now=now)
+    stored = get_quote(ledger, quote.quote_id, now=now)
+    _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
+    return stored
+
+
+def _checked(ledger: Engine, document: Any) -> Quote:
+    quote = validate_document(Quote, document, what="the quote", rules=quote_issues)
+    get_customer(ledger, quote.customer_id)
+    return quote
+
+
+def _save(
+    ledger: Engine, connection: Connection, quote: Quote, *, actor: str, now: datetime
+) -> SavedDocument:
+    newest = _newest(connection, quote.quote_id, lock=True)
+    standing = None if newest is None else Quote.model_validate_json(newest.document)
+    quote = priced_quote(ledger, connection, quote, standing=standing, today=_today(quote, now))
+    text = canonical_json(quote)
+    if newest is not None and newest.document == text:
+        return SavedDocument(quote.quote_id, newest.version, created=False, warnings=())
+    version = 1 if newest is None else newest.version + 1
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    connection.execute(
+        insert(QUOTES).values(
+            quote_id=quote.quote_id,
+            version=version,
+            customer_id=quote.customer_id,
+            contract_id=quote.contract.contract_id,
+            document=text,
+            document_hash=digest,
+            created_at=posted_text(now),
+            created_by=actor,
+        )
+    )
+    before = None if newest is None else {"version": newest.version}
+    after = {"version": version, "document_hash": digest}
+    change = Change(actor, "saved", QUOTE_OBJECT, quote.quote_id, before, after, "")
+    record_changes(connection, [change], now=now)
+    return SavedDocument(quote.quote_id, version, created=True, warnings=())
+
+
+def _accept_once(
+    ledger: Engine,
+    connection: Connection,
+    newest: Row[Any],
+    acceptance: Acceptance,
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    known = _acceptance(connection, newest)
+    if known is None:
+        _refuse(newest, acceptance, now)
+        _accept(ledger, connection, newest, acceptance, actor=actor, now=now)
+    elif (known.name, known.document_hash) != (acceptance.name, acceptance.document_hash):
+        raise Conflict(
+            f"quote {newest.quote_id!r} was accepted by {known.name} at {known.accepted_at} already.",
+            reason_code="quote_accepted",
+        )
 
 
 def get_quote(ledger: Engine, quote_id: str, *, now: datetime) -> StoredQuote:
@@ -200,7 +255,9 @@ def _accept(
         "document_hash": newest.document_hash,
         "terms_version": acceptance.terms_version,
     }
-    signed = quote.contract.model_copy(update={"signed_by": acceptance.name, "signed_on": _today(quote, now)})
+    today = _today(quote, now)
+    signed = ordered_contract(quote).model_copy(update={"signed_by": acceptance.name, "signed_on": today})
+    before = _accepted_before(connection, quote.quote_id)
     # The rules of contracts may ask for the acknowledgement, which this transaction brings.
     acknowledged = {quote.contract.contract_id: acceptance.terms_version}
     [saved] = save_contracts_in(
@@ -210,12 +267,34 @@ def _accept(
         now=now,
         further_rules=lambda held, changing: contract_issues(held, changing, acknowledged=acknowledged),
     )
+    if quote.outcomes or before:
+        order_items(
+            connection,
+            quote,
+            accepted_before=before,
+            currency=_currency(ledger, quote),
+            today=today,
+            actor=actor,
+            now=now,
+        )
     row = {"quote_id": quote.quote_id, "version": newest.version, "recorded_by": actor}
     row |= {"contract_id": quote.contract.contract_id, "contract_version": saved.version}
     connection.execute(insert(QUOTE_ACCEPTANCES).values(**row, **values))
     after = values | {"version": newest.version, "contract_id": quote.contract.contract_id}
     change = Change(actor, "accepted", QUOTE_OBJECT, quote.quote_id, None, after, "")
     record_changes(connection, [change], now=now)
+
+
+def _accepted_before(connection: Connection, quote_id: str) -> list[Quote]:
+    """The versions that were accepted, if they sold anything of the catalogue."""
+    own = (_A.quote_id == _Q.quote_id) & (_A.version == _Q.version)
+    statement = select(_Q.document).join(QUOTE_ACCEPTANCES, own).where(_Q.quote_id == quote_id)
+    quotes = (Quote.model_validate_json(text) for text in connection.execute(statement).scalars())
+    return [quote for quote in quotes if quote.outcomes]
+
+
+def _currency(ledger: Engine, quote: Quote) -> str:
+    return get_plan_in_force(ledger, quote.contract.plan_id, on=quote.contract.start_date).plan.currency
 
 
 def _ask_for_deposit(

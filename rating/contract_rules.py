@@ -15,6 +15,7 @@ import orjson
 
 from ingest.errors import InvalidInput, Issue
 from ingest.meter import Meter
+from rating.agreement import Agreement, agreed_plan
 from rating.agreement_dates import plan_windows
 from rating.agreement_rules import agreement_rules, commitment_rules
 from rating.contract import Contract
@@ -163,7 +164,11 @@ def contract_rules(contract: Contract, *, surroundings: ContractSurroundings) ->
     yield from commitment_rules(contract, plans=plans, meters=surroundings.meters)
     yield from term_commitment_rules(contract, plans=plans)
     yield from retainer_rules(contract, plans=plans, meters=surroundings.meters)
-    yield from discount_rules(contract.discounts, "discounts", plans=plans)
+    # What the contract adds has discounts like what its plan has.
+    own = Agreement(additions=tuple(addition.charge for addition in contract.additions))
+    yield from discount_rules(
+        contract.discounts, "discounts", plans=[agreed_plan(plan, own) for plan in plans]
+    )
     yield from entitlement_rules(contract.entitlements, meters=surroundings.meters)
 
 

@@ -30,7 +30,10 @@ def add_commands(app: typer.Typer) -> None:
     def create(
         session: Session,
         scope: Annotated[
-            list[str], typer.Option(help="ingest, read, bill or admin; may be given several times.")
+            list[str],
+            typer.Option(
+                help="ingest, read, current_bill, send, review, bill or admin; may be given several times."
+            ),
         ],
         name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
         customer: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from api.cli.revenue_reports import add_revenue_reports
-from api.cli.session import Column, Session, command, group, grouped, moment, table
+from api.cli.session import Column, Limit, Session, command, group, grouped, moment, more, table
 
 PART_COLUMNS: tuple[Column, ...] = (
     ("type", "type"),
@@ -54,6 +54,20 @@ QUANTITY_COLUMNS: tuple[Column, ...] = (
     ("provisioned - consumed>", grouped("provisioned_less_consumed")),
     ("uncounted>", "unusable_events"),
 )
+SOLD_COLUMNS: tuple[Column, ...] = (
+    ("quote", "quote_id"),
+    ("customer", "customer_id"),
+    ("sold as", "outcome"),
+    ("product", "name"),
+    ("billed", "billed"),
+    ("quoted>", grouped("quoted_quantity")),
+    ("ordered>", grouped("ordered_quantity")),
+    ("quoted for>", grouped("quoted_amount")),
+    ("ordered for>", grouped("ordered_amount")),
+    ("difference>", grouped("difference")),
+    ("", "currency"),
+    ("state", lambda item: item["state"].replace("_", " ")),
+)
 _TABLE_FORMS = {".csv": "text/csv", ".arrow": "application/vnd.apache.arrow.stream"}
 Window = Literal["minute", "hour", "day", "month"]
 
@@ -80,6 +94,7 @@ def add_commands(app: typer.Typer) -> None:
         session.show(answer, words, *shown)
 
     _add_quantities(report)
+    _add_sold_ordered(report)
     add_revenue_reports(report)
 
     @command(report, "provisioned")
@@ -154,3 +169,22 @@ def _add_quantities(report: typer.Typer) -> None:
         items = answer["items"]
         empty = "No customer has a contract with charges in that time."
         session.show(answer, table(items, QUANTITY_COLUMNS) if items else empty)
+
+
+def _add_sold_ordered(report: typer.Typer) -> None:
+    @command(report, "sold-ordered")
+    def sold_ordered(
+        session: Session,
+        customer: Annotated[str | None, typer.Option(help="Only this customer's quotes.")] = None,
+        on: Annotated[str | None, typer.Option(help="Whose fees are ordered. Left out: today.")] = None,
+        differences: Annotated[bool, typer.Option(help="Only what differs.")] = False,
+        limit: Limit = 100,
+    ) -> None:
+        """What quotes sold beside what was ordered: part by part, with the difference."""
+        params = {"customer_id": customer, "on": on, "only_differences": differences, "limit": limit}
+        with session.client() as client:
+            answer = client.get("/v1/reports/sold-ordered", params)
+        empty = "Nothing to compare: no quote here sells an outcome, or nothing differs."
+        rest = [more(limit)] if answer["next_cursor"] else []
+        shown = table(answer["items"], SOLD_COLUMNS) if answer["items"] else empty
+        session.show(answer, shown, *rest)

@@ -21,7 +21,7 @@ from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_documents
 from invoicing.audit_saved import entered_by
 from invoicing.coming_dates import DATES_MAX, coming_dates
-from invoicing.invoice import entity_id_of, invoice_text
+from invoicing.invoice import Invoice, entity_id_of, invoice_text
 from invoicing.payer_rules import contract_issues, terms_warnings
 from invoicing.preview import preview_contract
 from rating.contract_store import contract_history, get_contract, save_contract, save_contracts
@@ -193,6 +193,11 @@ def preview(
     )
     if PDF in request.headers.get("accept", ""):
         return Response(printed_pdf(state, draft), media_type=PDF)
+    return ExactJSON(preview_answer(draft))
+
+
+def preview_answer(draft: Invoice) -> dict[str, Any]:
+    """A draft that is not stored, with its sums beside it."""
     document: dict[str, Any] = orjson.loads(invoice_text(draft))
     keys = {
         "contract_id": document["contract"]["contract_id"],
@@ -200,7 +205,7 @@ def preview(
     }
     sums = {name: getattr(draft, name) for name in ("credit_minor", "due_minor", "tax_minor", "gross_minor")}
     sums["entity_id"] = entity_id_of(draft)
-    return ExactJSON({**document, **keys, **sums, "state": "draft"})
+    return {**document, **keys, **sums, "state": "draft"}
 
 
 @router.get(

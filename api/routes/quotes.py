@@ -24,6 +24,11 @@ QUOTE: Final[dict[str, Any]] = {
     "title": "Gate 13",
     "contract": {**CONTRACT, "contract_id": "united-gate-13", "subjects": []},
     "lines": [{"description": "Jet bridge", "amount": "10000.00"}],
+    "outcomes": [
+        {"outcome_id": "boarding", "description": "Boarding in all weather", "product_id": "jet-bridge"}
+    ],
+    "price_list_id": "partners",
+    "promotion_ids": ["spring"],
     "deposit_percent": "30",
     "terms_version": "2013-01",
 }

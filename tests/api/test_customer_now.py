@@ -179,7 +179,7 @@ def test_a_customers_key_reaches_its_own_and_nothing_else(
         if sees is None:
             # Acme's own keys in the path do not open a route that is not meant for it.
             answer = of_acme.request(method, re.sub(r"\{[^}]+\}", "acme", path), content=b"{}")
-            reason = "customer_key" if scope == "read" else "scope_missing"
+            reason = "customer_key" if scope in ("read", "current_bill") else "scope_missing"
             assert (answer.status_code, answer.json()["reason_code"]) == (403, reason), (method, path)
             continue
         reached.add(path)
@@ -202,6 +202,7 @@ def test_a_customers_key_reaches_its_own_and_nothing_else(
     assert reached == {
         "/v1/customers/{customer_id}",
         "/v1/customers/{customer_id}/now",
+        "/v1/customers/{customer_id}/current-bill",
         "/v1/customers/{customer_id}/credit-balance",
         "/v1/contracts/{contract_id}/usage",
         "/v1/contracts/{contract_id}/entitlements",

@@ -8,14 +8,17 @@ from typing import Any
 import httpx
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from standardwebhooks import Webhook
 
 from api.app import create_app
 from api.routing import schema_of
 from api.state import Ratemill
 from ingest.ledger import ledger_transaction
 from invoicing.billable_item import item_id_of
+from invoicing.crm.adapter import crm_secret
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.tables import DELIVERIES, stamp
+from tests.api.conftest import NOW
 from tests.invoicing.einvoice_case import priced, put_issued, taxed
 
 DELIVERY_ID = "5f1c0d9be27a4c3f8a6b1d20e94c7f35"
@@ -39,7 +42,7 @@ STORY = (
     "post_openmeter_query",
     "query_usage contract_usage price preview_contract rollup_status refresh_rollups verify_rollups",
     "report_completeness report_provisioned report_quantities check_entitlement list_entitlement_checks",
-    "contract_entitlements customer_now",
+    "contract_entitlements customer_now find_current_bill current_bill",
     "start_billing_run get_billing_run list_billing_runs grant_credit list_credits what_if rerate",
     "list_invoices get_invoice get_invoice_pdf issue_invoice list_audit_entries verify_books",
     "run_delivery delivery_status resend_invoice list_deliveries get_delivery preview_delivery",
@@ -48,7 +51,10 @@ STORY = (
     "preview_credit_note issue_credit_note list_credit_notes get_credit_note get_credit_note_pdf",
     "resend_credit_note",
     "put_template list_templates get_template use_template preview_template",
-    "put_quote list_quotes get_quote accept_quote",
+    "put_product list_products get_product put_price_list list_price_lists get_price_list",
+    "put_promotion list_promotions get_promotion",
+    "put_quote list_quotes get_quote accept_quote report_sold_ordered",
+    "crm_webhook send_crm_changes list_crm_objects list_crm_conflicts retry_crm_objects get_crm_secret",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
     "get_special_invoice_pdf agree_instalments get_instalments",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
@@ -103,6 +109,7 @@ QUERY = {
     "report_completeness": {"time_from": "2013-01-01T00:00:00Z", "time_to": "2013-02-01T00:00:00Z"},
     "event_history": {"source": "tower/jfk", "id": "2013-01-01-UA1545"},
     "query_openmeter_meter": {"from": "2013-01-01T00:00:00Z", "to": "2013-02-01T00:00:00Z"},
+    "find_current_bill": {"customer": "united air lines"},
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
@@ -134,6 +141,9 @@ class World:
             "item_id": item_id_of("clock", "4711"),
             "payment_id": "bank-4711",
             "quote_id": "gate-13",
+            "product_id": "jet-bridge",
+            "price_list_id": "partners",
+            "promotion_id": "spring",
             "system": "crm",
             "external_id": "4711",
         }
@@ -155,6 +165,8 @@ class World:
                 example = {**example, "document_hash": self.keys["document_hash"]}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
             headers = {"Content-Type": media_type} if media_type else {}
+            if operation["operationId"] == "crm_webhook":
+                headers |= signed(str(content), secret="a secret of tests, long enough")
             answers.append(self.http.request(method, address, params=query, content=content, headers=headers))
         self.listen(operation["operationId"], answers[0])
         return answers
@@ -217,6 +229,13 @@ class World:
             connection.execute(changed.values(state="sent", sent_at=stamp(self.state.clock.now())))
         self.keys["delivery_id"] = delivery_id
         self.keys["token"] = links.url(delivery).rpartition("/")[2]
+
+
+def signed(body: str, *, secret: str) -> dict[str, str]:
+    """The headers of a webhook of the CRM of the examples."""
+    signature = Webhook(crm_secret(secret, "crm")).sign("msg_1", NOW, body)
+    stamp = str(int(NOW.timestamp()))
+    return {"webhook-id": "msg_1", "webhook-timestamp": stamp, "webhook-signature": signature}
 
 
 def no_float(text: str) -> None:

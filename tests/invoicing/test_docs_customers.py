@@ -54,7 +54,7 @@ def test_the_commands_are_ones_the_program_knows() -> None:
     shown = [shlex.split(one, comments=True) for one in text.splitlines() if one.startswith("ratemill ")]
     assert shown
     for words in shown:
-        known = {
-            option for parameter in groups[words[1]].commands[words[2]].params for option in parameter.opts
-        }
+        command = groups[words[1]]
+        command = command.commands[words[2]] if hasattr(command, "commands") else command
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known

@@ -1,0 +1,1 @@
+"""What is sold: the catalogue, price lists and promotions, outcomes of quotes and what becomes of them."""
