@@ -21,6 +21,7 @@ from invoicing.review.moves import escalate_overdue
 from invoicing.review.release import release_approved
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
+from invoicing.search_index import catch_up
 from invoicing.settings import BillingSettings
 from invoicing.top_up import top_up_credit
 from rollup.stored_usage import StoredUsage
@@ -42,8 +43,8 @@ def tick(
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
     the next day, or by a run started by hand. After it reviews that were left lying are handed on, what is
     approved is issued where the rules want that, invoices for items whose day has come are written,
-    credit that has expired lapses and credit that has become low is topped up, whether anything was due or
-    not. Raises what ``run_billing`` raises.
+    credit that has expired lapses and credit that has become low is topped up, and what was issued becomes
+    searchable, whether anything was due or not. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
@@ -72,6 +73,7 @@ def tick(
     )
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
+    catch_up(ledger)
     return report
 
 

@@ -33,6 +33,7 @@ GROUPS: Final = (
     "quotes",
     "special_invoices",
     "instalments",
+    "issued_documents",
     "items",
     "demand",
     "credits",

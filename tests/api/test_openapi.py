@@ -50,7 +50,7 @@ STORY = (
     "put_template list_templates get_template use_template preview_template",
     "put_quote list_quotes get_quote accept_quote",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
-    "get_special_invoice_pdf agree_instalments get_instalments",
+    "get_special_invoice_pdf agree_instalments get_instalments list_documents index_documents",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
