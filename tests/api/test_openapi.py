@@ -57,6 +57,7 @@ STORY = (
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
     "return_payment import_payments put_payment_settings get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
+    "recognise_unbilled",
     "report_revenue report_outstanding",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
@@ -106,6 +107,7 @@ QUERY = {
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
+    "recognise_unbilled": {"through": "2013-03-31"},
     "check_entitlement": {"meter_id": "landings", "subject": "UA", "quantity": "1"},
 }
 
