@@ -94,6 +94,7 @@ def billing_settings(state: Ratemill, *, issue: bool, actor: str) -> BillingSett
         issue=issue,
         seller=seller_of(state.settings),
         actor=actor,
+        accrue=state.settings.accruals == "on",
     )
 
 

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         description="What becomes of a billing date that comes to less than nothing. credit_note: it is "
         "issued as one, with a number of that series. hold: it waits for a person, later dates with it.",
     )
+    accruals: Literal["on", "off"] = Field(
+        default="off",
+        description="on: the scheduler recognises what is delivered and not billed when a month is over, as "
+        "`ratemill journal recognise` does.",
+    )
     seller_name: str = Field(
         default="", max_length=512, description="Who sends the invoices; heads every invoice from then on."
     )

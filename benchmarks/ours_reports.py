@@ -1,6 +1,11 @@
-"""Ratemill: what analysts wait for. Recognised against collected by month and customer, from the journal."""
+"""Ratemill: what analysts and clerks wait for. Recognised against collected by month and customer, from the
+journal; invoices by the words on them."""
 
 from __future__ import annotations
+
+import hashlib
+import sys
+import time
 
 import polars as pl
 import pyarrow as pa
@@ -10,8 +15,12 @@ from benchmarks.peer_clickhouse import wait_for_merges
 from benchmarks.postings import AS_OF, POSTING_CUSTOMERS, posting_tables
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import frame_hash
+from benchmarks.searchable import QUESTIONS, SEARCHED, fill_with_invoices
+from invoicing.document_list import DocumentFilter, list_documents
 from invoicing.revenue import RevenueQuestion
 from invoicing.revenue_answer import revenue_from_mirror
+from invoicing.search_index import catch_up
+from invoicing.store import InvoiceFilter, list_invoices
 
 
 def load_revenue(request: CaseRequest) -> None:
@@ -37,4 +46,49 @@ def run_revenue(request: CaseRequest) -> Measured:
             exact=True,
             rows=int(lines),
             hash_result=lambda: frame_hash(pl.DataFrame(found[-1])),
+        )
+
+
+def load_search(request: CaseRequest) -> None:
+    """Issued invoices, written directly and taken into the index, whose speed is said beside the results."""
+    with open_stores(request.work) as stores:
+        fill_with_invoices(stores.ledger, SEARCHED[request.size])
+        started = time.perf_counter()
+        taken = catch_up(stores.ledger)
+        sys.stderr.write(
+            f"  {taken:,} documents taken in, {taken / (time.perf_counter() - started):,.0f}/s\n"
+        )
+
+
+def run_search(request: CaseRequest) -> Measured:
+    """The first page of invoices and of documents for every question; all of them together are timed, and
+    the slowest one is said. rows: documents searched."""
+    found: dict[str, list[str]] = {}
+    waited: dict[str, float] = {}
+    with open_stores(request.work) as stores:
+
+        def job() -> None:
+            for what, words in QUESTIONS.items():
+                started = time.perf_counter()
+                invoices = list_invoices(stores.ledger, chosen=InvoiceFilter(search=words), limit=100)
+                between = time.perf_counter()
+                documents = list_documents(stores.ledger, chosen=DocumentFilter(search=words), limit=100)
+                waited[f"invoices by {what}"] = between - started
+                waited[f"documents by {what}"] = time.perf_counter() - between
+                found[what] = [
+                    *(str(one.number) for one in invoices.invoices),
+                    *(one.number for one in documents.documents),
+                ]
+
+        seconds = time_repeatedly(request, job, found.clear)
+        slowest = max(waited, key=lambda what: waited[what])
+        sys.stderr.write(f"  slowest: {slowest}, {waited[slowest] * 1000:.0f} ms\n")
+        if not all(found.values()):
+            raise RuntimeError(f"a question found nothing: {[what for what in found if not found[what]]}")
+        return measured(
+            request,
+            seconds,
+            exact=True,
+            rows=SEARCHED[request.size],
+            hash_result=lambda: hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest(),
         )

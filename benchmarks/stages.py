@@ -139,6 +139,7 @@ _DOCUMENTS: Final = (
 )
 _REPORTS: Final = (
     Case("revenue", (Contender(OURS, "ours_reports:load_revenue", "ours_reports:run_revenue", "reports"),)),
+    Case("search", (Contender(OURS, "ours_reports:load_search", "ours_reports:run_search", "search"),)),
 )
 
 _RERATE: Final = (

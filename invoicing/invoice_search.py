@@ -1,33 +1,57 @@
-"""Finds invoices by what people have at hand: a printed number, a customer's id, a part of its name."""
+"""Finds invoices by what people have at hand: a number, words on them, a part of a customer's name."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import orjson
-from sqlalchemy import ColumnElement, Engine, and_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, select, union
 
 from ingest.errors import InvalidInput
 from invoicing.number import split_number
+from invoicing.search_index import caught_up, places_of
+from invoicing.search_tables import SEARCHED_DOCUMENTS
 from invoicing.tables import CUSTOMERS, INVOICES
 
 _CUSTOMERS_MAX: Final = 1_000
+_DOCUMENTS_MAX: Final = 50_000
+"""All that fit are sorted and added up, so there is an end to how many may."""
 
 
 def found_by(ledger: Engine, words: str) -> ColumnElement[bool]:
-    """The condition on INVOICES that ``words`` stand for: a printed number (``INV-2025-000001``), or else a
-    customer's id or a part of its name or legal name as they are now, in capitals or not.
+    """The condition on INVOICES that ``words`` stand for: a printed number (``INV-2025-000001``), or else
+    invoices that have all of the words on them (as ``invoicing/search_index.py`` says; only what is issued),
+    and those of a customer whose id is this or whose name or legal name has it as a part, as they are now, in
+    capitals or not.
 
-    Both go by an index of the invoices; of the customers, all are looked at. Raises InvalidInput for no word,
-    and for words that fit more than 1,000 customers.
+    All go by an index of the invoices; of the customers, all are looked at. Raises InvalidInput for no word,
+    and for words that fit more than 1,000 customers or 50,000 documents; Conflict for an index that lags.
     """
     wanted = words.strip()
     if not wanted:
-        raise InvalidInput("search names nothing; give a number, a customer's id or a part of its name.")
+        raise InvalidInput("search names nothing; give a number, words on the invoice or a customer.")
     split = split_number(wanted)
     if split is not None:
-        return and_(INVOICES.c.series == split[0], INVOICES.c.number == split[1])
-    return INVOICES.c.customer_id.in_(_customers(ledger, wanted))
+        numbered = and_(INVOICES.c.series == split[0], INVOICES.c.number == split[1])
+        with ledger.connect() as connection:
+            if connection.execute(select(INVOICES.c.invoice_id).where(numbered)).one_or_none() is not None:
+                return numbered  # else it is somebody's order number that looks like one of ours
+    of_customers = select(INVOICES.c.invoice_id).where(INVOICES.c.customer_id.in_(_customers(ledger, wanted)))
+    caught_up(ledger)
+    places = places_of(ledger, wanted).subquery()
+    with ledger.connect() as connection:
+        at_most = select(places.c.place).limit(_DOCUMENTS_MAX + 1).subquery()
+        count = connection.execute(select(func.count()).select_from(at_most)).scalar_one()
+    if count > _DOCUMENTS_MAX:
+        raise InvalidInput(
+            f"{wanted!r} is on more than {_DOCUMENTS_MAX:,} documents; give more words, or page through them "
+            "with `ratemill document list --search`.",
+            reason_code="search_too_wide",
+        )
+    with_words = select(SEARCHED_DOCUMENTS.c.document_id).join(
+        places, places.c.place == SEARCHED_DOCUMENTS.c.place
+    )
+    return INVOICES.c.invoice_id.in_(union(of_customers, with_words))
 
 
 def _customers(ledger: Engine, wanted: str) -> list[str]:

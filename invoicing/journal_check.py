@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, case, exists, func, select
 
+from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
@@ -28,12 +29,24 @@ def verify_journal(ledger: Engine) -> list[str]:
     """What does not tie, one sentence each; empty when all does.
 
     Numbers have no gap; every entry sums to zero; every document's receivable is what the register says, and
-    what is recognised before or after its issue date is taken up again; deposits wait until they are
-    deducted; credit is carried at its cost; cash and applied money are those of the payments.
+    what is recognised before or after its issue date is taken up again; accruals are of documents that are
+    still to come; deposits wait until they are deducted; credit is carried at its cost; cash and applied
+    money are those of the payments.
     """
+    checks = (
+        _numbers,
+        _balance,
+        _documents,
+        _timing,
+        _accruals,
+        _deposits,
+        _credit,
+        _payments,
+        _allocations,
+    )
     with ledger.connect() as connection:
         found: list[str] = []
-        for check in (_numbers, _balance, _documents, _timing, _deposits, _credit, _payments, _allocations):
+        for check in checks:
             problems = list(check(connection))
             found += problems[:_SHOWN_MAX]
             if len(problems) > _SHOWN_MAX:
@@ -96,6 +109,23 @@ def _timing(connection: Connection) -> Iterator[str]:
     )
     for document_id, account, left in connection.execute(statement):
         yield f"document {document_id} leaves {left} minor units in {account} for ever."
+
+
+def _accruals(connection: Connection) -> Iterator[str]:
+    """What is accrued is of documents that are not issued; of others nothing is left."""
+    register = ISSUED_DOCUMENTS.c.document_id
+    issued = select(register).join(OPEN_ACCRUALS, OPEN_ACCRUALS.c.document_id == register)
+    for document_id in connection.execute(issued).scalars():
+        yield f"document {document_id} is issued, and what was accrued of it is still open."
+    accrued = (
+        select(_E.document_id, func.sum(_L.amount_minor))
+        .select_from(_POSTED.outerjoin(OPEN_ACCRUALS, OPEN_ACCRUALS.c.document_id == _E.document_id))
+        .where(_E.kind == "accrual", _L.account == "unbilled", OPEN_ACCRUALS.c.document_id.is_(None))
+        .group_by(_E.document_id, _L.charge_id, _E.entry_date)
+        .having(func.sum(_L.amount_minor) != 0)
+    )
+    for document_id, left in connection.execute(accrued):
+        yield f"document {document_id} leaves {left} minor units accrued for ever."
 
 
 def _deposits(connection: Connection) -> Iterator[str]:

@@ -40,10 +40,12 @@ def open_calendar(catalogue: BillingCatalogue, *, now: datetime) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def begun_periods(catalogue: BillingCatalogue, *, settled: pa.Table, now: datetime) -> Iterator[pa.Table]:
+def begun_periods(
+    catalogue: BillingCatalogue, *, settled: pa.Table, now: datetime, contracts: pa.Table | None = None
+) -> Iterator[pa.Table]:
     """SERVICE_PERIOD_SCHEMA of the periods behind the last date in ``settled`` that have begun by ``now``,
-    a table for each cadence, numbered in itself."""
-    contracts = catalogue.contracts
+    a table for each cadence, numbered in itself. contracts: those of the catalogue; None: all."""
+    contracts = catalogue.contracts if contracts is None else contracts
     for cadence in pc.unique(contracts["cadence"]).to_pylist() or ["monthly"]:
         unit, count = cadence_step(cadence)
         days = _DAYS[unit] * count + 1  # longer than the longest such period: the open one ends within it

@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine, exists, func, or_, select
 
 from ingest.ledger import ledger_transaction
+from invoicing.accrual_store import release_accruals
 from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
 from invoicing.credit_note_tables import CREDIT_NOTES
@@ -30,7 +31,9 @@ from invoicing.posting import (
     PostedDocument,
     credit_entry,
     document_entries,
+    with_corrected_kinds,
 )
+from invoicing.recognition import CORRECTION_KIND
 from invoicing.register import IssuedDocument
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
@@ -43,15 +46,13 @@ _DOCUMENTS_PER_STEP: Final = 2_000
 
 def post_documents(connection: Connection, documents: Sequence[IssuedDocument], *, now: datetime) -> None:
     """Post documents that were just registered, in the transaction that issues them and after the credit they
-    draw and sell is entered. What payments paid of a document that a credit note makes smaller is freed.
+    draw and sell is entered. What was accrued of them is taken back, and what payments paid of a
+    document that a credit note makes smaller is freed.
 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
-    lines = {
-        document.document_id: _lines_of(document.text) if document.lines is None else document.lines
-        for document in documents
-    }
+    lines = {document.document_id: _posted_lines(connection, document) for document in documents}
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
@@ -79,10 +80,26 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
                 ),
             )
         )
+    release_accruals(connection, list(lines), now=now)
     append_entries(connection, entries, now=now)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+
+
+def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[DocumentLine]:
+    """The lines, each with the kind that says when it is revenue: a correction has that of the line that it
+    corrects, which is on the same invoice, so also where only the correction is credited."""
+    if document.lines is not None:
+        return document.lines  # of a run that issued at once, so nobody has corrected them
+    lines = _lines_of(document.text)
+    if not any(line.charge_kind == CORRECTION_KIND for line in lines):
+        return lines
+    beside = lines
+    if document.refers_to is not None:
+        text = select(INVOICES.c.document).where(INVOICES.c.invoice_id == document.refers_to)
+        beside = _lines_of(connection.execute(text).scalar_one())
+    return with_corrected_kinds(lines, beside)
 
 
 def _lines_of(text: str) -> list[DocumentLine]:

@@ -3,6 +3,7 @@
 - usage, licences, fees that recur, and what adjusts or gives back such lines: straight line by day over the
   service period. Usage of a period inside one month is wholly in the month it was consumed in.
 - a one-time charge: on the first day. A minimum or a true-up: on the last day, when it is known.
+- a correction from a review: when the line it corrects is.
 
 Parts are whole minor units. Each is the difference of two running totals, rounded half away from zero, so
 that the parts of any cut sum to the amount: the days of a month come to the month, and the months to the
@@ -23,6 +24,8 @@ from rating.term_commitment import TRUE_UP_KIND
 _A_DAY: Final = timedelta(days=1)
 ON_FIRST_DAY: Final = frozenset({"one_time"})
 ON_LAST_DAY: Final = frozenset({MINIMUM_SPEND_KIND, TRUE_UP_KIND})
+CORRECTION_KIND: Final = "correction"
+"""Of lines that a review put beside others, with their charge and period."""
 
 
 def recognised_days(charge_kind: str, period_start: date, period_end: date) -> tuple[date, date]:

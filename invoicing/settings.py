@@ -34,7 +34,7 @@ class BillingSettings:
 
     pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
     contracts whose invoices are written in one ledger transaction. tax_provider: who answers tax questions;
-    None: the tax rates on record do.
+    None: the tax rates on record do. accrue: whether ``tick`` recognises what is unbilled at month ends.
     """
 
     series: str = "INV"
@@ -46,3 +46,4 @@ class BillingSettings:
     pricing_contracts: int = 100_000
     chunk_contracts: int = 10_000
     tax_provider: TaxProvider | None = None
+    accrue: bool = False

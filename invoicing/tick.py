@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from ingest.clickhouse import EventStore
 from ingest.clock import Clock
+from invoicing.accrue import recognise_last_month
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.billing_run import run_billing
 from invoicing.credit_expiry import expire_credit
@@ -21,6 +22,7 @@ from invoicing.review.moves import escalate_overdue
 from invoicing.review.release import release_approved
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
+from invoicing.search_index import catch_up
 from invoicing.settings import BillingSettings
 from invoicing.top_up import top_up_credit
 from rollup.stored_usage import StoredUsage
@@ -42,8 +44,9 @@ def tick(
     up again. Returns None when nothing is due but what the day's last run held: that is tried again
     the next day, or by a run started by hand. After it reviews that were left lying are handed on, what is
     approved is issued where the rules want that, invoices for items whose day has come are written,
-    credit that has expired lapses and credit that has become low is topped up, whether anything was due or
-    not. Raises what ``run_billing`` raises.
+    credit that has expired lapses and credit that has become low is topped up, what was issued becomes
+    searchable, and where the settings want it what is unbilled at the end of a month is recognised, whether
+    anything was due or not. Raises what ``run_billing`` raises.
     """
     now = clock.now()
     as_of = _issue_date(ledger, settings.series, now)
@@ -72,6 +75,9 @@ def tick(
     )
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
+    catch_up(ledger)
+    if settings.accrue:
+        recognise_last_month(event_store=event_store, ledger=ledger, now=now, actor=settings.actor)
     return report
 
 

@@ -35,6 +35,7 @@ GROUPS: Final = (
     "crm",
     "special_invoices",
     "instalments",
+    "issued_documents",
     "items",
     "demand",
     "credits",

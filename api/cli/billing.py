@@ -109,7 +109,8 @@ def _add_list(invoices: typer.Typer) -> None:
         contract: Annotated[str | None, typer.Option(help="Only this contract's.")] = None,
         state: Annotated[Literal["draft", "issued"] | None, typer.Option(help="draft or issued.")] = None,
         search: Annotated[
-            str | None, typer.Option(help="A printed number, a customer's id, or a part of its name.")
+            str | None,
+            typer.Option(help="A printed number, words on it, a customer's id or a part of its name."),
         ] = None,
         limit: Limit = 100,
     ) -> None:
@@ -128,7 +129,8 @@ def _add_list(invoices: typer.Typer) -> None:
             none = "No invoices yet. `ratemill bill --as-of DATE` makes those that are due."
             if search is not None:
                 none = (
-                    f"No invoice fits {search!r}: give a whole number, a customer's id or a part of its name."
+                    f"No invoice fits {search!r}: give a whole number, words on it (all must be there), or a "
+                    "customer's id or a part of its name."
                 )
             session.show(answer, none)
             return

@@ -31,6 +31,12 @@ LINE_COLUMNS: tuple[Column, ...] = (
     ("charge", "charge_id"),
     ("for", lambda row: row["document_id"] or row["payment_id"] or row["description"]),
 )
+NOT_ACCRUED_COLUMNS: tuple[Column, ...] = (
+    ("contract", "contract_id"),
+    ("billing date", "billing_date"),
+    ("reason", "reason_code"),
+    ("what to do", "message"),
+)
 KnownAt = Annotated[str | None, typer.Option(help="As known at that instant, with zone. Left out: now.")]
 _EXPORTS = {
     ".csv": ("/v1/journal/postings", "text/csv"),
@@ -53,6 +59,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_trial_balance(journal)
     _add_entries(journal)
     _add_verify(journal)
+    _add_recognise(journal)
     _add_backfill(journal)
     _add_export(journal)
 
@@ -125,6 +132,26 @@ def _add_verify(sub: typer.Typer) -> None:
         session.show(answer, words if answer["ties"] else "The journal does not tie:", *problems)
         if not answer["ties"]:
             raise typer.Exit(1)
+
+
+def _add_recognise(sub: typer.Typer) -> None:
+    @command(sub, "recognise")
+    def recognise(
+        session: Session,
+        through: Annotated[str, typer.Option(help="The last day of a month that is over, like 2026-01-31.")],
+    ) -> None:
+        """Recognise what is delivered and not billed by the end of a month. Again: what has changed."""
+        with session.client() as client:
+            answer = client.post("/v1/journal/recognise", params={"through": through})
+        words = "Nothing is unbilled by then."
+        if answer["amounts"]:
+            amount = money_column("amount_minor")
+            sums = ", ".join(f"{amount(each)} {each['currency']}" for each in answer["amounts"])
+            words = f"{sums} recognised and unbilled, of {answer['documents']:,} invoices to come."
+        words += f" {answer['entries']:,} entries posted."
+        left_out = answer["not_accrued"]
+        shown: list[Any] = [table(left_out, NOT_ACCRUED_COLUMNS, title="Not accrued")] if left_out else []
+        session.show(answer, words, *shown)
 
 
 def _add_backfill(sub: typer.Typer) -> None:

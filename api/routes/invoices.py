@@ -128,7 +128,7 @@ _TOTAL: Final = {
         summary="Invoices",
         tag="billing",
         example={"items": [SUMMARY_EXAMPLE], "next_cursor": None, "totals": [_TOTAL]},
-        problems=(422,),
+        problems=(409, 422),
     ),
 )
 def list_all(
@@ -142,7 +142,10 @@ def list_all(
     billing_to: Annotated[date | None, Query(description="Billing dates before this one.")] = None,
     search: Annotated[
         str | None,
-        Query(description="A printed number, a customer's id, or a part of its name.", max_length=512),
+        Query(
+            description="A number, words on an issued invoice, or a customer's id or a part of its name.",
+            max_length=512,
+        ),
     ] = None,
     totals: Annotated[bool, Query(description="Also the sums of all pages, by customer.")] = False,
     limit: Limit = 100,

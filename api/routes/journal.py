@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import Instant, instant
-from api.routing import State, declared
+from api.routing import Actor, State, declared
 from api.table_answer import TABLE_MEDIA_WITH_PARQUET, table_answer
+from invoicing.accrue import recognise_unbilled
 from invoicing.journal import ACCOUNTS
 from invoicing.journal_check import verify_journal
 from invoicing.journal_export import EXPORT_SCHEMA, beancount_text, posting_tables, with_amounts
@@ -223,6 +224,48 @@ def verify(state: State) -> ExactJSON:
     check = state.journal_mirror.check()
     ties = not problems and check.ties
     return ExactJSON({"ties": ties, "problems": problems, "mirror": check.to_dict()})
+
+
+@router.post(
+    "/v1/journal/recognise",
+    **declared(
+        "recognise_unbilled",
+        "bill",
+        summary="Recognise what is delivered and not billed",
+        tag="journal",
+        example={
+            "through": "2013-03-31",
+            "entries": 1,
+            "documents": 1,
+            "amounts": [{"currency": "USD", "amount_minor": 2500}],
+            "not_accrued": [
+                {
+                    "contract_id": "delta-2013",
+                    "billing_date": "2013-04-15",
+                    "reason_code": "unrated_usage",
+                    "message": "charge 'landing' has no price for 2.",
+                }
+            ],
+        },
+        problems=(409, 422),
+    ),
+)
+def recognise(
+    state: State,
+    actor: Actor,
+    through: Annotated[date, Query(description="The last day of a month that is over.")],
+) -> ExactJSON:
+    """Debits `unbilled` and credits `revenue` for drafts and open periods, up to the end of that day. Their
+    invoices take it back and put their own recognition there. Again: only what has changed. `not_accrued`:
+    billing dates that cannot be priced, with the reason."""
+    report = recognise_unbilled(
+        event_store=state.event_store,
+        ledger=state.ledger,
+        through=through,
+        now=state.clock.now(),
+        actor=actor,
+    )
+    return ExactJSON(report.to_dict())
 
 
 @router.post(

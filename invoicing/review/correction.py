@@ -19,11 +19,11 @@ from ingest.errors import InvalidInput, NotFound
 from invoicing.invoice import Invoice, InvoiceLine
 from invoicing.invoice_tax import InvoiceTax
 from invoicing.posting import TOP_UP_CHARGE_ID
+from invoicing.recognition import CORRECTION_KIND
 from invoicing.tax_amounts import net_parts, tax_in_gross, tax_on_net
 from rating.money import format_minor
 from rating.retainer import sells_credit
 
-CORRECTION_KIND: Final = "correction"
 PRICE_SOURCE: Final = "review"
 
 

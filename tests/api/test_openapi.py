@@ -56,13 +56,14 @@ STORY = (
     "put_quote list_quotes get_quote accept_quote report_sold_ordered",
     "crm_webhook send_crm_changes list_crm_objects list_crm_conflicts retry_crm_objects get_crm_secret",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
-    "get_special_invoice_pdf agree_instalments get_instalments",
+    "get_special_invoice_pdf agree_instalments get_instalments list_documents index_documents",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
     "return_payment import_payments put_payment_settings get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
+    "recognise_unbilled",
     "report_revenue report_outstanding",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
@@ -113,6 +114,7 @@ QUERY = {
     "contract_usage": {"at": "2013-01-15T00:00:00Z"},
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
+    "recognise_unbilled": {"through": "2013-03-31"},
     "check_entitlement": {"meter_id": "landings", "subject": "UA", "quantity": "1"},
 }
 

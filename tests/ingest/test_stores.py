@@ -89,7 +89,9 @@ def test_the_ledger_tables_are_what_the_code_declares(ledger: Engine) -> None:
 
     del app
     with ledger.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), LEDGER)
+        # The index of words is no table of the metadata: each database has its own kind of it.
+        known = {"include_name": lambda name, *_: not str(name).startswith("document_words")}
+        differences = compare_metadata(MigrationContext.configure(connection, opts=known), LEDGER)
     assert not differences, differences
 
 
@@ -108,7 +110,7 @@ def test_a_failed_transaction_leaves_nothing(ledger: Engine) -> None:
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
     again = open_ledger(str(ledger.url))
     with again.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0250"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0261"
     again.dispose()
 
 

@@ -3,6 +3,7 @@ readable."""
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -13,11 +14,15 @@ from sqlalchemy import select
 from ingest.errors import Conflict, InvalidInput, NotFound
 from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.audit_verify import verify_books
+from invoicing.credit_note import CreditNoteRequest
+from invoicing.credit_note_store import Issuing, issue_credit_note
 from invoicing.credit_store import grant_credit
 from invoicing.invoice import Invoice, invoice_text
 from invoicing.invoice_tax import InvoiceLineTax, InvoiceTax
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_store import JournalFilter
+from invoicing.journal_store import list_entries as list_journal
 from invoicing.lock import billing_lock
 from invoicing.review.correct import correct
 from invoicing.review.correction import CorrectionRequest, corrected, with_tax_again
@@ -201,3 +206,33 @@ def test_a_correction_stands_when_usage_comes_late(world: World) -> None:
     first, second = world.invoices()
     assert [each.amount_minor for each in first.invoice.lines] == [1_000, -300]
     assert [(each.charge_kind, each.amount_minor) for each in second.invoice.lines] == [("adjustment", 100)]
+
+
+def test_a_correction_is_revenue_when_the_line_it_corrects_is(world: World) -> None:
+    """A quarter's minimum is revenue of its last day, and so is its correction, also when it is credited."""
+    world.plan(CALLS, minimum_spend="100")
+    world.contract(start_date=date(2025, 1, 1), billing={"cadence": "quarterly"})
+    rules(world, policy="all", reviewers=["anna"], four_eyes=False)
+    world.bill("2025-04-01")
+    stored = draft_of(world, "c1")
+    invoice_id = stored.summary.invoice_id
+    (minimum,) = [each for each in stored.invoice.lines if each.charge_kind == "minimum_spend"]
+    correct(world.ledger, invoice_id, person("anna"), request(minimum.line_id, "130.00"), now=NOW)
+    approve(world.ledger, invoice_id, person("anna"), reason="", now=NOW)
+    issued = issue_invoice(world.ledger, invoice_id=invoice_id, now=NOW, series_prefix="INV")
+    assert recognised(world) == {"2025-03-31": 13_000}
+    correction = issued.invoice.lines[-1]
+    wanted = {"reason": "agreed after all", "lines": [{"line_id": correction.line_id}]}
+    note = CreditNoteRequest.model_validate(wanted)
+    issue_credit_note(world.ledger, invoice_id, note, Issuing("CN", "anna", None, at("2025-04-20")))
+    assert recognised(world) == {"2025-03-31": 13_000, "2025-04-20": -3_000}
+    assert verify_journal(world.ledger) == []
+
+
+def recognised(world: World) -> dict[str, int]:
+    """Revenue by day of account."""
+    days: dict[str, int] = {}
+    for entry in list_journal(world.ledger, chosen=JournalFilter(account="revenue"), limit=100):
+        summed = sum(each["amount_minor"] for each in entry["lines"] if each["account"] == "revenue")
+        days[entry["entry_date"]] = days.get(entry["entry_date"], 0) - summed
+    return days

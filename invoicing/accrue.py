@@ -1,0 +1,244 @@
+"""Recognises what was delivered by the end of a month and is not invoiced yet.
+
+Two things are not invoiced: drafts, whose lines are known, and service periods that have begun and are not
+settled, which are priced with the usage up to the end of the month. Both go by the run's own functions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine, select
+
+from ingest.clickhouse import EventStore
+from ingest.errors import Conflict
+from ingest.event import TIMESTAMP
+from invoicing.accrual import AccrualKey, NotAccrued, accrued_parts, check_month_end
+from invoicing.accrual_store import Accrued, accrued_through, note_run, post_accruals
+from invoicing.amendment_rows import with_credits
+from invoicing.billable_due import items_due
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
+from invoicing.hold import hold_unrated, hold_unusable
+from invoicing.invoice import invoice_id_of
+from invoicing.open_usage import begun_periods
+from invoicing.posting import (
+    DEDUCTED_DEPOSIT_KIND,
+    DEPOSIT_KIND,
+    TOP_UP_CHARGE_ID,
+    DocumentLine,
+    with_corrected_kinds,
+)
+from invoicing.pricing import price_periods
+from invoicing.run_blocks import billing_dates
+from invoicing.tables import INVOICES, contract_of
+from invoicing.true_up import add_true_ups
+from invoicing.wider_periods import wider_in_force
+from rating.retainer import sells_credit
+from rollup.period import find_time_zone
+
+_RUN_ID: Final = "accrual"
+_A_DAY: Final = timedelta(days=1)
+_OVER_EVERYWHERE: Final = timedelta(hours=12)
+"""After midnight in UTC, the day has ended in every time zone."""
+_NO_REVENUE: Final = frozenset({DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND})
+
+
+@dataclass(frozen=True, slots=True)
+class AccrualReport:
+    """What a run did. amounts: accrued now, by currency, in minor units, of how many documents to come.
+    not_accrued: what could not be priced, which is left as it was before: taken back."""
+
+    through: date
+    entries: int
+    documents: int
+    amounts: Mapping[str, int]
+    not_accrued: tuple[NotAccrued, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "through": self.through,
+            "entries": self.entries,
+            "documents": self.documents,
+            "amounts": [
+                {"currency": currency, "amount_minor": amount}
+                for currency, amount in sorted(self.amounts.items())
+            ],
+            "not_accrued": [{name: getattr(one, name) for name in one.__slots__} for one in self.not_accrued],
+        }
+
+
+def recognise_unbilled(
+    *, event_store: EventStore, ledger: Engine, through: date, now: datetime, actor: str
+) -> AccrualReport:
+    """Post what is delivered through the last day of a month and not invoiced, and take back what was accrued
+    before and is not so any more. Again with nothing new: no entry.
+
+    Raises InvalidInput for a day inside a month, Conflict for a month that is not over in every time zone.
+    """
+    check_month_end(through)
+    over = datetime.combine(through + _A_DAY, time(), UTC) + _OVER_EVERYWHERE
+    if now < over:
+        raise Conflict(
+            f"{through} is not over in every time zone before {over:%Y-%m-%d %H:%M} UTC. Recognise it then.",
+            reason_code="month_not_over",
+        )
+    wanted: dict[AccrualKey, int] = defaultdict(int)
+    for key, amount in _of_drafts(ledger, through):
+        wanted[key] += amount
+    not_accrued: list[NotAccrued] = []
+    for key, amount in _of_open_periods(event_store, ledger, through, not_accrued):
+        wanted[key] += amount
+    posted: Accrued = post_accruals(ledger, wanted, through=through, now=now)
+    note_run(ledger, through=through, actor=actor, now=now)
+    amounts: dict[str, int] = defaultdict(int)
+    for key, amount in wanted.items():
+        amounts[key.currency] += amount
+    documents = len({key.document_id for key, amount in wanted.items() if amount})
+    return AccrualReport(through, posted.entries, documents, amounts, tuple(not_accrued))
+
+
+def recognise_last_month(
+    *, event_store: EventStore, ledger: Engine, now: datetime, actor: str
+) -> AccrualReport | None:
+    """``recognise_unbilled`` through the last month that is over, once; None when that is done."""
+    through = (now - _OVER_EVERYWHERE).astimezone(UTC).date().replace(day=1) - _A_DAY
+    done = accrued_through(ledger)
+    if done is not None and done >= through:
+        return None
+    return recognise_unbilled(event_store=event_store, ledger=ledger, through=through, now=now, actor=actor)
+
+
+def _of_drafts(ledger: Engine, through: date) -> Iterator[tuple[AccrualKey, int]]:
+    drafts = select(
+        INVOICES.c.invoice_id, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document
+    ).where(INVOICES.c.state == "draft")
+    with ledger.connect() as connection:
+        for row in connection.execute(drafts):
+            document = orjson.loads(row.document)
+            lines = [
+                DocumentLine(
+                    line["line_id"],
+                    line["charge_id"],
+                    line["charge_kind"],
+                    date.fromisoformat(line["period_start"]),
+                    date.fromisoformat(line["period_end"]),
+                    line["amount_minor"],
+                )
+                for line in document["lines"]
+            ]
+            whose = (row.customer_id, contract_of(row.contract_id))
+            for line in with_corrected_kinds(lines, lines):
+                if not _is_revenue(line.charge_id, line.charge_kind):
+                    continue
+                for day, part in accrued_parts(*line[2:], through=through):
+                    yield AccrualKey(row.invoice_id, day, *whose, line.charge_id, document["currency"]), part
+
+
+def _is_revenue(charge_id: str, charge_kind: str) -> bool:
+    """What sells credit, and deposits, are revenue later or never."""
+    return not (sells_credit(charge_id) or charge_id == TOP_UP_CHARGE_ID or charge_kind in _NO_REVENUE)
+
+
+def _of_open_periods(
+    event_store: EventStore, ledger: Engine, through: date, not_accrued: list[NotAccrued]
+) -> Iterator[tuple[AccrualKey, int]]:
+    catalogue = load_billing_catalogue(ledger)
+    customers = dict(
+        zip(*(catalogue.contracts[name].to_pylist() for name in ("contract_id", "customer_id")), strict=True)
+    )
+    levels = {meter.meter_id for meter in catalogue.meters if meter.aggregation == "time_weighted"}
+    with_tax = {
+        (one.plan.plan_id, one.version) for one in catalogue.plan_versions if one.plan.prices_include_tax
+    }
+    for zone, until, periods in _begun_by_zone(catalogue, through):
+        lines, left_out = _priced(event_store, ledger, catalogue, periods, until)
+        not_accrued += left_out
+        skipped = {(one.contract_id, one.billing_date) for one in left_out}
+        for row in lines.select(_COLUMNS).to_pylist():
+            contract_id, billing_date = row["contract_id"], row["billing_date"]
+            if (contract_id, billing_date) in skipped or not _is_revenue(
+                row["charge_id"], row["charge_kind"]
+            ):
+                continue
+            if (row["plan_id"], row["plan_version"]) in with_tax:
+                skipped.add((contract_id, billing_date))
+                words = "its prices include tax, so what of them is revenue is known when it is drafted."
+                not_accrued.append(NotAccrued(contract_id, billing_date, "prices_include_tax", words))
+                continue
+            start, end = (row[name].astimezone(zone).date() for name in ("period_start", "period_end"))
+            counted = row["charge_kind"] == "usage" and row["meter_id"] not in levels
+            amount = row["amount_minor"]
+            document_id = invoice_id_of(contract_id=contract_id, billing_date=billing_date)
+            for day, part in accrued_parts(row["charge_kind"], start, end, amount, through, counted=counted):
+                whose = (customers[contract_id], contract_id, row["charge_id"], row["currency"])
+                yield AccrualKey(document_id, day, *whose), part
+
+
+_COLUMNS: Final = [
+    "contract_id",
+    "billing_date",
+    "plan_id",
+    "plan_version",
+    "charge_id",
+    "charge_kind",
+    "meter_id",
+    "period_start",
+    "period_end",
+    "amount_minor",
+    "currency",
+]
+
+
+def _begun_by_zone(catalogue: BillingCatalogue, through: date) -> Iterator[tuple[Any, datetime, pa.Table]]:
+    """The unsettled periods begun by the end of ``through``, a table for each time zone and cadence:
+    (zone, the end of that day there, SERVICE_PERIOD_SCHEMA)."""
+    zones = catalogue.contracts["time_zone"]
+    for name in pc.unique(zones).to_pylist():
+        zone = find_time_zone(name)
+        until = datetime.combine(through + _A_DAY, time(), zone).astimezone(UTC)
+        contracts = catalogue.contracts.filter(pc.equal(zones, name))
+        for begun in begun_periods(catalogue, settled=catalogue.settled, now=until, contracts=contracts):
+            rows = begun.filter(pc.less(begun["period_start"], pa.scalar(until, TIMESTAMP)))
+            if rows.num_rows:
+                keys = pa.array(np.arange(rows.num_rows, dtype=np.uint32))
+                yield zone, until, rows.set_column(0, rows.schema.field(0), keys).combine_chunks()
+
+
+def _priced(
+    event_store: EventStore, ledger: Engine, catalogue: BillingCatalogue, periods: pa.Table, until: datetime
+) -> tuple[pa.Table, list[NotAccrued]]:
+    """The lines of the periods with usage before ``until``, and the dates that cannot be priced."""
+    items = items_due(ledger, catalogue, billing_dates(periods), run_id=_RUN_ID)
+    priced = price_periods(
+        event_store=event_store,
+        periods=periods,
+        subjects=catalogue.subjects,
+        meters=catalogue.meters,
+        price_book=catalogue.price_book,
+        run_id=_RUN_ID,
+        usage_until=until,
+        wider=wider_in_force(ledger, catalogue, periods),
+    )
+    priced = add_true_ups(
+        priced,
+        periods=periods,
+        contracts=catalogue.contracts,
+        catalogue=catalogue,
+        event_store=event_store,
+        run_id=_RUN_ID,
+    )
+    held = [
+        *hold_unusable(priced.unusable, periods=periods, plan_versions=catalogue.plan_versions),
+        *hold_unrated(priced.unrated, periods=periods),
+        *items.held,
+    ]
+    left_out = [NotAccrued(one.contract_id, one.billing_date, one.reason_code, one.message) for one in held]
+    return with_credits(priced.lines, items.lines), left_out

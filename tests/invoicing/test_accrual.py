@@ -1,0 +1,170 @@
+"""Goal: what is delivered by a month's end and not billed is revenue of that month, once, and the books tie
+on any day as known at any time."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import Conflict, InvalidInput
+from invoicing.accrual import accrued_parts
+from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
+from invoicing.issue import issue_invoice
+from invoicing.journal_check import verify_journal
+from invoicing.journal_store import JournalFilter, trial_balance
+from invoicing.recognition import month_parts, recognised_days
+from invoicing.revenue import RevenueQuestion, revenue_report, sums_from_ledger
+from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.world import World, at
+
+IN_ARREARS = {**MONTHLY_FEE, "charge_id": "base", "timing": "arrears"}
+KNOWN = ("2025-02-01T12:00", "2025-02-10", "2025-02-15", "2025-03-02", "2026-01-01")
+
+
+def recognise(world: World, through: str, now: str) -> AccrualReport:
+    return recognise_unbilled(
+        event_store=world.event_store,
+        ledger=world.ledger,
+        through=date.fromisoformat(through),
+        now=at(now),
+        actor="finance",
+    )
+
+
+def balances(world: World, on: str, known_at: str | None = None) -> dict[str, int]:
+    """By account, a debit above zero; those at zero left out."""
+    known = None if known_at is None else at(known_at)
+    chosen = JournalFilter(on=date.fromisoformat(on), known_at=known)
+    rows = trial_balance(world.ledger, chosen=chosen)
+    return {row.account: row.balance_minor for row in rows if row.balance_minor}
+
+
+def ties(world: World) -> None:
+    """Both bridges of the revenue report hold in every row, which the report itself checks, and the journal
+    ties to documents."""
+    assert verify_journal(world.ledger) == []
+    for known in KNOWN:
+        for group in ("customer", "product"):
+            question = RevenueQuestion(by="month", group=group, as_of=date(2025, 12, 31), known_at=at(known))
+            with world.ledger.connect() as connection:
+                revenue_report(question, sums_from_ledger(connection, question))
+
+
+@pytest.mark.requirement("REP-04")
+def test_usage_of_january_is_revenue_of_january_before_it_is_billed(any_world: World) -> None:
+    """A month from the 15th: calls as used by the 31st, the fee for 17 of its 31 days."""
+    world = any_world
+    world.plan(CALLS, IN_ARREARS)
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"), ("call", "c1-subject", "2025-02-03", "900"))
+    report = recognise(world, "2025-01-31", "2025-02-01T12:00")
+    fee = 3000 * 17 // 31
+    assert (report.entries, report.documents, report.amounts) == (1, 1, {"EUR": 500 + fee})
+    assert balances(world, "2025-01-30") == {}
+    assert balances(world, "2025-01-31") == {"unbilled": 500 + fee, "revenue": -500 - fee}
+    assert recognise(world, "2025-01-31", "2025-02-02").entries == 0
+    world.events(("call", "c1-subject", "2025-01-31", "100"))  # late, but before the bill
+    assert recognise(world, "2025-01-31", "2025-02-10").entries == 1
+    assert balances(world, "2025-01-31") == {"unbilled": 600 + fee, "revenue": -600 - fee}
+    assert balances(world, "2025-01-31", "2025-02-01T12:00")["unbilled"] == 500 + fee
+    ties(world)
+    world.bill("2025-02-15", now=at("2025-02-15"))
+    assert world.invoices()[-1].summary.total_minor == 1_500 + 3_000
+    # Now the invoice says what January was: its usage straight line over its days, as ever.
+    january = (1_500 * 17 * 2 + 31) // 62 + fee
+    assert balances(world, "2025-01-31") == {"unbilled": january, "revenue": -january}
+    assert balances(world, "2025-01-31", "2025-02-10") == {"unbilled": 600 + fee, "revenue": -600 - fee}
+    assert balances(world, "2025-02-15") == {"receivable": 4_500, "revenue": -4_500}
+    ties(world)
+    # The next period has begun: its part of February is accrued, January stays what was billed.
+    world.events(("call", "c1-subject", "2025-02-20", "70"))
+    recognise(world, "2025-02-28", "2025-03-02")
+    assert balances(world, "2025-01-31") == {"unbilled": january, "revenue": -january}
+    assert balances(world, "2025-02-28")["unbilled"] == 70 + 3_000 * 14 // 28
+    ties(world)
+
+
+def test_drafts_are_accrued_until_they_are_issued_and_what_is_gone_is_taken_back(world: World) -> None:
+    world.plan(CALLS, MONTHLY_FEE)
+    world.contract(start_date=date(2025, 1, 1))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    world.bill("2025-02-01", issue=False, now=at("2025-02-01"))
+    report = recognise(world, "2025-01-31", "2025-02-01T12:00")
+    assert report.amounts == {"EUR": 3_500}  # January's fee and calls; February's fee is in the draft too
+    assert balances(world, "2025-02-28") == {"unbilled": 3_500, "revenue": -3_500}
+    first, second = (stored.summary.invoice_id for stored in world.invoices())
+    for invoice_id in (first, second):
+        issue_invoice(world.ledger, invoice_id=invoice_id, now=at("2025-02-10"), series_prefix="INV")
+        ties(world)
+    assert balances(world, "2025-02-28") == {"receivable": 6_500, "revenue": -6_500}
+    world.events(("call", "c1-subject", "2025-02-20", "500"))
+    assert recognise(world, "2025-02-28", "2025-03-02").amounts == {"EUR": 500}
+    # The contract is not billed for it after all: nothing is due, and the next run takes it back.
+    world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e2' SETTINGS mutations_sync = 2")
+    assert recognise(world, "2025-02-28", "2025-03-10").entries == 1
+    assert balances(world, "2025-02-28") == {"receivable": 6_500, "revenue": -6_500}
+    ties(world)
+
+
+def test_only_months_that_are_over_and_what_can_be_priced(world: World) -> None:
+    world.plan(CALLS)
+    world.plan(
+        {**CALLS, "price": {"model": "per_unit", "unit_price": "1.19"}},
+        plan_id="shop",
+        prices_include_tax=True,
+    )
+    world.contract(start_date=date(2025, 1, 15))
+    world.contract("c2", plan_id="shop", start_date=date(2025, 1, 15))
+    with pytest.raises(InvalidInput, match="Give 2025-01-31"):
+        recognise(world, "2025-01-30", "2025-03-01")
+    with pytest.raises(Conflict, match="2025-02-01 12:00 UTC"):
+        recognise(world, "2025-01-31", "2025-02-01T11:59")
+    world.events(("call", "c1-subject", "2025-01-20", "5"), ("call", "c2-subject", "2025-01-20", "5"))
+    world.events(("call", "c1-subject", "2025-01-21", ""))
+    report = recognise(world, "2025-01-31", "2025-02-01T12:00")
+    left_out = {one.contract_id: one.reason_code for one in report.not_accrued}
+    assert left_out == {"c1": "unusable_events", "c2": "prices_include_tax"}
+    assert (report.entries, report.to_dict()["amounts"]) == (0, [])
+
+
+def test_the_scheduler_does_a_month_once(world: World) -> None:
+    world.plan(CALLS)
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+
+    def last_month(now: str) -> AccrualReport | None:
+        return recognise_last_month(
+            event_store=world.event_store, ledger=world.ledger, now=at(now), actor="system"
+        )
+
+    early = last_month("2025-02-01T11:00")  # January is not over in Hawaii: December is the last month
+    assert early is not None
+    assert (early.through, early.entries) == (date(2024, 12, 31), 0)
+    done = last_month("2025-02-01T12:00")
+    assert done is not None
+    assert (done.through, done.entries) == (date(2025, 1, 31), 1)
+    assert last_month("2025-02-27") is None
+
+
+@given(
+    kind=st.sampled_from(["usage", "recurring", "one_time", "minimum_spend"]),
+    start=st.dates(date(2025, 1, 1), date(2025, 12, 31)),
+    days=st.integers(1, 400),
+    amount=st.integers(-(10**9), 10**9),
+    months=st.integers(0, 16),
+)
+def test_what_is_accrued_is_what_the_invoice_would_recognise_by_then(
+    kind: str, start: date, days: int, amount: int, months: int
+) -> None:
+    """The plain way: all of its months, those that are over. Through its end it is all of the line."""
+    end = start + timedelta(days=days)
+    through = date(2025 + months // 12, months % 12 + 1, 1) - timedelta(days=1)
+    parts = accrued_parts(kind, start, end, amount, through)
+    whole = month_parts(*recognised_days(kind, start, end), amount)
+    assert parts == [(day, part) for day, part in whole if day <= through and part]
+    used = accrued_parts("usage", start, end, amount, through, counted=True)
+    assert sum(part for _, part in used) == (amount if start <= through else 0)
+    assert all(day <= through for day, _ in used)
