@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from tests.invoicing.support import CALLS
+from tests.invoicing.test_journal import balances
 from tests.invoicing.test_seats_in_advance import JANUARY, SEATS, Seats, lines, settled
 from tests.invoicing.test_what_if import ask, plan_document
 from tests.invoicing.test_what_if import rows as what_if_rows
@@ -77,7 +78,7 @@ def test_spend_limits_discounts_and_commitments(world: World) -> None:
 
 def test_what_changes_in_the_contract(world: World) -> None:
     """planned: another plan from the 22nd, known before the bill. longer: an end on the 22nd is taken back.
-    subject: another office comes on the 15th."""
+    subject: another office comes on the 15th. mid: begins on 15 January, billed late and earned by the day."""
     seats = Seats(world)
     world.plan(SEATS)
     world.plan(SEATS | {"price": {"model": "per_unit", "unit_price": "62.00"}}, plan_id="plus")
@@ -85,7 +86,8 @@ def test_what_changes_in_the_contract(world: World) -> None:
     world.contract("planned", **JANUARY, **plus)
     world.contract("longer", **JANUARY, end_date=date(2025, 1, 22))
     world.contract("subject", **JANUARY)
-    for name in ("planned", "longer", "subject"):
+    world.contract("mid", start_date=date(2025, 1, 15))
+    for name in ("planned", "longer", "subject", "mid"):
         seats.send(name, TEN)
     world.bill("2025-01-01")
     for name in ("planned", "longer"):
@@ -116,4 +118,6 @@ def test_what_changes_in_the_contract(world: World) -> None:
             "2025-03-01 03-01..04-01 13 = 403.00",
         ],
     }
+    earned = balances(world.ledger, contract_id="mid", on=date(2025, 2, 13))
+    assert earned == {"deferred": -14000, "receivable": 31000, "revenue": -17000}
     settled(world)
