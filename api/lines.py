@@ -22,11 +22,12 @@ from rating.billed_spend import spent_towards
 from rating.catalogue import get_plan_version
 from rating.contract_store import load_contract_subjects, load_contracts
 from rating.explain import Explanation, explain_line
+from rating.price_plan import is_licence_in_advance
 from rating.reprice import commitment_of_line
 from rating.store import get_rated_line
 from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rollup.period import find_time_zone
-from rollup.source import SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
+from rollup.source import SOURCE_LIMIT_MAX, SOURCE_SCHEMA, SourceCursor, events_behind, next_cursor
 
 _INSTANT: Final = timedelta(microseconds=1)
 
@@ -83,6 +84,11 @@ def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence
     meter_ids = _meters_of(state, line)
     finished_at = None if not meter_ids else get_run(state.ledger, line["run_id"]).finished_at
     first, *rest = after if after is not None else (0,)
+    known_at = None if finished_at is None else datetime.fromisoformat(finished_at)
+    subjects = load_contract_subjects(state.ledger, [line["contract_id"]])["subject"].to_pylist()
+    counted_until = _counted_until(state, line, subjects, known_at)
+    if counted_until <= line["period_start"]:
+        meter_ids = ()
     pages: list[pa.Table] = []
     following, room = None, limit
     for place in range(int(first), len(meter_ids)):
@@ -91,13 +97,13 @@ def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence
         events = events_behind(
             state.event_store,
             meter=get_meter(state.ledger, meter_ids[place]),
-            subjects=load_contract_subjects(state.ledger, [line["contract_id"]])["subject"].to_pylist(),
+            subjects=subjects,
             period_start=line["period_start"],
-            period_end=line["period_end"],
+            period_end=counted_until,
             dimensions=line["dimensions"],
             limit=room + 1,
             after=cursor,
-            known_at=None if finished_at is None else datetime.fromisoformat(finished_at),
+            known_at=known_at,
         )
         pages.append(events.slice(0, room))
         if events.num_rows > room:
@@ -112,6 +118,34 @@ def events_of_line(state: Ratemill, line_id: str, *, limit: int, after: Sequence
         events=pa.concat_tables(pages) if pages else SOURCE_SCHEMA.empty_table(),
         after=following,
     )
+
+
+def _counted_until(
+    state: Ratemill, line: Mapping[str, Any], subjects: Sequence[str], known_at: datetime | None
+) -> datetime:
+    """Up to where the events of the line's period count: to its end, but of a licence in advance only as far
+    as it was known, which is behind the last of so many events."""
+    end: datetime = line["period_end"]
+    plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
+    charges = [one for one in plan.charges if one.charge_id == line["charge_id"]]
+    if not any(map(is_licence_in_advance, charges)):
+        return end
+    if not line["event_count"]:
+        start: datetime = line["period_start"]
+        return start
+    events = events_behind(
+        state.event_store,
+        meter=get_meter(state.ledger, line["meter_id"]),
+        subjects=subjects,
+        period_start=line["period_start"],
+        period_end=end,
+        dimensions=line["dimensions"],
+        limit=min(line["event_count"], SOURCE_LIMIT_MAX),
+        after=None,
+        known_at=known_at,
+    )
+    last = next_cursor(events)
+    return end if last is None or line["event_count"] > SOURCE_LIMIT_MAX else last.time + _INSTANT
 
 
 def _meters_of(state: Ratemill, line: Mapping[str, Any]) -> Sequence[str]:

@@ -18,7 +18,7 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """A key people choose: letters, digits, dot, underscore, colon, dash; up to 128."""
 
 Aggregation = Literal["count", "sum", "max", "min", "avg", "latest", "unique_count", "time_weighted"]
-Reading = Literal["average", "peak", "end", "unit_days"]
+Reading = Literal["average", "high_water", "peak", "end", "unit_days"]
 
 NEEDS_VALUE: Final = frozenset({"sum", "max", "min", "avg", "latest", "time_weighted"})
 
@@ -43,7 +43,8 @@ class Meter(Document):
     and/or ``properties.NAME`` (a decimal in text), so seat-miles are ``[value, properties.seats]``.
 
     reading: of a ``time_weighted`` meter (licence seats): the time-weighted ``average`` level, the
-    ``peak``, the level at the ``end`` of the period, or ``unit_days`` (level x days of 86,400 s).
+    ``peak``, the level at the ``end`` of the period, or ``unit_days`` (level x days of 86,400 s);
+    ``high_water`` is the average of the highest level so far in the period.
     fraction_digits: the metered quantity is rounded half-up to so many digits.
     """
 

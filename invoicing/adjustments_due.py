@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -218,9 +219,9 @@ def _made(
     return catalogue, pa.Table.from_pylist(rows, schema=RATED_LINE_SCHEMA), adjusted
 
 
-def _order(one: LineDifference) -> tuple[str, date, str, bytes]:
-    line = one.line
-    return line["contract_id"], line["billing_date"], line["charge_id"], line["line_id"]
+def _order(one: LineDifference) -> tuple[Any, ...]:
+    names = ("contract_id", "billing_date", "charge_id", "period_start", "period_end", "line_id")
+    return tuple(one.line[name] for name in names)
 
 
 def _invoice_id(one: LineDifference) -> str:

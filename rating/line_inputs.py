@@ -10,7 +10,7 @@ from ingest.document import decimal_text
 from rating.bill_rounding import ROUNDED_PART, ROUNDED_SUM
 from rating.formula import parse_formula, tree_to_json
 from rating.item_line import ITEM_KIND
-from rating.price_plan import Charge
+from rating.price_plan import Charge, is_licence_in_advance
 from rating.reference import PriceTerms
 from rating.term_commitment import TermCommitment
 
@@ -133,4 +133,6 @@ def quantity_source(line: Mapping[str, Any], charge: Charge) -> str:
     if charge.formula is not None:
         values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
         return f"{charge.formula}, with {values}"
+    if is_licence_in_advance(charge):
+        return f"meter {charge.meter_id}, billed in advance: as far as its level was known"
     return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"

@@ -252,6 +252,26 @@ def clamp_changes(
 
 
 @compiled
+def rising_changes(
+    group: NDArray[np.int64], time: NDArray[np.int64], change_high: Limbs, change_low: Limbs
+) -> tuple[Limbs, Limbs]:
+    """The changes of the highest level so far in each group. Changes stand in order of (group, time); a level
+    that held for no time is none."""
+    risen_high, risen_low = np.zeros_like(change_high), np.zeros_like(change_low)
+    high = low = top_high = top_low = _ZERO
+    for place in range(group.size):
+        if place == 0 or group[place - 1] != group[place]:
+            high = low = top_high = top_low = _ZERO
+        high, low = _add(high, low, change_high[place], change_low[place])
+        if place + 1 < group.size and group[place + 1] == group[place] and time[place + 1] == time[place]:
+            continue
+        if high > top_high or (high == top_high and low > top_low):
+            risen_high[place], risen_low[place] = _subtract(high, low, top_high, top_low)
+            top_high, top_low = high, low
+    return risen_high, risen_low
+
+
+@compiled
 def sweep_groups(
     group: NDArray[np.int64],
     time: NDArray[np.int64],

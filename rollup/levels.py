@@ -7,10 +7,11 @@ level is read.
 
 Readings, of the level as a function of time on [period_start, period_end):
   average    integral / length of the period
+  high_water the same of the highest level so far in the period: what is removed stays until its end
   peak       the highest level that held for any time; what is undone at the same instant is no peak
   end        the level just before period_end
   unit_days  integral / 86,400 s
-Ten seats for 10 of 20 days and 14 for the rest: average 12, peak 14, end 14, unit days 240.
+Ten seats for 10 of 20 days and 14 for the rest: average and high water 12, peak 14, end 14, unit days 240.
 
 An event that cannot be used (no value, unknown operation, a level below 0) makes its level unknown
 until the next usable ``set``: every period it reaches that way reports it.
@@ -43,6 +44,8 @@ REASONS: Final = {
     kernels.LEVEL_BELOW_ZERO: "level_below_zero",
 }
 
+_OVER_TIME: Final = frozenset({"average", "high_water"})
+"""The readings that may be counted by the day."""
 _WORD_BITS: Final = 64
 _WIDE: Final = Context(prec=60)
 _Whole = NDArray[np.int64]
@@ -132,8 +135,10 @@ def read_levels(
         high, low = _clamped(meter, group[order], high, low)
     group, time = group[order], time[order]
     counted = groups
-    if holding is not None and holding.days and meter.reading == "average":
+    if holding is not None and holding.days and meter.reading in _OVER_TIME:
         time, counted = _by_day(holding.days, groups, group, time)
+    if meter.reading == "high_water":
+        high, low = kernels.rising_changes(group, time, high, low)
     quantity, peaks = _read(meter, counted, group, time, high, low)
     counts = np.zeros(len(groups.period_key), np.int64)
     np.add.at(counts, spans.group, spans.usable)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -262,6 +262,11 @@ def _reading(meter: Meter, pieces: list[tuple[Fraction, int]]) -> Fraction:
         return max(level for level, _ in pieces)
     if meter.reading == "end":
         return pieces[-1][0]
+    if meter.reading == "high_water":
+        highest = list(accumulate((level for level, _ in pieces), max))
+        integral = sum(
+            (level * micros for level, (_, micros) in zip(highest, pieces, strict=True)), Fraction(0)
+        )
     if meter.reading == "unit_days":
         return integral / _DAY_MICROS
     return integral / sum(micros for _, micros in pieces)

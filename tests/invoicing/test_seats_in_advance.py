@@ -1,9 +1,9 @@
-"""Goal: licences are billed before they are had, and changes of them are put right once, on the next invoice."""
+"""Goal: licences are billed before they are had; what changes is put right once, on the next invoice."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ingest.correct import correct_events
 from ingest.load import IngestContext, ingest_batch, open_ingest
 from ingest.meter import Meter
 from ingest.meter_store import save_meter
@@ -33,6 +34,7 @@ SEATS: dict[str, Any] = {
     "price": {"model": "per_unit", "unit_price": "31.00"},
 }
 MORE_METERS = (
+    Meter(meter_id="high", event_type="seat", aggregation="time_weighted", reading="high_water", unit="seat"),
     Meter(meter_id="peak", event_type="seat", aggregation="time_weighted", reading="peak", unit="seat"),
     Meter(
         meter_id="seat-days", event_type="seat", aggregation="time_weighted", reading="unit_days", unit="day"
@@ -56,6 +58,7 @@ class Seats:
     world: World
     ingest: IngestContext = field(init=False)
     sent: int = 0
+    fixes: int = 0
 
     def __post_init__(self) -> None:
         for meter in MORE_METERS:
@@ -65,8 +68,12 @@ class Seats:
 
     def send(self, contract: str, *changes: str, **properties: str) -> None:
         """``2025-01-11T15:00 add 2`` each."""
+        self.send_all([(contract, change) for change in changes], **properties)
+
+    def send_all(self, changes: Iterable[tuple[str, str]], **properties: str) -> None:
+        """The same of several contracts, in one batch."""
         lines = []
-        for change in changes:
+        for contract, change in changes:
             time, operation, value = change.split()
             self.sent += 1
             lines.append(
@@ -80,17 +87,26 @@ class Seats:
                     "properties": {"operation": operation, **properties},
                 }
             )
-        report = self._load(lines)
-        assert report.accepted == len(changes), report.refusals
+        self._load(lines, ingest_batch)
 
-    def _load(self, lines: Iterable[dict[str, Any]]) -> Any:
-        return ingest_batch(
+    def amend(self, numbers: Iterable[int], **changes: str) -> None:
+        """Other fields for the events of these numbers, or none: they never were."""
+        lines = []
+        for number in numbers:
+            self.fixes += 1
+            names = {"source": "test", "id": f"fix{self.fixes}", "corrects": f"s{number}", "reason": "r"}
+            lines.append({**names, "kind": "amend" if changes else "cancel", **changes})
+        self._load(lines, correct_events)
+
+    def _load(self, lines: list[dict[str, Any]], load: Callable[..., Any]) -> None:
+        report = load(
             "\n".join(json.dumps(line) for line in lines).encode(),
             content_type=NDJSON,
             content_encoding=None,
             received_at=at("2025-01-31"),
             ingest=self.ingest,
         )
+        assert report.accepted == len(lines), report.refusals
 
 
 @pytest.fixture
@@ -128,6 +144,7 @@ def test_each_variant_bills_the_level_at_the_beginning_and_puts_changes_right(se
         "day": (SEATS, {}),
         "thirty": (SEATS, {"proration": "thirty_360"}),
         "none": (SEATS, {"proration": "none"}),
+        "high": (SEATS | {"meter_id": "high"}, {}),
         "peak": (SEATS | {"meter_id": "peak"}, {}),
         "days": (SEATS | {"meter_id": "seat-days", "price": {"model": "per_unit", "unit_price": "1.00"}}, {}),
     }
@@ -151,6 +168,8 @@ def test_each_variant_bills_the_level_at_the_beginning_and_puts_changes_right(se
         # Of a month of 30 days: 10 x 10 + 12 x 11 + 9 x 9 = 313 of 300
         "thirty": [*one_month, changed.format("10.433333333333", "13.43")],
         "none": one_month,
+        # What is removed is paid to the end: 10 x 10 + 12 x 21 = 352 of 310
+        "high": [*one_month, changed.format("11.354838709677", "42.00")],
         "peak": [*one_month, changed.format("12", "62.00")],
         "days": [
             "2025-01-01 01-01..02-01 310 = 310.00",
@@ -174,8 +193,8 @@ def test_what_comes_late_is_taken_up_once(seats: Seats) -> None:
     for name in ("c1", "ignores"):
         seats.send(name, "2025-01-17T00:00 add 2")
     world.bill("2025-02-01")
-    for name in ("c1", "ignores"):
-        seats.send(name, "2025-01-25T00:00 remove 4", "2025-02-01T00:00 add 1", "2025-02-15T00:00 add 7")
+    late = ("2025-01-25T00:00 remove 4", "2025-02-01T00:00 add 1", "2025-02-15T00:00 add 7")
+    seats.send_all((name, change) for name in ("c1", "ignores") for change in late)
     world.bill("2025-03-01")
     world.bill("2025-04-01")
     january = ["2025-01-01 01-01..02-01 10 = 310.00", "2025-02-01 02-01..03-01 12 = 372.00"]

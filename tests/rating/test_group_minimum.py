@@ -161,3 +161,14 @@ def test_no_charge_may_take_the_id_of_a_minimum() -> None:
     assert [issue.reason_code for issue in price_plan_rules(plan(charge), meters=METERS)] == [
         "charge_id_taken"
     ]
+
+
+def test_a_minimum_is_of_charges_in_arrears() -> None:
+    ahead = usage_charge("seats", {"model": "per_unit", "unit_price": "1"}) | {
+        "kind": "licence",
+        "timing": "advance",
+    }
+    found = price_plan_rules(
+        plan(*CHARGES, ahead, group_minimums=[group("5", "calls", "seats")]), meters=METERS
+    )
+    assert [issue.reason_code for issue in found] == ["group_minimum_charges"]

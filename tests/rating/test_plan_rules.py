@@ -12,6 +12,8 @@ from tests.rating.plans import METERS, plan, usage_charge
 UNIT = {"model": "per_unit", "unit_price": "1"}
 FEE = {"charge_id": "fee", "name": "Fee", "kind": "recurring", "price": {"model": "flat", "amount": "1"}}
 
+AHEAD = {**usage_charge("seats", UNIT), "kind": "licence", "timing": "advance"}
+
 
 def broken(*charges: dict[str, Any], **more: Any) -> list[tuple[str, str]]:
     """(reason code, path) of every rule a plan breaks."""
@@ -37,6 +39,7 @@ def test_a_sound_plan_breaks_nothing() -> None:
         usage_charge("calls", UNIT, minimum_amount="1", maximum_amount="1", free_units="0"),
         tiered({"up_to": "1", "unit_price": "0"}, {"flat_amount": "2"}) | {"charge_id": "t"},
         {**usage_charge("seats", UNIT), "kind": "licence"},
+        {**usage_charge("seats", UNIT), "kind": "licence", "timing": "advance", "charge_id": "ahead"},
         {**FEE, "timing": "advance"},
         {**FEE, "charge_id": "three", "kind": "one_time", "price": UNIT, "quantity": "3"},
         matrix(cell(region="eu", **{"class": "hot"}), cell(region="eu"), cell()),
@@ -59,6 +62,8 @@ def test_a_sound_plan_breaks_nothing() -> None:
         ({**usage_charge("calls", UNIT), "meter_id": None}, "meter_missing", "charges[0].meter_id"),
         ({**usage_charge("calls", UNIT), "kind": "licence"}, "licence_meter", "charges[0].meter_id"),
         (usage_charge("calls", UNIT, timing="advance"), "usage_in_advance", "charges[0].timing"),
+        (AHEAD | {"zero_usage": "charge"}, "licence_in_advance", "charges[0].zero_usage"),
+        (AHEAD | {"pooled_over": "customer"}, "licence_in_advance", "charges[0].pooled_over"),
         (usage_charge("calls", UNIT, quantity="3"), "quantity_unused", "charges[0].quantity"),
         ({**FEE, "meter_id": "calls"}, "meter_unused", "charges[0].meter_id"),
         ({**FEE, "price": UNIT}, "fixed_quantity", "charges[0].quantity"),

@@ -26,14 +26,15 @@ def seats(reading: str, **more: object) -> Meter:
     return meter(f"seats-{reading}", "seats", "time_weighted", reading=reading, **more)
 
 
-ALL_READINGS = [seats(reading) for reading in ("average", "peak", "end", "unit_days")]
+ALL_READINGS = [seats(reading) for reading in ("average", "high_water", "peak", "end", "unit_days")]
 
 
 @pytest.mark.requirement("MET-02")
 def test_seats_go_from_10_to_14_to_9(event_store: EventStore) -> None:
     """April 2025 has 30 days: 10 seats on days 1-10, 14 on days 11-20, 9 on days 21-30.
 
-    unit days 10x10 + 10x14 + 10x9 = 330; average 330 / 30 = 11.
+    unit days 10x10 + 10x14 + 10x9 = 330; average 330 / 30 = 11. The highest so far:
+    (10x10 + 20x14) / 30.
     """
     add_events(
         event_store,
@@ -46,6 +47,7 @@ def test_seats_go_from_10_to_14_to_9(event_store: EventStore) -> None:
     rolled = roll_up_usage(event_store, calendar=calendar((1, "acme", *APRIL)), meters=ALL_READINGS)
     assert shown(rolled.usage) == [
         (1, "seats-average", {}, "11", 3),
+        (1, "seats-high_water", {}, "12.666666666667", 3),
         (1, "seats-peak", {}, "14", 3),
         (1, "seats-end", {}, "9", 3),
         (1, "seats-unit_days", {}, "330", 3),
@@ -82,7 +84,7 @@ def test_a_level_is_carried_into_later_periods(event_store: EventStore) -> None:
     """Set once years ago and never touched: every period still has its row, with no event in it."""
     add_events(event_store, [event("seats", "acme", "2020-02-29", "3")])
     rolled = roll_up_usage(event_store, calendar=calendar((1, "acme", *APRIL)), meters=ALL_READINGS)
-    assert [row[3:] for row in shown(rolled.usage)] == [("3", 0), ("3", 0), ("3", 0), ("90", 0)]
+    assert [row[3:] for row in shown(rolled.usage)] == [("3", 0)] * 4 + [("90", 0)]
 
 
 def test_a_level_that_went_to_zero_before_the_period_has_no_row(event_store: EventStore) -> None:
@@ -109,7 +111,7 @@ def test_what_happens_at_one_instant_has_one_result(event_store: EventStore) -> 
         ],
     )
     rolled = roll_up_usage(event_store, calendar=calendar((1, "acme", *APRIL)), meters=ALL_READINGS)
-    assert [row[3:] for row in shown(rolled.usage)] == [("5", 2), ("5", 2), ("5", 2), ("150", 2)]
+    assert [row[3:] for row in shown(rolled.usage)] == [("5", 2)] * 4 + [("150", 2)]
 
 
 def test_subjects_of_one_period_pool_their_levels(event_store: EventStore) -> None:
@@ -126,7 +128,7 @@ def test_subjects_of_one_period_pool_their_levels(event_store: EventStore) -> No
     )
     rows = calendar((1, "north", *APRIL), (1, "south", "2025-04-16", "2025-05-01"))
     rolled = roll_up_usage(event_store, calendar=rows, meters=ALL_READINGS)
-    assert [row[3:] for row in shown(rolled.usage)] == [("10", 3), ("10", 3), ("10", 3), ("300", 3)]
+    assert [row[3:] for row in shown(rolled.usage)] == [("10", 3)] * 4 + [("300", 3)]
 
 
 def test_levels_are_kept_apart_by_group_key(event_store: EventStore) -> None:
