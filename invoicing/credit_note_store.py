@@ -107,6 +107,7 @@ def issue_credit_note(
         return_credit(
             connection,
             draft.returned,
+            put_back=draft.put_back,
             customer_id=invoice.summary.customer_id,
             invoice_id=invoice.summary.invoice_id,
             credit_note_id=draft.credit_note_id,
