@@ -14,10 +14,12 @@ from invoicing.billable_tables import BILLABLE_ITEMS
 from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
 from invoicing.review.tables import REVIEW_CORRECTIONS
-from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS
+from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, LINE_ALLOWANCES
 from rating.store import line_to_python, read_rated_lines
 
-_AS_RATED: Final = func.coalesce(INVOICE_LINES.c.priced_minor, INVOICE_LINES.c.amount_minor)
+_ALLOWED: Final = func.coalesce(LINE_ALLOWANCES.c.amount_minor, 0)
+_AS_RATED: Final = func.coalesce(INVOICE_LINES.c.priced_minor, INVOICE_LINES.c.amount_minor) + _ALLOWED
+_IS_ALLOWED: Final = LINE_ALLOWANCES.c.line_id == INVOICE_LINES.c.line_id
 _COLUMNS: Final = {
     "contract_id": pl.String,
     "billing_date": pl.String,
@@ -83,6 +85,7 @@ def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) 
             _AS_RATED,
         )
         .join(INVOICE_LINES, INVOICE_LINES.c.invoice_id == INVOICES.c.invoice_id)
+        .outerjoin(LINE_ALLOWANCES, _IS_ALLOWED)
         .where(
             INVOICES.c.billing_date >= dates.first.isoformat(),
             INVOICES.c.billing_date < dates.end.isoformat(),
@@ -113,6 +116,7 @@ def _adjustments(
         )
         .join(INVOICE_LINES, INVOICE_LINES.c.line_id == table.c.line_id)
         .join(INVOICES, INVOICES.c.invoice_id == INVOICE_LINES.c.invoice_id)
+        .outerjoin(LINE_ALLOWANCES, _IS_ALLOWED)
         .where(table.c.billing_date >= dates.first.isoformat(), table.c.billing_date < dates.end.isoformat())
     )
     for row in select_by_ids(connection, statement, table.c.contract_id, ids):

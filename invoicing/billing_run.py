@@ -331,11 +331,11 @@ def _write_block(
                 )
                 policy = replace(policy, reviews=reviews)
             with stages.stage("issue"), collector_paused():
-                lapsed = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+                written = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
             stages.count("issue", len(chunk_dates), total=len(open_dates))
-            tally.add(drafts, nothing_due)
+            tally.add(written.drafts, nothing_due)
             tally.in_review += len(reviews)
-            tally.credit_expired += lapsed
+            tally.credit_expired += written.credit_expired
 
 
 def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> AdjustmentsDue:

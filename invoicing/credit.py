@@ -20,7 +20,17 @@ from ingest.meter import Key
 from rating.money import MINOR_DIGITS
 
 CreditKind = Literal["paid", "promotional", "retainer"]
-EntryKind = Literal["granted", "rolled_in", "drawn", "returned", "expired", "rolled_over", "voided"]
+EntryKind = Literal[
+    "granted",
+    "rolled_in",
+    "drawn",
+    "returned",
+    "taken_off",
+    "put_back",
+    "expired",
+    "rolled_over",
+    "voided",
+]
 Origin = Literal["given", "rollover", "retainer", "top_up"]
 AMOUNT_MINOR_MAX: Final = 10**15
 """The largest grant: a thousand of them still add up far below 64 bits."""
@@ -81,7 +91,8 @@ class CreditEntry:
     """One entry on a grant, minor units: what came is above zero, what went is below. cost_minor: the part
     of the cost basis that came or went with it. lines: of a draw, (line_id, amount drawn) of each line.
     ``returned``: drawn by an invoice and given back by a credit note, whose id is then the ``invoice_id``;
-    its lines are below zero."""
+    its lines are below zero. ``taken_off`` and ``put_back``: the same of promotional credit that was taken
+    off lines before tax (``invoicing/credit_allowance.py``)."""
 
     grant_id: str
     kind: EntryKind

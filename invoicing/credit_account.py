@@ -12,6 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from invoicing.credit import CreditEntry, StoredGrant
+from invoicing.credit_allowance import (
+    allowance_entries,
+    draw_allowances,
+    is_allowance,
+    with_allowances,
+    without_credit,
+)
 from invoicing.credit_draw import draw_credit, drawn_entries
 from invoicing.credit_expiry import lapse_of
 from invoicing.invoice import Invoice, InvoiceCredit
@@ -58,9 +65,15 @@ class CreditAccount:
         return invoice
 
     def draw(self, invoice: Invoice, *, entry_date: date) -> Invoice:
-        """The invoice with what it draws, and nothing else."""
-        invoice = replace(invoice, drawn_credit=())
-        draws = draw_credit(invoice, self.grants, remaining=self.remaining)
+        """The invoice with what it draws, before tax and after, and nothing else."""
+        invoice = without_credit(invoice)
+        allowed = draw_allowances(invoice, self.grants, remaining=self.remaining)
+        for draw in allowed:
+            self.remaining[draw.grant.grant.grant_id] -= draw.amount_minor
+        self.entries += allowance_entries(allowed, invoice_id=invoice.invoice_id, entry_date=entry_date)
+        paying = [stored for stored in self.grants if not is_allowance(invoice, stored)]
+        invoice = with_allowances(invoice, allowed)
+        draws = draw_credit(invoice, paying, remaining=self.remaining)
         self.entries += drawn_entries(
             draws, remaining=self.remaining, invoice_id=invoice.invoice_id, entry_date=entry_date
         )

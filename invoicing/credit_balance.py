@@ -69,7 +69,10 @@ def balance_on(entries: Iterable[CreditEntry], day: date) -> CreditBalance:
     granted, voided, drawn, expired = (
         _pair(sums, kind) for kind in ("granted", "voided", "drawn", "expired")
     )
-    returned = _pair(sums, "returned")
+    off, back = _pair(sums, "taken_off"), _pair(sums, "put_back")
+    returned = tuple(
+        came + went + again for came, went, again in zip(_pair(sums, "returned"), off, back, strict=True)
+    )
     return CreditBalance(
         granted_minor=granted[0],
         granted_cost=granted[1],

@@ -51,23 +51,44 @@ def draw_credit(
     Credit pays after tax: a line comes to its net amount and its share of its group's tax. Never more is
     drawn than a grant has left, than its lines come to, or than the invoice does.
     """
+    return draw_from(
+        invoice,
+        drawing_order(grants),
+        remaining=remaining,
+        unpaid=[max(0, amount) for amount in gross_of_lines(invoice)],
+        most=max(0, invoice.gross_minor),
+    )
+
+
+def draw_from(
+    invoice: Invoice,
+    grants: Sequence[StoredGrant],
+    *,
+    remaining: Mapping[str, int],
+    unpaid: Sequence[int],
+    most: int,
+    room: Sequence[int] | None = None,
+    room_of: Sequence[int] = (),
+) -> list[Draw]:
+    """What grants pay, one after the other. unpaid: of each line. most: of all. room: what several lines
+    together may be paid, and room_of: which of these each line is in; None: as much as there is."""
     contract_id = str(invoice.contract["contract_id"])
-    unpaid = [max(0, amount) for amount in gross_of_lines(invoice)]
-    left_to_pay = max(0, invoice.gross_minor)
+    unpaid = list(unpaid)
+    room, room_of = ([most], [0] * len(unpaid)) if room is None else (list(room), room_of)
     draws = []
-    for stored in drawing_order(grants):
-        budget = min(remaining[stored.grant.grant_id], left_to_pay)
+    for stored in grants:
+        budget = min(remaining[stored.grant.grant_id], most)
         parts = []
         for place, line in enumerate(invoice.lines):
-            part = min(unpaid[place], budget)
+            part = min(unpaid[place], budget, room[room_of[place]])
             if part > 0 and pays_for(stored, line, invoice, contract_id=contract_id):
                 parts.append((line.line_id, part))
                 unpaid[place] -= part
+                room[room_of[place]] -= part
                 budget -= part
-        drawn = sum(part for _, part in parts)
-        if drawn:
-            left_to_pay -= drawn
-            draws.append(Draw(stored, drawn, tuple(parts)))
+        if parts:
+            draws.append(Draw(stored, sum(part for _, part in parts), tuple(parts)))
+            most -= draws[-1].amount_minor
     return draws
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime
 
-import orjson
 from sqlalchemy import Connection, select
 
 from invoicing.bulk import select_by_ids
@@ -15,7 +13,8 @@ from invoicing.credit_account import CreditAccount, Reach
 from invoicing.credit_sale import SaleTerms, load_sale_terms
 from invoicing.credit_store import lock_grants, open_grants, write_entries, write_grants
 from invoicing.draft import Draft
-from invoicing.invoice import Invoice, credit_document, parse_invoice
+from invoicing.draft_credit import with_credit
+from invoicing.invoice import Invoice, parse_invoice
 from invoicing.tables import INVOICES
 from rating.retainer import sells_credit
 from rating.tables import CONTRACTS
@@ -56,7 +55,7 @@ def settle_drafts(
             reach=reach.get(draft.customer_id, Reach()),
             entry_date=issue_date,
         )
-        settled.append(_with_credit(draft, invoice))
+        settled.append(with_credit(draft, invoice))
     return settled, _enter(connection, [accounts[key] for key in sorted(accounts)], now=now)
 
 
@@ -127,11 +126,4 @@ def _parsed(draft: Draft) -> Invoice:
 def _shown(draft: Draft, grants: Sequence[StoredGrant]) -> Draft:
     """A draft with what it would draw."""
     account = CreditAccount(list(grants))
-    return _with_credit(draft, account.draw(_parsed(draft), entry_date=draft.billing_date))
-
-
-def _with_credit(draft: Draft, invoice: Invoice) -> Draft:
-    if not invoice.drawn_credit:
-        return draft
-    text = orjson.dumps(credit_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
-    return replace(draft, credit=text, credit_minor=invoice.credit_minor)
+    return with_credit(draft, account.draw(_parsed(draft), entry_date=draft.billing_date))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -22,6 +22,7 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, Issue
+from invoicing.credit_note_allowance import PutBack, put_back_with
 from invoicing.credit_note_tax import credited_tax
 from invoicing.invoice_tax import TAX_NOTE
 from invoicing.posting import DEDUCTED_DEPOSIT_KIND, DEDUCTED_PROGRESS_KIND
@@ -87,7 +88,8 @@ class CreditBack:
 @dataclass(frozen=True, slots=True)
 class CreditNoteDraft:
     """A credit note but for its number and date. ``document``: its canonical content. net_minor, tax_minor,
-    credit_minor: as in ``CREDIT_NOTES``. returned: what of credit_minor goes back to which grant."""
+    credit_minor: as in ``CREDIT_NOTES``. returned: what of credit_minor goes back to which grant. put_back:
+    what was taken off lines before tax and goes back to its grants with them."""
 
     credit_note_id: str
     document: Mapping[str, Any]
@@ -95,6 +97,7 @@ class CreditNoteDraft:
     tax_minor: int
     returned: tuple[CreditBack, ...]
     voids: bool
+    put_back: tuple[PutBack, ...] = ()
 
     @property
     def credit_minor(self) -> int:
@@ -149,6 +152,7 @@ def draft_credit_note(
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
     returned = _credit_back(invoice, before, gross_minor=net + tax)
+    put_back = put_back_with(invoice, before, taken, left)
     identity = f"ratemill credit note\n{invoice['invoice_id']}\n{len(before) + 1}"
     credit_note_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
     grants = [
@@ -173,7 +177,9 @@ def draft_credit_note(
             "grants": grants,
         },
     }
-    return CreditNoteDraft(credit_note_id, document, -net, -tax, tuple(returned), voids)
+    if put_back:
+        document["put_back_credit"] = [asdict(back) for back in put_back]
+    return CreditNoteDraft(credit_note_id, document, -net, -tax, tuple(returned), voids, tuple(put_back))
 
 
 def left_of_lines(invoice: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -114,6 +114,7 @@ def issue_credit_note(
         return_credit(
             connection,
             draft.returned,
+            put_back=draft.put_back,
             customer_id=invoice.customer_id,
             invoice_id=invoice.document_id,
             credit_note_id=draft.credit_note_id,

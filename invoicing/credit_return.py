@@ -18,9 +18,10 @@ import orjson
 from sqlalchemy import Connection, and_, or_, select
 
 from ingest.errors import BrokenState
-from invoicing.credit import CreditEntry, CreditGrant, StoredGrant
+from invoicing.credit import CreditEntry, CreditGrant, EntryKind, StoredGrant
 from invoicing.credit_draw import cost_used
 from invoicing.credit_note import CreditBack
+from invoicing.credit_note_allowance import PutBack
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_store import lock_grants, new_grant, stored_grants, write_entries, write_grants
 from invoicing.credit_tables import CREDIT_ENTRIES
@@ -34,6 +35,7 @@ def return_credit(
     connection: Connection,
     returned: Sequence[CreditBack],
     *,
+    put_back: Sequence[PutBack],
     customer_id: str,
     invoice_id: str,
     credit_note_id: str,
@@ -41,45 +43,64 @@ def return_credit(
     issue_date: date,
     now: datetime,
 ) -> None:
-    """Enter what goes back, in the transaction that issues the credit note. line_ids: the lines it is for;
-    what they drew goes back before what others did."""
-    if not returned:
+    """Enter what goes back, in the transaction that issues the credit note. put_back: what was taken off
+    lines before tax. line_ids: the lines it is for; what they drew goes back before what others did."""
+    if not returned and not put_back:
         return
     lock_grants(connection, [customer_id])
-    grant_ids = [back.grant_id for back in returned]
+    before_tax = _by_grant(put_back)
+    grant_ids = [*(back.grant_id for back in returned), *before_tax]
     grants = {stored.grant.grant_id: stored for stored in stored_grants(connection, grant_ids)}
+    missing = next((grant_id for grant_id in grant_ids if grant_id not in grants), None)
+    if missing is not None:
+        raise BrokenState(f"invoice {invoice_id} drew credit {missing!r}, which is not on record.")
     ended = _ended(connection, grant_ids)
     drawn = _drawn(connection, grant_ids, invoice_id)
-    entries: list[CreditEntry] = []
-    opened: list[StoredGrant] = []
+    made: list[CreditEntry] = []
     for back in returned:
-        stored = grants.get(back.grant_id)
-        if stored is None:
-            raise BrokenState(f"invoice {invoice_id} drew credit {back.grant_id!r}, which is not on record.")
+        stored = grants[back.grant_id]
         used = stored.amount_minor - stored.remaining_minor
         cost = cost_used(stored, used) - cost_used(stored, used - back.amount_minor)
         lines = given_back(drawn.get(back.grant_id, {}), back.amount_minor, first=line_ids)
-        entry = CreditEntry(
-            back.grant_id,
-            "returned",
-            issue_date,
-            back.amount_minor,
-            cost,
-            invoice_id=credit_note_id,
-            lines=lines,
-        )
+        made.append(_coming(back.grant_id, "returned", back.amount_minor, cost, lines))
+    for grant_id, lines in before_tax.items():
+        amount = -sum(part for _, part in lines)
+        made.append(_coming(grant_id, "put_back", amount, 0, lines))
+    entries: list[CreditEntry] = []
+    opened: list[StoredGrant] = []
+    for entry in (replace(each, entry_date=issue_date, invoice_id=credit_note_id) for each in made):
+        stored = grants[entry.grant_id]
         entries.append(entry)
         expires_on = stored.grant.expires_on
-        if back.grant_id in ended or (expires_on is not None and expires_on <= issue_date):
-            amount, taken = -back.amount_minor, -cost
+        if entry.grant_id in ended or (expires_on is not None and expires_on <= issue_date):
+            amount, taken = -entry.amount_minor, -entry.cost_minor
             entries.append(
                 replace(entry, kind="rolled_over", amount_minor=amount, cost_minor=taken, lines=())
             )
-            successor = _successor(stored, back.amount_minor, cost, credit_note_id, issue_date)
+            successor = _successor(stored, entry.amount_minor, entry.cost_minor, credit_note_id, issue_date)
             opened.append(successor)
             entries.append(successor.opening_entry())
     write_grants(connection, opened, now=now)
     write_entries(connection, entries, now=now)
+
+
+def _coming(
+    grant_id: str,
+    kind: EntryKind,
+    amount_minor: int,
+    cost_minor: int,
+    lines: tuple[tuple[str, int], ...],
+) -> CreditEntry:
+    """An entry without its date and document."""
+    return CreditEntry(grant_id, kind, date.min, amount_minor, cost_minor, lines=lines)
+
+
+def _by_grant(put_back: Sequence[PutBack]) -> dict[str, tuple[tuple[str, int], ...]]:
+    """(line_id, amount below zero) of each grant."""
+    found: dict[str, tuple[tuple[str, int], ...]] = {}
+    for back in put_back:
+        found[back.grant_id] = (*found.get(back.grant_id, ()), (back.line_id, -back.amount_minor))
+    return found
 
 
 def _successor(

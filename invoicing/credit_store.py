@@ -25,7 +25,17 @@ from rating.money import minor_digits
 
 _EARTH_AHEAD: Final = timedelta(hours=14)
 """The time zone furthest ahead of UTC: no place on earth has a later date."""
-_KIND_ORDER: Final = ("granted", "rolled_in", "drawn", "returned", "voided", "rolled_over", "expired")
+_KIND_ORDER: Final = (
+    "granted",
+    "rolled_in",
+    "drawn",
+    "taken_off",
+    "returned",
+    "put_back",
+    "voided",
+    "rolled_over",
+    "expired",
+)
 
 
 @dataclass(frozen=True, slots=True)

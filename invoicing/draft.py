@@ -33,6 +33,7 @@ from rating.money import minor_digits
 from rating.plan_version import PlanVersion
 
 _INT64_MAX: Final = (1 << 63) - 1
+_BEFORE_TAX: Final = '"credits":"before_tax",'
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Draft:
     those; ``line_ids``, ``charge_ids`` and ``amounts_minor`` are its lines in order, ``posted_lines`` as the
     journal needs them. credit: the text of what
     it draws, empty for nothing. owner: the contract's id, or the key of an invoice beside its billing
-    dates. total_minor: net. priced_minor: of the lines as rated, where that includes tax. entity_id: the
-    billing entity that sends it."""
+    dates. total_minor: net. priced_minor: of the lines as rated, where that includes tax. allowed_minor: by
+    line_id, the credit that was taken off before tax. entity_id: the billing entity that sends it."""
 
     invoice_id: str
     owner: str
@@ -89,6 +90,7 @@ class Draft:
     credit_minor: int = 0
     tax_minor: int = 0
     priced_minor: tuple[int | None, ...] | None = None
+    allowed_minor: Mapping[str, int] = field(default_factory=dict)
     entity_id: str | None = None
 
     def text(self, *, number: str | None, issue_date: date | None) -> str:
@@ -217,6 +219,7 @@ def _write_drafts(
     amount_list = amounts.tolist()
     posted = _posted_lines(lines, texts, charge_ids, amount_list)
     terms_texts = _terms_texts(context)
+    before_tax = _takes_credit_before_tax(lines, starts, context.plan_versions)
     drafts = []
     for place, (owner, billing_date, currency) in enumerate(
         zip(*(column.to_pylist() for column in chosen.columns), strict=True)
@@ -240,7 +243,8 @@ def _write_drafts(
                 total_minor=totals[place],
                 payment_days=payment_days,
                 head=f'{{"billing_date":"{billing_date}","contract":{_contract_text(contract)},'
-                f'"currency":"{currency}","customer":{customer},"customer_version":{version},',
+                f'{_BEFORE_TAX if before_tax[place] else ""}"currency":"{currency}","customer":{customer},'
+                f'"customer_version":{version},',
                 middle=f',"lines":[{joined[place]}],"minor_digits":{minor_digits(currency)},',
                 tail=f',"period_end":"{lasts[place]}","period_start":"{firsts[place]}"'
                 f',"schema":"{DOCUMENT_SCHEMA}","seller":{seller},"tax":{_tax_text(groups)},"terms":{terms},'
@@ -255,6 +259,23 @@ def _write_drafts(
             )
         )
     return drafts
+
+
+def _takes_credit_before_tax(
+    lines: pa.Table, starts: NDArray[np.int64], plan_versions: Sequence[PlanVersion]
+) -> list[bool]:
+    """Of each invoice, whether the plans of all its lines take promotional credit before tax."""
+    before = [
+        (entry.plan.plan_id, entry.version) for entry in plan_versions if entry.plan.credits == "before_tax"
+    ]
+    if not before:
+        return [False] * len(starts)
+    names = {"plan_id": pl.String, "plan_version": pl.UInt32}
+    known = pl.DataFrame(list(dict.fromkeys(before)), schema=names, orient="row")
+    keys = pl.DataFrame({name: pl.Series(lines[name]).cast(kind) for name, kind in names.items()})
+    own = keys.join(known.with_columns(found=True), on=list(names), how="left", maintain_order="left")
+    says = own["found"].fill_null(value=False).to_numpy()
+    return list(np.logical_and.reduceat(says, starts).tolist())
 
 
 def _posted_lines(

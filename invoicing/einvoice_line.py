@@ -3,7 +3,7 @@
 A line states quantity, price and net amount, and receivers multiply. Where the rated quantity at one unit
 price comes to the line's list amount, that is what is stated. Anything else (several tiers, a
 percentage, a part of a month) is one unit at its amount: the quantity, its unit and the tiers stand in the
-line's note and attributes. Discounts are allowances of the line (BG-27).
+line's note and attributes. Discounts, and credit taken before tax, are allowances of the line (BG-27).
 
 A price with more than four fraction digits is stated for a power of ten of units (BT-149), because some
 readers cut longer ones: 0.0000012 each is 0.12 for 100,000.
@@ -11,7 +11,7 @@ readers cut longer ones: 0.0000012 each is 0.12 for 100,000.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -19,8 +19,10 @@ from typing import Final
 
 from ingest.document import decimal_text, plain
 from ingest.event import QUANTITY_SCALE
+from invoicing.credit_allowance import allowed_minor
 from invoicing.einvoice_model import EAllowance, ELine, ETax
 from invoicing.invoice import InvoiceLine
+from invoicing.tax_again import inclusive_minor
 from invoicing.unit_codes import ONE, unit_code
 from rating.item_line import ITEM_KIND
 from rating.money import allocate, exact_money, round_to_minor
@@ -42,7 +44,8 @@ class _Price:
 
 def electronic_line(line: InvoiceLine, *, position: int, digits: int, group: ETax) -> ELine:
     """One line of an issued invoice. position: from 1. digits: of the currency. group: how it is taxed."""
-    found = _unit_price(line, digits) or _one_unit(line, digits)
+    priced = _before_credit(line)
+    found = _unit_price(priced, digits) or _one_unit(priced, digits)
     last_day = line.period_end - timedelta(days=1)
     return ELine(
         line_id=str(position),
@@ -58,7 +61,22 @@ def electronic_line(line: InvoiceLine, *, position: int, digits: int, group: ETa
         seller_item=line.charge_id,
         note="" if found.price == _listed_price(line) else _note(line, digits),
         attributes=_attributes(line),
-        allowances=_allowances(line, found.list_minor, digits),
+        allowances=(*_allowances(priced, found.list_minor, digits), *_credit(line, digits)),
+    )
+
+
+def _before_credit(line: InvoiceLine) -> InvoiceLine:
+    """The line without the credit that was taken off its net amount. Off a price that includes tax it was
+    taken with its tax, so there the line is stated at what it comes to."""
+    off = 0 if inclusive_minor(line) is not None else allowed_minor(line)
+    return replace(line, amount_minor=line.amount_minor + off)
+
+
+def _credit(line: InvoiceLine, digits: int) -> tuple[EAllowance, ...]:
+    if inclusive_minor(line) is not None:
+        return ()
+    return tuple(
+        EAllowance(Decimal(entry.amount_minor).scaleb(-digits), entry.name) for entry in line.allowances
     )
 
 

@@ -21,7 +21,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import Draft, DraftContext, draft_invoices
 from invoicing.hold import Held, Key, hold_by_amount, hold_too_large, hold_unknown_customers
-from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.issue import IssuePolicy, Written, write_invoices
 from invoicing.item_invoice_issue import forget_lines
 from invoicing.run_context import BillingRun, issue_prefixes, seller_text
 from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
@@ -69,8 +69,9 @@ def write_final_bills(
     )
     held = _held(run, ended, ready, totals_minor)
     chosen = [owner for owner, _ in ended.dates if owner not in held]
-    drafts, lapsed = _write(run, ended, ready, chosen) if chosen else ([], [])
-    return FinalBills(drafts, [*found.held, *(held[owner] for owner in sorted(held))], lapsed)
+    written = _write(run, ended, ready, chosen) if chosen else Written([], [])
+    reasons = [*found.held, *(held[owner] for owner in sorted(held))]
+    return FinalBills(written.drafts, reasons, written.credit_expired)
 
 
 def _ended(run: BillingRun, found: AdjustmentsDue) -> _Ended:
@@ -119,9 +120,7 @@ def _billed_today(owner: str, run: BillingRun) -> Held:
     )
 
 
-def _write(
-    run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]
-) -> tuple[list[Draft], list[str]]:
+def _write(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> Written:
     """Rated lines first, then numbers, invoices and lines in one transaction."""
     lines = ended.lines.filter(pc.is_in(ended.lines["contract_id"], value_set=pa.array(owners, pa.string())))
     forget_lines(run.event_store, owners)
@@ -139,7 +138,7 @@ def _write(
         adjusted=ended.found.adjusted,
         actor=run.settings.actor,
     )
-    return drafts, write_invoices(run.ledger, drafts=drafts, nothing_due=[], policy=policy)
+    return write_invoices(run.ledger, drafts=drafts, nothing_due=[], policy=policy)
 
 
 def _context(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> DraftContext:

@@ -4,15 +4,16 @@ The document is JSON with sorted names, decimals as text and no binary floats: t
 the same bytes, and its SHA-256 is what a billing run's manifest is made of. It is a snapshot:
 customer, contract and terms are copied in as they were when it was drafted.
 
-Draft and issued invoice differ in ``number``, ``issue_date`` and ``due_date``, and in ``drawn_credit``: a
-draft shows the credit it would draw, an issued invoice what it drew. Without credit there is no such field.
+Draft and issued invoice differ in ``number``, ``issue_date`` and ``due_date``, and in credit: a draft shows
+what it would draw, an issued invoice what it drew (``drawn_credit``, and ``allowances`` of lines with what
+comes of them). Without credit there are no such fields.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -30,10 +31,11 @@ from invoicing.invoice_tax import (
     parse_tax,
     tax_document,
 )
+from rating.price_plan import CreditsPlace
 
 InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
-_NESTED: Final = frozenset({"tiers", "discounts", "adjusts", "tax"})
+_NESTED: Final = frozenset({"tiers", "discounts", "adjusts", "tax", "allowances"})
 _DATES: Final = frozenset({"billing_date", "period_start", "period_end", "issue_date", "due_date"})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
@@ -86,6 +88,15 @@ class InvoiceAdjusts:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceAllowance:
+    """Promotional credit that was taken off a line before tax, minor units as the line is priced."""
+
+    grant_id: str
+    name: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """One rated line as the invoice shows it.
 
@@ -95,8 +106,9 @@ class InvoiceLine:
     amount_minor: rounded once, and net of tax where prices include it. price_source: ``contract`` for a
     price agreed with the customer, ``plan`` for the list price, ``item`` for one that billable items
     state. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount``
-    already, in the order applied. adjusts: of an adjustment. tax: null where no tax is stated. line_id:
-    leads to the rated line, its derivation and the events behind it.
+    already, in the order applied. adjusts: of an adjustment. tax: null where no tax is stated. allowances:
+    credit taken off ``amount_minor`` before tax; ``amount`` is without it. line_id: leads to the rated line,
+    its derivation and the events behind it.
     """
 
     line_id: str
@@ -124,6 +136,7 @@ class InvoiceLine:
     discounts: tuple[InvoiceDiscount, ...] = ()
     adjusts: InvoiceAdjusts | None = None
     tax: InvoiceLineTax | None = None
+    allowances: tuple[InvoiceAllowance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,7 @@ class Invoice:
     period_start/period_end: the whole time the lines cover, local dates, half-open. total_minor: the sum of
     the lines, net of tax. tax: its groups in the order of category and rate, empty where no tax is stated.
     drawn_credit: what of the gross amount credit pays, in the order drawn; ``due_minor`` is the rest.
+    credits: whether promotional credit is taken before tax, off the lines (``credit_allowance.py``).
     """
 
     invoice_id: str
@@ -164,6 +178,7 @@ class Invoice:
     due_date: date | None
     drawn_credit: tuple[InvoiceCredit, ...] = ()
     tax: tuple[InvoiceTax, ...] = ()
+    credits: CreditsPlace = "after_tax"
 
     @property
     def tax_minor(self) -> int:
@@ -233,14 +248,12 @@ def invoice_text(invoice: Invoice) -> str:
             f"invoice {invoice.invoice_id} has total {invoice.total_minor} but is taxed on other amounts. "
             "Nothing was written; report this with the invoice id."
         )
-    return orjson.dumps(_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
+    return orjson.dumps(invoice_document(invoice), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def credit_document(invoice: Invoice) -> dict[str, Any]:
     """The drawn credit as the canonical text has it."""
-    grants = [
-        {name: getattr(entry, name) for name in InvoiceCredit.__slots__} for entry in invoice.drawn_credit
-    ]
+    grants = [asdict(entry) for entry in invoice.drawn_credit]
     return {"due_minor": invoice.due_minor, "grants": grants, "total_minor": invoice.credit_minor}
 
 
@@ -283,16 +296,20 @@ def parse_invoice(text: str) -> Invoice:
             InvoiceCredit(**entry) for entry in data.get("drawn_credit", {"grants": ()})["grants"]
         ),
         tax=() if data["tax"] == TAX_NOTE else tuple(parse_tax(group) for group in data["tax"]),
+        credits=data.get("credits", "after_tax"),
     )
 
 
-def _document(invoice: Invoice) -> dict[str, Any]:
+def invoice_document(invoice: Invoice) -> dict[str, Any]:
+    """The invoice as its canonical text has it."""
     plain = {
         name: getattr(invoice, name)
         for name in Invoice.__slots__
-        if name not in {"lines", "drawn_credit", "tax", *_DATES}
+        if name not in {"lines", "drawn_credit", "tax", "credits", *_DATES}
     }
-    credit = {"drawn_credit": credit_document(invoice)} if invoice.drawn_credit else {}
+    credit: dict[str, Any] = {"drawn_credit": credit_document(invoice)} if invoice.drawn_credit else {}
+    if invoice.credits != "after_tax":
+        credit["credits"] = invoice.credits
     return (
         plain
         | credit
@@ -313,10 +330,12 @@ def _line_document(line: InvoiceLine) -> dict[str, Any]:
     plain = {name: _json_value(getattr(line, name)) for name in InvoiceLine.__slots__ if name not in _NESTED}
     adjusts = {} if line.adjusts is None else {"adjusts": adjusts_document(line.adjusts)}
     tax = {} if line.tax is None else {"tax": line_tax_document(line.tax)}
+    allowed = {"allowances": [asdict(entry) for entry in line.allowances]} if line.allowances else {}
     return (
         plain
         | adjusts
         | tax
+        | allowed
         | {
             name: [
                 {field: _json_value(getattr(entry, field)) for field in kind.__slots__} for entry in entries
@@ -347,9 +366,9 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
     )
     adjusts = {"adjusts": _parse_adjusts(data["adjusts"])} if "adjusts" in data else {}
     tax = {"tax": parse_line_tax(data["tax"])} if "tax" in data else {}
-    return InvoiceLine(
-        **{**data, **decimals, **dates, "tiers": tiers, "discounts": discounts, **adjusts, **tax}
-    )
+    allowances = tuple(InvoiceAllowance(**entry) for entry in data.get("allowances", ()))
+    nested = {"tiers": tiers, "discounts": discounts, "allowances": allowances, **adjusts, **tax}
+    return InvoiceLine(**{**data, **decimals, **dates, **nested})
 
 
 def _parse_adjusts(data: Mapping[str, Any]) -> InvoiceAdjusts:

@@ -31,6 +31,7 @@ from invoicing.invoice import (
     parse_invoice,
 )
 from invoicing.issue_documents import issue_documents
+from invoicing.line_rewrite import rewrite_lines
 from invoicing.number import DrawnNumbers, draw_for
 from invoicing.numbering import NumberPrefixes, Numbers, bill_kind, draw_each, load_prefixes
 from invoicing.register import IssuedDocument, Issuer
@@ -43,6 +44,7 @@ from invoicing.tables import (
     INVOICES,
     LATE_USAGE_SUFFIX,
     LINE_ADJUSTMENTS,
+    LINE_ALLOWANCES,
     SETTLED_BILLING_DATES,
 )
 from invoicing.tax_desk import load_tax_desk
@@ -76,15 +78,24 @@ class IssuePolicy:
     reviews: Mapping[str, NeededReview] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """drafts: as they were written, with the credit they take. credit_expired: ids of the grants that lapsed
+    with them."""
+
+    drafts: Sequence[Draft]
+    credit_expired: Sequence[str]
+
+
 def write_invoices(
     ledger: Engine,
     *,
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> list[str]:
+) -> Written:
     """Write the drafts (numbered in their order, but those that wait for a review) and settle every date
-    named: all of it or nothing. Gives the ids of grants of credit that lapsed with these invoices.
+    named: all of it or nothing.
 
     nothing_due: (contract_id, billing_date) that gave no line. Raises Conflict when a date was
     settled meanwhile by somebody else; then nothing of this call was written.
@@ -92,12 +103,13 @@ def write_invoices(
     try:
         with ledger_transaction(ledger) as connection:
             passed = [draft for draft in drafts if draft.invoice_id not in policy.reviews]
-            lapsed = _write(connection, passed, nothing_due, policy)
+            written = _write(connection, passed, nothing_due, policy)
             waiting = [draft for draft in drafts if draft.invoice_id in policy.reviews]
             if waiting:  # after the others: drafts draw no number and take no credit, so no lock either
-                _write(connection, waiting, [], replace(policy, issue_date=None))
-                _enter_reviews(connection, waiting, policy)
-            return lapsed
+                shown = _write(connection, waiting, [], replace(policy, issue_date=None)).drafts
+                _enter_reviews(connection, shown, policy)
+                written = replace(written, drafts=(*written.drafts, *shown))
+            return written
     except Exception as error:
         if _breaks_a_key(error):
             raise Conflict(
@@ -118,7 +130,7 @@ def _write(
     drafts: Sequence[Draft],
     nothing_due: Sequence[tuple[str, date]],
     policy: IssuePolicy,
-) -> list[str]:
+) -> Written:
     drawn = None
     if policy.issue_date is not None and drafts:
         wanted = [policy.prefixes.of(draft.kind, draft.entity_id) for draft in drafts]
@@ -135,6 +147,13 @@ def _write(
             ]
             issue_documents(connection, block, documents, issuer)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
+    allowed = [
+        (line_id, draft.invoice_id, amount)
+        for draft in drafts
+        for line_id, amount in draft.allowed_minor.items()
+    ]
+    if allowed:
+        insert_rows(connection, LINE_ALLOWANCES, allowed)
     adjustments = [
         policy.adjusted[line_id].row(line_id)
         for draft in (drafts if policy.adjusted else ())
@@ -166,7 +185,7 @@ def _write(
     for draft in drafts:
         if draft.owner.endswith(LATE_USAGE_SUFFIX):
             _look_through(connection, draft.contract_id, policy.looked_through)
-    return lapsed
+    return Written(drafts, lapsed)
 
 
 def _look_through(connection: Connection, contract_id: str, looked_through: int | None) -> None:
@@ -282,8 +301,11 @@ def issue_invoice(
         prefixes = load_prefixes(connection, invoice=series_prefix, credit_note=credit_note_prefix)
         prefix = prefixes.of(bill_kind(draft.gross_minor), entity_id_of(draft))
         drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
-        draft = settle_invoice(connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now)
-        issued = draft.issued(number=drawn.text(0), issue_date=issue_date)
+        settled = settle_invoice(
+            connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now
+        )
+        rewrite_lines(connection, draft, settled)
+        issued = settled.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)
         document = registered_invoice(issued, text, number=drawn.first, customer_id=row.customer_id)
         issue_documents(connection, drawn, [document], Issuer(actor, "", now, was_draft=True))
@@ -299,6 +321,8 @@ def issue_invoice(
                 document=text,
                 document_hash=invoice_hash(text),
                 credit_minor=issued.credit_minor,
+                total_minor=issued.total_minor,
+                tax_minor=issued.tax_minor,
             )
         ).rowcount
         if changed != 1:

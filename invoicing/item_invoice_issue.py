@@ -182,7 +182,7 @@ def _write(
     *,
     as_of: date,
     now: datetime,
-) -> tuple[list[str], int]:
+) -> tuple[Sequence[str], int]:
     """Rated lines first, then numbers, invoices, lines and locked items in one transaction. Gives the grants
     that lapsed, and how many of the invoices wait for a review."""
     if not owners:
@@ -211,7 +211,8 @@ def _write(
         items=priced.items,
         reviews=reviews,
     )
-    return write_invoices(ledger, drafts=drafts, nothing_due=[], policy=policy), len(reviews)
+    written = write_invoices(ledger, drafts=drafts, nothing_due=[], policy=policy)
+    return written.credit_expired, len(reviews)
 
 
 def forget_lines(event_store: EventStore, owners: Sequence[str]) -> None:

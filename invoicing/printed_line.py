@@ -50,7 +50,7 @@ def printed_line(
         "wide": is_wide(quantity, unit),
         "price": "" if tiered else breakable(w.price(line.price_text)),
         "amount": w.money(line.amount_minor, digits),
-        "tiers": tiers + discounts,
+        "tiers": [*tiers, *discounts, *_allowances(line, digits, w)],
     }
 
 
@@ -101,7 +101,7 @@ def _adjustment(
         "wide": False,
         "price": "",
         "amount": w.money(line.amount_minor, digits),
-        "tiers": rows,
+        "tiers": [*rows, *_allowances(line, digits, w)],
     }
 
 
@@ -161,6 +161,12 @@ def _discounts(line: InvoiceLine, digits: int, w: Words) -> Iterator[dict[str, s
     yield _small_row(w("before_discounts"), "", _list_amount(line), digits, w)
     for discount in line.discounts:
         yield _small_row(discount.name, discount.words, -discount.amount, digits, w)
+
+
+def _allowances(line: InvoiceLine, digits: int, w: Words) -> Iterator[dict[str, str]]:
+    """What credit took off the line before tax."""
+    for entry in line.allowances:
+        yield _small_row(entry.name, "", Decimal(-entry.amount_minor).scaleb(-digits), digits, w)
 
 
 def _small_row(label: str, price: str, amount: Decimal, digits: int, w: Words) -> dict[str, str]:

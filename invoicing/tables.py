@@ -162,6 +162,16 @@ earlier dates; later ones are looked at by the contract's next bill. Null where 
 contract_version: the version of the contract it was billed by, which later versions are held to.
 """
 
+LINE_ALLOWANCES: Final = sa.Table(
+    "line_allowances",
+    LEDGER,
+    sa.Column("line_id", sa.String(32), primary_key=True),
+    sa.Column("invoice_id", sa.String(64), nullable=False, index=True),
+    sa.Column("amount_minor", sa.BigInteger, nullable=False),
+)
+"""Credit that was taken off a line of an invoice before tax, minor units as the line is priced: the line
+comes to so much less than it was rated at."""
+
 LINE_ADJUSTMENTS: Final = sa.Table(
     "line_adjustments",
     LEDGER,

@@ -29,6 +29,7 @@ ChargeKind = Literal["usage", "licence", "recurring", "one_time", "item"]
 Timing = Literal["advance", "arrears"]
 RoundingMode = Literal["half_up", "half_even"]
 RoundingPlace = Literal["line", "invoice"]
+CreditsPlace = Literal["before_tax", "after_tax"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
 TiersCount = Literal["event", "moment", "period", "year", "contract"]
@@ -314,7 +315,8 @@ class PricePlan(Document):
     ``proration_divisor`` say how a part of a period is counted (``rating/proration.py``). ``profile`` fills
     in settings that are left out, as another product has them (``rating/profile.py``). ``rounding_place``:
     each line is rounded by itself, or the sum of a bill's lines (``rating/bill_rounding.py``).
-    ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already."""
+    ``prices_include_tax``: whether tax is in the prices (and in all else that is an amount here) already.
+    ``credits``: whether promotional credit lowers what is taxed, or pays what is due with tax."""
 
     plan_id: Key
     name: str = Field(min_length=1)
@@ -332,6 +334,7 @@ class PricePlan(Document):
     discounts: tuple[Discount, ...] = ()
     discounting: Discounting = Discounting()
     prices_include_tax: bool = False
+    credits: CreditsPlace = "after_tax"
 
     @model_validator(mode="before")
     @classmethod

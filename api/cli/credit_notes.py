@@ -141,6 +141,9 @@ def _shown(note: Mapping[str, Any]) -> list[Any]:
     if note["credit_minor"]:
         back = money(-note["credit_minor"], digits)
         shown.append(f"{back} {currency} goes back to prepaid credit.")
+    put_back = sum(entry["amount_minor"] for entry in note.get("put_back_credit", ()))
+    if put_back:
+        shown.append(f"{money(put_back, digits)} {currency} of credit taken before tax goes back as well.")
     owed = f"The customer owes {money(-note['due_minor'], digits)} {currency} less"
     voided = f"; the invoice is void ({money(gross, digits)} in this credit note)." if note["voids"] else "."
     return [*shown, f"{owed}{voided}"]

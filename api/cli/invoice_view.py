@@ -107,6 +107,8 @@ def _what(line: Mapping[str, Any], digits: int) -> str:
     prorated = line["charge_kind"] in _PRORATED_KINDS and line["days"] < line["full_days"]
     if "adjusts" in line:
         what = f"{what}\n{_adjusts(line, line['adjusts'], digits)}"
+    for entry in line.get("allowances", ()):
+        what = f"{what}\nless {money(entry['amount_minor'], digits)} of credit {entry['name']}, before tax"
     part = f", {part_words(line['days'], line['full_days'])}" if prorated else ""
     return f"{what}\n{line['period_start']} to {last}{part}\n{line['line_id']}"
 

@@ -12,6 +12,7 @@ from invoicing.audit_trail import record_change
 from invoicing.credit_account import CreditAccount
 from invoicing.credit_store import open_grants
 from invoicing.invoice import Invoice, invoice_hash, invoice_text, parse_invoice
+from invoicing.line_rewrite import rewrite_lines
 from invoicing.lock import billing_lock
 from invoicing.review.correction import CorrectionRequest, corrected
 from invoicing.review.open import INVOICE_OBJECT
@@ -97,10 +98,7 @@ def _write_invoice(connection: Connection, before: Invoice, after: Invoice, text
             tax_minor=after.tax_minor,
         )
     )
-    for old, new in zip(before.lines, after.lines, strict=False):  # the new line stands behind them
-        if old.amount_minor != new.amount_minor:
-            of_line = update(INVOICE_LINES).where(INVOICE_LINES.c.line_id == new.line_id)
-            connection.execute(of_line.values(amount_minor=new.amount_minor))
+    rewrite_lines(connection, before, after)  # the new line stands behind them
     added = after.lines[-1]
     values = {
         "invoice_id": after.invoice_id,

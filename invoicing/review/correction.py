@@ -16,11 +16,11 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidInput, NotFound
+from invoicing.credit_allowance import without_credit
 from invoicing.invoice import Invoice, InvoiceLine
-from invoicing.invoice_tax import InvoiceTax
 from invoicing.posting import TOP_UP_CHARGE_ID
 from invoicing.recognition import CORRECTION_KIND
-from invoicing.tax_amounts import net_parts, tax_in_gross, tax_on_net
+from invoicing.tax_again import priced_minor, with_tax_again
 from rating.money import format_minor
 from rating.retainer import sells_credit
 
@@ -44,6 +44,7 @@ def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
     unit, one that changes nothing, a line that is a correction or sells credit, or one that makes an invoice
     come to less than nothing, tax included; what does so already is a credit note and may.
     """
+    draft = without_credit(draft)
     line = next((line for line in draft.lines if line.line_id == request.line_id), None)
     if line is None:
         raise NotFound(
@@ -52,7 +53,7 @@ def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
         )
     change = _change(draft, line, request)
     correction = _correction(draft, line, request, change)
-    taxed = with_tax_again(replace(draft, lines=(*draft.lines, correction), drawn_credit=()))
+    taxed = with_tax_again(replace(draft, lines=(*draft.lines, correction)))
     if taxed.gross_minor < 0 <= draft.gross_minor:
         total = format_minor(taxed.gross_minor, draft.currency)
         raise _refused(
@@ -62,24 +63,6 @@ def corrected(draft: Invoice, request: CorrectionRequest) -> Invoice:
             "correction_below_zero",
         )
     return taxed
-
-
-def with_tax_again(invoice: Invoice) -> Invoice:
-    """The invoice with total, tax groups and net amounts counted from its lines."""
-    lines = list(invoice.lines)
-    groups = []
-    for group in invoice.tax:
-        places = [place for place, line in enumerate(lines) if _is_of(line, group)]
-        with_tax = [place for place in places if _inclusive(lines[place]) is not None]
-        priced = [_inclusive(lines[place]) or 0 for place in with_tax]
-        net = sum(lines[place].amount_minor for place in places if place not in with_tax)
-        for place, part in zip(with_tax, net_parts(priced, group.rate_percent), strict=True):
-            lines[place] = replace(lines[place], amount_minor=part)
-        tax = tax_on_net(net, group.rate_percent) + tax_in_gross(sum(priced), group.rate_percent)
-        taxable = sum(lines[place].amount_minor for place in places)
-        groups.append(replace(group, taxable_minor=taxable, tax_minor=tax))
-    total = sum(line.amount_minor for line in lines)
-    return replace(invoice, lines=tuple(lines), tax=tuple(groups), total_minor=total)
 
 
 def _change(draft: Invoice, line: InvoiceLine, request: CorrectionRequest) -> int:
@@ -106,7 +89,7 @@ def _change(draft: Invoice, line: InvoiceLine, request: CorrectionRequest) -> in
             "correction_amount",
         )
     ids = {line.line_id, *_correction_ids(draft, line)}
-    now = sum(_priced(each) for each in draft.lines if each.line_id in ids)
+    now = sum(priced_minor(each) for each in draft.lines if each.line_id in ids)
     if wanted == now:
         amount = f"{format_minor(now, draft.currency)} {draft.currency}"
         raise _refused(f"the line comes to {amount} already; nothing was changed.", "correction_amount")
@@ -147,22 +130,6 @@ def _correction(draft: Invoice, line: InvoiceLine, request: CorrectionRequest, c
         discounts=(),
         adjusts=None,
         tax=tax,
-    )
-
-
-def _inclusive(line: InvoiceLine) -> int | None:
-    return None if line.tax is None else line.tax.inclusive_minor
-
-
-def _priced(line: InvoiceLine) -> int:
-    inclusive = _inclusive(line)
-    return line.amount_minor if inclusive is None else inclusive
-
-
-def _is_of(line: InvoiceLine, group: InvoiceTax) -> bool:
-    return line.tax is not None and (line.tax.category, line.tax.rate_percent) == (
-        group.category,
-        group.rate_percent,
     )
 
 

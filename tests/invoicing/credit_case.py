@@ -10,12 +10,15 @@ from typing import Any
 
 from ingest.document import validate_document
 from invoicing.credit import CreditEntry, CreditGrant, StoredGrant, credit_rules
+from invoicing.credit_account import CreditAccount
 from invoicing.credit_balance import CreditBalance, balance_on
 from invoicing.credit_draw import Draw, draw_credit, drawn_entries, taking
 from invoicing.credit_expiry import lapse_of
 from invoicing.credit_sale import sold_by
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.invoice import Invoice, InvoiceLine, parse_invoice
+from invoicing.invoice_tax import InvoiceLineTax, InvoiceTax
+from invoicing.tax_again import with_tax_again
 from rating.agreement import agreed_versions
 from rating.agreement_dates import agreed_segments
 from tests.invoicing.contract_case import Billed, bill
@@ -23,6 +26,7 @@ from tests.invoicing.support import contract_row
 from tests.rating.plans import versions
 
 NEW_YEAR = date(2026, 1, 1)
+TEN = Decimal(10)
 
 
 def grant(grant_id: str = "g", amount: str = "100", **changes: Any) -> CreditGrant:
@@ -96,6 +100,29 @@ def invoice(*lines: InvoiceLine, invoice_id: str = "i1", **changes: Any) -> Invo
         **changes,
     }
     return Invoice(**values)
+
+
+def taxed(amount: int, rate: Decimal = TEN, *, inclusive: bool = False, name: str = "calls") -> InvoiceLine:
+    """A line of one rate."""
+    tax = InvoiceLineTax("S", rate, "standard", amount if inclusive else None)
+    return line(amount, name, tax=tax)
+
+
+def cart(*lines: InvoiceLine, **changes: Any) -> Invoice:
+    """An invoice of these lines with the tax groups they are in."""
+    rates = sorted({each.tax.rate_percent for each in lines if each.tax is not None})
+    groups = tuple(InvoiceTax("S", rate, 0, 0) for rate in rates)
+    return with_tax_again(invoice(*lines, tax=groups, **changes))
+
+
+def given_for_nothing(grant_id: str, amount: str, **more: Any) -> StoredGrant:
+    """Promotional credit."""
+    return stored(grant(grant_id, amount, kind="promotional", cost_basis="0", **more))
+
+
+def settled(billed: Invoice, *grants: StoredGrant) -> Invoice:
+    """The invoice with the credit it takes."""
+    return CreditAccount(list(grants)).draw(billed, entry_date=date(2026, 2, 1))
 
 
 @dataclass(slots=True)

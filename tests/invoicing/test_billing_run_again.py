@@ -15,7 +15,7 @@ from ingest.errors import Conflict, InvalidInput
 from ingest.ledger import default_ledger_url, open_ledger
 from invoicing import billing_run
 from invoicing.invoice import invoice_hash
-from invoicing.issue import issue_invoice, write_invoices
+from invoicing.issue import Written, issue_invoice, write_invoices
 from invoicing.lock import billing_lock
 from invoicing.run_record import get_run
 from invoicing.settings import BillingSettings
@@ -55,7 +55,7 @@ def test_a_run_that_dies_between_chunks_is_simply_run_again(
     calls = itertools.count()
     real = write_invoices
 
-    def dies(*arguments: Any, **named: Any) -> list[str]:
+    def dies(*arguments: Any, **named: Any) -> Written:
         if next(calls) == killed_after:
             raise KeyboardInterrupt
         return real(*arguments, **named)

@@ -25,11 +25,12 @@ from invoicing.journal_store import JournalFilter
 from invoicing.journal_store import list_entries as list_journal
 from invoicing.lock import billing_lock
 from invoicing.review.correct import correct
-from invoicing.review.correction import CorrectionRequest, corrected, with_tax_again
+from invoicing.review.correction import CorrectionRequest, corrected
 from invoicing.review.moves import approve, delegate, send_back, submit
 from invoicing.review.review_store import get_review
 from invoicing.store import get_invoice
 from invoicing.tables import INVOICE_LINES
+from invoicing.tax_again import with_tax_again
 from tests.invoicing import test_tax_billing as taxed
 from tests.invoicing.credit_case import grant, invoice, line
 from tests.invoicing.support import CALLS

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from rating.rate import rate_usage
 from rating.reprice import reprice_line
 from rollup.schema import USAGE_SCHEMA
 from tests.invoicing.contract_case import Billed, bill
+from tests.invoicing.credit_case import cart, given_for_nothing, settled, taxed
 from tests.invoicing.support import MONTHLY_FEE, contract_row, contracts_table, settled_table
 from tests.invoicing.support import plan as plan_version
 
@@ -121,6 +125,40 @@ def test_a_month_with_a_clock_change(profile: str, cents: int) -> None:
     assert rated.lines["amount_minor"].to_pylist() == [cents]
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
+CART = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("profile", "line", "net", "tax", "due"), CART)
+def test_one_cart_under_each_profile(profile: str, line: str, net: str, tax: str, due: str) -> None:
+    """The table of docs/contracts.md: 300.00 from 12 March in Berlin, discounts of 10.00, 5 % and 10 %, 30.00
+    of promotional credit, 19 % tax. One setting makes all of the difference."""
+    written = [{"amount": "10"}, {"percent": "5"}, {"percent": "10"}]
+    discounts = [{"discount_id": f"d{n}", "name": "D", **each} for n, each in enumerate(written)]
+    charge = {**MONTHLY_FEE, "price": {"model": "flat", "amount": "300"}}
+    version = plan_version(charges=[charge], profile=profile, discounts=discounts)
+    row = contract_row(start_date=date(2026, 3, 12), anchor_date=date(2026, 1, 1), time_zone="Europe/Berlin")
+    periods = due_service_periods(
+        contracts=contracts_table(row),
+        plan_versions=[version],
+        settled=settled_table(),
+        as_of=date(2026, 3, 12),
+    )
+    book = compile_price_book([version], {})
+    nothing = USAGE_SCHEMA.empty_table()
+    rated = rate_usage(periods=periods, usage=nothing, price_book=book, run_id="r", threads=1)
+    [amount] = rated.lines["amount_minor"].to_pylist()
+    bill = cart(taxed(amount, Decimal(19)), credits=version.plan.credits)
+    found = settled(bill, given_for_nothing("promotion", "30"))
+    told = (amount, found.total_minor, found.tax_minor, found.due_minor)
+    assert [f"{Decimal(minor) / 100:.2f}" for minor in told] == [line, net, tax, due]
+
+
+def test_the_table_of_the_page_has_each_profile_once() -> None:
+    assert sorted(row[0] for row in CART) == sorted(PROFILES)
+    assert len({row[4] for row in CART}) == len(PROFILES)
+
+
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_a_profile_fills_in_and_never_overrides(profile: str) -> None:
     document: dict[str, Any] = {
@@ -133,8 +171,15 @@ def test_a_profile_fills_in_and_never_overrides(profile: str) -> None:
     }
     plan = PricePlan.model_validate(document)
     assert plan.proration == PROFILES[profile]["proration"]
-    own = {"proration": "none", "discounting": {"order": "percentage_first", "rounding": "once"}}
+    assert plan.rounding_place == PROFILES[profile]["rounding_place"]
+    assert plan.credits == PROFILES[profile]["credits"]
+    own = {
+        "rounding_place": "invoice",
+        "proration": "none",
+        "discounting": {"order": "percentage_first", "rounding": "once"},
+    }
     mine = PricePlan.model_validate(document | own)
+    assert mine.rounding_place == "invoice"
     assert (mine.proration, mine.discounting.order, mine.discounting.rounding) == (
         "none",
         "percentage_first",
