@@ -21,16 +21,11 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import JournalEntry
-from invoicing.journal_store import append_entries, lock_journal
+from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.payment_allocation import free_credited
-from invoicing.posting import (
-    CreditPosting,
-    DocumentLine,
-    PostedDocument,
-    credit_entry,
-    document_entries,
-)
+from invoicing.posting import CreditPosting, DocumentLine, PostedDocument, credit_entry
+from invoicing.posting_rows import RecognisedDays, add_document
 from invoicing.register import IssuedDocument
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 
@@ -54,9 +49,10 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    entries: list[JournalEntry] = []
+    rows, days = begin_rows(connection, now=now), RecognisedDays()
     for document in documents:
-        entries += document_entries(
+        add_document(
+            rows,
             PostedDocument(
                 document_id=document.document_id,
                 kind="credit_note" if document.kind == "credit_note" else "invoice",
@@ -76,9 +72,10 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
                     if document.document_id in notes
                     else {}
                 ),
-            )
+            ),
+            days,
         )
-    append_entries(connection, entries, now=now)
+    append_rows(connection, rows)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
