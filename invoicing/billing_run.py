@@ -30,6 +30,7 @@ from invoicing.billable_due import items_due
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
+from invoicing.blocks_to_bill import blocks_to_bill
 from invoicing.collector import collector_paused
 from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
@@ -47,7 +48,6 @@ from invoicing.report import BillingReport, check_accounted_for
 from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
     billing_dates,
-    blocks_of_contracts,
     chunks_of_contracts,
     dates_without,
     first_dates,
@@ -142,8 +142,9 @@ def _bill(
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
+    tally.wanted = len(billing_dates(periods)) + len(unpriced)
     with WriteBehind[list[str]]() as behind:
-        for block in blocks_of_contracts(periods, settings.pricing_contracts):
+        for block in blocks_to_bill(run, periods):
             _bill_block(run, block, tally, behind, all_periods=periods.num_rows)
         behind.finish()
     _bill_ended(run, tally)
@@ -341,7 +342,7 @@ def _write_block(
             reviewed = replace(policy, reviews=reviews)
             behind.begin(
                 partial(_issue, run, drafts, nothing_due, reviewed),
-                done=partial(_count_issued, stages, tally, len(chunk_dates), len(open_dates)),
+                done=partial(_count_issued, stages, tally, len(chunk_dates)),
             )
             tally.add(drafts, nothing_due)
             tally.in_review += len(reviews)
@@ -355,8 +356,8 @@ def _issue(
         return write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
 
 
-def _count_issued(stages: Stages, tally: Tally, dates: int, open_dates: int, lapsed: list[str]) -> None:
-    stages.count("issue", dates, total=open_dates)
+def _count_issued(stages: Stages, tally: Tally, dates: int, lapsed: list[str]) -> None:
+    stages.count("issue", dates, total=tally.wanted - len(tally.held))
     tally.credit_expired += lapsed
 
 

@@ -13,8 +13,10 @@ from invoicing.hold import Held, Key
 
 @dataclass(slots=True)
 class Tally:
-    """Counts are of billing dates; totals are minor units by currency."""
+    """Counts are of billing dates; totals are minor units by currency. wanted: all that are due, with those
+    that turn out to be held."""
 
+    wanted: int = 0
     due: int = 0
     invoiced: int = 0
     in_review: int = 0
