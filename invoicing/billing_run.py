@@ -2,7 +2,8 @@
 
 A run may be killed at any point and simply run again. Rated lines are keyed by what they are for,
 so writing them again changes nothing; invoices, their numbers and the settlement of their billing
-dates are one ledger transaction a chunk; a settled date is not due any more.
+dates are one ledger transaction a chunk; a settled date is not due any more. A chunk is written while the
+next is drafted, one at a time and in their order.
 
 The same catalogue, contracts, usage and as-of date give the same invoices, byte for byte.
 """
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,33 +30,31 @@ from invoicing.billable_due import items_due
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
+from invoicing.blocks_to_bill import blocks_to_bill
 from invoicing.collector import collector_paused
 from invoicing.credit_expiry import expire_credit
 from invoicing.customer_store import load_customer_texts
-from invoicing.draft import draft_invoices
+from invoicing.draft import Draft, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
 from invoicing.holding import held_dates
-from invoicing.issue import write_invoices
+from invoicing.issue import IssuePolicy, Written, write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
-from invoicing.number import last_issue_date, refuse_earlier_issue_date
-from invoicing.numbering import load_prefixes
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
     billing_dates,
-    blocks_of_contracts,
     chunks_of_contracts,
     dates_without,
     first_dates,
     lines_without,
     settled_of,
 )
-from invoicing.run_context import BillingRun, Block, draft_context, issue_policy
+from invoicing.run_context import BillingRun, Block, draft_context, issue_policy, numbered_as_of
 from invoicing.run_record import (
     FAILED,
     FINISHED,
@@ -71,6 +71,7 @@ from invoicing.tax_desk import open_tax_desk
 from invoicing.tax_hold import prepare_tax
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_in_force
+from invoicing.write_behind import WriteBehind
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -110,7 +111,7 @@ def run_billing(
         )
     started = time.perf_counter()
     with billing_lock(ledger):
-        settings = _numbered_as_of(ledger, settings, as_of)
+        settings = numbered_as_of(ledger, settings, as_of)
         run_id = begin_run(ledger, run_id=run_id, as_of=as_of, now=now)
         try:
             report = _bill(run_id, as_of, event_store, stored_usage, ledger, now, settings, Stages(progress))
@@ -142,8 +143,11 @@ def _bill(
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
-    for block in blocks_of_contracts(periods, settings.pricing_contracts):
-        _bill_block(run, block, tally, all_periods=periods.num_rows)
+    tally.wanted = len(billing_dates(periods)) + len(unpriced)
+    with WriteBehind[Written]() as behind:
+        for block in blocks_to_bill(run, periods):
+            _bill_block(run, block, tally, behind, all_periods=periods.num_rows)
+        behind.finish()
     _bill_ended(run, tally)
     with stages.stage("item invoices"):
         beside = issue_item_invoices(
@@ -174,6 +178,7 @@ def _bill(
         item_conflicts=conflicts,
         credit_waiting=expired.waiting,
         stage_seconds=stages.seconds,
+        seconds=stages.passed(),
     )
     check_accounted_for(report)
     return report
@@ -242,7 +247,9 @@ def _find_due(
     return run, periods
 
 
-def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
+def _bill_block(
+    run: BillingRun, periods: pa.Table, tally: Tally, behind: WriteBehind[Written], *, all_periods: int
+) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
     stages, dates = run.stages, billing_dates(periods)
     with stages.stage("adjust"):
@@ -287,6 +294,7 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
             run.ledger,
             items.tax_classes,
         )
+        behind.finish()  # what is written so far counts towards the totals
         held = held_dates(
             dates,
             periods=periods,
@@ -303,13 +311,19 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods
     tally.held += held
     delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
     block = Block(by_id, customers, adjustments, items, ready)
-    _write_block(run, block, lines_without(priced.lines, held), dates_without(dates, held), tally)
+    _write_block(run, block, lines_without(priced.lines, held), dates_without(dates, held), tally, behind)
 
 
 def _write_block(
-    run: BillingRun, block: Block, lines: pa.Table, open_dates: Sequence[Key], tally: Tally
+    run: BillingRun,
+    block: Block,
+    lines: pa.Table,
+    open_dates: Sequence[Key],
+    tally: Tally,
+    behind: WriteBehind[Written],
 ) -> None:
-    """Write the rated lines of a block, and draft and issue its invoices chunk by chunk."""
+    """Write the rated lines of a block, and draft its invoices chunk by chunk, each issued while the next is
+    drafted; the last may be under way when this returns."""
     stages, policy = run.stages, issue_policy(run, block)
     with stages.stage("write rated lines"):
         writing = start_writing(run.event_store, lines)
@@ -329,13 +343,27 @@ def _write_block(
                     block.adjustments.catalogue.agreed_versions,
                     issue=run.settings.issue,
                 )
-                policy = replace(policy, reviews=reviews)
-            with stages.stage("issue"), collector_paused():
-                written = write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
-            stages.count("issue", len(chunk_dates), total=len(open_dates))
-            tally.add(written.drafts, nothing_due)
+            reviewed = replace(policy, reviews=reviews)
+            behind.begin(
+                partial(_issue, run, drafts, nothing_due, reviewed),
+                done=partial(_count_issued, stages, tally, nothing_due, len(chunk_dates)),
+            )
             tally.in_review += len(reviews)
-            tally.credit_expired += written.credit_expired
+
+
+def _issue(
+    run: BillingRun, drafts: Sequence[Draft], nothing_due: Sequence[Key], policy: IssuePolicy
+) -> Written:
+    with run.stages.stage("issue"), collector_paused():
+        return write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+
+
+def _count_issued(
+    stages: Stages, tally: Tally, nothing_due: Sequence[Key], dates: int, written: Written
+) -> None:
+    stages.count("issue", dates, total=tally.wanted - len(tally.held))
+    tally.add(written.drafts, nothing_due)
+    tally.credit_expired += written.credit_expired
 
 
 def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> AdjustmentsDue:
@@ -364,20 +392,6 @@ def _bill_ended(run: BillingRun, tally: Tally) -> None:
     tally.held += bills.held
     tally.add(bills.drafts, [])
     tally.credit_expired += bills.credit_expired
-
-
-def _numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> BillingSettings:
-    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end. Credit
-    notes are rare, so where a later one is out only they are held."""
-    if not settings.issue:
-        return settings
-    with ledger.connect() as connection:
-        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
-        for prefix in prefixes.all_of("invoice"):
-            refuse_earlier_issue_date(connection, prefix=prefix, issue_date=as_of)
-        last = [last_issue_date(connection, prefix=prefix) for prefix in prefixes.all_of("credit_note")]
-    later = any(day is not None and day > as_of for day in last)
-    return replace(settings, negative_total="hold") if later else settings
 
 
 def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:

@@ -138,7 +138,10 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
     )
     drafts = _write_drafts(lines, starts, texts, context, taxed)
     _check_priced(drafts)
-    drafted, rated = sum(draft.total_minor for draft in drafts), sum(lines["amount_minor"].to_pylist())
+    drafted, rated = (
+        sum(draft.total_minor for draft in drafts),
+        sum(lines["amount_minor"].to_numpy().tolist()),
+    )
     if drafted != rated or sum(len(draft.line_ids) for draft in drafts) != lines.num_rows:
         raise BrokenState(
             f"{len(drafts)} drafts come to {drafted} minor units, their {lines.num_rows} rated lines to "
@@ -209,20 +212,20 @@ def _write_drafts(
 ) -> list[Draft]:
     stops = np.append(starts[1:], lines.num_rows)
     offsets = pa.array(np.append(starts, lines.num_rows))
-    joined = pl.Series(pa.LargeListArray.from_arrays(offsets, texts.texts.to_arrow())).list.join(",")
+    joined = _joined(offsets, texts.texts)
     amounts = lines["amount_minor"].to_numpy()
     totals = _sums(amounts, starts)
     firsts = np.minimum.reduceat(texts.start_days, starts).astype("datetime64[D]").tolist()
     lasts = np.maximum.reduceat(texts.end_days, starts).astype("datetime64[D]").tolist()
     chosen = lines.select(["contract_id", "billing_date", "currency"]).take(pa.array(starts))
-    line_ids, charge_ids = texts.line_ids.to_list(), lines["charge_id"].cast(pa.string()).to_pylist()
+    line_ids, charge_ids = texts.line_ids.to_list(), _words(lines["charge_id"])
     amount_list = amounts.tolist()
     posted = _posted_lines(lines, texts, charge_ids, amount_list)
     terms_texts = _terms_texts(context)
     before_tax = _takes_credit_before_tax(lines, starts, context.plan_versions)
     drafts = []
     for place, (owner, billing_date, currency) in enumerate(
-        zip(*(column.to_pylist() for column in chosen.columns), strict=True)
+        zip(*(pl.Series(column).to_list() for column in chosen.columns), strict=True)
     ):
         contract = context.contracts[owner]
         version, customer = context.customers[contract["customer_id"]]
@@ -278,11 +281,20 @@ def _takes_credit_before_tax(
     return list(np.logical_and.reduceat(says, starts).tolist())
 
 
+def _joined(offsets: pa.Array, texts: pl.Series) -> list[str]:
+    """The texts of each invoice's lines, with commas between."""
+    return pl.Series(pa.LargeListArray.from_arrays(offsets, texts.to_arrow())).list.join(",").to_list()
+
+
+def _words(column: pa.ChunkedArray) -> list[str]:
+    return pl.Series(column.cast(pa.string())).to_list()
+
+
 def _posted_lines(
     lines: pa.Table, texts: LineTexts, charge_ids: Sequence[str], amounts: Sequence[int]
 ) -> list[DocumentLine]:
     """The lines as the journal needs them, with the local days and net amounts of their texts."""
-    kinds = lines["charge_kind"].cast(pa.string()).to_pylist()
+    kinds = _words(lines["charge_kind"])
     starts, ends = (days.astype("datetime64[D]").tolist() for days in (texts.start_days, texts.end_days))
     columns = (texts.line_ids.to_list(), charge_ids, kinds, starts, ends, amounts)
     return list(map(DocumentLine._make, zip(*columns, strict=True)))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import BrokenState, Conflict, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import bulk_transaction, ledger_transaction
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billable_lock import lock_items
@@ -101,7 +101,7 @@ def write_invoices(
     settled meanwhile by somebody else; then nothing of this call was written.
     """
     try:
-        with ledger_transaction(ledger) as connection:
+        with bulk_transaction(ledger) as connection:
             passed = [draft for draft in drafts if draft.invoice_id not in policy.reviews]
             written = _write(connection, passed, nothing_due, policy)
             waiting = [draft for draft in drafts if draft.invoice_id in policy.reviews]

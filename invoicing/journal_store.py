@@ -7,7 +7,7 @@ entries become visible in their order, and two that look at the same open docume
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -15,7 +15,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Engine, func, literal_column, select, update
 
 from invoicing.bulk import halves_of, insert_rows, sum_of_halves
-from invoicing.journal import ACCOUNTS, JournalEntry, check_balanced
+from invoicing.journal import ACCOUNTS, JournalEntry
+from invoicing.journal_rows import JournalRows
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
 
 _JOURNAL: Final = "journal"
@@ -59,44 +60,24 @@ def append_entries(connection: Connection, entries: Sequence[JournalEntry], *, n
     """
     if not entries:
         return
+    rows = begin_rows(connection, now=now)
     for entry in entries:
-        check_balanced(entry)
-    first = _draw(connection, len(entries))
-    posted_at = posted_text(now)
-    insert_rows(
-        connection,
-        JOURNAL_ENTRIES,
-        [
-            (
-                number,
-                entry.entry_id,
-                entry.kind,
-                entry.entry_date.isoformat(),
-                posted_at,
-                entry.document_id,
-                entry.payment_id,
-                entry.description,
-            )
-            for number, entry in enumerate(entries, first)
-        ],
-    )
-    insert_rows(connection, JOURNAL_LINES, _line_rows(entries, first))
+        rows.add(entry)
+    append_rows(connection, rows)
 
 
-def _line_rows(entries: Sequence[JournalEntry], first: int) -> Iterator[tuple[Any, ...]]:
-    for number, entry in enumerate(entries, first):
-        for position, line in enumerate(entry.lines, 1):
-            yield (
-                number,
-                position,
-                line.account,
-                line.part,
-                line.customer_id,
-                line.contract_id,
-                line.charge_id,
-                line.currency,
-                line.amount_minor,
-            )
+def begin_rows(connection: Connection, *, now: datetime) -> JournalRows:
+    """No rows yet, with the number of the next entry; the journal is locked, so it stays the next one."""
+    return JournalRows(next_entry_number(connection), posted_text(now))
+
+
+def append_rows(connection: Connection, rows: JournalRows) -> None:
+    """Post the rows of ``begin_rows``, in the same transaction. An entry that was posted breaks a key."""
+    if not rows.entries:
+        return
+    _draw(connection, len(rows.entries))
+    insert_rows(connection, JOURNAL_ENTRIES, rows.entries)
+    insert_rows(connection, JOURNAL_LINES, rows.lines)
 
 
 def _draw(connection: Connection, count: int) -> int:

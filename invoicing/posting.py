@@ -52,6 +52,7 @@ DEPOSIT_CHARGE_ID: Final = "~deposit"
 """No key that people choose begins so: no charge is taken for a deposit."""
 DEPOSIT_KIND: Final = "deposit"
 DEDUCTED_DEPOSIT_KIND: Final = "deducted_deposit"
+NO_REVENUE: Final = frozenset({DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND})
 """Kinds of lines that are no revenue: a deposit waits in ``deferred`` until a final invoice deducts it."""
 DEDUCTED_PROGRESS_KIND: Final = "deducted_progress"
 """The line of a final invoice that takes off what a progress invoice billed."""
@@ -193,7 +194,7 @@ def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Part
         if voided:
             parts[document.issue_date, "suspense", line.charge_id] -= voided
             left += voided
-        if line.charge_kind in {DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND}:
+        if line.charge_kind in NO_REVENUE:
             parts[document.issue_date, "deferred", line.charge_id] += left
             continue
         if not left:

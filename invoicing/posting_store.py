@@ -22,7 +22,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import JournalEntry
-from invoicing.journal_store import append_entries, lock_journal
+from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.payment_allocation import free_credited
 from invoicing.posting import (
@@ -30,9 +30,9 @@ from invoicing.posting import (
     DocumentLine,
     PostedDocument,
     credit_entry,
-    document_entries,
     with_corrected_kinds,
 )
+from invoicing.posting_rows import RecognisedDays, add_document
 from invoicing.recognition import CORRECTION_KIND
 from invoicing.register import IssuedDocument
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
@@ -56,9 +56,10 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    entries: list[JournalEntry] = []
+    rows, days = begin_rows(connection, now=now), RecognisedDays()
     for document in documents:
-        entries += document_entries(
+        add_document(
+            rows,
             PostedDocument(
                 document_id=document.document_id,
                 kind="credit_note" if document.kind == "credit_note" else "invoice",
@@ -78,10 +79,11 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
                     if document.document_id in notes
                     else {}
                 ),
-            )
+            ),
+            days,
         )
+    append_rows(connection, rows)
     release_accruals(connection, list(lines), now=now)
-    append_entries(connection, entries, now=now)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)

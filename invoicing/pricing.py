@@ -46,6 +46,11 @@ class Stages:
     progress: Callable[[str, int, int], None] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def passed(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self.started
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

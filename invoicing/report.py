@@ -19,10 +19,12 @@ class BillingReport:
     ``as_of`` that earlier runs were done with. Totals are minor units by currency.
 
     manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
-    run: the same inputs give the same value. stage_seconds: in the order the stages ran. credit_expired: ids
-    of the grants that lapsed, credit_waiting: of those that would and wait for a bill. item_invoices: how
-    many invoices for items were written beside those of the billing dates. in_review: of ``invoiced``, those
-    that stay drafts because people look at them first; item_invoices_in_review: of ``item_invoices``.
+    run: the same inputs give the same value. stage_seconds: in the order the stages began; chunks are issued
+    while others are drafted, so their sum may be more than ``seconds``, which is what this run took by the
+    wall clock, of a run that was taken up again since then. credit_expired: ids of the grants that lapsed,
+    credit_waiting: of those that would and wait for a bill. item_invoices: how many invoices for items were
+    written beside those of the billing dates. in_review: of ``invoiced``, those that stay drafts because
+    people look at them first; item_invoices_in_review: of ``item_invoices``.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class BillingReport:
     held: tuple[Held, ...]
     manifest_hash: str
     stage_seconds: Mapping[str, float]
+    seconds: float
     credit_expired: tuple[str, ...] = ()
     credit_waiting: tuple[str, ...] = ()
     item_invoices: int = 0
@@ -72,8 +75,14 @@ class BillingReport:
             "human_touches": self.human_touches(),
             "item_invoices_held": [entry.to_dict() for entry in self.item_invoices_held],
             "stage_seconds": {name: f"{seconds:.3f}" for name, seconds in self.stage_seconds.items()},
+            "seconds": f"{self.seconds:.3f}",
+            "invoices_per_second": f"{self.invoices_per_second():.1f}",
             "summary": self.summary(),
         }
+
+    def invoices_per_second(self) -> float:
+        """What this run wrote, those for items too, in the time it took."""
+        return (self.invoiced + self.item_invoices) / self.seconds if self.seconds > 0 else 0.0
 
     def human_touches(self) -> dict[str, Any]:
         """What waits for a person: one touch a held contract, by the first reason (what comes after it is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from invoicing.draft import DraftContext
 from invoicing.hold import Key
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
+from invoicing.number import last_issue_date, refuse_earlier_issue_date
 from invoicing.numbering import NumberPrefixes, load_prefixes
 from invoicing.pricing import Stages
 from invoicing.review.open import ReviewDesk
@@ -112,3 +113,17 @@ def issue_prefixes(run: BillingRun) -> NumberPrefixes:
 def seller_text(run: BillingRun) -> str:
     """The seller of the settings as canonical text."""
     return "null" if run.settings.seller is None else canonical_json(run.settings.seller)
+
+
+def numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> BillingSettings:
+    """Before any work: numbers rise with dates, so an earlier date could not be issued at the end. Credit
+    notes are rare, so where a later one is out only they are held."""
+    if not settings.issue:
+        return settings
+    with ledger.connect() as connection:
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
+        for prefix in prefixes.all_of("invoice"):
+            refuse_earlier_issue_date(connection, prefix=prefix, issue_date=as_of)
+        last = [last_issue_date(connection, prefix=prefix) for prefix in prefixes.all_of("credit_note")]
+    later = any(day is not None and day > as_of for day in last)
+    return replace(settings, negative_total="hold") if later else settings

@@ -13,8 +13,10 @@ from invoicing.hold import Held, Key
 
 @dataclass(slots=True)
 class Tally:
-    """Counts are of billing dates; totals are minor units by currency."""
+    """Counts are of billing dates; totals are minor units by currency. wanted: all that are due, with those
+    that turn out to be held."""
 
+    wanted: int = 0
     due: int = 0
     invoiced: int = 0
     in_review: int = 0
@@ -25,7 +27,7 @@ class Tally:
     credit_expired: list[str] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
-        """Count a chunk that is written."""
+        """Count a chunk that is drafted; a run whose chunk cannot be written ends there."""
         self.invoiced += len(drafts)
         self.nothing_due += len(nothing_due)
         self.lines += sum(len(draft.line_ids) for draft in drafts)

@@ -32,7 +32,8 @@ class BillingSettings:
     leaves drafts, to be looked at and issued one by one. seller: None prints none. actor: who bills, as the
     audit trail names them.
 
-    pricing_contracts: contracts priced at once (one pass over the events each); chunk_contracts:
+    pricing_contracts: contracts priced at once (one pass over the events each); stored_contracts: the same
+    where nothing but usage that was added up before is read (44 ms of processor time each); chunk_contracts:
     contracts whose invoices are written in one ledger transaction. tax_provider: who answers tax questions;
     None: the tax rates on record do. accrue: whether ``tick`` recognises what is unbilled at month ends.
     """
@@ -44,6 +45,7 @@ class BillingSettings:
     seller: Seller | None = None
     actor: str = SYSTEM_ACTOR
     pricing_contracts: int = 100_000
+    stored_contracts: int = 20_000
     chunk_contracts: int = 10_000
     tax_provider: TaxProvider | None = None
     accrue: bool = False

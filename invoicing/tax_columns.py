@@ -71,9 +71,8 @@ def ask_of_lines(
 ) -> LineQuestions:
     """Ask what every line bears. lines: of contracts that ``taxes`` has. last_days: the local day each line's
     service ends with, since 1970. tax_classes: of lines that have one of their own, by line id in hex."""
-    parties = list(dict.fromkeys((tax.seller, tax.buyer) for tax in taxes.values()))
-    number = {party: place for place, party in enumerate(parties)}
-    by_contract = {key: number[tax.seller, tax.buyer] for key, tax in taxes.items()}
+    parties = list(taxes.values())  # each contract by itself: the desk knows an answer it gave before
+    by_contract = {key: place for place, key in enumerate(taxes)}
     at_billing = {key for key, tax in taxes.items() if tax.entity.tax_point == "billing_date"}
     contract = pl.Series(lines["contract_id"])
     classes = _classes(lines, plan_versions)
@@ -92,7 +91,7 @@ def ask_of_lines(
     numbered = frame.join(asked, on=_QUESTION_KEY, how="left", maintain_order="left")
     answers = tuple(
         desk.decide(
-            TaxQuestion(parties[party][0], parties[party][1], tax_class, _EPOCH + timedelta(days=day))
+            TaxQuestion(parties[party].seller, parties[party].buyer, tax_class, _EPOCH + timedelta(days=day))
         )
         for party, tax_class, day in asked.select(_QUESTION_KEY).iter_rows()
     )
@@ -242,11 +241,15 @@ def _left(own: NDArray[Any], down: NDArray[Any], kinds: Sequence[tuple[str, Deci
 
 
 def _pieces(asked: LineQuestions, decisions: Sequence[TaxDecision], amounts: NDArray[np.int64]) -> pl.Series:
+    tail_of = {
+        (
+            percent,
+            name,
+        ): f',"rate_percent":"{decimal_text(percent)}","tax_class":{orjson.dumps(name).decode()}}},'
+        for percent, name in {(one.percent, name) for one, name in zip(decisions, asked.classes, strict=True)}
+    }
     heads = [f'"tax":{{"category":"{one.category}","inclusive_minor":' for one in decisions]
-    tails = [
-        f',"rate_percent":"{decimal_text(one.percent)}","tax_class":{orjson.dumps(name).decode()}}},'
-        for one, name in zip(decisions, asked.classes, strict=True)
-    ]
+    tails = [tail_of[one.percent, name] for one, name in zip(decisions, asked.classes, strict=True)]
     question = pl.Series(asked.question)
     frame = pl.DataFrame(
         {

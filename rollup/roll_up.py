@@ -95,6 +95,12 @@ def roll_up_usage(
     return _completed(store, calendar, meters, answer, known_at)
 
 
+def is_stored_whole(stored: StoredUsage, *, calendar: pa.Table, meters: Sequence[Meter]) -> bool:
+    """Whether ``roll_up_usage`` reads no events for it. calendar: CALENDAR_SCHEMA."""
+    facts = check_calendar(calendar)
+    return not facts.rows or not meters or stored.is_whole(calendar=calendar, facts=facts, meters=meters)
+
+
 def roll_up_in_blocks(
     store: EventStore,
     *,

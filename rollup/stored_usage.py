@@ -138,6 +138,12 @@ class StoredUsage:
             found = self._find(self._kept_meters(Reading()), calendar, facts, meters)
             return read_found(self.store, found, meters)
 
+    def is_whole(self, *, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]) -> bool:
+        """Whether ``read`` would leave nothing to be counted from events."""
+        with self._lock:
+            found = self._find(self._kept_meters(Reading()), calendar, facts, meters)
+            return not found.missing.num_rows and not found.others
+
     def read_whole(
         self, reading: Reading, *, calendar: pa.Table, facts: CalendarFacts, meters: Sequence[Meter]
     ) -> StoredAnswer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -197,5 +198,7 @@ def _report_shown(run: dict[str, Any], report: dict[str, Any]) -> list[Any]:
     if held:
         shown.append(table(held, HELD_COLUMNS, title="Held, and why"))
     if report["invoiced"] or report["item_invoices"]:
+        rate, seconds = Decimal(report["invoices_per_second"]), Decimal(report["seconds"])
+        shown.append(f"It took {seconds:,.1f} s: {rate:,.0f} invoices a second.")
         shown.append("`ratemill invoice list` shows the invoices.")
     return shown

@@ -180,7 +180,7 @@ def after_corrections(events: int, batches: int) -> list[list[str]]:
     return sorted([f"e{number}", value] for number, value in values.items() if value is not None)
 
 
-@pytest.mark.requirement("RAT-07")
+@pytest.mark.requirement("RAT-07", "GEN-14")
 def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_path: Path) -> None:
     random = Random(SEED)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -197,6 +197,9 @@ def test_a_billing_run_killed_anywhere_bills_everything_once_without_a_gap(tmp_p
         assert_books_are_whole(killed, f"seed {SEED}, kill {kills}")
     final = finished("child_billing", killed, "bill")[-1]["report"]
     assert final["manifest_hash"] == reference["manifest_hash"]
+    for report in (reference, final):
+        rate = report["invoiced"] / float(report["seconds"])
+        assert float(report["invoices_per_second"]) == pytest.approx(rate, rel=0.01, abs=0.1)
     invoices = invoices_of(killed)
     assert len(invoices) == CONTRACTS * MONTHS
     assert sum(total for *_, total in invoices) == sum(reference["totals_minor"].values())

@@ -1,0 +1,40 @@
+"""One piece of work at a time beside the caller: invoices are written while the next ones are drafted.
+
+The ledger's work and its disk are outside Python, so that two of a machine's processors are at it. Pieces end
+in the order they were begun in, and a piece that fails stops the next from beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class WriteBehind(Generic[Result]):
+    """As a context, nothing is under way when it is left, however it is left."""
+
+    def __init__(self) -> None:
+        self._under_way: tuple[Future[Result], Callable[[Result], None]] | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-behind")
+
+    def __enter__(self) -> WriteBehind[Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.shutdown(wait=True)
+
+    def begin(self, work: Callable[[], Result], *, done: Callable[[Result], None]) -> None:
+        """Wait for the piece before, then begin this one. done: told its result, in the thread that waits
+        for it. Raises what the piece before raised."""
+        self.finish()
+        self._under_way = (self._writer.submit(work), done)
+
+    def finish(self) -> None:
+        """Wait for the piece under way, if any. Raises what it raised."""
+        last, self._under_way = self._under_way, None
+        if last is not None:
+            piece, done = last
+            done(piece.result())
