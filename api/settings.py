@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that `ratemill serve` listens on.")
     port: int = Field(default=8787, ge=0, le=65535, description="Port that `ratemill serve` listens on.")
+    print_processes: int = Field(
+        default=2,
+        ge=1,
+        le=256,
+        description="Processes that print when many invoices are asked for at once: one a core.",
+    )
     threads: int = Field(
         default=8, ge=2, le=256, description="Requests worked on at the same time by one server process."
     )

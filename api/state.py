@@ -38,6 +38,7 @@ from invoicing.delivery.status import count_late
 from invoicing.document import InvoicePrinter
 from invoicing.einvoice_check import EInvoiceChecker
 from invoicing.journal_mirror import JournalMirror
+from invoicing.print_many import PrintingProcesses
 from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
 
@@ -93,6 +94,7 @@ class Ratemill:
     runs: RunBook
     metrics: Metrics
     printer: InvoicePrinter
+    printing: PrintingProcesses
     delivery: DeliveryDesk
     einvoices: EInvoiceChecker
     entitlements: EntitlementDesk
@@ -110,6 +112,7 @@ class Ratemill:
         self.runs.wait()
         self.checks.close()
         self.einvoices.close()
+        self.printing.close()
         self.at_close.close()
         self.event_store.close()
         self.ledger.dispose()
@@ -165,6 +168,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         runs=RunBook(),
         metrics=metrics,
         printer=printer,
+        printing=PrintingProcesses(settings.print_processes),
         delivery=open_desk(settings, ledger, printer),
         einvoices=EInvoiceChecker(),
         entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),

@@ -1,8 +1,10 @@
-"""Ratemill: what one person waits for (the preview of a contract), and invoices as PDF, one process."""
+"""Ratemill: what one person waits for (the preview of a contract), and invoices as PDF, in one process and in
+two of their own."""
 
 from __future__ import annotations
 
 import hashlib
+import resource
 import sys
 import time
 from collections.abc import Iterable
@@ -23,9 +25,12 @@ from invoicing.billing_run import BillingSettings, run_billing
 from invoicing.document import InvoicePrinter
 from invoicing.invoice import Invoice, invoice_text, parse_invoice
 from invoicing.preview import preview_contract
+from invoicing.print_many import PrintingProcesses, PrintJob
 from invoicing.tables import INVOICES
+from invoicing.template import PLAIN
 from rollup.stored_usage import StoredUsage
 
+_PROCESSES: Final = 2
 _PREVIEWS: Final = 20
 _PRINTED: Final = {"tiny": 10, "small": 200, "full": 1_000}
 _AT: Final = datetime(2025, 1, 20, 12, tzinfo=UTC)
@@ -87,8 +92,7 @@ def load_pdf(request: CaseRequest) -> None:
 
 def run_pdf(request: CaseRequest) -> Measured:
     """Every invoice from its canonical text to the bytes of its PDF. rows: documents."""
-    with open_stores(request.work) as stores, stores.ledger.connect() as connection:
-        texts = list(connection.execute(sa.select(INVOICES.c.document).order_by(INVOICES.c.number)).scalars())
+    texts = _texts(request)
     printer = InvoicePrinter()
     found: list[bytes] = []
 
@@ -99,6 +103,27 @@ def run_pdf(request: CaseRequest) -> Measured:
     if len(found) != _PRINTED[request.size]:
         raise RuntimeError(f"{len(found)} documents were printed, not {_PRINTED[request.size]}.")
     return measured(request, seconds, exact=True, rows=len(found), hash_result=lambda: _hash(found))
+
+
+def run_print(request: CaseRequest) -> Measured:
+    """The same by two processes, started before. rows: documents."""
+    jobs = [PrintJob(text, PLAIN, b"") for text in _texts(request)]
+    printing = PrintingProcesses(_PROCESSES)
+    found: list[bytes] = []
+    try:
+        seconds = time_repeatedly(request, lambda: found.extend(printing.printed(jobs)), found.clear)
+    finally:
+        printing.close()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rounds = len(seconds) + request.warm_up
+    each = (used.ru_utime + used.ru_stime) / (rounds * len(jobs))
+    sys.stderr.write(f"  processor time a document, start of the processes included: {each * 1000:.1f} ms\n")
+    return measured(request, seconds, exact=True, rows=len(found), hash_result=lambda: _hash(found))
+
+
+def _texts(request: CaseRequest) -> list[str]:
+    with open_stores(request.work) as stores, stores.ledger.connect() as connection:
+        return list(connection.execute(sa.select(INVOICES.c.document).order_by(INVOICES.c.number)).scalars())
 
 
 def _hash(parts: Iterable[bytes]) -> str:

@@ -136,6 +136,7 @@ _DOCUMENTS: Final = (
         (Contender(OURS, "ours_billing:load_invoices", "ours_documents:run_preview", "invoices", 1),),
     ),
     Case("pdf", (Contender(OURS, "ours_documents:load_pdf", "ours_documents:run_pdf", "pdf", 1),)),
+    Case("print", (Contender(OURS, "ours_documents:load_pdf", "ours_documents:run_print", "pdf", 1),)),
 )
 _REPORTS: Final = (
     Case("revenue", (Contender(OURS, "ours_reports:load_revenue", "ours_reports:run_revenue", "reports"),)),

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import orjson
 import typst
 
+from invoicing.arranged_page import arranged
 from invoicing.factur_x import ATTACHMENT, with_factur_x_metadata
 from invoicing.invoice import Invoice
 from invoicing.invoice_tax import InvoiceTax
@@ -80,7 +81,7 @@ class InvoicePrinter:
         if compiler is None:
             compiler = typst.Compiler(ignore_system_fonts=True)
             self._per_thread.compiler = compiler
-        inputs = {"invoice": orjson.dumps({**texts, "logo": list(logo)}).decode()}
+        inputs = {"invoice": orjson.dumps({**arranged(texts), "logo": list(logo)}).decode()}
         if cii:
             inputs |= {"attachment": cii.decode(), "attachment_name": ATTACHMENT}
         output = compiler.compile(

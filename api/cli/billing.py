@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from api.cli import electronic_invoices
+from api.cli import electronic_invoices, print_invoices
 from api.cli.delivery import add_resend
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
@@ -67,6 +67,7 @@ def add_commands(app: typer.Typer) -> None:
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
     _add_list(invoices)
     _add_show(invoices)
+    print_invoices.add_commands(invoices)
     add_resend(invoices, "/v1/invoices")
     electronic_invoices.add_commands(invoices, "/v1/invoices")
 
