@@ -11,23 +11,26 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-StandingState = Literal["draft", "issued", "partially_paid", "paid", "void"]
+StandingState = Literal["draft", "issued", "partially_paid", "paid", "uncollectible", "void"]
 
 MOVES: Final[Mapping[StandingState, frozenset[StandingState]]] = {
     "draft": frozenset({"issued", "paid"}),
-    "issued": frozenset({"partially_paid", "paid", "void"}),
-    "partially_paid": frozenset({"issued", "paid", "void"}),
+    "issued": frozenset({"partially_paid", "paid", "uncollectible", "void"}),
+    "partially_paid": frozenset({"issued", "paid", "uncollectible", "void"}),
     "paid": frozenset({"issued", "partially_paid", "void"}),
+    "uncollectible": frozenset({"issued", "partially_paid", "paid", "void"}),
     "void": frozenset(),
 }
 """Which state may follow which. A draft is paid at once when prepaid credit pays all of it, or nothing is
-due; a payment that is taken back leads back; nothing leads out of void or back to draft."""
+due; a payment that is taken back leads back, as does a write-off that is; nothing leads
+out of void or back to draft."""
 
 ACTIONS: Final[Mapping[StandingState, tuple[str, ...]]] = {
     "draft": ("issue",),
-    "issued": ("credit", "print"),
-    "partially_paid": ("credit", "print"),
+    "issued": ("credit", "write_off", "print"),
+    "partially_paid": ("credit", "write_off", "print"),
     "paid": ("credit", "print"),
+    "uncollectible": ("credit", "claim_again", "print"),
     "void": ("print",),
 }
 """What may be done with an invoice, by state; with a draft that is not approved yet, ``UNREVIEWED``."""
@@ -37,6 +40,8 @@ _REQUESTS: Final = {
     "issue": ("POST", "/v1/invoices/{}/issue"),
     "review": ("GET", "/v1/reviews/{}"),
     "credit": ("POST", "/v1/invoices/{}/credit-notes"),
+    "write_off": ("POST", "/v1/documents/{}/write-offs"),
+    "claim_again": ("POST", "/v1/documents/{}/write-offs/take-back"),
     "print": ("GET", "/v1/invoices/{}/pdf"),
 }
 _A_DAY: Final = timedelta(days=1)
@@ -45,23 +50,25 @@ _A_DAY: Final = timedelta(days=1)
 @dataclass(frozen=True, slots=True)
 class Amounts:
     """What is on record of an invoice, minor units above zero: what it comes to with tax, what of it prepaid
-    credit paid, what credit notes took back, what of that went back to prepaid credit, and what payments
-    pay."""
+    credit paid, what credit notes took back, what of that went back to prepaid credit, what payments pay,
+    and what is written off."""
 
     gross_minor: int
     drawn_minor: int
     credited_minor: int
     returned_minor: int
     allocated_minor: int
+    written_off_minor: int
 
     @property
     def open_minor(self) -> int:
-        """What is still to be paid; below zero, what was paid too much."""
+        """What is still to be paid and not given up; below zero, what was paid too much."""
         return (
             self.gross_minor
             - self.drawn_minor
             - (self.credited_minor - self.returned_minor)
             - self.allocated_minor
+            - self.written_off_minor
         )
 
 
@@ -73,6 +80,7 @@ class Standing:
     overdue: bool
     credited_minor: int
     paid_minor: int
+    written_off_minor: int
     open_minor: int
     actions: tuple[str, ...]
     next_step: str | None
@@ -107,6 +115,7 @@ def standing_of(
         overdue=overdue,
         credited_minor=amounts.credited_minor,
         paid_minor=amounts.drawn_minor - amounts.returned_minor + amounts.allocated_minor,
+        written_off_minor=amounts.written_off_minor,
         open_minor=amounts.open_minor,
         actions=UNREVIEWED if unreviewed and state == "draft" else ACTIONS[state],
         next_step="becomes overdue" if becomes else None,
@@ -120,5 +129,5 @@ def _state(*, issued: bool, voided: bool, amounts: Amounts) -> StandingState:
     if voided:
         return "void"
     if amounts.open_minor <= 0:
-        return "paid"
+        return "uncollectible" if amounts.written_off_minor > 0 else "paid"
     return "partially_paid" if amounts.allocated_minor > 0 else "issued"

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from invoicing.credited import NOTHING_CREDITED, Credited, credited_of
 from invoicing.instalment import next_due_date
 from invoicing.invoice_standing import Amounts, Standing, standing_of
-from invoicing.open_documents import allocated_minor
+from invoicing.open_documents import allocated_minor, written_off_minor
 from invoicing.review.review import APPROVED
 from invoicing.review.review_store import find_review
 from invoicing.store import StoredInvoice
@@ -22,7 +22,8 @@ def invoice_standing(ledger: Engine, stored: StoredInvoice, *, now: datetime) ->
     with ledger.connect() as connection:
         credited = credited_of(connection, [summary.invoice_id]).get(summary.invoice_id, NOTHING_CREDITED)
         allocated = allocated_minor(connection, [summary.invoice_id]).get(summary.invoice_id, 0)
-        amounts = _amounts(stored, credited, allocated)
+        given_up = written_off_minor(connection, [summary.invoice_id]).get(summary.invoice_id, 0)
+        amounts = _amounts(stored, credited, allocated, given_up)
         part_due = next_due_date(connection, summary.invoice_id, amounts.open_minor)
     review = find_review(ledger, summary.invoice_id) if summary.number is None else None
     return standing_of(
@@ -35,7 +36,7 @@ def invoice_standing(ledger: Engine, stored: StoredInvoice, *, now: datetime) ->
     )
 
 
-def _amounts(stored: StoredInvoice, credited: Credited, allocated: int) -> Amounts:
+def _amounts(stored: StoredInvoice, credited: Credited, allocated: int, given_up: int) -> Amounts:
     summary, invoice = stored.summary, stored.invoice
     return Amounts(
         gross_minor=invoice.gross_minor,
@@ -43,4 +44,5 @@ def _amounts(stored: StoredInvoice, credited: Credited, allocated: int) -> Amoun
         credited_minor=credited.gross_minor,
         returned_minor=credited.returned_minor,
         allocated_minor=allocated,
+        written_off_minor=given_up,
     )

@@ -36,6 +36,7 @@ from api.routes import (
     journal,
     lines,
     meters,
+    pay_outs,
     payments,
     price_plans,
     prices,
@@ -52,6 +53,7 @@ from api.routes import (
     templates,
     usage,
     what_if,
+    write_offs,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -90,6 +92,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     rollups.router,
     reports.router,
     payments.router,
+    pay_outs.router,
+    write_offs.router,
     journal.router,
     revenue_reports.router,
     audit.router,

@@ -91,6 +91,7 @@ STANDING_EXAMPLE: Final[dict[str, Any]] = {
     "overdue": False,
     "credited_minor": 0,
     "paid_minor": 0,
+    "written_off_minor": 0,
     "open_minor": 2500,
     "actions": [
         {
