@@ -37,12 +37,12 @@ ACTIONS: Final[Mapping[StandingState, tuple[str, ...]]] = {
 UNREVIEWED: Final = ("review",)
 
 _REQUESTS: Final = {
-    "issue": ("POST", "/v1/invoices/{}/issue"),
-    "review": ("GET", "/v1/reviews/{}"),
-    "credit": ("POST", "/v1/invoices/{}/credit-notes"),
-    "write_off": ("POST", "/v1/documents/{}/write-offs"),
-    "claim_again": ("POST", "/v1/documents/{}/write-offs/take-back"),
-    "print": ("GET", "/v1/invoices/{}/pdf"),
+    "issue": ("POST", "/v1/invoices/{id}/issue"),
+    "review": ("GET", "/v1/reviews/{id}"),
+    "credit": ("POST", "/v1/invoices/{id}/credit-notes"),
+    "write_off": ("POST", "/v1/documents/{id}/write-offs"),
+    "claim_again": ("POST", "/v1/documents/{id}/write-offs/take-back"),
+    "print": ("GET", "{under}/{id}/pdf"),
 }
 _A_DAY: Final = timedelta(days=1)
 
@@ -86,10 +86,14 @@ class Standing:
     next_step: str | None
     next_step_on: date | None
 
-    def to_dict(self, invoice_id: str) -> dict[str, Any]:
-        """With the request that does each action."""
+    def to_dict(self, document_id: str, *, under: str) -> dict[str, Any]:
+        """With the request that does each action. under: where the document is, like ``/v1/invoices``."""
         actions = [
-            {"action": name, "method": _REQUESTS[name][0], "path": _REQUESTS[name][1].format(invoice_id)}
+            {
+                "action": name,
+                "method": _REQUESTS[name][0],
+                "path": _REQUESTS[name][1].format(id=document_id, under=under),
+            }
             for name in self.actions
         ]
         return {name: getattr(self, name) for name in self.__slots__} | {"actions": actions}
@@ -102,10 +106,12 @@ def standing_of(
     amounts: Amounts,
     due_date: date | None,
     today: date,
+    creditable: bool,
     unreviewed: bool = False,
 ) -> Standing:
-    """Where an invoice stands on a day. voided: credit notes left nothing of it. unreviewed: people look at
-    the draft, and it is not approved."""
+    """Where an invoice stands on a day. voided: credit notes left nothing of it. creditable: False of a bill
+    below zero and of what a final invoice deducted. unreviewed: people look at the draft, and it is not
+    approved."""
     state = _state(issued=issued, voided=voided, amounts=amounts)
     waits = state in ("issued", "partially_paid") and due_date is not None
     overdue = waits and due_date is not None and due_date < today
@@ -117,10 +123,14 @@ def standing_of(
         paid_minor=amounts.drawn_minor - amounts.returned_minor + amounts.allocated_minor,
         written_off_minor=amounts.written_off_minor,
         open_minor=amounts.open_minor,
-        actions=UNREVIEWED if unreviewed and state == "draft" else ACTIONS[state],
+        actions=UNREVIEWED if unreviewed and state == "draft" else _actions(state, creditable),
         next_step="becomes overdue" if becomes else None,
         next_step_on=due_date + _A_DAY if becomes and due_date is not None else None,
     )
+
+
+def _actions(state: StandingState, creditable: bool) -> tuple[str, ...]:
+    return tuple(action for action in ACTIONS[state] if creditable or action != "credit")
 
 
 def _state(*, issued: bool, voided: bool, amounts: Amounts) -> StandingState:

@@ -32,7 +32,12 @@ def standing(
 ) -> Standing:
     amounts = Amounts(gross, drawn, credited, returned, allocated, written_off)
     return standing_of(
-        issued=issued, voided=voided, amounts=amounts, due_date=DUE if issued else None, today=today
+        issued=issued,
+        voided=voided,
+        amounts=amounts,
+        due_date=DUE if issued else None,
+        today=today,
+        creditable=True,
     )
 
 
@@ -73,7 +78,9 @@ def test_whatever_happens_no_forbidden_way_is_taken(gross: int, data: st.DataObj
     amounts, issued, voided = Amounts(gross, 0, 0, 0, 0, 0), False, False
 
     def now() -> Standing:
-        return standing_of(issued=issued, voided=voided, amounts=amounts, due_date=DUE, today=TODAY)
+        return standing_of(
+            issued=issued, voided=voided, amounts=amounts, due_date=DUE, today=TODAY, creditable=True
+        )
 
     before = now()
     for _ in range(data.draw(st.integers(1, 8))):
