@@ -78,6 +78,8 @@ NULLABLE_FIELDS: Final = frozenset(
         "tax_minor",
         "collected_minor",
         "collected_net_minor",
+        "written_off_minor",
+        "recovers",
         "receivable_minor",
         "next_attempt_at",
         "follow_up_at",

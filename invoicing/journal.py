@@ -43,7 +43,16 @@ ACCOUNTS: Final[Mapping[Account, str]] = {
 """Every account and what its balance says. Assets and costs stand in debit, the others in credit."""
 
 EntryKind = Literal[
-    "invoice", "credit_note", "recognition", "accrual", "credit", "payment", "reversal", "allocation"
+    "invoice",
+    "credit_note",
+    "recognition",
+    "accrual",
+    "credit",
+    "payment",
+    "reversal",
+    "allocation",
+    "write_off",
+    "pay_out",
 ]
 
 

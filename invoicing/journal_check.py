@@ -14,10 +14,12 @@ from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
 from invoicing.posting import DEPOSIT_CHARGE_ID, DEPOSIT_KIND
 from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS, SPECIAL_INVOICES, stands
 from invoicing.tables import ISSUED_DOCUMENTS
+from invoicing.write_off_tables import WRITE_OFFS
 
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
 _POSTED = JOURNAL_LINES.join(JOURNAL_ENTRIES)
@@ -31,7 +33,7 @@ def verify_journal(ledger: Engine) -> list[str]:
     Numbers have no gap; every entry sums to zero; every document's receivable is what the register says, and
     what is recognised before or after its issue date is taken up again; accruals are of documents that are
     still to come; deposits wait until they are deducted; credit is carried at its cost; cash and applied
-    money are those of the payments.
+    money are those of the payments and pay-outs; what is written off is what was given up.
     """
     checks = (
         _numbers,
@@ -43,6 +45,8 @@ def verify_journal(ledger: Engine) -> list[str]:
         _credit,
         _payments,
         _allocations,
+        _write_offs,
+        _pay_outs,
     )
     with ledger.connect() as connection:
         found: list[str] = []
@@ -189,7 +193,7 @@ def _payments(connection: Connection) -> Iterator[str]:
     posted = (
         select(_E.payment_id, func.sum(_L.amount_minor).label("cash"))
         .select_from(_POSTED)
-        .where(_L.account == "cash")
+        .where(_L.account == "cash", _E.kind != "pay_out")
         .group_by(_E.payment_id)
         .subquery()
     )
@@ -234,3 +238,40 @@ def _allocations(connection: Connection) -> Iterator[str]:
 
 def _pairs(connection: Connection, statement: Select[Any]) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}
+
+
+def _write_offs(connection: Connection) -> Iterator[str]:
+    columns = WRITE_OFFS.c
+    given_up = _by_document(connection, select(columns.document_id, func.sum(columns.amount_minor)), columns)
+    posted = _by_document(
+        connection,
+        select(_E.document_id, -func.sum(_L.amount_minor))
+        .select_from(_POSTED)
+        .where(_E.kind == "write_off", _L.account == "receivable"),
+        _E,
+    )
+    for document_id in sorted({*given_up, *posted}):
+        wanted, found = given_up.get(document_id, 0), posted.get(document_id, 0)
+        if wanted != found:
+            yield f"{wanted} minor units of document {document_id} are written off, the journal has {found}."
+
+
+def _by_document(connection: Connection, statement: Select[Any], columns: Any) -> dict[str, int]:
+    return {row[0]: int(row[1]) for row in connection.execute(statement.group_by(columns.document_id))}
+
+
+def _pay_outs(connection: Connection) -> Iterator[str]:
+    """Of each part of a pay-out, cash left and either money on account or a bill below zero was settled."""
+    parts = PAY_OUT_PARTS.c
+    cash = (
+        select(_E.entry_id, -func.sum(_L.amount_minor))
+        .select_from(_POSTED)
+        .where(_E.kind == "pay_out", _L.account == "cash")
+        .group_by(_E.entry_id)
+    )
+    posted = {row[0]: int(row[1]) for row in connection.execute(cash)}
+    rows = connection.execute(select(parts.pay_out_id, parts.position, parts.amount_minor))
+    wanted = {f"pay_out/{row[0]}/{row[1]}": row[2] for row in rows}
+    for key in sorted({*posted, *wanted}):
+        if posted.get(key, 0) != wanted.get(key, 0):
+            yield f"{key} is {wanted.get(key, 0)} minor units, and {posted.get(key, 0)} left cash."

@@ -1,4 +1,5 @@
-"""What is open of issued documents: the register less what credit notes and payments settle."""
+"""What is open of issued documents: the register less what credit notes and payments settle and what is
+written off."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from sqlalchemy import Connection, Select, func, or_, select
 from ingest.errors import NotFound
 from invoicing.bulk import select_by_ids
 from invoicing.number import number_text, split_number
+from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment import OpenDocument
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
+from invoicing.write_off_tables import WRITE_OFFS
 
 _R = ISSUED_DOCUMENTS.c
 
@@ -26,20 +29,38 @@ def open_documents(connection: Connection, document_ids: Sequence[str]) -> dict[
         for row in select_by_ids(connection, select(ISSUED_DOCUMENTS), _R.document_id, ids)
     }
     credited = _pairs(select_by_ids(connection, _credited(), _R.refers_to, ids))
-    paid = _pairs(select_by_ids(connection, _paid(), PAYMENT_ALLOCATIONS.c.document_id, ids))
+    paid = _paid_of(connection, ids)
+    given_up = _pairs(select_by_ids(connection, _written_off(), WRITE_OFFS.c.document_id, ids))
     return {
-        document_id: _open_document(row, credited.get(document_id, (0, 0)), paid.get(document_id, (0, 0)))
+        document_id: _open_document(
+            row, *(found.get(document_id, (0, 0)) for found in (credited, paid, given_up))
+        )
         for document_id, row in rows.items()
     }
 
 
 def allocated_minor(connection: Connection, document_ids: Sequence[str]) -> dict[str, int]:
-    """What payments pay of each document now, minor units; documents of which nothing is paid are left
-    out."""
-    paid = _pairs(
-        select_by_ids(connection, _paid(), PAYMENT_ALLOCATIONS.c.document_id, sorted(set(document_ids)))
-    )
+    """What payments pay of each document now, minor units, and below zero what was paid out of it; documents
+    of which nothing is are left out."""
+    paid = _paid_of(connection, sorted(set(document_ids)))
     return {document_id: amount for document_id, (amount, _) in paid.items() if amount}
+
+
+def written_off_minor(connection: Connection, document_ids: Sequence[str]) -> dict[str, int]:
+    """What is written off of each document now, minor units; documents of which nothing is are left out."""
+    ids = sorted(set(document_ids))
+    found = _pairs(select_by_ids(connection, _written_off(), WRITE_OFFS.c.document_id, ids))
+    return {document_id: amount for document_id, (amount, _) in found.items() if amount}
+
+
+def _paid_of(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """What payments pay less what was paid out, the whole and of it the lines."""
+    paid = _pairs(select_by_ids(connection, _paid(), PAYMENT_ALLOCATIONS.c.document_id, ids))
+    out = _pairs(select_by_ids(connection, _paid_out(), PAY_OUT_PARTS.c.document_id, ids))
+    for document_id, (amount, net) in out.items():
+        before = paid.get(document_id, (0, 0))
+        paid[document_id] = (before[0] - amount, before[1] - net)
+    return paid
 
 
 def _credited() -> Select[Any]:
@@ -55,11 +76,25 @@ def _paid() -> Select[Any]:
     )
 
 
+def _paid_out() -> Select[Any]:
+    columns = PAY_OUT_PARTS.c
+    sums = (func.sum(columns.amount_minor), func.sum(columns.net_minor))
+    return select(columns.document_id, *sums).group_by(columns.document_id)
+
+
+def _written_off() -> Select[Any]:
+    columns = WRITE_OFFS.c
+    sums = (func.sum(columns.amount_minor), func.sum(columns.net_minor))
+    return select(columns.document_id, *sums).group_by(columns.document_id)
+
+
 def _pairs(rows: Iterable[Any]) -> dict[str, tuple[int, int]]:
     return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
-def _open_document(row: Any, credited: tuple[int, int], paid: tuple[int, int]) -> OpenDocument:
+def _open_document(
+    row: Any, credited: tuple[int, int], paid: tuple[int, int], given_up: tuple[int, int]
+) -> OpenDocument:
     net = row.net_minor - row.credit_minor
     return OpenDocument(
         document_id=row.document_id,
@@ -74,6 +109,8 @@ def _open_document(row: Any, credited: tuple[int, int], paid: tuple[int, int]) -
         due_net_minor=net + credited[1],
         paid_minor=paid[0],
         paid_net_minor=paid[1],
+        written_off_minor=given_up[0],
+        written_off_net_minor=given_up[1],
     )
 
 

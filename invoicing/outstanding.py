@@ -38,13 +38,15 @@ class OutstandingDocument:
 @dataclass(frozen=True, slots=True)
 class OutstandingTotal:
     """Of one currency. open_minor: the balance of receivable. overdue_minor: of it, past its due date.
-    unapplied_minor: received and not applied, shown apart and never taken off."""
+    unapplied_minor: received and not applied, shown apart and never taken off; written_off_minor: given up
+    and no longer in open_minor."""
 
     currency: str
     documents: int
     open_minor: int
     overdue_minor: int
     unapplied_minor: int
+    written_off_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def outstanding(
         (row.currency, row.account): row.balance_minor for row in trial_balance(ledger, chosen=chosen)
     }
     totals = []
+    given_up = _written_off(ledger, chosen)
     for currency in sorted({currency for currency, _ in balances}):
         own = [each for each in documents if each.currency == currency]
         summed, balance = sum(each.open_minor for each in own), balances.get((currency, "receivable"), 0)
@@ -77,11 +80,25 @@ def outstanding(
                 "`ratemill journal verify` says what does not tie."
             )
         unapplied = -balances.get((currency, "customer_credit"), 0)
-        if own or unapplied:
+        if own or unapplied or given_up.get(currency):
             overdue = sum(each.open_minor for each in own if each.overdue_days)
             count = len({each.document_id for each in own})
-            totals.append(OutstandingTotal(currency, count, balance, overdue, unapplied))
+            lost = given_up.get(currency, 0)
+            totals.append(OutstandingTotal(currency, count, balance, overdue, unapplied, lost))
     return Outstanding(tuple(documents), tuple(totals))
+
+
+def _written_off(ledger: Engine, chosen: JournalFilter) -> dict[str, int]:
+    """By currency, what stands written off, tax included."""
+    lines = JOURNAL_LINES.c
+    statement = (
+        select(lines.currency, func.sum(lines.amount_minor))
+        .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
+        .where(lines.account == "receivable", JOURNAL_ENTRIES.c.kind == "write_off", *conditions_of(chosen))
+        .group_by(lines.currency)
+    )
+    with ledger.connect() as connection:
+        return {row[0]: -int(row[1]) for row in connection.execute(statement)}
 
 
 def _documents(ledger: Engine, chosen: JournalFilter, as_of: date) -> list[OutstandingDocument]:

@@ -56,7 +56,8 @@ class OpenDocument:
     """An issued document as payments see it, minor units, credit notes that refer to it taken off.
 
     due_minor: net and tax less prepaid credit; due_net_minor: of it, the lines. paid_minor, paid_net_minor:
-    what payments pay of it now.
+    what payments pay of it now; below zero, what of a bill below zero was paid out. written_off_minor,
+    written_off_net_minor: what is given up of it now.
     """
 
     document_id: str
@@ -71,11 +72,28 @@ class OpenDocument:
     due_net_minor: int
     paid_minor: int
     paid_net_minor: int
+    written_off_minor: int
+    written_off_net_minor: int
 
     @property
     def open_minor(self) -> int:
-        """What is left to pay."""
+        """What is left to pay and not given up."""
+        return self.payable_minor - self.written_off_minor
+
+    @property
+    def payable_minor(self) -> int:
+        """What a payment can pay of it: what is written off too, which is then owed again."""
         return self.due_minor - self.paid_minor
+
+    @property
+    def settled_minor(self) -> int:
+        """Paid or written off."""
+        return self.paid_minor + self.written_off_minor
+
+    @property
+    def settled_net_minor(self) -> int:
+        """Of ``settled_minor``, the lines."""
+        return self.paid_net_minor + self.written_off_net_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +182,27 @@ def certain_allocations(
 ) -> list[Applied]:
     """What a payment pays for certain: one document it names, up to what is open of it, or several whose open
     amounts sum to it exactly. Nothing when a named document is another customer's (of a known payer), is no
-    longer open, or when the sum differs.
+    longer open, or when the sum differs. What was written off can be paid.
 
     named: each document with the rule that found it, all in the payment's currency.
     """
     found = list(named)
     strange = any(
-        each.open_minor <= 0 or (customer_id is not None and each.customer_id != customer_id)
+        each.payable_minor <= 0 or (customer_id is not None and each.customer_id != customer_id)
         for each, _ in found
     )
     if not found or strange:
         return []
     if len(found) == 1:
         document, rule = found[0]
-        return [Applied(document, min(amount_minor, document.open_minor), rule)]
-    if sum(document.open_minor for document, _ in found) != amount_minor:
-        return []
-    return [Applied(document, document.open_minor, rule) for document, rule in found]
+        return [Applied(document, min(amount_minor, document.payable_minor), rule)]
+    if amount_minor == sum(document.open_minor for document, _ in found):
+        return [
+            Applied(document, document.open_minor, rule) for document, rule in found if document.open_minor
+        ]
+    if amount_minor == sum(document.payable_minor for document, _ in found):
+        return [Applied(document, document.payable_minor, rule) for document, rule in found]
+    return []
 
 
 def net_paid(document: OpenDocument, paid_minor: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -18,8 +18,10 @@ from invoicing.bulk import select_by_ids
 from invoicing.journal import Account, JournalEntry, JournalLine
 from invoicing.journal_store import append_entries, posted_text
 from invoicing.open_documents import open_documents
+from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment import Applied, net_paid
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
+from invoicing.write_off import recover
 
 _P, _A, _RETURNED = PAYMENTS.c, PAYMENT_ALLOCATIONS.c, PAYMENT_RETURNS.c
 _CREDIT_NOTE: Final = "credit_note"
@@ -28,7 +30,7 @@ _CREDIT_NOTE: Final = "credit_note"
 @dataclass(frozen=True, slots=True)
 class Held:
     """A payment as the steps below need it. rows: (document_id, amount_minor, net_minor, entry_date) of what
-    was applied and taken back, in order."""
+    was applied and taken back, in order. paid_out_minor: what of it went back to the customer."""
 
     payment_id: str
     customer_id: str | None
@@ -37,11 +39,14 @@ class Held:
     value_date: date
     returned: bool
     rows: tuple[tuple[str, int, int, date], ...]
+    paid_out_minor: int
 
     @property
     def unapplied_minor(self) -> int:
-        """What of it pays nothing; of a returned payment nothing is left."""
-        return 0 if self.returned else self.amount_minor - sum(row[1] for row in self.rows)
+        """What of it pays nothing and was not paid out; of a returned payment nothing is left."""
+        if self.returned:
+            return 0
+        return self.amount_minor - sum(row[1] for row in self.rows) - self.paid_out_minor
 
     @property
     def account(self) -> Account:
@@ -75,6 +80,11 @@ def free_credited(connection: Connection, document_ids: Sequence[str], *, on: da
         excess = -document.open_minor
         if excess <= 0:
             continue
+        if document.written_off_minor > 0:
+            owed_again = min(excess, document.written_off_minor)
+            terms: Any = {"reason": "", "actor": SYSTEM_ACTOR, "now": now}
+            recover(connection, document, owed_again, day=on, rule=_CREDIT_NOTE, **terms)
+            excess -= owed_again
         paying = select(_A.payment_id).where(_A.document_id == document.document_id).group_by(_A.payment_id)
         newest_first = paying.order_by(func.max(_A.created_at).desc(), _A.payment_id)
         for payment_id in connection.execute(newest_first).scalars().all():
@@ -106,9 +116,14 @@ def settle(
     actor: str,
     now: datetime,
 ) -> None:
-    """Enter one row, above or below zero, and post it."""
+    """Enter one row, above or below zero, and post it. What of the document is written off and paid by it is
+    owed again first."""
     document = open_documents(connection, [document_id])[document_id]
-    net = net_paid(document, document.paid_minor + amount_minor) - document.paid_net_minor
+    given_up = amount_minor - document.open_minor
+    if amount_minor > 0 and given_up > 0:
+        recover(connection, document, given_up, day=day, rule="payment", reason="", actor=actor, now=now)
+        document = open_documents(connection, [document_id])[document_id]
+    net = net_paid(document, document.settled_minor + amount_minor) - document.settled_net_minor
     last = select(func.max(_A.position)).where(_A.payment_id == held.payment_id)
     position = (connection.execute(last).scalar() or 0) + 1
     row = {"amount_minor": amount_minor, "net_minor": net, "entry_date": day.isoformat(), "rule": rule}
@@ -159,6 +174,11 @@ def held_payments(connection: Connection, payment_ids: Sequence[str]) -> list[He
     for row in select_by_ids(connection, statement, _A.payment_id, ids):
         day = date.fromisoformat(row.entry_date)
         applied.setdefault(row.payment_id, []).append((row.document_id, row.amount_minor, row.net_minor, day))
+    out = select(PAY_OUT_PARTS.c.payment_id, func.sum(PAY_OUT_PARTS.c.amount_minor))
+    by_payment = out.group_by(PAY_OUT_PARTS.c.payment_id)
+    paid_out = {
+        row[0]: int(row[1]) for row in select_by_ids(connection, by_payment, PAY_OUT_PARTS.c.payment_id, ids)
+    }
     return [
         Held(
             payment_id=payment_id,
@@ -168,6 +188,7 @@ def held_payments(connection: Connection, payment_ids: Sequence[str]) -> list[He
             value_date=date.fromisoformat(rows[payment_id].value_date),
             returned=payment_id in returned,
             rows=tuple(applied.get(payment_id, ())),
+            paid_out_minor=paid_out.get(payment_id, 0),
         )
         for payment_id in payment_ids
         if payment_id in rows

@@ -81,7 +81,7 @@ def record_payment(
             "recorded_by": actor,
         }
         connection.execute(insert(PAYMENTS).values(**row))
-        held = Held(payment_id, payer, payment.currency, amount_minor, payment.value_date, False, ())
+        held = Held(payment_id, payer, payment.currency, amount_minor, payment.value_date, False, (), 0)
         append_entries(connection, [_received(held)], now=now)
         certain = certain_allocations(amount_minor=amount_minor, customer_id=payer, named=named)
         apply_payment(connection, held, certain, actor=actor, now=now)
@@ -159,12 +159,12 @@ def allocate_payment(
                 f"payment {payment_id} is in {held.currency}, document {found.number} in {found.currency}.",
                 reason_code="currencies_differ",
             )
-        most = min(held.unapplied_minor, found.open_minor)
+        most = min(held.unapplied_minor, found.payable_minor)
         wanted = most if amount_minor is None else amount_minor
         if not 0 < wanted <= most:
             unapplied, still_open, asked = (
                 format_minor(minor, held.currency)
-                for minor in (held.unapplied_minor, found.open_minor, wanted)
+                for minor in (held.unapplied_minor, found.payable_minor, wanted)
             )
             raise Conflict(
                 f"{asked} {held.currency} of payment {payment_id} cannot pay document {found.number}: "

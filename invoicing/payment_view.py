@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exists, func, select
+from sqlalchemy import Connection, Engine, ScalarSelect, exists, func, select
 
 from ingest.errors import NotFound
 from invoicing.number import number_text
+from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
 from invoicing.tables import ISSUED_DOCUMENTS
 
@@ -33,11 +34,16 @@ def list_payments(
         .scalar_subquery()
     )
     returned = exists().where(_R.payment_id == _P.payment_id)
-    statement = select(PAYMENTS, applied.label("applied_minor"), returned.label("returned"))
+    statement = select(
+        PAYMENTS,
+        applied.label("applied_minor"),
+        _paid_out().label("paid_out_minor"),
+        returned.label("returned"),
+    )
     if chosen.customer_id is not None:
         statement = statement.where(_P.customer_id == chosen.customer_id)
     if chosen.only_unapplied:
-        statement = statement.where(applied < _P.amount_minor, ~returned)
+        statement = statement.where(applied + _paid_out() < _P.amount_minor, ~returned)
     if after is not None:
         later = (_P.value_date > after[0]) | ((_P.value_date == after[0]) & (_P.payment_id > after[1]))
         statement = statement.where(later)
@@ -49,7 +55,8 @@ def list_payments(
 def get_payment(ledger: Engine, payment_id: str) -> dict[str, Any]:
     """One payment with every row of what was applied and taken back. Raises NotFound."""
     with ledger.connect() as connection:
-        row = connection.execute(select(PAYMENTS).where(_P.payment_id == payment_id)).mappings().one_or_none()
+        wanted = select(PAYMENTS, _paid_out().label("paid_out_minor")).where(_P.payment_id == payment_id)
+        row = connection.execute(wanted).mappings().one_or_none()
         if row is None:
             raise NotFound(f"there is no payment {payment_id!r}. `ratemill payment list` shows what came in.")
         rows = _allocations(connection, payment_id)
@@ -60,6 +67,13 @@ def get_payment(ledger: Engine, payment_id: str) -> dict[str, Any]:
     shown = _shown({**row, "applied_minor": applied, "returned": back is not None})
     reason = {} if back is None else {"returned_on": back["entry_date"], "return_reason": back["reason"]}
     return {**shown, **reason, "allocations": rows}
+
+
+def _paid_out() -> ScalarSelect[Any]:
+    """What of a payment went back to the customer."""
+    parts = PAY_OUT_PARTS.c
+    total = func.coalesce(func.sum(parts.amount_minor), 0)
+    return select(total).where(parts.payment_id == _P.payment_id).scalar_subquery()
 
 
 def _allocations(connection: Connection, payment_id: str) -> list[dict[str, Any]]:
@@ -82,12 +96,14 @@ def _allocations(connection: Connection, payment_id: str) -> list[dict[str, Any]
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     kept = ("payment_id", "customer_id", "currency", "amount_minor", "value_date", "reference", "text")
-    unapplied = 0 if row["returned"] else row["amount_minor"] - int(row["applied_minor"])
+    used = int(row["applied_minor"]) + int(row["paid_out_minor"])
+    unapplied = 0 if row["returned"] else row["amount_minor"] - used
     return {
         **{name: row[name] for name in kept},
         "bank_reference": row["bank_reference"],
         "source": row["source"],
         "applied_minor": int(row["applied_minor"]),
+        "paid_out_minor": int(row["paid_out_minor"]),
         "unapplied_minor": unapplied,
         "state": "returned" if row["returned"] else "unapplied" if unapplied else "applied",
         "recorded_at": row["recorded_at"],

@@ -3,7 +3,7 @@
 For every period, customer (or contract, product, currency):
 
     recognised - billed            = change of unbilled - deferred - prepaid credit + suspense
-    billed + tax - collected       = change of receivable
+    billed + tax - collected - written off = change of receivable
 
 Both are checked in every row before it is answered. Periods are days or calendar months of the entry
 date. The sums come from the copy of the journal in the event store when that is up to date, else from the
@@ -31,6 +31,9 @@ Group = Literal["customer", "contract", "product", "currency"]
 _KEYS: Final = {"customer": "customer_id", "contract": "contract_id", "product": "charge_id"}
 NO_KEY: Final = "''"
 _DOCUMENTS: Final = ("invoice", "credit_note")
+WRITE_OFF: Final = "write_off"
+PAID_FLOWS: Final = ("tax", "collected", "collected_net", "written_off")
+"""Flows of documents and money, which have no product."""
 _ACCOUNTS: Final = ("revenue", "unbilled", "deferred", "prepaid_credit", "receivable")
 _OUTSIDE: Final = ("credit", "invoice", "credit_note")
 """Kinds of entries whose suspense belongs between recognised and billed; payments of unknown payers do
@@ -46,6 +49,7 @@ REVENUE_SCHEMA: Final = pa.schema(
         ("tax_minor", pa.int64()),
         ("collected_minor", pa.int64()),
         ("collected_net_minor", pa.int64()),
+        ("written_off_minor", pa.int64()),
         ("unbilled_minor", pa.int64()),
         ("deferred_minor", pa.int64()),
         ("prepaid_credit_minor", pa.int64()),
@@ -54,9 +58,10 @@ REVENUE_SCHEMA: Final = pa.schema(
     ]
 )
 """Of a period: recognised, billed (net of tax and drawn credit), its tax, collected (tax included) and of
-it the net part. At its end, as balances: unbilled, deferred, prepaid credit, suspense, receivable.
-key: of the group, empty for the currency alone. By product, tax, collected and receivable are null:
-money pays documents."""
+it the net part, written off (tax included). At its end, as balances: unbilled, deferred, prepaid credit,
+suspense, receivable.
+key: of the group, empty for the currency alone. By product, tax, collected, written off and receivable are
+null: money pays documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,9 @@ def period_of(day: date, by: By) -> str:
 
 def _add_up(sums: Sequence[PostingSum]) -> dict[str, int]:
     """Changes of the balances and of revenue as shown (above zero), and the two sides of receivable."""
-    found = dict.fromkeys((*_BALANCES, "revenue", "billed", "tax", "collected", "collected_net"), 0)
+    found = dict.fromkeys(
+        (*_BALANCES, "revenue", "billed", "tax", "collected", "collected_net", "written_off"), 0
+    )
     for each in sums:
         in_credit = each.account == "revenue" or each.account in _CREDIT_SIDE
         found[each.account] += -each.amount_minor if in_credit else each.amount_minor
@@ -128,6 +135,8 @@ def _add_up(sums: Sequence[PostingSum]) -> dict[str, int]:
             continue
         if each.of == "document":
             found["tax" if each.part == "tax" else "billed"] += each.amount_minor
+        elif each.of == WRITE_OFF:
+            found["written_off"] -= each.amount_minor
         else:
             found["collected"] -= each.amount_minor
             found["collected_net"] -= each.amount_minor if each.part == "net" else 0
@@ -138,20 +147,22 @@ def _flows(found: dict[str, int], *, by_product: bool) -> dict[str, int | None]:
     between = found["unbilled"] - found["deferred"] - found["prepaid_credit"] + found["suspense"]
     if by_product:  # receivable has no product: what a document billed of it is what its other lines come to
         flows = {"recognised_minor": found["revenue"], "billed_minor": found["revenue"] - between}
-        return {**flows, **dict.fromkeys(("tax_minor", "collected_minor", "collected_net_minor"))}
+        return {**flows, **dict.fromkeys(f"{name}_minor" for name in PAID_FLOWS)}
     if found["revenue"] - found["billed"] != between:
         raise BrokenState(
             f"recognised {found['revenue']} less billed {found['billed']} is not what waits between, "
             f"{between}. `ratemill journal verify` says what does not tie."
         )
-    if found["billed"] + found["tax"] - found["collected"] != found["receivable"]:
+    settled = found["collected"] + found["written_off"]
+    if found["billed"] + found["tax"] - settled != found["receivable"]:
         raise BrokenState(
-            f"billed {found['billed']} and tax {found['tax']} less collected {found['collected']} is not the "
-            f"change of receivable, {found['receivable']}. `ratemill journal verify` says what does not tie."
+            f"billed {found['billed']} and tax {found['tax']} less collected {found['collected']} and "
+            f"written off {found['written_off']} is not the change of receivable, {found['receivable']}. "
+            "`ratemill journal verify` says what does not tie."
         )
     return {
         "recognised_minor": found["revenue"],
-        **{f"{name}_minor": found[name] for name in ("billed", "tax", "collected", "collected_net")},
+        **{f"{name}_minor": found[name] for name in ("billed", *PAID_FLOWS)},
     }
 
 
@@ -169,6 +180,7 @@ def sums_from_ledger(connection: Connection, question: RevenueQuestion) -> list[
     key = literal_column(NO_KEY) if column is None else lines[column]
     of = case(
         (entries.kind.in_(_literals(_DOCUMENTS)), literal_column("'document'")),
+        (entries.kind == literal_column(f"'{WRITE_OFF}'"), literal_column(f"'{WRITE_OFF}'")),
         else_=literal_column("'other'"),
     )
     columns = (
@@ -247,7 +259,7 @@ def sums_from_mirror(event_store: EventStore, question: RevenueQuestion) -> list
     where, parameters = mirror_conditions(question)
     found = event_store.query(
         f"SELECT {period} AS period, {key_column(question.group) or NO_KEY} AS key, currency, account, part, "
-        f"if(kind IN ({quoted_documents()}), 'document', 'other') AS of, "
+        f"multiIf(kind IN ({quoted_documents()}), 'document', kind = '{WRITE_OFF}', kind, 'other') AS of, "
         f"toString(sum(toInt128(amount_minor))) AS amount FROM journal_postings WHERE {where} "
         "GROUP BY period, key, currency, account, part, of",
         parameters,

@@ -16,7 +16,9 @@ from ingest.clickhouse import EventStore
 from invoicing.journal_mirror import JournalMirror
 from invoicing.revenue import (
     NO_KEY,
+    PAID_FLOWS,
     REVENUE_SCHEMA,
+    WRITE_OFF,
     RevenueQuestion,
     key_column,
     mirror_conditions,
@@ -51,11 +53,11 @@ def revenue_from_mirror(event_store: EventStore, question: RevenueQuestion) -> p
     rows = changes.sort(*group, "period").with_columns(
         pl.col("revenue").alias("recognised_minor"),
         pl.col("billed").alias("billed_minor"),
-        *(pl.col(name).alias(f"{name}_minor") for name in ("tax", "collected", "collected_net")),
+        *(pl.col(name).alias(f"{name}_minor") for name in PAID_FLOWS),
         *ends,
     )
     if by_product:  # receivable has no product: what a document billed is what its other lines come to
-        nothing = ("tax_minor", "collected_minor", "collected_net_minor", "receivable_minor")
+        nothing = (*(f"{name}_minor" for name in PAID_FLOWS), "receivable_minor")
         rows = rows.with_columns(
             (pl.col("revenue") - _between()).alias("billed_minor"),
             *(pl.lit(None, pl.Int64).alias(name) for name in nothing),
@@ -75,7 +77,8 @@ def _ties(changes: pl.DataFrame, *, by_product: bool) -> bool:
     if by_product:
         return True
     recognised = pl.col("revenue") - pl.col("billed") == _between()
-    collected = pl.col("billed") + pl.col("tax") - pl.col("collected") == pl.col("receivable")
+    settled = pl.col("collected") + pl.col("written_off")
+    collected = pl.col("billed") + pl.col("tax") - settled == pl.col("receivable")
     return bool(changes.select((recognised & collected).all()).item())
 
 
@@ -111,6 +114,7 @@ def _changes(event_store: EventStore, question: RevenueQuestion) -> pl.DataFrame
 
 def _sums() -> str:
     document = f"kind IN ({quoted_documents()})"
+    settling = f"({document} OR kind = '{WRITE_OFF}')"
     wanted = {
         "revenue": ("-", "account = 'revenue'"),
         "unbilled": ("", "account = 'unbilled'"),
@@ -120,8 +124,9 @@ def _sums() -> str:
         "receivable": ("", "account = 'receivable'"),
         "billed": ("", f"account = 'receivable' AND {document} AND part != 'tax'"),
         "tax": ("", f"account = 'receivable' AND {document} AND part = 'tax'"),
-        "collected": ("-", f"account = 'receivable' AND NOT {document}"),
-        "collected_net": ("-", f"account = 'receivable' AND NOT {document} AND part = 'net'"),
+        "collected": ("-", f"account = 'receivable' AND NOT {settling}"),
+        "collected_net": ("-", f"account = 'receivable' AND NOT {settling} AND part = 'net'"),
+        "written_off": ("-", f"account = 'receivable' AND kind = '{WRITE_OFF}'"),
     }
     return ", ".join(
         f"{sign}sumIf(amount_minor, {condition}) AS {name}" for name, (sign, condition) in wanted.items()

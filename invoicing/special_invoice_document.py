@@ -10,6 +10,7 @@ import orjson
 
 from invoicing.document import InvoicePrinter, printed
 from invoicing.invoice import parse_invoice
+from invoicing.printed_line import breakable
 from invoicing.special_invoice import SpecialKind
 from invoicing.template import PLAIN, DocumentTemplate
 from invoicing.words import Words, words_of
@@ -54,7 +55,10 @@ def printed_special_invoice(text: str, template: DocumentTemplate = PLAIN) -> di
         (w("reason_label"), document["reason"]),
         (w("subject"), document["title"]),
     )
-    facts = [*page["facts"], *({"label": label, "value": value} for label, value in wanted if value)]
+    facts = [
+        *page["facts"],
+        *({"label": label, "value": breakable(value)} for label, value in wanted if value),
+    ]
     return {
         **page,
         "title": title if invoice.number else w("draft_titled", title=title),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from api.cli import electronic_invoices, print_invoices
+from api.cli import electronic_invoices, print_invoices, write_offs
 from api.cli.delivery import add_resend
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
@@ -70,6 +70,7 @@ def add_commands(app: typer.Typer) -> None:
     print_invoices.add_commands(invoices)
     add_resend(invoices, "/v1/invoices")
     electronic_invoices.add_commands(invoices, "/v1/invoices")
+    write_offs.add_commands(invoices)
 
     @command(invoices, "pdf")
     def pdf(

@@ -47,7 +47,7 @@ def invoice_shown(invoice: Mapping[str, Any]) -> list[Any]:
     sums = [
         *_tax_shown(invoice, digits),
         *_credit_shown(invoice, digits),
-        *_standing_shown(invoice, digits),
+        *standing_shown(invoice, digits),
     ]
     return [head, dates, table(invoice["lines"], columns), *sums]
 
@@ -68,7 +68,7 @@ def _tax_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
     return [*rows, f"Gross {money(gross, digits)} {currency}"]
 
 
-def _standing_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
+def standing_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
     """State, what is open, what may be done, what happens next; nothing for a preview, which has none."""
     standing = invoice.get("standing")
     if standing is None:
@@ -76,6 +76,8 @@ def _standing_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
     words = f"State: {standing['state'].replace('_', ' ')}"
     if standing["credited_minor"]:
         words += f", credited {money(standing['credited_minor'], digits)}"
+    if standing["written_off_minor"]:
+        words += f", written off {money(standing['written_off_minor'], digits)}"
     words += f", open {money(standing['open_minor'], digits)} {invoice['currency']}"
     words += ", overdue." if standing["overdue"] else "."
     can = ", ".join(action["action"] for action in standing["actions"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import pay_outs
 from api.cli.invoice_view import money_column
 from api.cli.session import Column, Limit, Session, command, group, more, table
 
@@ -20,6 +21,7 @@ PAYMENT_COLUMNS: tuple[Column, ...] = (
     ("payer", lambda item: item["customer_id"] or "unknown"),
     ("amount>", money_column("amount_minor")),
     ("applied>", money_column("applied_minor")),
+    ("paid out>", money_column("paid_out_minor")),
     ("unapplied>", money_column("unapplied_minor")),
     ("", "currency"),
     ("state", "state"),
@@ -42,12 +44,15 @@ ALLOCATION_COLUMNS: tuple[Column, ...] = (
 
 
 def add_commands(app: typer.Typer) -> None:
-    payment = group(app, "payment", "Payments: record them, apply them, take back, return.")
+    payment = group(
+        app, "payment", "Payments: record them, apply them, take back, return; pay out what is owed."
+    )
     _add_record(payment)
     _add_import(payment)
     _add_list(payment)
     _add_changes(payment)
     _add_settings(payment)
+    pay_outs.add_commands(payment)
 
 
 def _show(session: Session, answer: Mapping[str, Any]) -> None:

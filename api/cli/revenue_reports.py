@@ -18,6 +18,7 @@ REVENUE_COLUMNS: tuple[Column, ...] = (
     ("billed>", money_column("billed_minor")),
     ("tax>", money_column("tax_minor")),
     ("collected>", money_column("collected_minor")),
+    ("written off>", money_column("written_off_minor")),
     ("unbilled>", money_column("unbilled_minor")),
     ("deferred>", money_column("deferred_minor")),
     ("prepaid>", money_column("prepaid_credit_minor")),
@@ -30,6 +31,7 @@ TOTAL_COLUMNS: tuple[Column, ...] = (
     ("open>", money_column("open_minor")),
     ("of it overdue>", money_column("overdue_minor")),
     ("on account>", money_column("unapplied_minor")),
+    ("written off>", money_column("written_off_minor")),
 )
 DOCUMENT_COLUMNS: tuple[Column, ...] = (
     ("document", "number"),

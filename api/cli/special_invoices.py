@@ -10,7 +10,7 @@ import typer
 
 from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
-from api.cli.invoice_view import money, money_column
+from api.cli.invoice_view import money, money_column, standing_shown
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from ingest.errors import UnreadableBody
 
@@ -143,4 +143,4 @@ def _shown(answer: Mapping[str, Any]) -> list[Any]:
     net, tax, gross = (money(answer[f"{name}_minor"], digits) for name in ("net", "tax", "gross"))
     sums = f"Net {net}, tax {tax}, to pay {gross} {currency}"
     due = f" by {answer['due_date']}." if answer["due_date"] else "."
-    return [head, table(answer["lines"], columns), f"{sums}{due}"]
+    return [head, table(answer["lines"], columns), f"{sums}{due}", *standing_shown(answer, digits)]

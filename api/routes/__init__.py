@@ -39,6 +39,7 @@ from api.routes import (
     journal,
     lines,
     meters,
+    pay_outs,
     payments,
     price_plans,
     prices,
@@ -58,6 +59,7 @@ from api.routes import (
     templates,
     usage,
     what_if,
+    write_offs,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -102,6 +104,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     rollups.router,
     reports.router,
     payments.router,
+    pay_outs.router,
+    write_offs.router,
     journal.router,
     revenue_reports.router,
     audit.router,

@@ -91,6 +91,7 @@ STANDING_EXAMPLE: Final[dict[str, Any]] = {
     "overdue": False,
     "credited_minor": 0,
     "paid_minor": 0,
+    "written_off_minor": 0,
     "open_minor": 2500,
     "actions": [
         {
@@ -192,7 +193,12 @@ def get_one(state: State, id_or_number: str, request: Request) -> Response:
     if PDF in request.headers.get("accept", ""):
         return _pdf_answer(state, stored)
     standing = invoice_standing(state.ledger, stored, now=state.clock.now())
-    return ExactJSON({**invoice_answer(stored), "standing": standing.to_dict(stored.summary.invoice_id)})
+    return ExactJSON(
+        {
+            **invoice_answer(stored),
+            "standing": standing.to_dict(stored.summary.invoice_id, under="/v1/invoices"),
+        }
+    )
 
 
 @router.get(

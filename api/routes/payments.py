@@ -40,6 +40,7 @@ _PAYMENT: Final[dict[str, Any]] = {
     "bank_reference": "",
     "source": "api",
     "applied_minor": 2000,
+    "paid_out_minor": 0,
     "unapplied_minor": 500,
     "state": "unapplied",
     "recorded_at": "2013-03-01T09:00:00.000000+00:00",

@@ -30,6 +30,7 @@ _ROW: Final[dict[str, Any]] = {
     "tax_minor": 0,
     "collected_minor": 0,
     "collected_net_minor": 0,
+    "written_off_minor": 0,
     "unbilled_minor": 0,
     "deferred_minor": 0,
     "prepaid_credit_minor": 0,
@@ -46,6 +47,7 @@ _OUTSTANDING: Final[dict[str, Any]] = {
             "open_minor": 2500,
             "overdue_minor": 2500,
             "unapplied_minor": 0,
+            "written_off_minor": 0,
         }
     ],
     "items": [

@@ -12,7 +12,7 @@ from api.billing import seller_of
 from api.idempotency import HEADER, REPLAYED_HEADER, answer_key
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routes.invoices import PDF, seller_logo
+from api.routes.invoices import PDF, STANDING_EXAMPLE, seller_logo
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.einvoice import einvoice_xml
@@ -28,6 +28,7 @@ from invoicing.special_invoice_store import (
     list_special_invoices,
     preview_special_invoice,
 )
+from invoicing.standing_store import special_standing
 from invoicing.template_store import invoice_template
 
 router = APIRouter()
@@ -197,17 +198,20 @@ def list_all(
         "read",
         summary="One special invoice, as JSON or PDF",
         tag="billing",
-        example=SPECIAL_INVOICE,
+        example={**SPECIAL_INVOICE, "standing": STANDING_EXAMPLE},
         problems=(404,),
         media={PDF: "%PDF-1.7 ..."},
     ),
 )
 def get_one(state: State, id_or_number: str, request: Request) -> Response:
-    """By id or by printed number. `Accept: application/pdf` gives the document."""
+    """By id or by printed number. `Accept: application/pdf` gives the document. `standing`: as of an
+    invoice."""
     stored = get_special_invoice(state.ledger, id_or_number)
     if PDF in request.headers.get("accept", ""):
         return _pdf(state, stored)
-    return ExactJSON(_answer(stored))
+    standing = special_standing(state.ledger, stored, now=state.clock.now())
+    shown = standing.to_dict(stored.summary.document_id, under="/v1/special-invoices")
+    return ExactJSON({**_answer(stored), "standing": shown})
 
 
 @router.get(

@@ -19,7 +19,7 @@ from invoicing.crm.adapter import crm_secret
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.tables import DELIVERIES, stamp
 from tests.api.conftest import NOW
-from tests.invoicing.einvoice_case import priced, put_issued, taxed
+from tests.invoicing.einvoice_case import priced, put_issued, put_special, taxed
 
 DELIVERY_ID = "5f1c0d9be27a4c3f8a6b1d20e94c7f35"
 """Of the examples: in their place stands that of a delivery that is there."""
@@ -56,17 +56,20 @@ STORY = (
     "put_quote list_quotes get_quote accept_quote report_sold_ordered",
     "crm_webhook send_crm_changes list_crm_objects list_crm_conflicts retry_crm_objects get_crm_secret",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
-    "get_special_invoice_pdf agree_instalments get_instalments list_documents index_documents",
+    "get_special_invoice_pdf resend_special_invoice agree_instalments get_instalments",
+    "list_documents index_documents write_off get_write_offs take_back_write_off",
     "import_items list_items get_item amend_item list_item_conflicts list_demand close_items cancel_items",
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
-    "return_payment import_payments put_payment_settings get_payment_settings",
+    "pay_out list_pay_outs get_pay_out return_payment import_payments put_payment_settings",
+    "get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "recognise_unbilled",
     "report_revenue report_outstanding",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
+    "get_special_invoice_ubl get_special_invoice_cii check_special_invoice",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
     "put_review_rules list_review_rules get_review_rules list_reviews get_review send_invoice_back",
@@ -142,6 +145,7 @@ class World:
             "grant_id": "united-2013",
             "item_id": item_id_of("clock", "4711"),
             "payment_id": "bank-4711",
+            "pay_out_id": "refund-1",
             "quote_id": "gate-13",
             "product_id": "jet-bridge",
             "price_list_id": "partners",
@@ -186,6 +190,7 @@ class World:
             "release_invoices": self.review_none,
             "get_invoice_pdf": self.leave_a_draft,
             "check_einvoice": self.credit,
+            "check_credit_note": self.issue_special,
             "report_outstanding": self.issue_taxed,
         }.get(operation_id)
         if prepare is not None:
@@ -211,6 +216,10 @@ class World:
     def issue_taxed(self, _answer: httpx.Response) -> None:
         """What follows wants an invoice that states its tax."""
         self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
+
+    def issue_special(self, _answer: httpx.Response) -> None:
+        """A miscellaneous invoice that states its tax."""
+        self.keys["id_or_number"] = put_special(self.state.ledger, taxed(priced("2", "1")))
 
     def leave_in_review(self, _answer: httpx.Response) -> None:
         """Some draft that waits for anna and then ben."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
@@ -26,7 +27,8 @@ from invoicing.invoice_tax import InvoiceTax
 from invoicing.issue import registered_invoice
 from invoicing.number import draw_numbers, number_text
 from invoicing.register import register_documents
-from invoicing.tables import INVOICES
+from invoicing.special_invoice_tables import SPECIAL_INVOICES
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 from tests.invoicing.test_document import invoice, line
 
 SELLER: dict[str, Any] = {
@@ -190,3 +192,41 @@ def issued_invoices(draw: st.DrawFn) -> Invoice:
         issue_date=start,
         due_date=start + timedelta(days=draw(st.integers(0, 60))),
     )
+
+
+def put_special(ledger: Engine, issued: Invoice) -> str:
+    """Enter an issued invoice as the first miscellaneous one of its year; its id."""
+    document_id = f"special-{issued.invoice_id[:20]}"
+    extra: dict[str, Any] = {
+        "invoice_id": document_id,
+        "kind": "miscellaneous",
+        "type_code": "380",
+        "title": "",
+        "project": "",
+        "reason": "a test",
+        "percent": None,
+        "whole": {"net_minor": issued.total_minor, "tax_minor": issued.tax_minor},
+        "deducts": [],
+        "number": f"MISC-{issued.billing_date.year}-000001",
+    }
+    text = orjson.dumps(orjson.loads(invoice_text(issued)) | extra, option=orjson.OPT_SORT_KEYS).decode()
+    row = {
+        "document_id": document_id,
+        "kind": "miscellaneous",
+        "contract_id": str(issued.contract["contract_id"]),
+        "customer_id": str(issued.customer["customer_id"]),
+        "series": f"MISC-{issued.billing_date.year}",
+        "number": 1,
+        "issue_date": str(issued.issue_date),
+        "due_date": str(issued.due_date),
+        "currency": issued.currency,
+        "net_minor": issued.total_minor,
+        "tax_minor": issued.tax_minor,
+        "document_hash": invoice_hash(text),
+    }
+    register = {"entity_id": None, "credit_minor": 0, "refers_to": None, "chain_hash": "", "issued_at": ""}
+    with ledger_transaction(ledger) as connection:
+        connection.execute(insert(ISSUED_DOCUMENTS), row | register)
+        special = {"project": "", "idempotency_key": None, "request_hash": "", "document": text}
+        connection.execute(insert(SPECIAL_INVOICES), row | special)
+    return document_id

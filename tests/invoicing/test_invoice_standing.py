@@ -25,13 +25,19 @@ def standing(
     credited: int = 0,
     returned: int = 0,
     allocated: int = 0,
+    written_off: int = 0,
     issued: bool = True,
     voided: bool = False,
     today: date = TODAY,
 ) -> Standing:
-    amounts = Amounts(gross, drawn, credited, returned, allocated)
+    amounts = Amounts(gross, drawn, credited, returned, allocated, written_off)
     return standing_of(
-        issued=issued, voided=voided, amounts=amounts, due_date=DUE if issued else None, today=today
+        issued=issued,
+        voided=voided,
+        amounts=amounts,
+        due_date=DUE if issued else None,
+        today=today,
+        creditable=True,
     )
 
 
@@ -47,6 +53,9 @@ CASES = [
     (standing(100, credited=30, allocated=100), ("paid", -30, None, None)),
     (standing(100, credited=100, voided=True), ("void", 0, None, None)),
     (standing(100, drawn=40, credited=50, returned=40), ("issued", 50, "becomes overdue", date(2026, 3, 2))),
+    (standing(100, written_off=30), ("issued", 70, "becomes overdue", date(2026, 3, 2))),
+    (standing(100, allocated=40, written_off=60), ("uncollectible", 0, None, None)),
+    (standing(100, credited=100, voided=True, written_off=0), ("void", 0, None, None)),
     (standing(100, today=date(2026, 3, 2)), ("issued", 100, None, None)),
 ]
 
@@ -65,11 +74,13 @@ def test_the_state_follows_from_what_is_on_record(
 @settings(max_examples=200)
 @given(st.integers(1, 300), st.data())
 def test_whatever_happens_no_forbidden_way_is_taken(gross: int, data: st.DataObject) -> None:
-    """An invoice is issued, and then credited, paid and unpaid at random, until it is void."""
-    amounts, issued, voided = Amounts(gross, 0, 0, 0, 0), False, False
+    """An invoice is issued, and then credited, paid, unpaid and given up at random, until it is void."""
+    amounts, issued, voided = Amounts(gross, 0, 0, 0, 0, 0), False, False
 
     def now() -> Standing:
-        return standing_of(issued=issued, voided=voided, amounts=amounts, due_date=DUE, today=TODAY)
+        return standing_of(
+            issued=issued, voided=voided, amounts=amounts, due_date=DUE, today=TODAY, creditable=True
+        )
 
     before = now()
     for _ in range(data.draw(st.integers(1, 8))):
@@ -82,12 +93,21 @@ def test_whatever_happens_no_forbidden_way_is_taken(gross: int, data: st.DataObj
             amounts = replace(amounts, credited_minor=credited, returned_minor=back)
             voided = credited == gross
         else:
-            amounts = replace(amounts, allocated_minor=data.draw(st.integers(0, gross)))
+            amounts = _paid_or_given_up(amounts, gross, data)
+        left = replace(amounts, written_off_minor=0).open_minor  # what is settled is owed again first
+        amounts = replace(amounts, written_off_minor=min(amounts.written_off_minor, max(0, left)))
         after = now()
         assert after.state == before.state or after.state in MOVES[before.state], (before, after)
         before = after
     if voided:
         assert before.state == "void"
+
+
+def _paid_or_given_up(amounts: Amounts, gross: int, data: st.DataObject) -> Amounts:
+    if data.draw(st.booleans()):
+        return replace(amounts, allocated_minor=data.draw(st.integers(0, gross)))
+    left = replace(amounts, written_off_minor=0).open_minor
+    return replace(amounts, written_off_minor=data.draw(st.integers(0, max(0, left))))
 
 
 def test_the_page_says_what_the_code_says() -> None:

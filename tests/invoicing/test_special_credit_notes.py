@@ -11,6 +11,7 @@ from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, StoredCreditNote, issue_credit_note
 from invoicing.posting_store import PostedMissing, post_missing
 from invoicing.special_invoice_store import SpecialFilter, get_special_invoice, list_special_invoices
+from invoicing.standing_store import special_standing
 from tests.invoicing.test_journal import _without_journal
 from tests.invoicing.test_special_invoices import LATER, balances, issue, proved, site
 from tests.invoicing.world import World, at
@@ -72,6 +73,8 @@ def test_a_voided_final_invoice_leaves_its_deposit_open_to_be_deducted_again(any
     issue(world, "deposit", "1000.00", percent="30")
     issue(world, "progress", "100.00", on="2025-03-01")
     issue(world, "final", "1000.00", on=LATER)
+    standing = special_standing(world.ledger, get_special_invoice(world.ledger, DEPOSIT), now=at(LATER))
+    assert (standing.state, standing.overdue, standing.actions) == ("issued", True, ("write_off", "print"))
     for number in (DEPOSIT, "PRO-2025-000001"):
         with pytest.raises(Conflict, match="Credit FIN-2025-000001 in full first") as caught:
             credit(world, number)
@@ -88,6 +91,8 @@ def test_a_voided_final_invoice_leaves_its_deposit_open_to_be_deducted_again(any
     credit(world, "FIN-2025-000002")
     credit(world, "PRO-2025-000001")
     credit(world, DEPOSIT)
+    standing = special_standing(world.ledger, get_special_invoice(world.ledger, DEPOSIT), now=at(LATER))
+    assert (standing.state, standing.open_minor, standing.actions) == ("void", 0, ("print",))
     assert balances(world, LATER) == {}
     proved(world)
 

@@ -1,0 +1,57 @@
+"""Goal: giving up, claiming again and paying out are the same by command and over HTTP."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import httpx
+import pytest
+
+from tests.api.conftest import Run
+from tests.api.test_credits import october
+
+
+@pytest.mark.requirement("AUD-03")
+def test_a_document_is_written_off_and_money_goes_back(run: Run, http: httpx.Client) -> None:
+    october(http)
+    lines = [{"description": "Lost badge", "amount": "100.00"}]
+    body = {"kind": "miscellaneous", "contract_id": "big", "reason": "lost", "lines": lines}
+    made = http.post("/v1/special-invoices", json=body).json()
+    number, today = made["number"], made["issue_date"]
+    none = run("invoice", "write-off", number)
+    assert "Nothing was ever written off." in none.out
+    part = run("invoice", "write-off", number, "--reason", "insolvent", "--amount", "60.00")
+    assert f"{number}: 60.00 " in part.out
+    path = f"/v1/documents/{number}/write-offs"
+    assert http.get(path).json()["open_minor"] == 4000
+    refused = http.post(path, json={"reason": "more", "amount": "50.00"})
+    assert (refused.status_code, refused.json()["reason_code"]) == (409, "write_off_too_large")
+    assert http.post(path, json={"reason": "the rest"}).status_code == 201
+    (total,) = http.get("/v1/reports/outstanding").json()["totals"]
+    assert (total["open_minor"], total["written_off_minor"]) == (0, 10000)
+    back = run("invoice", "write-off", number, "--take-back", "--reason", "it pays", "--amount", "10.00")
+    assert "90.00" in back.out
+    currency = made["currency"]
+    paid = run(
+        "payment",
+        "record",
+        "130.00",
+        currency,
+        "--on",
+        today,
+        "--customer",
+        made["customer_id"],
+        "--text",
+        number,
+    )
+    assert "30.00" in paid.out
+    assert http.get(path).json()["written_off_minor"] == 0
+    owed = (made["customer_id"], currency, "--on", date.today().isoformat(), "--reference", "wire 1")
+    out = run("payment", "pay-out", *owed, "--id", "refund-1")
+    assert "30.00" in out.out
+    assert run("payment", "pay-out", *owed, "--id", "refund-1").out == out.out
+    again = run("payment", "pay-out", *owed)
+    assert "0.00" in again.err
+    assert "refund-1" in run("payment", "pay-outs", "--customer", made["customer_id"]).out
+    assert run("journal", "verify").status == 0
+    assert run("audit", "verify").status == 0
