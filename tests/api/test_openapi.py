@@ -63,7 +63,7 @@ STORY = (
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
     "return_payment import_payments put_payment_settings get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
-    "report_revenue report_outstanding",
+    "report_revenue report_outstanding report_payers change_billing_structure",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
