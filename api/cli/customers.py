@@ -10,6 +10,7 @@ import typer
 
 from api.cli.customer_export import add_export
 from api.cli.customer_now import now_shown
+from api.cli.payer_habits import add_switch
 from api.cli.session import Column, Limit, Session, command, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
 
@@ -56,6 +57,7 @@ def add_commands(sub: typer.Typer) -> None:
     _add_sources(sub)
     add_export(sub)
     _add_import(sub)
+    add_switch(sub)
 
     @command(sub, "now")
     def now(

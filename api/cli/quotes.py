@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.session import Column, Limit, Session, command, group, more, table
+from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 from api.cli.special_invoices import read_one
 from ingest.errors import InvalidInput
 
@@ -22,6 +22,16 @@ COLUMNS: tuple[Column, ...] = (
     ("valid until", lambda item: item["document"]["valid_until"] or ""),
     ("accepted by", lambda item: item["accepted"]["name"] if item["accepted"] else ""),
     ("contract", lambda item: item["document"]["contract"]["contract_id"]),
+)
+PART_COLUMNS: tuple[Column, ...] = (
+    ("sold as", "sold_as"),
+    ("product", "name"),
+    ("billed", "billed"),
+    ("quantity>", grouped("quantity")),
+    ("unit", "unit"),
+    ("list price>", grouped("list_amount")),
+    ("price>", grouped("amount")),
+    ("promotions", "promotion_ids"),
 )
 
 
@@ -100,7 +110,14 @@ def _add_accept(sub: typer.Typer) -> None:
 
 def _shown(answer: Mapping[str, Any]) -> list[Any]:
     accepted = answer["accepted"]
-    shown = [table([answer], COLUMNS), f"Document hash {answer['document_hash']}."]
+    parts = [
+        {"sold_as": outcome["description"], **part}
+        for outcome in answer["document"].get("outcomes", ())
+        for part in outcome["parts"]
+    ]
+    shown: list[Any] = [table([answer], COLUMNS)]
+    shown += [table(parts, PART_COLUMNS)] if parts else []
+    shown.append(f"Document hash {answer['document_hash']}.")
     if accepted is not None:
         terms = f", terms {accepted['terms_version']} acknowledged" if accepted["terms_version"] else ""
         origin = f" from {accepted['ip_address']}" if accepted["ip_address"] else ""

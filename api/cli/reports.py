@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from api.cli.payer_habits import add_report
 from api.cli.revenue_reports import add_revenue_reports
 from api.cli.session import Column, Limit, Session, command, group, grouped, moment, more, table
 
@@ -96,6 +97,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_quantities(report)
     _add_sold_ordered(report)
     add_revenue_reports(report)
+    add_report(report)
 
     @command(report, "provisioned")
     def provisioned(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from api.billing import seller_of
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routing import Actor, DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared, read_body
 from api.state import Ratemill
 from ingest.errors import Conflict
 from invoicing.crm.adapter import crm_secret, find_adapter
@@ -27,6 +27,14 @@ from invoicing.crm.inbox import (
 )
 
 router = APIRouter()
+
+WEBHOOK_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The body is read before anybody knows who sent it."""
+
+
+async def _webhook_body(request: Request) -> bytes:
+    return await read_body(request, bytes_max=WEBHOOK_BYTES_MAX)
+
 
 CHANGE: Final[dict[str, Any]] = {
     "kind": "opportunity",
@@ -82,7 +90,9 @@ _CONFLICT: Final[dict[str, Any]] = {
         body={"application/json": {"changes": [CHANGE]}},
     ),
 )
-def webhook(state: State, system: str, request: Request, body: DocumentBody) -> ExactJSON:
+def webhook(
+    state: State, system: str, request: Request, body: Annotated[bytes, Depends(_webhook_body)]
+) -> ExactJSON:
     """Needs no key: it is signed as Standard Webhooks says, or as the system's adapter checks. All changes
     are written down before the answer; a delivery that is repeated, or comes out of order, changes nothing
     that is later. 4xx: nothing was taken."""
@@ -129,7 +139,8 @@ def changes(
     ),
 )
 def retry(state: State, system: str, actor: Actor) -> ExactJSON:
-    """Once what was in its way is put right. What waits for another object is tried with every delivery."""
+    """Once what was in its way is put right. What waits for another object is also tried whenever a delivery
+    applies something."""
     states = (RECEIVED, "waiting", "refused")
     applied = apply_waiting(state.ledger, system, applying=_applying(state, actor), states=states)
     state.entitlements.forget()

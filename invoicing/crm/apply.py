@@ -111,10 +111,12 @@ def _document(
         del data["entries"]
     own = str(data.get(kind.field) or key or key_of(system, change.external_id))
     _refuse_other_key(key, own, kind.field)
-    with ledger.connect() as connection:
-        standing = kind.load(connection).get(own)
-    if standing is not None:
-        _refuse_taken(own, standing.document.external_ids, system, change, said=kind.field in data)
+    try:
+        standing = kind.get(ledger, own).document
+    except NotFound:
+        pass
+    else:
+        _refuse_taken(own, standing.external_ids, system, change, said=kind.field in data)
     document = {**data, kind.field: own, "external_ids": _ids(data, system, change)}
     entered = entered_by(applying.actor, kind.name, now=applying.now)
     return kind.save(ledger, document, now=applying.now, entered=entered).key

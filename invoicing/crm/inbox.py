@@ -67,10 +67,10 @@ def take_changes(
 
 
 def apply_waiting(
-    ledger: Engine, system: str, *, applying: Applying, states: Sequence[str] = (RECEIVED, "waiting")
+    ledger: Engine, system: str, *, applying: Applying, states: Sequence[str] = (RECEIVED,)
 ) -> int:
-    """Apply what is in one of the states, again and again while one thing makes way for another. Returns how
-    many were applied."""
+    """Apply what is in one of the states, and as long as something was applied also what waited for it.
+    Returns how many were applied."""
     done = 0
     wanted = tuple(states)
     while True:
@@ -141,7 +141,7 @@ def _note(connection: Connection, system: str, change: CrmChange, applying: Appl
         connection.execute(insert(CRM_OBJECTS).values(**own, **values, **fresh, key=None, applied_at=None))
         return None
     if digest == row.document_hash:
-        if row.state == "refused":  # what was in its way may be gone
+        if row.state != APPLIED:  # what was in its way may be gone
             connection.execute(update(CRM_OBJECTS).where(_is(system, row)).values(state=RECEIVED))
         return "unchanged" if row.state == APPLIED else None
     if changed_at < row.changed_at:

@@ -66,7 +66,7 @@ STORY = (
     "get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "recognise_unbilled",
-    "report_revenue report_outstanding",
+    "report_revenue report_outstanding report_payers change_billing_structure",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_special_invoice_ubl get_special_invoice_cii check_special_invoice",

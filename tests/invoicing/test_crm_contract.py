@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from invoicing.sales.catalogue import PRICE_LISTS, PRODUCTS, PROMOTIONS
 from invoicing.tables import SAVED_DOCUMENTS
 from rating.catalogue import save_price_plan
 from rating.contract_store import get_contract
-from tests.invoicing.fake_crms import CRMS, FakeCrm, Said
+from tests.invoicing.fake_crms import CRMS, FakeCrm, HubAdapter, Said
 from tests.invoicing.support import MONTHLY_FEE
 from tests.invoicing.world import LONG_AGO, at
 
@@ -341,7 +342,7 @@ def test_files_say_the_same(books: Engine) -> None:
         check_changes([])
 
 
-def test_keys_are_told_apart_and_adapters_are_found() -> None:
+def test_keys_are_told_apart_and_adapters_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert key_of("crm", "4711") == "crm-4711"
     assert key_of("crm", "a b") != key_of("crm", "a-b")
     assert key_of("crm", "x" * 200) != key_of("crm", "x" * 201)
@@ -349,3 +350,8 @@ def test_keys_are_told_apart_and_adapters_are_found() -> None:
     with pytest.raises(InvalidInput) as caught:
         find_adapter("hub", "hub=acme")
     assert caught.value.reason_code == "crm_adapter_unknown"
+    installed = EntryPoint("acme", "tests.invoicing.fake_crms:HubAdapter", "ratemill.crm_adapters")
+    monkeypatch.setattr(
+        "invoicing.crm.adapter.entry_points", lambda *, group: [installed] if "crm" in group else []
+    )
+    assert isinstance(find_adapter("hub", "other=x,hub=acme"), HubAdapter)
