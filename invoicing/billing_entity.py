@@ -65,6 +65,7 @@ class BillingEntity(Document):
     asks (BT-41).
     require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
     require_acknowledged_terms: a contract is only taken when a quote with its terms was accepted.
+    retention_years: how long its records are kept, left out: as its country wants (``retention.py``).
     """
 
     entity_id: Key
@@ -95,10 +96,14 @@ class BillingEntity(Document):
     require_payer: bool = False
     require_acknowledged_terms: bool = False
     logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    retention_years: int | None = Field(default=None, ge=1, le=100)
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unsaid(write(self))
+        written = without_unsaid(write(self))
+        if self.retention_years is None:
+            written.pop("retention_years", None)
+        return written
 
 
 def entity_rules(entity: BillingEntity) -> Iterator[Issue]:

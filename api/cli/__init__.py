@@ -41,6 +41,7 @@ GROUPS: Final = (
     "journal",
     "delivery",
     "audit",
+    "year_archives",
     "templates",
     "prices",
     "what_if",

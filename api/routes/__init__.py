@@ -53,6 +53,7 @@ from api.routes import (
     templates,
     usage,
     what_if,
+    year_archives,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -95,6 +96,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     journal.router,
     revenue_reports.router,
     audit.router,
+    year_archives.router,
     prices.router,
     what_if.router,
     rerate.router,
