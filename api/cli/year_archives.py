@@ -11,7 +11,7 @@ from api.cli.session import Column, Session, command, group, moment, table
 
 YEAR_COLUMNS: tuple[Column, ...] = (
     ("entity", lambda item: item["entity_id"] or "(none)"),
-    ("year>", "year"),
+    ("year", lambda item: str(item["year"])),
     ("documents>", "documents"),
     ("kept until", "kept_until"),
     ("rule", "rule"),
