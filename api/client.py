@@ -22,7 +22,7 @@ import orjson
 from api.problem import ALL_REFUSED, BUSY_SECONDS, PROBLEM_MEDIA_TYPE, ApiProblem, problem
 from api.settings import Settings
 from api.slices import Slice, slices_of
-from ingest.errors import Busy
+from ingest.errors import Busy, InvalidInput
 
 __all__ = ["ApiProblem", "FileReport", "RatemillClient", "connect", "running_server"]
 
@@ -127,6 +127,30 @@ class RatemillClient:
         """POST a JSON body for an answer in another media type; the answer as it is."""
         headers = {"Content-Type": "application/json", "Accept": accept}
         return self._send("POST", path, content=body, headers=headers).content
+
+    def post_to_file(self, path: str, body: bytes, file: Path, *, accept: str) -> None:
+        """POST a JSON body for an answer of any size: ``file`` when all of it has come, else nothing."""
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        part = file.with_name(f"{file.name}.part")
+        try:
+            with self._http.stream("POST", path, content=body, headers=headers) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise ApiProblem(_problem_in(answer, self.where))
+                with part.open("wb") as target:
+                    for piece in answer.iter_bytes():
+                        target.write(piece)
+            part.replace(file)
+        except httpx.HTTPError as error:
+            detail = f"the answer of {self.where} broke off: {error}. Nothing was written; its log says why."
+            raise ApiProblem(problem(503, "answer_broke_off", detail)) from error
+        except OSError as error:
+            raise InvalidInput(
+                f"{file} cannot be written: {error.strerror}. Name another file.",
+                reason_code="file_not_written",
+            ) from None
+        finally:
+            part.unlink(missing_ok=True)
 
     def delete(self, path: str) -> Any:
         """DELETE; the JSON answer."""

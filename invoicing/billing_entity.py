@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy import Connection, Engine, insert, select
@@ -21,6 +21,7 @@ from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.customer import contact_issues
 from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
+from invoicing.fiscal_year import CALENDAR_YEAR, ENTITY_KIND
 from invoicing.register import DocumentKind as IssuedKind
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import LOGOS
@@ -65,6 +66,9 @@ class BillingEntity(Document):
     asks (BT-41).
     require_payer: a contract is only taken with a payer, payment terms and a word on purchase orders.
     require_acknowledged_terms: a contract is only taken when a quote with its terms was accepted.
+    retention_years: how long its records are kept, left out: as its country wants (``retention.py``).
+    fiscal_year_start_month: numbers begin again with that month (``fiscal_year.py``); ``series`` then names a
+    prefix of its own for every kind of document.
     """
 
     entity_id: Key
@@ -95,10 +99,17 @@ class BillingEntity(Document):
     require_payer: bool = False
     require_acknowledged_terms: bool = False
     logo: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    retention_years: int | None = Field(default=None, ge=1, le=100)
+    fiscal_year_start_month: int = Field(default=CALENDAR_YEAR, ge=1, le=12)
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unsaid(write(self))
+        written = without_unsaid(write(self))
+        if self.retention_years is None:
+            written.pop("retention_years", None)
+        if self.fiscal_year_start_month == CALENDAR_YEAR:
+            written.pop("fiscal_year_start_month", None)
+        return written
 
 
 def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
@@ -113,6 +124,15 @@ def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
     ):
         if issue is not None:
             yield issue
+    lacking = [kind for kind in get_args(IssuedKind) if kind not in entity.series]
+    if entity.fiscal_year_start_month != CALENDAR_YEAR and lacking:
+        yield Issue(
+            "fiscal_year_without_series",
+            "series",
+            f"Its year begins in month {entity.fiscal_year_start_month}, and {', '.join(lacking)} would "
+            "be numbered with those of others.",
+            "a prefix of its own for every kind of document.",
+        )
     for language in entity.terms_text:
         if language not in entity.languages:
             yield Issue(
@@ -124,7 +144,7 @@ def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
 
 
 BILLING_ENTITIES: Final = DocumentKind(
-    name="billing_entity",
+    name=ENTITY_KIND,
     model=BillingEntity,
     field="entity_id",
     words="billing entity",
@@ -152,6 +172,8 @@ def save_entity(
             standing = load_entities(connection).get(str(document.get("entity_id")))
         document = {**document, "logo": "" if standing is None else standing.document.logo}
 
+    _refuse_other_year(ledger, document)
+
     def warnings(entity: BillingEntity) -> Iterator[Issue]:
         told = unchecked_warning(entity.tax_id, country=entity.country)
         yield from () if told is None else (told,)
@@ -164,6 +186,24 @@ def save_entity(
             )
 
     return BILLING_ENTITIES.save(ledger, document, now=now, warnings=warnings, entered=entered)
+
+
+def _refuse_other_year(ledger: Engine, document: Mapping[str, Any]) -> None:
+    """Raises InvalidInput for a prefix that another entity numbers by another fiscal year."""
+    series, month = document.get("series"), document.get("fiscal_year_start_month", CALENDAR_YEAR)
+    if not isinstance(series, Mapping):
+        return  # refused by the rules, or nothing of its own
+    with ledger.connect() as connection:
+        others = load_entities(connection)
+    for entity_id, other in others.items():
+        shared = sorted(set(series.values()) & set(other.document.series.values()))
+        begins = other.document.fiscal_year_start_month
+        if entity_id != document.get("entity_id") and shared and begins != month:
+            raise InvalidInput(
+                f"{shared[0]} is a prefix of billing entity {entity_id!r} too, whose year begins in month "
+                f"{begins}. Numbers of one prefix have one year: choose another.",
+                reason_code="fiscal_years_differ",
+            )
 
 
 def get_entity(ledger: Engine, entity_id: str) -> StoredDocument[BillingEntity]:

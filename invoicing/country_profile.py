@@ -39,11 +39,19 @@ class RequiredField(Document):
         return tuple(self.field.split("|"))
 
 
+class Retention(Document):
+    """How many years, after the end of the year of issue, records must be kept, and which law says so."""
+
+    years: int = Field(ge=1, le=100)
+    words: str = Field(min_length=1)
+
+
 class CountryProfile(Document):
-    """See the module. country: of the seller, or ``EU``."""
+    """See the module. country: of the seller, or ``EU``. retention: left out: as the shipped profile says."""
 
     country: Key
     required: tuple[RequiredField, ...] = ()
+    retention: Retention | None = None
 
 
 def profile_rules(profile: CountryProfile) -> Iterator[Issue]:
@@ -85,6 +93,16 @@ def required_fields(country: str, saved: Mapping[str, CountryProfile]) -> tuple[
         if profile is not None:
             return profile.required
     return ()
+
+
+def retention_in(country: str, saved: Mapping[str, CountryProfile]) -> Retention | None:
+    """How long records of a seller in that country must be kept; None where no profile says."""
+    names = (country, _EU) if country in EU_PREFIXES else (country,)
+    for name in names:
+        for profile in (saved.get(name), shipped_profiles().get(name)):
+            if profile is not None and profile.retention is not None:
+                return profile.retention
+    return None
 
 
 def missing_fields(

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from ingest.errors import BrokenState, Conflict
+from invoicing.fiscal_year import CALENDAR_YEAR, fiscal_year, load_start_month
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 _YEAR: Final = re.compile(r"[0-9]{4}")
@@ -46,9 +47,10 @@ class DrawnNumbers:
         return number_text(series=self.series, number=self.first + place)
 
 
-def series_of(*, prefix: str, issue_date: date) -> str:
-    """``INV`` and any day of 2013 give ``INV-2013``: a new series, from 1, every year."""
-    return f"{prefix}-{issue_date.year:04d}"
+def series_of(*, prefix: str, issue_date: date, start_month: int = CALENDAR_YEAR) -> str:
+    """``INV`` and any day of 2013 give ``INV-2013``: a new series, from 1, every year. start_month: in
+    which the year begins (``fiscal_year.py``)."""
+    return f"{prefix}-{fiscal_year(issue_date, start_month):04d}"
 
 
 def number_text(*, series: str, number: int) -> str:
@@ -69,7 +71,8 @@ def draw_for(connection: Connection, *, prefix: str, issue_date: date, count: in
 
     Raises Conflict for a day before the last document's of that prefix.
     """
-    series = series_of(prefix=prefix, issue_date=issue_date)
+    start_month = load_start_month(connection, prefix)
+    series = series_of(prefix=prefix, issue_date=issue_date, start_month=start_month)
     first = draw_numbers(connection, series=series, count=count)
     # Only now, with the series held: of two at once the one with the earlier day could come second.
     refuse_earlier_issue_date(connection, prefix=prefix, issue_date=issue_date)

@@ -1,7 +1,7 @@
 """The index of words of issued documents: kept in the ledger, derived from it, and never ahead of it.
 
 Issuing does not touch it. Whoever searches first takes in what was issued since, by the register's numbers,
-up to ``CATCH_UP_MAX`` documents; ``tick`` and ``ratemill document index`` take in all there is. An index that
+up to ``CATCH_UP_MAX`` documents; ``tick`` takes in more, ``ratemill document index`` all. An index that
 is further behind answers nothing, because an answer that lacks documents looks like one that is complete.
 """
 
@@ -40,6 +40,8 @@ BLOCK: Final = 1_000
 """Documents taken in in one transaction; bounds the memory and how long others wait."""
 CATCH_UP_MAX: Final = 5_000
 """Documents a search takes in by itself: about half a second."""
+SCHEDULED_MAX: Final = 50_000
+"""Documents a tick takes in: some seconds, in which no billing run can begin."""
 
 _WORDS: Final = table("document_words", column("place", BigInteger), column("words"))
 

@@ -22,7 +22,7 @@ from invoicing.review.moves import escalate_overdue
 from invoicing.review.release import release_approved
 from invoicing.run_blocks import billing_dates
 from invoicing.run_record import last_finished_run, open_run_id
-from invoicing.search_index import catch_up
+from invoicing.search_index import SCHEDULED_MAX, catch_up
 from invoicing.settings import BillingSettings
 from invoicing.top_up import top_up_credit
 from rollup.stored_usage import StoredUsage
@@ -75,7 +75,7 @@ def tick(
     )
     expire_credit(ledger, as_of=as_of, now=now)
     top_up_credit(event_store=event_store, ledger=ledger, settings=settings, now=now, issue_date=as_of)
-    catch_up(ledger)
+    catch_up(ledger, most=SCHEDULED_MAX)
     if settings.accrue:
         recognise_last_month(event_store=event_store, ledger=ledger, now=now, actor=settings.actor)
     return report

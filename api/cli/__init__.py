@@ -43,6 +43,7 @@ GROUPS: Final = (
     "journal",
     "delivery",
     "audit",
+    "year_archives",
     "templates",
     "prices",
     "what_if",

@@ -29,7 +29,8 @@ def add_commands(app: typer.Typer) -> None:
     def list_all(
         session: Session,
         search: Annotated[
-            str | None, typer.Option(help="A printed number, or words on it: all of them, or beginnings.")
+            str | None,
+            typer.Option(help="A printed number, or words on it, all of them; freig* for beginnings."),
         ] = None,
         kind: Annotated[str | None, typer.Option(help="invoice, credit_note, deposit ...")] = None,
         customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
@@ -76,7 +77,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def _none(params: dict[str, Any], search: str | None) -> str:
     if search is not None:
-        return f"No issued document has all of {search!r} on it. Each word may be cut short at its end."
+        return f"No issued document has all of {search!r} on it. freig* finds any word that begins so."
     if any(value is not None for name, value in params.items() if name != "limit"):
         return "No issued document fits."
     return "Nothing is issued yet. `ratemill bill --as-of DATE` bills what is due."

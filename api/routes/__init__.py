@@ -61,6 +61,7 @@ from api.routes import (
     usage,
     what_if,
     write_offs,
+    year_archives,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -111,6 +112,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     journal.router,
     revenue_reports.router,
     audit.router,
+    year_archives.router,
     prices.router,
     what_if.router,
     rerate.router,

@@ -49,7 +49,8 @@ def list_all(
     search: Annotated[
         str | None,
         Query(
-            description="A printed number, or words on it: all of them, or their beginnings.", max_length=512
+            description="A printed number, or words on it, all of them; `freig*` for beginnings.",
+            max_length=512,
         ),
     ] = None,
     kind: Annotated[str | None, Query(description="invoice, credit_note, deposit ...")] = None,

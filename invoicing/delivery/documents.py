@@ -111,6 +111,10 @@ class DocumentShelf:
                 )
         return self._kept(document.document_id, media_type) or made
 
+    def printed(self, document: Document, media_type: str) -> bytes:
+        """The file as it would be made now; nothing is kept. Raises what the writer raises."""
+        return self._writers[media_type](document)
+
     def _kept(self, document_id: str, media_type: str) -> DocumentFile | None:
         with self._ledger.connect() as connection:
             row = _file_row(connection, document_id, media_type)

@@ -75,6 +75,7 @@ STORY = (
     "put_review_rules list_review_rules get_review_rules list_reviews get_review send_invoice_back",
     "correct_invoice submit_invoice approve_invoice delegate_review release_invoices",
     "archive_events list_archives restore_events",
+    "archive_year list_retention",
     "put_tax_rates load_example_tax_rates list_tax_rates get_tax_rates put_billing_entity",
     "list_billing_entities get_billing_entity put_entity_logo get_entity_logo",
     "put_country_profile list_country_profiles get_country_profile",

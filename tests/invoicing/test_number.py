@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import Engine
 
-from ingest.errors import BrokenState, Conflict
+from ingest.errors import BrokenState, Conflict, InvalidDocument, InvalidInput
 from ingest.ledger import ledger_transaction
+from invoicing.billing_entity import BillingEntity, save_entity
 from invoicing.bulk import insert_rows
 from invoicing.number import check_series, draw_for, draw_numbers, number_text, series_of, split_number
 from invoicing.tables import ISSUED_DOCUMENTS
 
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
 ISSUED_AT = "2025-01-01T00:00:00+00:00"
 
 
@@ -102,3 +104,22 @@ def test_dates_never_fall_within_a_prefix_also_over_the_turn_of_a_year(any_ledge
     assert issue(date(2026, 1, 2), "c") == "CN-2026-000002"
     with ledger_transaction(any_ledger) as connection:
         assert draw_for(connection, prefix="INV", issue_date=date(2025, 1, 1), count=1).first == 1
+
+
+def test_a_fiscal_year_begins_a_series_of_its_own(any_ledger: Engine) -> None:
+    """31 March is still of the year before, 1 April begins the next; others go by the calendar."""
+    kinds = ("invoice", "credit_note", "deposit", "progress", "final", "miscellaneous")
+    series = {kind: f"UK{kind[0].upper()}{place}" for place, kind in enumerate(kinds)}
+    entity = {"entity_id": "uk", "legal_name": "UK", "country": "GB", "fiscal_year_start_month": 4}
+    with pytest.raises(InvalidDocument, match="a prefix of its own for every kind"):
+        save_entity(any_ledger, {**entity, "series": {"invoice": "UKI0"}}, now=NOW)
+    save_entity(any_ledger, {**entity, "series": series}, now=NOW)
+    other = {"entity_id": "other", "legal_name": "Other", "country": "GB", "series": {"invoice": "UKI0"}}
+    with pytest.raises(InvalidInput, match="whose year begins in month 4"):
+        save_entity(any_ledger, other, now=NOW)
+    drawn = []
+    for prefix, day in (("UKI0", (2026, 3, 31)), ("UKI0", (2026, 4, 1)), ("INV", (2026, 3, 31))):
+        with ledger_transaction(any_ledger) as connection:
+            drawn.append(draw_for(connection, prefix=prefix, issue_date=date(*day), count=2).text(1))
+    assert drawn == ["UKI0-2025-000002", "UKI0-2026-000002", "INV-2026-000002"]
+    assert "fiscal_year_start_month" not in BillingEntity.model_validate({**other, "series": {}}).model_dump()
