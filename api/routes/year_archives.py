@@ -58,7 +58,7 @@ def make_archive(state: State, body: DocumentBody, actor: Actor) -> Response:
     register, journal and audit trail of the year, a manifest and `SHA256SUMS`. Nothing is taken away. When
     the last byte is made, the audit trail says who made it, why, and the hash of `SHA256SUMS`."""
     asked = validate_document(YearWanted, read_document(body), what="the archive")
-    printers = archive_printers(state.ledger, state.delivery.shelf, state.printer)
+    printers = archive_printers(state.delivery.shelf)
     archive = YearArchive(asked.year, asked.entity_id, printers)
     check_year(state.ledger, archive)
 

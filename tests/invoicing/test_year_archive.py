@@ -39,7 +39,7 @@ def shelf_of(world: World) -> DocumentShelf:
 
 def write(world: World, path: Path, year: int = 2025, entity_id: str | None = None) -> Mapping[str, Any]:
     manifests: list[Mapping[str, Any]] = []
-    archive = YearArchive(year, entity_id, archive_printers(world.ledger, shelf_of(world), PRINTER))
+    archive = YearArchive(year, entity_id, archive_printers(shelf_of(world)))
     check_year(world.ledger, archive)
     path.write_bytes(b"".join(write_archive(world.ledger, archive, written=manifests.append)))
     (manifest,) = manifests
