@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Column, Engine, String, Table, Text, select
+from sqlalchemy import Column, Connection, Engine, String, Table, Text, select
 
 from ingest.document import canonical_json, document_hash
 from ingest.errors import Conflict, NotFound
@@ -22,8 +23,15 @@ METERS: Final = Table(
 )
 
 
-def save_meter(engine: Engine, document: Meter, *, now: datetime) -> bool:
-    """Put a meter on record; True when it is new, False when the same document was there already.
+def save_meter(
+    engine: Engine,
+    document: Meter,
+    *,
+    now: datetime,
+    entered: Callable[[Connection], None] | None = None,
+) -> bool:
+    """Put a meter on record; True when it is new, False when the same document was there already. entered:
+    called inside the transaction when it is new.
 
     Raises Conflict when another document has its ``meter_id``.
     """
@@ -49,6 +57,8 @@ def save_meter(engine: Engine, document: Meter, *, now: datetime) -> bool:
                 created_at=now.isoformat(),
             )
         )
+        if entered is not None:
+            entered(connection)
     return True
 
 

@@ -21,7 +21,7 @@ from invoicing.invoice import Invoice
 from invoicing.saved_document import DocumentKind, StoredDocument
 from invoicing.tables import ISSUED_DOCUMENTS, SAVED_DOCUMENTS
 from invoicing.template import PLAIN, DocumentTemplate, template_rules
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 
 UsedFor = Literal["contract", "customer", "entity", "all"]
 ALL: Final = "all"
@@ -54,20 +54,29 @@ class ChosenTemplate:
     used_for: str
 
 
-def save_template(ledger: Engine, document: dict[str, object], *, now: datetime) -> SavedDocument:
-    """Check and save a template; another one under the key is a new version. Raises InvalidDocument."""
-    return TEMPLATES.save(ledger, document, now=now.astimezone(UTC))
+def save_template(
+    ledger: Engine, document: dict[str, object], *, now: datetime, entered: Entered | None = None
+) -> SavedDocument:
+    """Check and save a template; another one under the key is a new version. entered: called inside the
+    transaction with what was saved. Raises InvalidDocument."""
+    return TEMPLATES.save(ledger, document, now=now.astimezone(UTC), entered=entered)
 
 
 def choose_template(
-    ledger: Engine, *, used_for: UsedFor, key: str, template_id: str, now: datetime
+    ledger: Engine,
+    *,
+    used_for: UsedFor,
+    key: str,
+    template_id: str,
+    now: datetime,
+    entered: Entered | None = None,
 ) -> SavedDocument:
     """Use a template from ``now`` on; an empty ``template_id`` ends the choice. Raises NotFound for one that
     is not on record."""
     if template_id:
         TEMPLATES.get(ledger, template_id)
     document = {"key": ALL if used_for == "all" else key, "template_id": template_id}
-    return _choices(used_for).save(ledger, document, now=now.astimezone(UTC))
+    return _choices(used_for).save(ledger, document, now=now.astimezone(UTC), entered=entered)
 
 
 def load_templates(ledger: Engine) -> list[StoredDocument[DocumentTemplate]]:

@@ -15,7 +15,7 @@ from ingest.ledger import ledger_transaction
 from rating.contract import Contract
 from rating.holiday_calendar import WEEKENDS, BusinessDays, HolidayCalendar, calendar_rules
 from rating.invoice_day import InvoiceDayRule
-from rating.plan_version import SavedDocument
+from rating.plan_version import Entered, SavedDocument
 from rating.tables import CONTRACT_INVOICE_DAYS, HOLIDAY_CALENDARS
 
 
@@ -28,10 +28,14 @@ class StoredCalendar:
 
 
 def save_calendar(
-    ledger: Engine, document: HolidayCalendar | Mapping[str, Any], *, now: datetime
+    ledger: Engine,
+    document: HolidayCalendar | Mapping[str, Any],
+    *,
+    now: datetime,
+    entered: Entered | None = None,
 ) -> SavedDocument:
     """Check and save a calendar; the same document again changes nothing. It counts from the next billing run
-    on. Raises InvalidDocument."""
+    on. entered: called inside the transaction with what was saved. Raises InvalidDocument."""
     data = document.model_dump() if isinstance(document, HolidayCalendar) else dict(document)
     name = data.get("calendar_id", "?")
     calendar = validate_document(HolidayCalendar, data, what=f"calendar {name!r}", rules=calendar_rules)
@@ -52,7 +56,10 @@ def save_calendar(
             connection.execute(insert(table), new | content)
         else:
             connection.execute(update(table).where(key).values(version=version, **content))
-    return SavedDocument(calendar.calendar_id, version, created=True)
+        saved = SavedDocument(calendar.calendar_id, version, created=True)
+        if entered is not None:
+            entered(connection, [saved])
+    return saved
 
 
 def get_calendar(ledger: Engine, calendar_id: str) -> StoredCalendar:

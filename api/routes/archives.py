@@ -11,8 +11,9 @@ from fastapi import APIRouter
 
 from api.json import ExactJSON
 from api.routes.event_lists import instant
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from api.state import Ratemill
+from api.trail import ARCHIVE, enter_changes
 from ingest.archive import restore_events
 from ingest.archives import StoredArchive, list_archives
 from ingest.document import Document, read_document, validate_document
@@ -59,7 +60,7 @@ class Restoring(Document):
         body={"application/json": {"time_before": "2013-02-01T05:00:00Z", "folder": "/srv/archive/2013-01"}},
     ),
 )
-async def make_archive(state: State, body: DocumentBody) -> ExactJSON:
+async def make_archive(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """All events before that instant, but those of licences, go to Parquet files in a folder of the server's
     machine, are read back and compared, and only then leave the store. They stay known: a resend is a
     duplicate. Refused while any of them is not billed. Usage that was added up stays; other questions
@@ -67,6 +68,7 @@ async def make_archive(state: State, body: DocumentBody) -> ExactJSON:
     asked = validate_document(Archiving, read_document(body), what="archive")
     before = instant(asked.time_before, "time_before")
     made = await state.in_thread(_archive, state, _folder(asked.folder), before or asked.time_before)
+    await state.in_thread(_enter, state, actor, "archived", made)
     return ExactJSON(asdict(made))
 
 
@@ -82,7 +84,7 @@ async def make_archive(state: State, body: DocumentBody) -> ExactJSON:
         body={"application/json": {"folder": "/srv/archive/2013-01"}},
     ),
 )
-async def restore(state: State, body: DocumentBody) -> ExactJSON:
+async def restore(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """The same rows as before, after every file was found as it was written."""
     asked = validate_document(Restoring, read_document(body), what="restoring")
     made = await state.in_thread(
@@ -92,6 +94,7 @@ async def restore(state: State, body: DocumentBody) -> ExactJSON:
         ingest=state.ingest,
         progress=lambda *_step: None,
     )
+    await state.in_thread(_enter, state, actor, "restored", made)
     return ExactJSON(asdict(made))
 
 
@@ -114,6 +117,11 @@ def _archive(state: Ratemill, folder: Path, before: datetime) -> StoredArchive:
         ingest=state.ingest,
         progress=lambda *_step: None,
     )
+
+
+def _enter(state: Ratemill, actor: str, action: str, made: StoredArchive) -> None:
+    after = {"folder": made.folder, "events": made.event_count}
+    enter_changes(state, actor=actor, action=action, kind=ARCHIVE, object_ids=[made.archive_id], after=after)
 
 
 def _folder(text: str) -> Path:

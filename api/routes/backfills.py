@@ -14,7 +14,9 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import instant
 from api.routes.events import EVENT_EXAMPLE
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
+from api.state import Ratemill
+from api.trail import BACKFILL, enter_changes
 from ingest.backfill import BackfillScope, backfill_events
 from ingest.backfill_store import StoredBackfill, list_backfills
 from ingest.clock import to_micros
@@ -76,6 +78,7 @@ class Undoing(Document):
 async def make_backfill(
     state: State,
     request: Request,
+    actor: Actor,
     event_type: Annotated[str, Query(alias="type", min_length=1)],
     time_from: datetime,
     time_to: datetime,
@@ -107,6 +110,8 @@ async def make_backfill(
             received_at=state.clock.now(),
             ingest=state.ingest,
         )
+    if not dry_run:
+        await state.in_thread(_enter, state, actor, "replaced", backfill_id, reason)
     return ExactJSON(asdict(report))
 
 
@@ -152,7 +157,7 @@ def list_all(
         body={"application/json": {"reason": "the file was of another month", "id": "undo-4711"}},
     ),
 )
-async def undo(state: State, backfill_id: str, body: DocumentBody) -> ExactJSON:
+async def undo(state: State, backfill_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """Everything it touched counts again as before, in one step. 409 when any of it was changed since: put
     that back first. An undoing is a backfill itself, and can be put back."""
     undoing = validate_document(Undoing, read_document(body), what="undoing")
@@ -164,7 +169,12 @@ async def undo(state: State, backfill_id: str, body: DocumentBody) -> ExactJSON:
         received_at=state.clock.now(),
         ingest=state.ingest,
     )
+    await state.in_thread(_enter, state, actor, "put_back", backfill_id, undoing.reason)
     return ExactJSON(asdict(report))
+
+
+def _enter(state: Ratemill, actor: str, action: str, backfill_id: str, reason: str) -> None:
+    enter_changes(state, actor=actor, action=action, kind=BACKFILL, object_ids=[backfill_id], reason=reason)
 
 
 def _shown(one: StoredBackfill) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from api.documents import keyed_document, saved_answer
 from api.examples import CALENDAR, SAVED_VERSION
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
+from invoicing.audit_saved import entered_by
 from rating.holiday_calendar_store import StoredCalendar, get_calendar, list_calendars, save_calendar
 
 router = APIRouter()
@@ -30,11 +31,13 @@ _STORED: Final = {"calendar_id": "us-banks", "version": 1, "document": CALENDAR}
         body={"application/json": CALENDAR},
     ),
 )
-def put_calendar(state: State, calendar_id: str, body: DocumentBody) -> ExactJSON:
+def put_calendar(state: State, calendar_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 says it is new or changed, 200 that it is on record like this. It counts from the next billing run
     on for the contracts that name it; invoices made before stay."""
     document = keyed_document(body, field="calendar_id", key=calendar_id, what="calendar")
-    return saved_answer("calendar_id", save_calendar(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "calendar", now=now)
+    return saved_answer("calendar_id", save_calendar(state.ledger, document, now=now, entered=entered))
 
 
 @router.get(

@@ -12,7 +12,8 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import STORED_EXAMPLE
 from api.routes.events import EVENT_EXAMPLE, REPORT_EXAMPLE, report_response
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
+from api.trail import CORRECTIONS, enter_changes
 from ingest.correct import correct_events
 from ingest.history import event_history, list_corrections
 
@@ -66,7 +67,7 @@ _NDJSON: Final = "".join(json.dumps(one) + "\n" for one in (AMENDMENT_EXAMPLE, C
         },
     ),
 )
-async def send_corrections(state: State, request: Request, body: DocumentBody) -> Response:
+async def send_corrections(state: State, request: Request, body: DocumentBody, actor: Actor) -> Response:
     """`corrects` is the id of an event of the same `source`, however often it was corrected before. An
     amendment says what is to be different: `value`, `time`, or `properties` (all of them, they replace those
     of the event); type and subject cannot be amended. A cancelled event counts no more, for good.
@@ -83,6 +84,16 @@ async def send_corrections(state: State, request: Request, body: DocumentBody) -
         ingest=state.ingest,
     )
     state.metrics.corrections.add(report)
+    if report.accepted:
+        await state.in_thread(
+            enter_changes,
+            state,
+            actor=actor,
+            action="corrected",
+            kind=CORRECTIONS,
+            object_ids=[report.batch_id],
+            after={"accepted": report.accepted},
+        )
     return report_response(report, refusals_max=state.ingest.settings.refusals_reported_max)
 
 

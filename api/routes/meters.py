@@ -10,10 +10,11 @@ from api.documents import keyed_document
 from api.examples import METER, METER_YAML
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import validate_document
 from ingest.meter import Meter, meter_rules
 from ingest.meter_store import get_meter, save_meter
+from invoicing.audit_trail import Change, record_changes
 
 router = APIRouter()
 
@@ -33,14 +34,18 @@ _SAVED: Final = {"meter_id": "landings", "created": True}
         body={"application/json": METER, "application/yaml": METER_YAML},
     ),
 )
-def put_meter(state: State, meter_id: str, body: DocumentBody) -> ExactJSON:
+def put_meter(state: State, meter_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """A meter never changes: the same document again answers 200, another one 409.
 
     It counts events already stored as well.
     """
     document = keyed_document(body, field="meter_id", key=meter_id, what="meter")
     meter = validate_document(Meter, document, what=f"meter {meter_id!r}", rules=meter_rules)
-    created = save_meter(state.ledger, meter, now=state.clock.now())
+    now = state.clock.now()
+    change = Change(actor, "saved", "meter", meter_id, None, {"version": 1}, "")
+    created = save_meter(
+        state.ledger, meter, now=now, entered=lambda held: record_changes(held, [change], now=now)
+    )
     state.meters.forget()
     return ExactJSON({"meter_id": meter_id, "created": created}, status_code=201 if created else 200)
 

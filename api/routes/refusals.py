@@ -11,7 +11,8 @@ from pydantic import Field
 
 from api.json import ExactJSON
 from api.routes.events import EVENT_EXAMPLE
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
+from api.trail import REFUSED_EVENT, enter_changes
 from ingest.document import Document, read_document, validate_document
 from ingest.replay import dismiss_refused, replay_refused
 
@@ -85,7 +86,7 @@ async def replay(state: State, request: Request, body: DocumentBody) -> ExactJSO
         body={"application/json": {"refusal_ids": [], "reason": "test traffic of the old gateway"}},
     ),
 )
-async def dismiss(state: State, body: DocumentBody) -> ExactJSON:
+async def dismiss(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """All of them or none. They stay readable with the reason, and may still be repaired."""
     wanted = validate_document(Dismissal, read_document(body), what="the dismissal")
     dismissed = await state.in_thread(
@@ -94,5 +95,14 @@ async def dismiss(state: State, body: DocumentBody) -> ExactJSON:
         reason=wanted.reason,
         dismissed_at=state.clock.now(),
         ingest=state.ingest,
+    )
+    await state.in_thread(
+        enter_changes,
+        state,
+        actor=actor,
+        action="dismissed",
+        kind=REFUSED_EVENT,
+        object_ids=wanted.refusal_ids,
+        reason=wanted.reason,
     )
     return ExactJSON({"dismissed": dismissed})

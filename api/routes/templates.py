@@ -9,8 +9,9 @@ from fastapi import APIRouter, Response
 from api.documents import keyed_document, saved_answer
 from api.examples import SAVED_VERSION
 from api.json import ExactJSON
-from api.routing import DocumentBody, State, declared
+from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
+from invoicing.audit_saved import entered_by
 from invoicing.sample_invoice import sample_invoice
 from invoicing.saved_document import StoredDocument
 from invoicing.store import get_invoice
@@ -56,10 +57,12 @@ class _Choice(Document):
         body={"application/json": TEMPLATE},
     ),
 )
-def put_template(state: State, template_id: str, body: DocumentBody) -> ExactJSON:
+def put_template(state: State, template_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this. Invoices issued before keep their look."""
     document = keyed_document(body, field="template_id", key=template_id, what="template")
-    return saved_answer("template_id", save_template(state.ledger, document, now=state.clock.now()))
+    now = state.clock.now()
+    entered = entered_by(actor, "template", now=now)
+    return saved_answer("template_id", save_template(state.ledger, document, now=now, entered=entered))
 
 
 @router.get(
@@ -96,16 +99,18 @@ def get_one(state: State, template_id: str) -> ExactJSON:
         body={"application/json": _CHOICE},
     ),
 )
-def use(state: State, body: DocumentBody) -> ExactJSON:
+def use(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
     """For a contract, a customer, an entity or all; the first of these that has a choice counts. It holds for
     invoices issued from now on. An empty `template_id` ends the choice."""
     choice = validate_document(_Choice, read_document(body), what="choice of a template")
+    now = state.clock.now()
     choose_template(
         state.ledger,
         used_for=choice.used_for,
         key=choice.key,
         template_id=choice.template_id,
-        now=state.clock.now(),
+        now=now,
+        entered=entered_by(actor, "template_choice", now=now),
     )
     return ExactJSON(choice.model_dump())
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api.examples import CALENDAR
 from api.state import Ratemill
 from ingest.ledger import ledger_transaction
 from tests.api.conftest import Run
@@ -65,4 +66,43 @@ def test_who_saved_what_is_in_the_trail(http: httpx.Client) -> None:
         ({"version": 1}, {"version": 2}),
     ]
     assert "token" not in str(entries)
+    assert http.get("/v1/audit/verify").json()["proved"] is True
+
+
+@pytest.mark.requirement("AUD-01")
+def test_what_was_done_to_events_and_catalogue_is_in_the_trail(http: httpx.Client) -> None:
+    """Meters, calendars, templates, corrections, a backfill and its undoing, dismissed records."""
+    october(http)
+    begun = len(http.get("/v1/audit", params={"limit": 1000}).json()["items"])
+    meter = {"meter_id": "calls-again", "name": "", "event_type": "visit", "aggregation": "count"}
+    for _ in range(2):
+        assert http.put("/v1/meters/calls-again", json=meter).status_code in (200, 201)
+    assert http.put("/v1/calendars/us-banks", json=CALENDAR).status_code == 201
+    assert http.put("/v1/templates/plain", json={"template_id": "plain", "name": "Plain"}).status_code == 201
+    event = {"source": "s", "id": "e1", "type": "visit", "subject": "nobody", "time": "2026-10-05T00:00:00Z"}
+    assert http.post("/v1/events", json=[event, {**event, "id": "e2", "time": "never"}]).status_code == 200
+    fix = {"source": "s", "id": "f1", "corrects": "e1", "kind": "cancel", "reason": "test"}
+    for _ in range(2):
+        assert http.post("/v1/corrections", json=fix).status_code == 200
+    span = {"type": "visit", "time_from": "2026-10-05T00:00:00Z", "time_to": "2026-10-06T00:00:00Z"}
+    wanted = {**span, "subject": "nobody", "reason": "lost", "id": "back"}
+    sent = http.post("/v1/backfills", params=wanted, json=[{**event, "id": "e3"}])
+    assert sent.status_code == 200, sent.text
+    put_back = http.post("/v1/backfills/back/undo", json={"reason": "found", "id": "undo-back"})
+    assert put_back.status_code == 200, put_back.text
+    (refused,) = http.get("/v1/events/refused").json()["items"]
+    dismissal = {"refusal_ids": [refused["refusal_id"]], "reason": "a test"}
+    assert http.post("/v1/events/refused/dismiss", json=dismissal).status_code == 200
+    entries = http.get("/v1/audit", params={"limit": 1000}).json()["items"]
+    new = list(reversed(entries))[begun:]
+    assert {one["actor"] for one in new} == {"test"}
+    assert [(one["object_kind"], one["action"], one["reason"]) for one in new] == [
+        ("meter", "saved", ""),
+        ("calendar", "saved", ""),
+        ("template", "saved", ""),
+        ("corrections", "corrected", ""),
+        ("backfill", "replaced", "lost"),
+        ("backfill", "put_back", "found"),
+        ("refused_event", "dismissed", "a test"),
+    ]
     assert http.get("/v1/audit/verify").json()["proved"] is True
