@@ -78,7 +78,7 @@ def test_spend_limits_discounts_and_commitments(world: World) -> None:
 
 def test_what_changes_in_the_contract(world: World) -> None:
     """planned: another plan from the 22nd, known before the bill. longer: an end on the 22nd is taken back.
-    subject: another office comes on the 15th. mid: begins on 15 January, billed late and earned by the day."""
+    subject: another office comes on the 15th. mid: begins on the 15th, billed late and earned by the day."""
     seats = Seats(world)
     world.plan(SEATS)
     world.plan(SEATS | {"price": {"model": "per_unit", "unit_price": "62.00"}}, plan_id="plus")
