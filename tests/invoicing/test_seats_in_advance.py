@@ -195,6 +195,7 @@ def test_each_variant_bills_the_level_at_the_beginning_and_puts_changes_right(se
     settled(world)
 
 
+@pytest.mark.requirement("RAT-07")
 def test_what_comes_late_is_taken_up_once(any_world: World) -> None:
     """A removal of January comes after February's bill, another contract lets late usage be."""
     world, seats = any_world, Seats(any_world)
