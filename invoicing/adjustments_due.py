@@ -8,7 +8,7 @@ shows, so after the adjustments it shows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ from invoicing.tables import INVOICES
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.steps import FEE_CREDIT_KIND
+from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
 
@@ -102,7 +103,7 @@ def adjustments_due(
     ]
     without = {entry.contract_id for entry in held}
     kept = [one for one in differences if one.line["contract_id"] not in without]
-    kept.sort(key=_order)
+    kept = _in_two(sorted(kept, key=_order), again.added)
     return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
 
 
@@ -115,6 +116,23 @@ def _is_put_right(one: LineDifference, late: LateUsage) -> bool:
         return True
     begins = local_midnight(line["billing_date"], late.seats.zones[contract_id])
     return bool(line["billing_date"] > late.touched[contract_id] and line["period_end"] > begins)
+
+
+def _in_two(differences: Sequence[LineDifference], added: pa.Table) -> list[LineDifference]:
+    """A licence in advance of which some was added and some taken away is charged for the one and credited
+    for the other: it is adjusted to what it would be with additions alone, and from there to what it is."""
+    rows = {line_id: row for row, line_id in enumerate(added["line_id"].to_pylist())}
+    found = []
+    for one in differences:
+        row = rows.get(one.now["line_id"]) if one.now is not None else None
+        raised = None if row is None else line_to_python(added, row)
+        if raised is not None and raised["amount_minor"] > max(one.billed_minor, one.now_minor):
+            found.append(replace(one, now=raised))
+            named = {**raised, "line_id": one.line["line_id"]}
+            found.append(replace(one, was=named, billed_minor=raised["amount_minor"]))
+        else:
+            found.append(one)
+    return found
 
 
 def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:
@@ -193,7 +211,7 @@ def _made(
     run_id: str,
 ) -> tuple[BillingCatalogue, pa.Table, dict[str, AdjustedLine]]:
     numbers = _invoice_numbers(ledger, differences)
-    rows, adjusted = [], {}
+    rows, adjusted, seen = [], {}, set[bytes]()
     for one in differences:
         line = one.line
         row = adjustment_line(
@@ -202,7 +220,9 @@ def _made(
             billed_minor=one.billed_minor,
             billing_date=next_dates[line["contract_id"]],
             run_id=run_id,
+            second=line["line_id"] in seen,
         )
+        seen.add(line["line_id"])
         rows.append(row)
         inputs = dict(row["inputs"])
         invoice_id = _invoice_id(one)

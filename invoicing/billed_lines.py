@@ -112,7 +112,8 @@ def _adjustments(
             _AS_RATED,
             table.c.line_id,
             table.c.charge_kind,
-            INVOICES.c.billing_date.label("order"),
+            INVOICES.c.billing_date,
+            INVOICE_LINES.c.position,
         )
         .join(INVOICE_LINES, INVOICE_LINES.c.line_id == table.c.line_id)
         .join(INVOICES, INVOICES.c.invoice_id == INVOICE_LINES.c.invoice_id)
@@ -120,4 +121,5 @@ def _adjustments(
         .where(table.c.billing_date >= dates.first.isoformat(), table.c.billing_date < dates.end.isoformat())
     )
     for row in select_by_ids(connection, statement, table.c.contract_id, ids):
-        yield tuple(row)
+        *named, day, position = row
+        yield *named, f"{day} {position:06d}"

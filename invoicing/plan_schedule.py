@@ -26,6 +26,7 @@ ARREARS: Final = "arrears"
 ADVANCE: Final = "advance"
 _NOTHING: Final = Agreement()
 _FIRST_OF_DAYS: Final = int(np.iinfo(np.int64).min)
+_OF_ARREARS: Final = ("minimum_spend", "maximum_spend", "group_minimums")
 _TRACK_STRIDE: Final = 1 << 32
 """Wider than any day number, so that (track, day) sorts as one integer."""
 
@@ -166,11 +167,31 @@ def _same(
     tracks: Iterable[Sequence[_Entry]], timing: str, agreements: Mapping[str, Agreement]
 ) -> Iterator[bool]:
     """For each entry: whether it differs from the one before only by fees of the other timing, added or of
-    another quantity. A price or a discount that changes always counts."""
+    another quantity. A price or a discount that changes always counts; but a plan with licences in advance
+    may change its prices in arrears without cutting the periods that these are billed for."""
     for track in tracks:
         yield False
         for before, entry in pairwise(track):
-            yield before.version is entry.version and _differs_elsewhere(before, entry, timing, agreements)
+            if before.version is entry.version:
+                yield _differs_elsewhere(before, entry, timing, agreements)
+            else:
+                yield timing == ADVANCE and _same_seats(before, entry, agreements)
+
+
+def _same_seats(before: _Entry, entry: _Entry, agreements: Mapping[str, Agreement]) -> bool:
+    """Whether another version of a plan with licences in advance charges the same in advance."""
+    if (before.version.plan.plan_id, before.agreement) != (entry.version.plan.plan_id, entry.agreement):
+        return False
+    if not any(map(is_licence_in_advance, entry.version.plan.charges)):
+        return False
+    agreement = agreements.get(entry.agreement, _NOTHING)
+    plans = [agreed_plan(each.version.plan, agreement) for each in (before, entry)]
+    old, new = (
+        plan.model_dump(exclude={"charges", "effective_from", "name", *_OF_ARREARS})
+        | {"charges": [charge for charge in plan.charges if timing_of(charge) == ADVANCE]}
+        for plan in plans
+    )
+    return old == new
 
 
 def _differs_elsewhere(

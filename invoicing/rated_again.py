@@ -66,12 +66,14 @@ class RatingInputs:
 @dataclass(frozen=True, slots=True)
 class RatedAgain:
     """compared: the settled dates that can be rated now; not_billed: how many dates have come and are not
-    settled. lines: RATED_LINE_SCHEMA of the compared dates. billed: their lines, see ``load_billed_lines``.
-    catalogue: with all prices the lines name. held: dates that cannot be rated now."""
+    settled. lines: RATED_LINE_SCHEMA of the compared dates. added: those of licences in advance as they would
+    be if nothing had been taken away in their periods, of the same ids. billed: their lines, see
+    ``load_billed_lines``. catalogue: with all prices the lines name. held: dates that cannot be rated now."""
 
     compared: Sequence[Key]
     not_billed: int
     lines: pa.Table
+    added: pa.Table
     billed: pl.DataFrame
     catalogue: BillingCatalogue
     held: Sequence[Held]
@@ -97,7 +99,7 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
     )
     inputs = replace(inputs, catalogue=past.catalogue)
     due = billing_dates(past.periods)
-    lines, held = _rate_again(inputs, contracts, _only(past.periods, settled), past)
+    lines, added, held = _rate_again(inputs, contracts, _only(past.periods, settled), past)
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     kept = [key for key in settled if key not in gone]
     chosen = pl.DataFrame(kept, schema={"contract_id": pl.String, "billing_date": pl.Date}, orient="row")
@@ -105,6 +107,7 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
         compared=kept,
         not_billed=sum(key not in settled for key in due),
         lines=lines,
+        added=added,
         billed=billed.join(chosen, on=["contract_id", "billing_date"]),
         catalogue=past.catalogue,
         held=held,
@@ -113,8 +116,9 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
 
 def _rate_again(
     inputs: RatingInputs, contracts: pa.Table, periods: pa.Table, past: PeriodsAsBilled
-) -> tuple[pa.Table, list[Held]]:
-    """The lines of all periods whose dates can be priced with their credits, and why others cannot."""
+) -> tuple[pa.Table, pa.Table, list[Held]]:
+    """The lines of all periods whose dates can be priced with their credits, those of licences in advance
+    with nothing taken away, and why others cannot."""
     catalogue = inputs.catalogue
     ids = contracts["contract_id"].combine_chunks()
     spans = spans_of([periods])
@@ -128,7 +132,8 @@ def _rate_again(
         meters=needed_meters(catalogue.price_book, periods, catalogue.meters),
         stored_usage=inputs.stored_usage,
     )
-    used = with_seats(usage_of_periods(periods, spans, rolled), _seats(inputs, periods, ids, past.cut))
+    counted = usage_of_periods(periods, spans, rolled)
+    used = with_seats(counted, _seats(inputs, periods, ids, past.cut))
     wider = wider_periods(
         ledger=inputs.ledger,
         catalogue=catalogue,
@@ -142,6 +147,17 @@ def _rate_again(
     rated = rate_usage(
         periods=periods, usage=used.usage, price_book=catalogue.price_book, run_id=inputs.run_id, wider=beyond
     )
+    more = _seats(inputs, periods, ids, past.cut, only_added=True)
+    added = rated.lines.slice(0, 0)
+    if more is not None:
+        added = rate_usage(
+            periods=periods,
+            usage=with_seats(counted, more).usage,
+            price_book=catalogue.price_book,
+            run_id=inputs.run_id,
+            wider=beyond,
+        ).lines
+        added = added.filter(pc.equal(added["charge_kind"].cast(pa.string()), "licence"))
     dates = billing_dates(periods)
     changed = {entry.contract_id: entry for entry in hold_changed_contracts(dates, changed=inputs.changed)}
     held = [
@@ -161,10 +177,17 @@ def _rate_again(
         run_id=inputs.run_id,
     )
     untrued = hold_unrated(priced.unrated, periods=kept)
-    return lines_without(priced.lines, untrued), [*held, *untrued]
+    return lines_without(priced.lines, untrued), added, [*held, *untrued]
 
 
-def _seats(inputs: RatingInputs, periods: pa.Table, ids: pa.Array, cut: frozenset[RowKey]) -> RolledUp | None:
+def _seats(
+    inputs: RatingInputs,
+    periods: pa.Table,
+    ids: pa.Array,
+    cut: frozenset[RowKey],
+    *,
+    only_added: bool = False,
+) -> RolledUp | None:
     """What licences in advance count. Their periods end on the next billing date, so a subject counts that
     the contract had by then."""
     catalogue = inputs.catalogue
@@ -188,6 +211,7 @@ def _seats(inputs: RatingInputs, periods: pa.Table, ids: pa.Array, cut: frozense
         known=settled_until(catalogue, inputs.billed_now),
         without=without.select("contract_id", "billing_date", "subject"),
         cut=cut,
+        only_added=only_added,
     )
 
 

@@ -108,12 +108,14 @@ def seat_usage(
     known: SeatsKnown | None,
     without: pl.DataFrame | None = None,
     cut: Collection[RowKey] = (),
+    only_added: bool = False,
 ) -> RolledUp | None:
     """The readings of licences in advance in their periods, keyed by them; None where nothing is billed so.
 
     periods: SERVICE_PERIOD_SCHEMA. subjects: (contract_id, subject). meters: at least those that are priced.
-    without: (contract_id, billing_date, subject) that do not count; cut: periods that do not. Raises
-    BrokenState when licences are billed in advance and ``known`` does not say what is known of them.
+    without: (contract_id, billing_date, subject) that do not count; cut: periods that do not.
+    only_added: see ``Holding``. Raises BrokenState when licences are billed in advance and ``known`` does not
+    say what is known of them.
     """
     index = price_book.index
     if not index.is_licence_in_advance.any():
@@ -142,7 +144,7 @@ def seat_usage(
         store,
         calendar=calendar.select(CALENDAR_SCHEMA.names).to_arrow().cast(CALENDAR_SCHEMA),
         meters=_seat_meters(price_book, meters),
-        holding=Holding(_known_until(calendar, plans, known), _counted_days(rows, plans, known)),
+        holding=Holding(_known_until(calendar, plans, known), _counted_days(rows, plans, known), only_added),
     )
 
 

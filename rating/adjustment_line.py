@@ -38,13 +38,15 @@ def adjustment_line(
     billed_minor: int,
     billing_date: date,
     run_id: str,
+    second: bool = False,
 ) -> dict[str, Any]:
     """One row of RATED_LINE_SCHEMA as Python values.
 
     was: the line as it was billed or last adjusted, under the id it was billed by; None when nothing was.
     now: as rated again; None when it is not due any more. billed_minor: what was billed of it in all, in
-    minor units. billing_date: of the invoice that carries the adjustment.
+    minor units. billing_date: of the invoice that carries the adjustment. second: it is the other of two.
     """
+    part = ("second",) if second else ()
     line = _nothing(was or {}) if now is None else now
     adjusted = was or line
     currency = line["currency"]
@@ -58,7 +60,7 @@ def adjustment_line(
     before = [f"{name} {decimal_text(number)}" for name, number in own.items()]
     return {
         **line,
-        "line_id": _hash("adjustment", adjusted["line_id"].hex(), str(billing_date)),
+        "line_id": _hash("adjustment", adjusted["line_id"].hex(), str(billing_date), *part),
         "run_id": run_id,
         "charge_kind": ADJUSTMENT_KIND,
         "billing_date": billing_date,

@@ -134,5 +134,5 @@ def quantity_source(line: Mapping[str, Any], charge: Charge) -> str:
         values = ", ".join(f"{name} {decimal_text(line['inputs'][name])}" for name in charge.meter_ids())
         return f"{charge.formula}, with {values}"
     if is_licence_in_advance(charge):
-        return f"meter {charge.meter_id}, billed in advance: as far as its level was known"
+        return f"level of meter {charge.meter_id}, billed in advance"
     return f"meter {charge.meter_id}" if charge.meter_id else "fixed by the plan"

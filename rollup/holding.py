@@ -21,7 +21,9 @@ class CountedDays:
 @dataclass(frozen=True, slots=True)
 class Holding:
     """known_until: of each row of the calendar, in microseconds: changes at or after it do not count.
-    days: by period_key, of periods whose average is counted by the day; others by the microsecond."""
+    days: by period_key, of periods whose average is counted by the day; others by the microsecond.
+    only_added: what is taken away in a period does not count, of readings that give back for it."""
 
     known_until: NDArray[np.int64]
     days: Mapping[int, CountedDays] = field(default_factory=dict)
+    only_added: bool = False

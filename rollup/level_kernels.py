@@ -252,6 +252,24 @@ def clamp_changes(
 
 
 @compiled
+def added_changes(
+    group: NDArray[np.int64], time: NDArray[np.int64], change_high: Limbs, change_low: Limbs
+) -> tuple[Limbs, Limbs]:
+    """The changes that raise each group's level; all of one instant count together. Changes stand in order of
+    (group, time)."""
+    added_high, added_low = np.zeros_like(change_high), np.zeros_like(change_low)
+    high = low = _ZERO
+    for place in range(group.size):
+        high, low = _add(high, low, change_high[place], change_low[place])
+        if place + 1 < group.size and group[place + 1] == group[place] and time[place + 1] == time[place]:
+            continue
+        if not _is_negative(high):
+            added_high[place], added_low[place] = high, low
+        high = low = _ZERO
+    return added_high, added_low
+
+
+@compiled
 def rising_changes(
     group: NDArray[np.int64], time: NDArray[np.int64], change_high: Limbs, change_low: Limbs
 ) -> tuple[Limbs, Limbs]:

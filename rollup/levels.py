@@ -46,6 +46,8 @@ REASONS: Final = {
 
 _OVER_TIME: Final = frozenset({"average", "high_water"})
 """The readings that may be counted by the day."""
+_GIVES_BACK: Final = frozenset({"average", "unit_days"})
+"""The readings that what is taken away lowers for the time it is gone."""
 _WORD_BITS: Final = 64
 _WIDE: Final = Context(prec=60)
 _Whole = NDArray[np.int64]
@@ -130,13 +132,14 @@ def read_levels(
     )
     group, time, high, low = changes
     order = np.lexsort((time, group))
-    high, low = high[order], low[order]
-    if isinstance(meter, LevelPart):
-        high, low = _clamped(meter, group[order], high, low)
-    group, time = group[order], time[order]
+    group, time, high, low = group[order], time[order], high[order], low[order]
     counted = groups
     if holding is not None and holding.days and meter.reading in _OVER_TIME:
         time, counted = _by_day(holding.days, groups, group, time)
+    if holding is not None and holding.only_added and meter.reading in _GIVES_BACK:
+        high, low = kernels.added_changes(group, time, high, low)
+    if isinstance(meter, LevelPart):
+        high, low = _clamped(meter, group, high, low)
     if meter.reading == "high_water":
         high, low = kernels.rising_changes(group, time, high, low)
     quantity, peaks = _read(meter, counted, group, time, high, low)

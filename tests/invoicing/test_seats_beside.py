@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from invoicing.plan_change import plan_change_issues
+from rating.price_plan import PricePlan
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_journal import balances
 from tests.invoicing.test_seats_in_advance import JANUARY, SEATS, Seats, lines, settled
@@ -78,7 +80,7 @@ def test_spend_limits_discounts_and_commitments(world: World) -> None:
 
 def test_what_changes_in_the_contract(world: World) -> None:
     """planned: another plan from the 22nd, known before the bill. longer: an end on the 22nd is taken back.
-    subject: another office on the 15th. mid: begins on 15 January, billed late and earned by the day."""
+    subject: another office comes on the 15th. mid: begins on the 15th, billed late and earned by the day."""
     seats = Seats(world)
     world.plan(SEATS)
     world.plan(SEATS | {"price": {"model": "per_unit", "unit_price": "62.00"}}, plan_id="plus")
@@ -120,4 +122,37 @@ def test_what_changes_in_the_contract(world: World) -> None:
     }
     earned = balances(world.ledger, contract_id="mid", on=date(2025, 2, 13))
     assert earned == {"deferred": -14000, "receivable": 31000, "revenue": -17000}
+    settled(world)
+
+
+def test_another_version_of_the_plan(world: World) -> None:
+    """From 15 January calls cost more, which does not cut what was billed in advance. Dearer seats are
+    refused inside it, and in force from the next period."""
+    seats = Seats(world)
+    world.plan(SEATS, CALLS)
+    for name in ("quiet", "grows"):
+        world.contract(name, **JANUARY)
+        seats.send(name, TEN)
+    world.bill("2025-01-01")
+    world.plan(SEATS, CALLS | {"price": {"model": "per_unit", "unit_price": "0.02"}}, start="2025-01-15")
+    dearer = {"plan_id": "gold", "name": "Gold", "currency": "EUR", "effective_from": date(2025, 1, 20)}
+    charge = SEATS | {"price": {"model": "per_unit", "unit_price": "62.00"}}
+    with world.ledger.connect() as connection:
+        issues = list(
+            plan_change_issues(connection, PricePlan.model_validate({**dearer, "charges": [charge]}))
+        )
+    assert [(issue.reason_code, issue.expected[:10]) for issue in issues] == [
+        ("effective_in_billed_time", "2025-02-01")
+    ]
+    world.plan(charge, start="2025-02-01")
+    seats.send("grows", TWO_MORE)
+    assert world.bill("2025-02-01").held == ()
+    assert {name: lines(world, name) for name in ("quiet", "grows")} == {
+        "quiet": ["2025-01-01 01-01..02-01 10 = 310.00", "2025-02-01 02-01..03-01 10 = 620.00"],
+        "grows": [
+            "2025-01-01 01-01..02-01 10 = 310.00",
+            "2025-02-01 02-01..03-01 12 = 744.00",
+            "2025-02-01 01-01..02-01 11.354838709677 = 42.00, of 2025-01-01: 310.00 before",
+        ],
+    }
     settled(world)

@@ -155,35 +155,50 @@ def test_each_variant_bills_the_level_at_the_beginning_and_puts_changes_right(se
     for day in ("2025-01-01", "2025-02-01", "2025-03-01"):
         assert world.bill(day).held == ()
     one_month = ["2025-01-01 01-01..02-01 10 = 310.00", "2025-02-01 02-01..03-01 9 = 279.00"]
-    changed = "2025-02-01 01-01..02-01 {} = {}, of 2025-01-01: 310.00 before"
+    charged = "2025-02-01 01-01..02-01 {} = {}, of 2025-01-01: 310.00 before"
+    credited = "2025-02-01 01-01..02-01 {} = {}, of 2025-01-01: {} before"
     found = {name: lines(world, name) for name in variants}
-    assert all(
-        one.pop() == "2025-03-01 03-01..04-01 9 = 279.00" for name, one in found.items() if name != "days"
-    )
+    last = {name: one.pop() for name, one in found.items()}
+    assert last == dict.fromkeys(variants, "2025-03-01 03-01..04-01 9 = 279.00") | {
+        "days": "2025-03-01 03-01..04-01 279 = 279.00"
+    }
     assert found == {
-        # 10 x 10.5 days + 12 x 10.5 + 9 x 10 = 321 of 310 seat-days
-        "second": [*one_month, changed.format("10.354838709677", "11.00")],
-        # The 11th counts whole: 10 x 10 + 12 x 11 + 9 x 10 = 322 of 310
-        "day": [*one_month, changed.format("10.387096774194", "12.00")],
-        # Of a month of 30 days: 10 x 10 + 12 x 11 + 9 x 9 = 313 of 300
-        "thirty": [*one_month, changed.format("10.433333333333", "13.43")],
+        # Two for 20.5 days and three less for 10: 310 + 41 - 30 seat-days
+        "second": [
+            *one_month,
+            charged.format("11.322580645161", "41.00"),
+            credited.format("10.354838709677", "-30.00", "351.00"),
+        ],
+        # The 11th counts whole: 310 + 2 x 21 - 3 x 10
+        "day": [
+            *one_month,
+            charged.format("11.354838709677", "42.00"),
+            credited.format("10.387096774194", "-30.00", "352.00"),
+        ],
+        # Of a month of 30 days: (300 + 2 x 20 - 3 x 9) / 30 seats
+        "thirty": [
+            *one_month,
+            charged.format("11.333333333333", "41.33"),
+            credited.format("10.433333333333", "-27.90", "351.33"),
+        ],
         "none": one_month,
-        # What is removed is paid to the end: 10 x 10 + 12 x 21 = 352 of 310
-        "high": [*one_month, changed.format("11.354838709677", "42.00")],
-        "peak": [*one_month, changed.format("12", "62.00")],
+        # What is removed is paid to the end: 10 x 10 + 12 x 21
+        "high": [*one_month, charged.format("11.354838709677", "42.00")],
+        "peak": [*one_month, charged.format("12", "62.00")],
         "days": [
             "2025-01-01 01-01..02-01 310 = 310.00",
             "2025-02-01 02-01..03-01 252 = 252.00",
-            changed.format("321", "11.00"),
-            "2025-03-01 03-01..04-01 279 = 279.00",
+            charged.format("351", "41.00"),
+            credited.format("321", "-30.00", "351.00"),
         ],
     }
     settled(world)
 
 
-def test_what_comes_late_is_taken_up_once(seats: Seats) -> None:
+@pytest.mark.requirement("RAT-07")
+def test_what_comes_late_is_taken_up_once(any_world: World) -> None:
     """A removal of January comes after February's bill, another contract lets late usage be."""
-    world = seats.world
+    world, seats = any_world, Seats(any_world)
     world.plan(SEATS, proration="by_second")
     world.contract("c1", **JANUARY)
     world.contract("ignores", late_usage="ignore", **JANUARY)

@@ -6,6 +6,7 @@ A failure names its seed; ``RATEMILL_SIMULATION_SEEDS=7,8`` runs those.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from invoicing.store import StoredInvoice
+from tests.invoicing.test_adjustments_property import Killed, dies_at
 from tests.invoicing.test_rerate import again, rows
 from tests.invoicing.test_seats_in_advance import SEATS, Seats
 from tests.invoicing.world import World
@@ -167,8 +169,11 @@ class Life:
         return self.random.randint(20, 35) if operation == "set" else self.random.randint(1, 2)
 
 
+@pytest.mark.requirement("RAT-07")
 @pytest.mark.parametrize("seed", seeds())
-def test_bills_in_advance_and_what_is_put_right_come_to_what_was_had(world: World, seed: int) -> None:
+def test_bills_in_advance_and_what_is_put_right_come_to_what_was_had(
+    world: World, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     life = Life(Seats(world), Random(seed))
     for name, (more, proration) in PLANS.items():
         world.plan(SEATS | more, plan_id=name, proration=proration)
@@ -181,6 +186,9 @@ def test_bills_in_advance_and_what_is_put_right_come_to_what_was_had(world: Worl
         if day == MONTHS[-1]:
             changed = {"plan_id": "ends", "start_date": MONTHS[0], "time_zone": ZONE.key, "end_date": END}
             world.contract("ends", **changed)
+            with monkeypatch.context() as patch, contextlib.suppress(Killed):
+                dies_at(patch, life.random.randint(1, 12))
+                world.bill(day.isoformat())
         assert world.bill(day.isoformat()).held == (), f"seed {seed}, {before}"
         check_advance(world, life.auditor, day, seed)
     life.send(MONTHS[-1], 3)  # after the last bills, also of the contract that has ended

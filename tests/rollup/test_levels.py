@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.clickhouse import EventStore
 from ingest.meter import Meter
-from rollup.level_kernels import DIVISOR_MAX, divide
+from rollup.level_kernels import DIVISOR_MAX, added_changes, divide, rising_changes
 from rollup.level_part import level_part
 from rollup.reference import reference_roll_up
 from rollup.roll_up import roll_up_usage
@@ -53,6 +53,17 @@ def test_seats_go_from_10_to_14_to_9(event_store: EventStore) -> None:
         (1, "seats-unit_days", {}, "330", 3),
     ]
     assert rolled.unusable.num_rows == 0
+
+
+def test_what_raises_a_level_is_told_from_what_lowers_it() -> None:
+    """+10, then +2, then -3 and +1 at one instant, 2 less in all; in another group +4 and -4 at once."""
+    group, time = (np.array(column) for column in ([0, 0, 0, 0, 1, 1], [0, 5, 7, 7, 3, 3]))
+    change = np.array([10, 2, -3, 1, 4, -4], np.int64)
+    high, low = (change >> 63).view(np.uint64), change.view(np.uint64)
+    added = added_changes(group, time, high, low)
+    risen = rising_changes(group, time, high, low)
+    assert [part.tolist() for part in added] == [[0] * 6, [10, 2, 0, 0, 0, 0]]
+    assert [part.tolist() for part in risen] == [[0] * 6, [10, 2, 0, 0, 0, 0]]
 
 
 @pytest.mark.requirement("MET-02")
