@@ -18,7 +18,13 @@ from fractions import Fraction
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.credit_draw import Draw, draw_from, drawing_order
 from invoicing.invoice import Invoice, InvoiceAllowance, InvoiceLine
-from invoicing.tax_again import is_of_group, priced_again, priced_minor, with_tax_again
+from invoicing.tax_again import (
+    inclusive_minor,
+    is_of_group,
+    priced_again,
+    priced_minor,
+    with_tax_again,
+)
 
 
 def is_allowance(invoice: Invoice, stored: StoredGrant) -> bool:
@@ -57,21 +63,32 @@ def draw_allowances(
         unpaid=[
             max(0, amount) if number >= 0 else 0 for number, amount in zip(group_of, amounts, strict=True)
         ],
-        most=_most(invoice, room),
+        most=_most(invoice, group_of, room),
         room=[max(0, amount) for amount in room],
         room_of=group_of,
     )
 
 
-def _most(invoice: Invoice, priced: Sequence[int]) -> int:
-    """What may be taken in all. priced: what each tax group comes to. Where one is below zero, the others
-    must keep as much as makes up for it with its tax: of each unit taken at most the highest rate goes with
-    it, and each group is rounded by itself."""
+def _most(invoice: Invoice, group_of: Sequence[int], priced: Sequence[int]) -> int:
+    """What may be taken in all, so that the invoice does not come to less than nothing. group_of: of each
+    line. priced: what each tax group comes to.
+
+    A group that is priced one way, with tax or without, cannot fall below zero by what its lines give. Where
+    one is below zero already, or mixes both ways with lines below zero, the invoice must keep as much as
+    makes up for it: of each unit taken at most the highest rate goes with it, and a group is rounded twice at
+    most.
+    """
     whole = sum(max(0, amount) for amount in priced)
-    if min(priced) >= 0:
+    ways: dict[int, set[bool]] = {}
+    below = set()
+    for number, line in zip(group_of, invoice.lines, strict=True):
+        ways.setdefault(number, set()).add(inclusive_minor(line) is None)
+        if priced_minor(line) < 0:
+            below.add(number)
+    if min(priced) >= 0 and not any(len(ways[number]) > 1 for number in below):
         return whole
     highest = max(Fraction(group.rate_percent) for group in invoice.tax)
-    kept = Fraction(invoice.gross_minor - len(invoice.tax))
+    kept = Fraction(invoice.gross_minor - 2 * len(invoice.tax))
     return max(0, min(whole, int(kept * 100 / (100 + highest))))
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.event import QUANTITY_SCALE
-from rating.added_rows import price_added_rows
+from rating.added_rows import AddedRows, price_added_rows
+from rating.counted_rows import price_counted_rows
 from rating.event_bounds import USAGE_CHANGED
 from rating.kernel_types import Prices, Results, Rows
 from rating.kernels import NEGATIVE_QUANTITY, OK, PRICED, TOO_LARGE, measure_rows, price_rows
@@ -67,12 +68,12 @@ def price_batch(
         threads,
     )
     exact: dict[int, Priced] = {}
-    added = price_added_rows(rows, prices, inputs, threads=threads) if inputs else None
+    priced_before = _special_rows(rows, prices, terms, inputs, threads=threads) if inputs else []
     if inputs:
         status[list(inputs)] = TOO_LARGE
-    if added is not None:
-        status[added.rows] = PRICED
-        tier_count[added.rows] = np.diff(added.results.tier_start)
+    for part in priced_before:
+        status[part.rows] = PRICED
+        tier_count[part.rows] = np.diff(part.results.tier_start)
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
         _by_reference(row, rows, terms, status, exact, inputs.get(row, NO_INPUTS))
         tier_count[row] = len(exact[row].tiers) if row in exact else 0
@@ -96,9 +97,9 @@ def price_batch(
         if np.any(status[first:last] == OK):
             price_rows(rows, prices, results, first, last)
 
-    if added is not None:
-        added.put(results)
-        status[added.rows] = PRICED
+    for part in priced_before:
+        part.put(results)
+        status[part.rows] = PRICED
     in_slices(price, count, threads)
     status[status == PRICED] = OK
     for row in np.flatnonzero(status == TOO_LARGE).tolist():
@@ -107,6 +108,20 @@ def price_batch(
     for row, priced in exact.items():
         _put(row, priced, results)
     return PricedRows(results, status != OK)
+
+
+def _special_rows(
+    rows: Rows,
+    prices: Prices,
+    terms: Sequence[PriceTerms],
+    inputs: Mapping[int, Inputs],
+    *,
+    threads: int,
+) -> list[AddedRows]:
+    """Those of the rows in ``inputs`` that need not go to the reference."""
+    added = price_added_rows(rows, prices, inputs, threads=threads)
+    counted = price_counted_rows(rows, terms, inputs)
+    return [part for part in (added, counted) if part is not None]
 
 
 def _by_reference(

@@ -67,7 +67,7 @@ def discounts_follow(
             if abs(amount) != min(abs(step), bound):
                 return False
         elif isinstance(discount, MaximumSpend):
-            if not 0 <= Fraction(entry.left) <= Fraction(discount.amount or 0):
+            if not 0 <= Fraction(entry.left) < before:  # beside usage taken back it may be above the maximum
                 return False
         elif discount.amount is not None:
             if not 0 < Fraction(entry.amount) <= Fraction(discount.amount):

@@ -25,6 +25,9 @@ from invoicing.invoice import invoice_text, parse_invoice
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.preview import preview_contract
+from invoicing.review.correct import correct
+from invoicing.review.correction import CorrectionRequest
+from invoicing.review.moves import approve, send_back, submit
 from invoicing.store import StoredInvoice
 from invoicing.tables import INVOICE_LINES, LINE_ALLOWANCES
 from tests.invoicing.credit_case import (
@@ -41,6 +44,7 @@ from tests.invoicing.credit_case import (
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER, errors
+from tests.invoicing.test_review import NOW, draft_of, person, rules
 from tests.invoicing.test_tax_billing import pdf_text, setting, tax_lines
 from tests.invoicing.world import LONG_AGO, World, at
 
@@ -82,18 +86,23 @@ def test_each_rate_is_lowered_by_what_its_lines_get_and_at_most_to_nothing() -> 
     assert [group.taxable_minor for group in only_c.tax] == [600, 0]
 
 
+def test_what_bears_tax_already_and_a_line_below_zero_of_one_rate_never_come_to_less_than_nothing() -> None:
+    bill = cart(taxed(-5, name="a"), taxed(6, inclusive=True, name="b"), credits="before_tax")
+    assert settled(bill, given_for_nothing("coupon", "0.01")).due_minor == bill.due_minor == 0
+
+
 def test_without_tax_before_and_after_are_one() -> None:
     bill = invoice(line(7000), credits="before_tax")
     assert settled(bill, given_for_nothing("coupon", "10")).drawn_credit[0].amount_minor == 1000
 
 
-AMOUNT = st.integers(-5000, 90_000)
+AMOUNT = st.one_of(st.integers(-5000, 90_000), st.integers(-9, 9))
 LINES = st.lists(
     st.tuples(AMOUNT, st.sampled_from([TEN, Decimal(19)]), st.booleans()), min_size=1, max_size=5
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(LINES, st.lists(st.integers(1, 60_000), max_size=3), st.booleans())
 def test_nothing_is_made_up_and_a_draft_can_be_settled_again(
     lines: list[tuple[int, Decimal, bool]], amounts: list[int], mixed: bool
@@ -220,6 +229,29 @@ def test_late_usage_adjusts_by_what_was_rated_and_not_by_what_was_given(world: W
     world.bill("2025-03-15")
     adjusted = [each for each in second(world).invoice.lines if each.adjusts is not None]
     assert [each.amount_minor for each in adjusted] == [50]
+    proved(world)
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_correction_in_review_settles_it_again(world: World, inclusive: bool) -> None:
+    world = prepared(world, prices_include_tax=inclusive)
+    rules(world, policy="all", reviewers=["anna"])
+    world.bill("2025-01-15")
+    draft = draft_of(world, "c1")
+    line_id = draft.invoice.lines[0].line_id
+    send_back(world.ledger, draft.summary.invoice_id, person("anna"), reason="25 was promised", now=NOW)
+    wanted = CorrectionRequest(line_id=line_id, amount=Decimal("25"), reason="promised")
+    correct(world.ledger, draft.summary.invoice_id, person("clerk"), wanted, now=NOW)
+    shown = draft_of(world, "c1")
+    assert shown.invoice.gross_minor == (1500 if inclusive else 1785)
+    assert sum(off for _, off in rows_of(world)) == 1000
+    assert sum(net for net, _ in rows_of(world)) == shown.invoice.total_minor == shown.summary.total_minor
+    submit(world.ledger, draft.summary.invoice_id, person("clerk"), reason="25 it is", now=NOW)
+    approve(world.ledger, draft.summary.invoice_id, person("anna"), reason="", now=NOW)
+    issued = issue_invoice(
+        world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-01-16"), series_prefix="INV"
+    )
+    assert issued.invoice.gross_minor == shown.invoice.gross_minor
     proved(world)
 
 

@@ -125,6 +125,16 @@ def test_limits_hold_to_the_cent_beside_fees(limit: dict[str, Any], expected: di
         assert reprice_line(line, billed.plans[1]) == 0
 
 
+@pytest.mark.parametrize("place", ["line", "invoice"])
+def test_a_maximum_beside_usage_taken_back_leaves_a_line_above_it(place: str) -> None:
+    billed = month(
+        used("calls", "1"), used("hours", "1"), spent={"calls": "20", "hours": "-5"}, maximum_spend="10",
+        rounding_place=place,
+    )  # fmt: skip
+    assert cents(billed) == {"calls": 1500, "hours": -500}
+    assert [verify.differences(line) for line in exported(billed)] == [[], []]
+
+
 def test_discounts_come_first_and_keep_all_their_digits() -> None:
     tenth = [{"discount_id": "tenth", "name": "Tenth", "percent": "10"}]
     billed = month(*THREE, discounts=tenth)  # 3 x 0.3015 is 0.9045, and 0.90
