@@ -49,6 +49,7 @@ from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
     billing_dates,
     chunks_of_contracts,
+    count_billing_dates,
     dates_without,
     first_dates,
     lines_without,
@@ -143,7 +144,7 @@ def _bill(
     tally = Tally()
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
     tally.due, tally.held = len(unpriced), list(unpriced)
-    tally.wanted = len(billing_dates(periods)) + len(unpriced)
+    tally.wanted = count_billing_dates(periods) + len(unpriced)
     with WriteBehind[Written]() as behind:
         for block in blocks_to_bill(run, periods):
             _bill_block(run, block, tally, behind, all_periods=periods.num_rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,8 @@ from rating.plan_version import PlanVersion
 
 _INT64_MAX: Final = (1 << 63) - 1
 _BEFORE_TAX: Final = '"credits":"before_tax",'
+_TAX_MEMBER: Final = '"tax_minor":'
+_GroupKey = tuple[str, Decimal, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ def _write_drafts(
     line_ids, charge_ids = texts.line_ids.to_list(), _words(lines["charge_id"])
     amount_list = amounts.tolist()
     posted = _posted_lines(lines, texts, charge_ids, amount_list)
-    terms_texts = _terms_texts(context)
+    terms_texts, tax_heads = _terms_texts(context), dict[_GroupKey, str]()
     before_tax = _takes_credit_before_tax(lines, starts, context.plan_versions)
     drafts = []
     for place, (owner, billing_date, currency) in enumerate(
@@ -232,6 +235,7 @@ def _write_drafts(
         terms, payment_days = terms_texts[context.terms[owner]]
         first, last = int(starts[place]), int(stops[place])
         groups = () if taxed is None else taxed.groups[place]
+        tax_text = _tax_text(groups, tax_heads)
         tax = context.taxes.get(owner)
         seller = context.seller if tax is None else tax.seller_text
         priced = None if taxed is None or taxed.priced_minor is None else taxed.priced_minor[first:last]
@@ -250,7 +254,7 @@ def _write_drafts(
                 f'"customer_version":{version},',
                 middle=f',"lines":[{joined[place]}],"minor_digits":{minor_digits(currency)},',
                 tail=f',"period_end":"{lasts[place]}","period_start":"{firsts[place]}"'
-                f',"schema":"{DOCUMENT_SCHEMA}","seller":{seller},"tax":{_tax_text(groups)},"terms":{terms},'
+                f',"schema":"{DOCUMENT_SCHEMA}","seller":{seller},"tax":{tax_text},"terms":{terms},'
                 f'"total_minor":{totals[place]}}}',
                 line_ids=tuple(line_ids[first:last]),
                 charge_ids=tuple(charge_ids[first:last]),
@@ -304,8 +308,23 @@ def _terms_texts(context: DraftContext) -> dict[str, tuple[str, int]]:
     return {text: (text, int(orjson.loads(text)["payment_days"])) for text in set(context.terms.values())}
 
 
-def _tax_text(groups: tuple[InvoiceTax, ...]) -> str:
-    return orjson.dumps(tax_document(groups), option=orjson.OPT_SORT_KEYS).decode()
+def _tax_text(groups: tuple[InvoiceTax, ...], heads: dict[_GroupKey, str]) -> str:
+    """The groups of an invoice. heads: what is written already of those with such a category, rate and
+    reason, up to their amounts."""
+    if not groups:
+        return _sorted_json(tax_document(groups))
+    texts = []
+    for group in groups:
+        key = (group.category, group.rate_percent, group.reason, group.reason_code)
+        if key not in heads:
+            whole = _sorted_json(tax_document([group]))
+            heads[key] = whole[1 : whole.rindex(_TAX_MEMBER) + len(_TAX_MEMBER)]
+        texts.append(f'{heads[key]}{group.tax_minor},"taxable_minor":{group.taxable_minor}}}')
+    return f"[{','.join(texts)}]"
+
+
+def _sorted_json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _contract_text(contract: Mapping[str, Any]) -> str:
@@ -317,7 +336,7 @@ def _contract_text(contract: Mapping[str, Any]) -> str:
         "time_zone": contract["time_zone"],
         "cadence": contract["cadence"],
     }
-    return orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()
+    return _sorted_json(facts)
 
 
 def _sums(amounts: NDArray[np.int64], starts: NDArray[np.int64]) -> list[int]:

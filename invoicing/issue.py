@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +51,8 @@ from invoicing.tax_desk import load_tax_desk
 from invoicing.tax_hold import refuse_missing_fields
 from rollup.period import find_time_zone
 
+_DOCUMENTS_AT_ONCE: Final = 2_000
+"""Their texts and rows are in memory together; one transaction writes many times as many."""
 INVOICED = "invoiced"
 NOTHING_DUE = "nothing_due"
 
@@ -136,16 +138,8 @@ def _write(
         wanted = [policy.prefixes.of(draft.kind, draft.entity_id) for draft in drafts]
         drawn = draw_each(connection, wanted, issue_date=policy.issue_date)
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
-    texts = _texts(drafts, policy, drawn)
-    hashes = [invoice_hash(text) for text in texts]
-    insert_rows(connection, INVOICES, _invoice_rows(drafts, texts, hashes, policy, drawn))
-    if drawn is not None:
-        issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
-        for block, places in drawn.by_block():
-            documents = [
-                _issued_document(drafts[n], texts[n], hashes[n], drawn.number(n)[1], block) for n in places
-            ]
-            issue_documents(connection, block, documents, issuer)
+    for block, places in _parts(len(drafts), drawn):
+        _write_documents(connection, drafts, places, policy, drawn, block)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
     allowed = [
         (line_id, draft.invoice_id, amount)
@@ -197,44 +191,77 @@ def _look_through(connection: Connection, contract_id: str, looked_through: int 
     connection.execute(changed)
 
 
-def _texts(drafts: Sequence[Draft], policy: IssuePolicy, drawn: Numbers | None) -> list[str]:
-    """The canonical texts, with the numbers drawn for them, or none."""
-    return [
-        draft.text(number=None if drawn is None else drawn.text(place), issue_date=policy.issue_date)
-        for place, draft in enumerate(drafts)
-    ]
+def _parts(count: int, drawn: Numbers | None) -> Iterator[tuple[DrawnNumbers | None, Sequence[int]]]:
+    """The places of all drafts in a few parts, those of each series in the order of their numbers."""
+    series = [(None, list(range(count)))] if drawn is None else drawn.by_block()
+    for block, places in series:
+        for start in range(0, len(places), _DOCUMENTS_AT_ONCE):
+            part = places[start : start + _DOCUMENTS_AT_ONCE]
+            yield None if block is None else block.part(start, len(part)), part
 
 
-def _invoice_rows(
+def _write_documents(
+    connection: Connection,
     drafts: Sequence[Draft],
-    texts: Sequence[str],
-    hashes: Sequence[str],
+    places: Sequence[int],
     policy: IssuePolicy,
     drawn: Numbers | None,
-) -> Iterator[tuple[Any, ...]]:
+    block: DrawnNumbers | None,
+) -> None:
+    """The drafts in ``places``: their texts with the numbers drawn for them, and, if there are any, their way
+    out of the house. block: the numbers of these drafts alone."""
+    texts = [
+        drafts[place].text(number=None if drawn is None else drawn.text(place), issue_date=policy.issue_date)
+        for place in places
+    ]
+    hashes = [invoice_hash(text) for text in texts]
+    written = list(zip(places, texts, hashes, strict=True))
+    insert_rows(
+        connection,
+        INVOICES,
+        (
+            _invoice_row(
+                drafts[place], text, text_hash, policy, None if drawn is None else drawn.number(place)
+            )
+            for place, text, text_hash in written
+        ),
+    )
+    if drawn is None or block is None:
+        return
+    issuer = Issuer(policy.actor, f"billing run {policy.run_id}", policy.now, was_draft=False)
+    documents = [
+        _issued_document(drafts[place], text, text_hash, drawn.number(place)[1], block)
+        for place, text, text_hash in written
+    ]
+    issue_documents(connection, block, documents, issuer)
+
+
+def _invoice_row(
+    draft: Draft, text: str, text_hash: str, policy: IssuePolicy, drawn: tuple[str, int] | None
+) -> tuple[Any, ...]:
+    """drawn: series and number."""
     issue_date = policy.issue_date
-    for place, (draft, text, text_hash) in enumerate(zip(drafts, texts, hashes, strict=True)):
-        series, number = (None, None) if drawn is None else drawn.number(place)
-        due_date = None if issue_date is None else draft.due_date(issue_date)
-        yield (
-            draft.invoice_id,
-            draft.owner,
-            draft.customer_id,
-            draft.billing_date.isoformat(),
-            "draft" if drawn is None else "issued",
-            series,
-            number,
-            None if issue_date is None else issue_date.isoformat(),
-            None if due_date is None else due_date.isoformat(),
-            draft.currency,
-            draft.total_minor,
-            text,
-            text_hash,
-            policy.run_id,
-            0 if drawn is None else draft.credit_minor,
-            draft.tax_minor,
-            draft.entity_id,
-        )
+    series, number = (None, None) if drawn is None else drawn
+    due_date = None if issue_date is None else draft.due_date(issue_date)
+    return (
+        draft.invoice_id,
+        draft.owner,
+        draft.customer_id,
+        draft.billing_date.isoformat(),
+        "draft" if drawn is None else "issued",
+        series,
+        number,
+        None if issue_date is None else issue_date.isoformat(),
+        None if due_date is None else due_date.isoformat(),
+        draft.currency,
+        draft.total_minor,
+        text,
+        text_hash,
+        policy.run_id,
+        0 if drawn is None else draft.credit_minor,
+        draft.tax_minor,
+        draft.entity_id,
+    )
 
 
 def _issued_document(

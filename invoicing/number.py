@@ -10,7 +10,7 @@ at a time: the counter and the invoices that use the block are committed togethe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
@@ -45,6 +45,10 @@ class DrawnNumbers:
     def text(self, place: int) -> str:
         """The printed number of the document in that place, from 0."""
         return number_text(series=self.series, number=self.first + place)
+
+    def part(self, place: int, count: int) -> DrawnNumbers:
+        """``count`` of them from that place on."""
+        return replace(self, first=self.first + place, count=count)
 
 
 def series_of(*, prefix: str, issue_date: date, start_month: int = CALENDAR_YEAR) -> str:

@@ -48,6 +48,11 @@ def billing_dates(periods: pa.Table) -> list[Key]:
     return [(contract_id, day) for contract_id, day in dates.iter_rows()]
 
 
+def count_billing_dates(periods: pa.Table) -> int:
+    """How many ``billing_dates`` there are."""
+    return int(pl.DataFrame(periods.select(["contract_id", "billing_date"])).n_unique())
+
+
 def first_dates(dates: Sequence[Key]) -> dict[str, date]:
     """The first of each contract's billing dates."""
     found: dict[str, date] = {}

@@ -6,6 +6,7 @@ in the order they were begun in, and a piece that fails stops the next from begi
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -25,6 +26,7 @@ class WriteBehind(Generic[Result]):
 
     def __exit__(self, *_: object) -> None:
         self._writer.shutdown(wait=True)
+        give_back_memory()
 
     def begin(self, work: Callable[[], Result], *, done: Callable[[Result], None]) -> None:
         """Wait for the piece before, then begin this one. done: told its result, in the thread that waits
@@ -38,3 +40,12 @@ class WriteBehind(Generic[Result]):
         if last is not None:
             piece, done = last
             done(piece.result())
+
+
+def give_back_memory() -> None:
+    """Let the C library return what is free. Each new thread may get a heap of its own, which keeps 100 MB
+    after 10,000 invoices: without this a server's memory grows with every run, up to a heap for each of
+    many threads. Where the C library has no such call nothing happens."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
