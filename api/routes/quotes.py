@@ -18,11 +18,12 @@ from invoicing.quote_store import accept_quote, get_quote, list_quotes, save_quo
 
 router = APIRouter()
 
+_CONTRACT: Final = {name: value for name, value in CONTRACT.items() if name != "end_date"}
 QUOTE: Final[dict[str, Any]] = {
     "quote_id": "gate-13",
     "customer_id": "united",
     "title": "Gate 13",
-    "contract": {**CONTRACT, "contract_id": "united-gate-13", "subjects": []},
+    "contract": {**_CONTRACT, "contract_id": "united-gate-13", "subjects": []},
     "lines": [{"description": "Jet bridge", "amount": "10000.00"}],
     "outcomes": [
         {"outcome_id": "boarding", "description": "Boarding in all weather", "product_id": "jet-bridge"}

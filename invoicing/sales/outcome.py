@@ -312,9 +312,10 @@ def charge_id_of(outcome_id: str, product_id: str) -> str:
 def _charge(outcome: Outcome, part: SoldPart) -> Charge:
     price = _unit_price(part)
     by_unit = price is not None
+    counted = "" if by_unit else f"{decimal_text(part.quantity)} {part.unit} "  # its line says 1 unit
     return Charge(
         charge_id=charge_id_of(outcome.outcome_id, part.product_id),
-        name=f"{outcome.description}: {part.name}",
+        name=f"{outcome.description}: {counted}{part.name}",
         kind="recurring",
         timing="advance",
         quantity=part.quantity if by_unit else None,
