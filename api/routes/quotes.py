@@ -14,7 +14,8 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.quote import Acceptance
-from invoicing.quote_store import accept_quote, get_quote, list_quotes, save_quote
+from invoicing.quote_accept import accept_quote
+from invoicing.quote_store import get_quote, list_quotes, save_quote
 
 router = APIRouter()
 

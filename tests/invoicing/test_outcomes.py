@@ -20,15 +20,13 @@ from invoicing.sales.catalogue import (
     price_list_rules,
     promotion_rules,
 )
+from invoicing.sales.ordered import fees_of, items_of, promotions_of
 from invoicing.sales.outcome import (
     Outcome,
     Pricing,
-    fees_of,
-    items_of,
     outcome_issues,
     priced_outcome,
     pricing_issues,
-    promotions_of,
 )
 
 DAY = date(2026, 5, 1)
