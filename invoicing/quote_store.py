@@ -1,11 +1,8 @@
-"""Quotes in the ledger: saved in versions, accepted once a version. One transaction keeps the acceptance and
-saves the contract; the deposit invoice follows in one of its own, and a repeated acceptance makes up for it.
-"""
+"""Quotes in the ledger: saved in versions and read. Accepted in ``quote_accept.py``."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -13,22 +10,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from ingest.document import canonical_json, validate_document
-from ingest.errors import BrokenState, Conflict, InvalidInput, NotFound
+from ingest.errors import NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
 from invoicing.customer_store import get_customer
 from invoicing.journal_store import posted_text
-from invoicing.payer_rules import contract_issues
-from invoicing.quote import Acceptance, Quote, QuoteState, quote_issues, quote_state
+from invoicing.quote import Quote, QuoteState, quote_issues, quote_state
 from invoicing.quote_tables import QUOTE_ACCEPTANCES, QUOTES
-from invoicing.sales.quote_order import order_items, ordered_contract
 from invoicing.sales.quote_price import priced_quote
-from invoicing.settings import Seller
-from invoicing.special_invoice import SpecialInvoiceRequest, SpecialLine
-from invoicing.special_invoice_head import SpecialIssuing
-from invoicing.special_invoice_store import issue_special_invoice
-from rating.catalogue import get_plan_in_force
-from rating.contract_store import save_contracts_in
 from rating.plan_version import SavedDocument
 from rollup.period import find_time_zone
 
@@ -82,69 +71,25 @@ def save_quote(ledger: Engine, document: Any, *, actor: str, now: datetime) -> S
     """Keep a quote as its next version; the same document again changes nothing. An accepted version stays
     accepted, and its contract stays as it is until the new one is accepted. Raises InvalidDocument, NotFound
     for an unknown customer, or an unknown plan when outcomes are priced in its currency."""
-    quote = _checked(ledger, document)
+    quote = checked_quote(ledger, document)
     with ledger_transaction(ledger) as connection:
-        return _save(ledger, connection, quote, actor=actor, now=now)
+        return save_quote_in(ledger, connection, quote, actor=actor, now=now)
 
 
-def accept_quote(
-    ledger: Engine, quote_id: str, acceptance: Acceptance, *, seller: Seller | None, actor: str, now: datetime
-) -> StoredQuote:
-    """Record who accepted the newest version, make its contract active, and ask for its deposit. The same
-    acceptance again completes what an interruption left undone, and changes nothing else.
-
-    Raises NotFound; Conflict when another version or name was accepted, it expired, or the version is not the
-    one seen; InvalidInput without the acknowledgement its terms ask for; InvalidDocument when the contract
-    breaks a rule: then nothing was accepted.
-    """
-    with ledger_transaction(ledger) as connection:
-        newest = _newest(connection, quote_id, lock=True)
-        if newest is None:
-            raise _unknown(quote_id)
-        _accept_once(ledger, connection, newest, acceptance, actor=actor, now=now)
-    stored = get_quote(ledger, quote_id, now=now)
-    _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
-    return stored
-
-
-def save_accepted_quote(
-    ledger: Engine,
-    document: Any,
-    acceptance: Mapping[str, Any],
-    *,
-    seller: Seller | None,
-    actor: str,
-    now: datetime,
-) -> StoredQuote:
-    """Save a quote and record its acceptance in one transaction, for whoever took it elsewhere: what they
-    accepted is this document. acceptance: as ``Acceptance``, without the hash. Raises what ``save_quote`` and
-    ``accept_quote`` raise: then neither was saved."""
-    quote = _checked(ledger, document)
-    with ledger_transaction(ledger) as connection:
-        _save(ledger, connection, quote, actor=actor, now=now)
-        newest = _newest(connection, quote.quote_id, lock=True)
-        if newest is None:
-            raise BrokenState(f"quote {quote.quote_id!r} was saved and is not there.")
-        seen = {**acceptance, "document_hash": newest.document_hash}
-        checked = validate_document(Acceptance, seen, what="the acceptance")
-        _accept_once(ledger, connection, newest, checked, actor=actor, now=now)
-    stored = get_quote(ledger, quote.quote_id, now=now)
-    _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
-    return stored
-
-
-def _checked(ledger: Engine, document: Any) -> Quote:
+def checked_quote(ledger: Engine, document: Any) -> Quote:
+    """The document as a quote of a known customer. Raises InvalidDocument, NotFound."""
     quote = validate_document(Quote, document, what="the quote", rules=quote_issues)
     get_customer(ledger, quote.customer_id)
     return quote
 
 
-def _save(
+def save_quote_in(
     ledger: Engine, connection: Connection, quote: Quote, *, actor: str, now: datetime
 ) -> SavedDocument:
-    newest = _newest(connection, quote.quote_id, lock=True)
+    """As ``save_quote``, in the caller's transaction."""
+    newest = newest_version(connection, quote.quote_id, lock=True)
     standing = None if newest is None else Quote.model_validate_json(newest.document)
-    quote = priced_quote(ledger, connection, quote, standing=standing, today=_today(quote, now))
+    quote = priced_quote(ledger, connection, quote, standing=standing, today=today_of(quote, now))
     text = canonical_json(quote)
     if newest is not None and newest.document == text:
         return SavedDocument(quote.quote_id, newest.version, created=False, warnings=())
@@ -169,32 +114,12 @@ def _save(
     return SavedDocument(quote.quote_id, version, created=True, warnings=())
 
 
-def _accept_once(
-    ledger: Engine,
-    connection: Connection,
-    newest: Row[Any],
-    acceptance: Acceptance,
-    *,
-    actor: str,
-    now: datetime,
-) -> None:
-    known = _acceptance(connection, newest)
-    if known is None:
-        _refuse(newest, acceptance, now)
-        _accept(ledger, connection, newest, acceptance, actor=actor, now=now)
-    elif (known.name, known.document_hash) != (acceptance.name, acceptance.document_hash):
-        raise Conflict(
-            f"quote {newest.quote_id!r} was accepted by {known.name} at {known.accepted_at} already.",
-            reason_code="quote_accepted",
-        )
-
-
 def get_quote(ledger: Engine, quote_id: str, *, now: datetime) -> StoredQuote:
     """The newest version. Raises NotFound."""
     with ledger.connect() as connection:
-        newest = _newest(connection, quote_id)
+        newest = newest_version(connection, quote_id)
         if newest is None:
-            raise _unknown(quote_id)
+            raise unknown_quote(quote_id)
         return _stored(connection, newest, now)
 
 
@@ -217,128 +142,34 @@ def list_quotes(
         return [_stored(connection, row, now) for row in connection.execute(statement).all()]
 
 
-def _refuse(newest: Row[Any], acceptance: Acceptance, now: datetime) -> None:
-    quote = Quote.model_validate_json(newest.document)
-    if acceptance.document_hash != newest.document_hash:
-        raise Conflict(
-            f"version {newest.version} of quote {quote.quote_id!r} has another document hash: it was changed "
-            "since. Look at it again, and accept what it says now.",
-            reason_code="quote_changed",
-        )
-    if quote_state(accepted=False, valid_until=quote.valid_until, today=_today(quote, now)) == "expired":
-        raise Conflict(
-            f"quote {quote.quote_id!r} was valid until {quote.valid_until}. Save it with a later day.",
-            reason_code="quote_expired",
-        )
-    if acceptance.terms_version != quote.terms_version:
-        raise InvalidInput(
-            f"the quote is made under the terms {quote.terms_version or '(none)'!r}, acknowledged are "
-            f"{acceptance.terms_version or '(none)'!r}. Send terms_version as the quote has it.",
-            reason_code="terms_not_acknowledged",
-        )
-
-
-def _accept(
-    ledger: Engine,
-    connection: Connection,
-    newest: Row[Any],
-    acceptance: Acceptance,
-    *,
-    actor: str,
-    now: datetime,
-) -> None:
-    quote = Quote.model_validate_json(newest.document)
-    values = {
-        "name": acceptance.name,
-        "ip_address": acceptance.ip_address,
-        "accepted_at": posted_text(now),
-        "document_hash": newest.document_hash,
-        "terms_version": acceptance.terms_version,
-    }
-    today = _today(quote, now)
-    signed = ordered_contract(quote).model_copy(update={"signed_by": acceptance.name, "signed_on": today})
-    before = _accepted_before(connection, quote.quote_id)
-    # The rules of contracts may ask for the acknowledgement, which this transaction brings.
-    acknowledged = {quote.contract.contract_id: acceptance.terms_version}
-    [saved] = save_contracts_in(
-        ledger,
-        connection,
-        [signed],
-        now=now,
-        further_rules=lambda held, changing: contract_issues(held, changing, acknowledged=acknowledged),
-    )
-    if quote.outcomes or before:
-        order_items(
-            connection,
-            quote,
-            accepted_before=before,
-            currency=_currency(ledger, quote),
-            today=today,
-            actor=actor,
-            now=now,
-        )
-    row = {"quote_id": quote.quote_id, "version": newest.version, "recorded_by": actor}
-    row |= {"contract_id": quote.contract.contract_id, "contract_version": saved.version}
-    connection.execute(insert(QUOTE_ACCEPTANCES).values(**row, **values))
-    after = values | {"version": newest.version, "contract_id": quote.contract.contract_id}
-    change = Change(actor, "accepted", QUOTE_OBJECT, quote.quote_id, None, after, "")
-    record_changes(connection, [change], now=now)
-
-
-def _accepted_before(connection: Connection, quote_id: str) -> list[Quote]:
-    """The versions that were accepted, if they sold anything of the catalogue."""
-    own = (_A.quote_id == _Q.quote_id) & (_A.version == _Q.version)
-    statement = select(_Q.document).join(QUOTE_ACCEPTANCES, own).where(_Q.quote_id == quote_id)
-    quotes = (Quote.model_validate_json(text) for text in connection.execute(statement).scalars())
-    return [quote for quote in quotes if quote.outcomes]
-
-
-def _currency(ledger: Engine, quote: Quote) -> str:
-    return get_plan_in_force(ledger, quote.contract.plan_id, on=quote.contract.start_date).plan.currency
-
-
-def _ask_for_deposit(
-    ledger: Engine, stored: StoredQuote, *, seller: Seller | None, actor: str, now: datetime
-) -> None:
-    quote = stored.quote
-    if quote.deposit_percent is None or stored.accepted is None:
-        return
-    request = SpecialInvoiceRequest(
-        kind="deposit",
-        contract_id=quote.contract.contract_id,
-        project=quote.quote_id,
-        title=quote.title,
-        percent=quote.deposit_percent,
-        lines=tuple(SpecialLine(**line.model_dump()) for line in quote.lines),
-    )
-    key = f"quote/{quote.quote_id}/{stored.version}"
-    issue_special_invoice(ledger, request, SpecialIssuing(seller, actor, key, now))
-
-
-def _newest(connection: Connection, quote_id: str, *, lock: bool = False) -> Row[Any] | None:
+def newest_version(connection: Connection, quote_id: str, *, lock: bool = False) -> Row[Any] | None:
+    """The row of the newest version; None for a quote that is not on record."""
     statement = select(QUOTES).where(_Q.quote_id == quote_id).order_by(_Q.version.desc()).limit(1)
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
 
 
-def _acceptance(connection: Connection, row: Row[Any]) -> Row[Any] | None:
+def find_acceptance(connection: Connection, row: Row[Any]) -> Row[Any] | None:
+    """The acceptance of a version, if there is one."""
     own = (_A.quote_id == row.quote_id) & (_A.version == row.version)
     return connection.execute(select(QUOTE_ACCEPTANCES).where(own)).one_or_none()
 
 
 def _stored(connection: Connection, row: Row[Any], now: datetime) -> StoredQuote:
-    quote, found = Quote.model_validate_json(row.document), _acceptance(connection, row)
+    quote, found = Quote.model_validate_json(row.document), find_acceptance(connection, row)
     accepted = (
         None if found is None else Accepted(**{name: getattr(found, name) for name in Accepted.__slots__})
     )
     state = quote_state(
-        accepted=accepted is not None, valid_until=quote.valid_until, today=_today(quote, now)
+        accepted=accepted is not None, valid_until=quote.valid_until, today=today_of(quote, now)
     )
     return StoredQuote(quote, row.version, state, row.document_hash, row.created_at, row.created_by, accepted)
 
 
-def _today(quote: Quote, now: datetime) -> date:
+def today_of(quote: Quote, now: datetime) -> date:
+    """The day in the time zone of the quote's contract."""
     return now.astimezone(find_time_zone(quote.contract.time_zone)).date()
 
 
-def _unknown(quote_id: str) -> NotFound:
+def unknown_quote(quote_id: str) -> NotFound:
+    """What to say of a quote that is not on record."""
     return NotFound(f"there is no quote {quote_id!r}. `ratemill quote list` shows those there are.")

@@ -82,6 +82,11 @@ class DocumentKind(Generic[Model]):
             raise NotFound(f"{self.words} {key!r} is not on record. {self.missing}")
         return found
 
+    def find(self, connection: Connection, keys: Iterable[str]) -> dict[str, Model]:
+        """Those of the keys that are on record, in force."""
+        found = {key: self._newest(connection, key) for key in sorted(set(keys))}
+        return {key: stored.document for key, stored in found.items() if stored is not None}
+
     def load(self, connection: Connection) -> dict[str, StoredDocument[Model]]:
         """All that are in force, by key, in order."""
         table = SAVED_DOCUMENTS

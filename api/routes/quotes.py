@@ -14,15 +14,17 @@ from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.quote import Acceptance
-from invoicing.quote_store import accept_quote, get_quote, list_quotes, save_quote
+from invoicing.quote_accept import accept_quote
+from invoicing.quote_store import get_quote, list_quotes, save_quote
 
 router = APIRouter()
 
+_CONTRACT: Final = {name: value for name, value in CONTRACT.items() if name != "end_date"}
 QUOTE: Final[dict[str, Any]] = {
     "quote_id": "gate-13",
     "customer_id": "united",
     "title": "Gate 13",
-    "contract": {**CONTRACT, "contract_id": "united-gate-13", "subjects": []},
+    "contract": {**_CONTRACT, "contract_id": "united-gate-13", "subjects": []},
     "lines": [{"description": "Jet bridge", "amount": "10000.00"}],
     "outcomes": [
         {"outcome_id": "boarding", "description": "Boarding in all weather", "product_id": "jet-bridge"}

@@ -29,7 +29,8 @@ from invoicing.crm.opportunity import Opportunity, opportunity_rules
 from invoicing.crm.references import with_our_keys
 from invoicing.customer_claims import owners_of_external_ids
 from invoicing.customer_sync import sync_records
-from invoicing.quote_store import get_quote, save_accepted_quote, save_quote
+from invoicing.quote_accept import save_accepted_quote
+from invoicing.quote_store import get_quote, save_quote
 from invoicing.sales.catalogue import PRICE_LISTS, PRODUCTS, PROMOTIONS
 from invoicing.saved_document import DocumentKind
 from invoicing.settings import Seller

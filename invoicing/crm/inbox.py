@@ -20,6 +20,7 @@ from ingest.errors import Conflict, InvalidInput, Issue, NotFound, RatemillError
 from ingest.ledger import ledger_transaction
 from invoicing.crm.apply import Applying, apply_change
 from invoicing.crm.change import KINDS, CrmChange, CrmKind
+from invoicing.crm.lock import crm_lock
 from invoicing.crm.references import WaitsFor
 from invoicing.crm.tables import CRM_CONFLICTS, CRM_OBJECTS
 from invoicing.customer_record import DIRECT
@@ -56,9 +57,10 @@ def take_changes(
 ) -> list[TakenChange]:
     """Take in the changes of one system, and apply them and what waited for them. In the order given."""
     _check_system(system)
-    with ledger_transaction(ledger) as connection:
-        noted = [_note(connection, system, change, applying) for change in changes]
-    apply_waiting(ledger, system, applying=applying)
+    with crm_lock(ledger, system):
+        with ledger_transaction(ledger) as connection:
+            noted = [_note(connection, system, change, applying) for change in changes]
+        _apply_all(ledger, system, (RECEIVED,), applying)
     with ledger.connect() as connection:
         return [
             _taken(connection, system, change, outcome)
@@ -71,6 +73,11 @@ def apply_waiting(
 ) -> int:
     """Apply what is in one of the states, and as long as something was applied also what waited for it.
     Returns how many were applied."""
+    with crm_lock(ledger, system):
+        return _apply_all(ledger, system, states, applying)
+
+
+def _apply_all(ledger: Engine, system: str, states: Sequence[str], applying: Applying) -> int:
     done = 0
     wanted = tuple(states)
     while True:

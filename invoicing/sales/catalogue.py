@@ -6,7 +6,7 @@ Catalogue items say what is delivered; what is *sold* is an outcome of a quote, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -184,17 +184,26 @@ PROMOTIONS: Final = DocumentKind(
 
 @dataclass(frozen=True, slots=True)
 class SalesCatalogue:
-    """All that quotes are priced from, in force, by key."""
+    """What a quote is priced from, in force, by key."""
 
     products: Mapping[str, CatalogueItem]
     price_lists: Mapping[str, PriceList]
     promotions: Mapping[str, Promotion]
 
 
-def load_sales_catalogue(connection: Connection) -> SalesCatalogue:
-    """The newest version of every document."""
+def load_sales_catalogue(
+    connection: Connection,
+    *,
+    product_ids: Iterable[str],
+    price_list_id: str | None,
+    promotion_ids: Iterable[str],
+) -> SalesCatalogue:
+    """The products with the components of bundles among them, the price list and the promotions, as far as
+    they are on record."""
+    named = PRODUCTS.find(connection, product_ids)
+    parts = [component.product_id for item in named.values() for component in item.components]
     return SalesCatalogue(
-        {key: stored.document for key, stored in PRODUCTS.load(connection).items()},
-        {key: stored.document for key, stored in PRICE_LISTS.load(connection).items()},
-        {key: stored.document for key, stored in PROMOTIONS.load(connection).items()},
+        {**PRODUCTS.find(connection, parts), **named},
+        PRICE_LISTS.find(connection, [] if price_list_id is None else [price_list_id]),
+        PROMOTIONS.find(connection, promotion_ids),
     )

@@ -10,7 +10,7 @@ line shows its name and amount. A price that is agreed is the price: no promotio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -24,7 +24,6 @@ from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import Issue
 from ingest.event import QUANTITY_SCALE, VALUE_INTEGER_DIGITS_MAX
 from ingest.meter import Key
-from invoicing.billable_item import BillableItem
 from invoicing.sales.catalogue import (
     BILLED,
     Billed,
@@ -33,13 +32,8 @@ from invoicing.sales.catalogue import (
     SalesCatalogue,
     is_valid_on,
 )
-from rating.contract_life import Addition
-from rating.discount import Discount
 from rating.money import allocate, minor_digits, minor_to_decimal, round_to_minor
-from rating.price_plan import Charge, FlatPrice, PerUnitPrice
 
-QUOTE_SYSTEM: Final = "quote"
-"""The source system of items that an accepted quote makes."""
 _END: Final = 10**VALUE_INTEGER_DIGITS_MAX
 """Quantities and amounts stay below it."""
 _ID_LENGTH_MAX: Final = 120
@@ -131,7 +125,7 @@ def outcome_issues(outcome: Outcome, pricing: Pricing, pointer: str) -> Iterator
             )
             return
         quantity = Fraction(outcome.quantity) * Fraction(times)
-        if not 0 < quantity < _END or Fraction(_cut(quantity)) != quantity:
+        if not 0 < quantity < _END or Fraction(cut_amount(quantity)) != quantity:
             yield Issue(
                 "outcome_quantity",
                 f"{pointer}.quantity",
@@ -204,10 +198,10 @@ def priced_outcome(outcome: Outcome, pricing: Pricing) -> Outcome:
                 product_id=found.product_id,
                 name=found.name,
                 billed=billed,
-                quantity=_cut(quantity),
+                quantity=cut_amount(quantity),
                 unit=found.unit,
                 tax_class=found.tax_class,
-                list_amount=_cut(at_list),
+                list_amount=cut_amount(at_list),
                 amount=minor_to_decimal(share, pricing.currency),
                 promotion_ids=tuple(promotion.promotion_id for promotion in promotions),
             )
@@ -269,91 +263,12 @@ def _shares(agreed: Decimal | None, listed: Sequence[Fraction], currency: str) -
     return allocate(total, [int(amount * scale) for amount in listed])
 
 
-def _cut(amount: Fraction) -> Decimal:
+def cut_amount(amount: Fraction) -> Decimal:
     """The exact amount cut at 12 fraction digits, as everywhere."""
     scale: int = 10**QUANTITY_SCALE
     return Decimal(amount.numerator * scale // amount.denominator).scaleb(-QUANTITY_SCALE)
 
 
-def fees_of(outcomes: Sequence[Outcome]) -> tuple[Addition, ...]:
-    """What acceptance adds to the contract: a fee in advance for each recurring part, from its first day."""
-    return tuple(
-        Addition(charge=_charge(outcome, part))
-        for outcome in outcomes
-        for part in outcome.parts
-        if part.billed == "recurring"
-    )
-
-
-def promotions_of(outcomes: Sequence[Outcome], promotions: Mapping[str, Promotion]) -> tuple[Discount, ...]:
-    """What acceptance adds to the contract's discounts: each promotion on the fees it goes off."""
-    fees: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for part in outcome.parts:
-            for promotion_id in part.promotion_ids if part.billed == "recurring" else ():
-                fees.setdefault(promotion_id, []).append(charge_id_of(outcome.outcome_id, part.product_id))
-    return tuple(
-        Discount(
-            discount_id=key,
-            name=promotions[key].name,
-            percent=promotions[key].percent,
-            charge_ids=tuple(charge_ids),
-            first_periods=promotions[key].first_periods,
-        )
-        for key, charge_ids in fees.items()
-    )
-
-
 def charge_id_of(outcome_id: str, product_id: str) -> str:
     """The id of a part's fee; with the quote's before it, the external id of its item."""
     return f"{outcome_id}.{product_id}"
-
-
-def _charge(outcome: Outcome, part: SoldPart) -> Charge:
-    price = _unit_price(part)
-    by_unit = price is not None
-    return Charge(
-        charge_id=charge_id_of(outcome.outcome_id, part.product_id),
-        name=f"{outcome.description}: {part.name}",
-        kind="recurring",
-        timing="advance",
-        quantity=part.quantity if by_unit else None,
-        unit=part.unit if by_unit else "unit",
-        price=PerUnitPrice(model="per_unit", unit_price=price)
-        if price is not None
-        else FlatPrice(model="flat", amount=part.amount),
-        tax_class=part.tax_class,
-    )
-
-
-def _unit_price(part: SoldPart) -> Decimal | None:
-    """The price of one unit, when that is exact in 12 fraction digits."""
-    price = Fraction(part.amount) / Fraction(part.quantity)
-    cut = _cut(price)
-    return cut if Fraction(cut) == price else None
-
-
-def items_of(
-    outcomes: Sequence[Outcome], *, quote_id: str, contract_id: str, currency: str, on: date
-) -> list[dict[str, object]]:
-    """The billable items of what is billed once, as documents, by external id."""
-    return [
-        BillableItem(
-            source_system=QUOTE_SYSTEM,
-            external_id=f"{quote_id}/{charge_id_of(outcome.outcome_id, part.product_id)}",
-            source="product",
-            contract_id=contract_id,
-            date=on,
-            quantity=part.quantity,
-            unit=part.unit,
-            description=f"{outcome.description}: {part.name}"[:512],
-            project=quote_id,
-            unit_price=_unit_price(part),
-            amount=part.amount if _unit_price(part) is None else None,
-            currency=currency,
-            tax_class=part.tax_class,
-        ).model_dump(mode="json")
-        for outcome in outcomes
-        for part in outcome.parts
-        if part.billed == "once"
-    ]

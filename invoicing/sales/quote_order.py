@@ -14,7 +14,7 @@ from invoicing.billable_store import import_items_in, settle_items_in
 from invoicing.billable_tables import BILLABLE_ITEMS
 from invoicing.bulk import select_by_ids
 from invoicing.quote import Quote
-from invoicing.sales.outcome import QUOTE_SYSTEM, fees_of, items_of, promotions_of
+from invoicing.sales.ordered import QUOTE_SYSTEM, fees_of, items_of, promotions_of
 from rating.contract import Contract
 from rating.price_plan import CurrencyCode
 

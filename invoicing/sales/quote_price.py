@@ -26,7 +26,12 @@ def priced_quote(
     if not quote.outcomes:
         return quote
     plan = get_plan_in_force(ledger, quote.contract.plan_id, on=quote.contract.start_date).plan
-    catalogue = load_sales_catalogue(connection)
+    catalogue = load_sales_catalogue(
+        connection,
+        product_ids=[outcome.product_id for outcome in quote.outcomes],
+        price_list_id=quote.price_list_id,
+        promotion_ids=quote.promotion_ids,
+    )
     pricing = Pricing(
         plan.currency, catalogue, quote.price_list_id, quote.promotion_ids, quote.priced_on or today
     )

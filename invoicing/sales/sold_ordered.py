@@ -23,7 +23,8 @@ from invoicing.bulk import select_by_ids
 from invoicing.quote import Quote, QuoteState
 from invoicing.quote_store import StoredQuote, list_quotes
 from invoicing.quote_tables import QUOTE_ACCEPTANCES, QUOTES
-from invoicing.sales.outcome import QUOTE_SYSTEM, Outcome, SoldPart, charge_id_of
+from invoicing.sales.ordered import QUOTE_SYSTEM
+from invoicing.sales.outcome import Outcome, SoldPart, charge_id_of, cut_amount
 from rating.agreement import agreed_plan
 from rating.agreement_dates import agreement_on, plan_on
 from rating.catalogue import get_plan_in_force
@@ -201,8 +202,7 @@ def _of_item(stored: StoredItem | None) -> _Ordered | None:
 
 def _product(quantity: Decimal, price: Decimal) -> Decimal:
     """The exact product cut at 12 fraction digits."""
-    exact = Fraction(quantity) * Fraction(price)
-    return plain(Decimal(exact.numerator * 10**12 // exact.denominator).scaleb(-12))
+    return plain(cut_amount(Fraction(quantity) * Fraction(price)))
 
 
 def _row(

@@ -4,6 +4,7 @@ the same comes of it, once. Every adapter must pass these tests as they stand.""
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -301,6 +302,18 @@ def test_what_a_kill_left_undone_is_done_by_the_next_delivery(
     tell(books, crm, STORY[3])
     left = list_objects(books, system=None, kind=None, state="received", limit=10)
     assert left == []
+
+
+@pytest.mark.requirement("CRM-01")
+def test_deliveries_at_the_same_time_do_no_harm(any_ledger: Engine) -> None:
+    ledger = with_plan(any_ledger)
+    with ThreadPoolExecutor(4) as pool:
+        for told in [pool.submit(tell, ledger, CRMS[place % 2], *STORY) for place in range(4)]:
+            told.result()
+    found = in_force(ledger)
+    assert {state for _, _, state, _, _ in found["objects"]} == {"applied"}
+    assert (found["customer"].name, found["quote"][0]) == ("Acme GmbH", "accepted")
+    assert verify_books(ledger).broken == ()
 
 
 def test_a_later_change_that_overtakes_one_at_work_is_what_stays(

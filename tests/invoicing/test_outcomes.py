@@ -20,15 +20,13 @@ from invoicing.sales.catalogue import (
     price_list_rules,
     promotion_rules,
 )
+from invoicing.sales.ordered import fees_of, items_of, promotions_of
 from invoicing.sales.outcome import (
     Outcome,
     Pricing,
-    fees_of,
-    items_of,
     outcome_issues,
     priced_outcome,
     pricing_issues,
-    promotions_of,
 )
 
 DAY = date(2026, 5, 1)
@@ -147,6 +145,7 @@ def test_fees_and_items_come_to_the_parts() -> None:
     assert {(each.kind, each.timing) for each in by_id.values()} == {("recurring", "advance")}
     # 20.00 for 3 has no exact price of one: the fee is a flat one.
     assert by_id["safe.support"].price.model_dump(mode="json") == {"model": "flat", "amount": "20"}
+    assert by_id["safe.support"].name == "No data is ever lost: 3 unit Support"
     assert by_id["safe.support"].tax_class == "reduced"
     [one] = items_of([outcome], quote_id="q1", contract_id="c1", currency="EUR", on=DAY)
     assert (one["external_id"], one["amount"], one["unit_price"]) == ("q1/safe.setup", "10.01", None)

@@ -15,7 +15,8 @@ from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.audit_verify import verify_books
 from invoicing.payer_rules import contract_issues
 from invoicing.quote import Acceptance
-from invoicing.quote_store import StoredQuote, accept_quote, get_quote, list_quotes, save_quote
+from invoicing.quote_accept import accept_quote
+from invoicing.quote_store import StoredQuote, get_quote, list_quotes, save_quote
 from invoicing.special_invoice_store import SpecialFilter, list_special_invoices
 from rating.contract_store import contract_history, get_contract, save_contract
 from tests.invoicing.test_special_invoices import issue, proved, site
