@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Conflict, InvalidInput
+from invoicing import accrue
 from invoicing.accrual import accrued_parts
 from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
 from invoicing.issue import issue_invoice
@@ -130,9 +131,12 @@ def test_only_months_that_are_over_and_what_can_be_priced(world: World) -> None:
     assert (report.entries, report.to_dict()["amounts"]) == (0, [])
 
 
-def test_the_scheduler_does_a_month_once(world: World) -> None:
-    world.plan(CALLS)
-    world.contract(start_date=date(2025, 1, 15))
+def test_the_scheduler_does_a_month_once_and_documents_stay_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accrue, "_BATCH", 1)  # every document a batch of its own
+    world.plan(CALLS, IN_ARREARS)
+    world.contracts(["c1", "c2"], start_date=date(2025, 1, 15))
     world.events(("call", "c1-subject", "2025-01-20", "500"))
 
     def last_month(now: str) -> AccrualReport | None:
@@ -145,7 +149,9 @@ def test_the_scheduler_does_a_month_once(world: World) -> None:
     assert (early.through, early.entries) == (date(2024, 12, 31), 0)
     done = last_month("2025-02-01T12:00")
     assert done is not None
-    assert (done.through, done.entries) == (date(2025, 1, 31), 1)
+    assert (done.through, done.entries, done.documents) == (date(2025, 1, 31), 2, 2)
+    assert done.amounts == {"EUR": 500 + 2 * (3000 * 17 // 31)}
+    assert recognise(world, "2025-01-31", "2025-02-02").entries == 0
     assert last_month("2025-02-27") is None
 
 
