@@ -8,10 +8,13 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from ingest.errors import Conflict, InvalidInput
+from ingest.ledger import ledger_transaction
 from invoicing import accrue
 from invoicing.accrual import accrued_parts
+from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
@@ -86,6 +89,10 @@ def test_usage_of_january_is_revenue_of_january_before_it_is_billed(any_world: W
     assert balances(world, "2025-01-31") == {"unbilled": january, "revenue": -january}
     assert balances(world, "2025-02-28")["unbilled"] == 70 + 3_000 * 14 // 28
     ties(world)
+    with ledger_transaction(world.ledger) as connection:
+        connection.execute(delete(OPEN_ACCRUALS))  # then no invoice would take it back
+    (problem, _) = verify_journal(world.ledger)
+    assert "accrued for ever" in problem
 
 
 def test_drafts_are_accrued_until_they_are_issued_and_what_is_gone_is_taken_back(world: World) -> None:
