@@ -31,16 +31,20 @@ class Accrued:
 
 
 def post_accruals(
-    ledger: Engine, wanted: Mapping[AccrualKey, int], *, through: date, now: datetime
+    ledger: Engine,
+    wanted: Mapping[AccrualKey, int],
+    document_ids: Sequence[str],
+    *,
+    through: date,
+    now: datetime,
 ) -> Accrued:
-    """Bring the accruals of days up to ``through`` to ``wanted``: what differs is posted, what is not wanted
-    any more is taken back. Documents that were issued meanwhile are left alone. Again: nothing."""
+    """Bring the accruals of these documents, of days up to ``through``, to ``wanted``: what differs is
+    posted, what is not wanted any more is taken back. Documents that were issued meanwhile are left
+    alone. Again: nothing."""
     by_document: dict[str, dict[AccrualKey, int]] = defaultdict(dict)
     for key, amount in wanted.items():
         by_document[key.document_id][key] = amount
-    with ledger.connect() as connection:
-        known = set(connection.execute(select(OPEN_ACCRUALS.c.document_id)).scalars())
-    ids = sorted({*by_document, *known})
+    ids = sorted(document_ids)
     entries = documents = 0
     for start in range(0, len(ids), _DOCUMENTS_PER_STEP):
         block = ids[start : start + _DOCUMENTS_PER_STEP]
@@ -50,6 +54,12 @@ def post_accruals(
         entries += changed.entries
         documents += changed.documents
     return Accrued(entries, documents)
+
+
+def open_accruals(ledger: Engine) -> set[str]:
+    """The documents to come of which something is accrued."""
+    with ledger.connect() as connection:
+        return set(connection.execute(select(OPEN_ACCRUALS.c.document_id)).scalars())
 
 
 def _post_block(

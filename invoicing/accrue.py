@@ -7,9 +7,10 @@ settled, which are priced with the usage up to the end of the month. Both go by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +23,11 @@ from ingest.clickhouse import EventStore
 from ingest.errors import Conflict
 from ingest.event import TIMESTAMP
 from invoicing.accrual import AccrualKey, NotAccrued, accrued_parts, check_month_end
-from invoicing.accrual_store import Accrued, accrued_through, note_run, post_accruals
+from invoicing.accrual_store import accrued_through, note_run, open_accruals, post_accruals
 from invoicing.amendment_rows import with_credits
 from invoicing.billable_due import items_due
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
+from invoicing.bulk import select_by_ids
 from invoicing.hold import hold_unrated, hold_unusable
 from invoicing.invoice import invoice_id_of
 from invoicing.open_usage import begun_periods
@@ -48,6 +50,9 @@ _RUN_ID: Final = "accrual"
 _A_DAY: Final = timedelta(days=1)
 _OVER_EVERYWHERE: Final = timedelta(hours=12)
 """After midnight in UTC, the day has ended in every time zone."""
+_BATCH: Final = 20_000
+"""Sums held at once, and a document more."""
+_DRAFTS: Final = 500
 _NO_REVENUE: Final = frozenset({DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND})
 
 
@@ -90,19 +95,33 @@ def recognise_unbilled(
             f"{through} is not over in every time zone before {over:%Y-%m-%d %H:%M} UTC. Recognise it then.",
             reason_code="month_not_over",
         )
-    wanted: dict[AccrualKey, int] = defaultdict(int)
-    for key, amount in _of_drafts(ledger, through):
-        wanted[key] += amount
     not_accrued: list[NotAccrued] = []
-    for key, amount in _of_open_periods(event_store, ledger, through, not_accrued):
-        wanted[key] += amount
-    posted: Accrued = post_accruals(ledger, wanted, through=through, now=now)
+    parts = chain(_of_drafts(ledger, through), _of_open_periods(event_store, ledger, through, not_accrued))
+    entries, seen, amounts = 0, set[str](), defaultdict[str, int](int)
+    for wanted in _batches(parts):
+        ids = {key.document_id for key in wanted}
+        entries += post_accruals(ledger, wanted, list(ids), through=through, now=now).entries
+        seen |= ids
+        for key, amount in wanted.items():
+            amounts[key.currency] += amount
+    gone = open_accruals(ledger) - seen
+    entries += post_accruals(ledger, {}, list(gone), through=through, now=now).entries
     note_run(ledger, through=through, actor=actor, now=now)
-    amounts: dict[str, int] = defaultdict(int)
-    for key, amount in wanted.items():
-        amounts[key.currency] += amount
-    documents = len({key.document_id for key, amount in wanted.items() if amount})
-    return AccrualReport(through, posted.entries, documents, amounts, tuple(not_accrued))
+    return AccrualReport(through, entries, len(seen), amounts, tuple(not_accrued))
+
+
+def _batches(parts: Iterable[tuple[AccrualKey, int]]) -> Iterator[dict[AccrualKey, int]]:
+    """Sums of the parts, in batches of whole documents; parts: those of a document one after the other."""
+    wanted: dict[AccrualKey, int] = defaultdict(int)
+    last = ""
+    for key, amount in parts:
+        if len(wanted) >= _BATCH and key.document_id != last:
+            yield wanted
+            wanted = defaultdict(int)
+        wanted[key] += amount
+        last = key.document_id
+    if wanted:
+        yield wanted
 
 
 def recognise_last_month(
@@ -117,11 +136,17 @@ def recognise_last_month(
 
 
 def _of_drafts(ledger: Engine, through: date) -> Iterator[tuple[AccrualKey, int]]:
-    drafts = select(
-        INVOICES.c.invoice_id, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document
-    ).where(INVOICES.c.state == "draft")
+    column = INVOICES.c.invoice_id
+    drafts = select(column, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document).where(
+        INVOICES.c.state == "draft"
+    )
     with ledger.connect() as connection:
-        for row in connection.execute(drafts):
+        ids = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars().all()
+    for start in range(0, len(ids), _DRAFTS):
+        # Read and let go before anything is posted.
+        with ledger.connect() as connection:
+            rows = list(select_by_ids(connection, drafts, column, ids[start : start + _DRAFTS]))
+        for row in rows:
             document = orjson.loads(row.document)
             lines = [
                 DocumentLine(

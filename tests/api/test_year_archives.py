@@ -1,4 +1,4 @@
-"""Goal: the archive of a year is one command, and the audit trail says who made it."""
+"""Goal: what closes a year is a command each, and the audit trail says who archived it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from tests.api.test_credits import october
 
 @pytest.mark.requirement("TAX-05")
 @pytest.mark.requirement("AUD-11")
-def test_a_year_is_archived_and_searched_by_commands(run: Run, http: httpx.Client, tmp_path: Path) -> None:
+def test_a_year_is_accrued_searched_and_archived_by_commands(
+    run: Run, http: httpx.Client, tmp_path: Path
+) -> None:
     october(http)
+    accrued = run("journal", "recognise", "--through", "2026-10-31").out
+    assert "6.00 EUR recognised and unbilled, of 1 invoices to come. 1 entries posted." in accrued
+    assert "Give 2026-10-31" in run("journal", "recognise", "--through", "2026-10-30").err
     lines = [{"description": "Lost badge", "amount": "1000.00"}]
     body = {"kind": "miscellaneous", "contract_id": "big", "reason": "lost", "lines": lines}
     number = http.post("/v1/special-invoices", json=body).json()["number"]

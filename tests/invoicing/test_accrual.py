@@ -8,9 +8,13 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from ingest.errors import Conflict, InvalidInput
+from ingest.ledger import ledger_transaction
+from invoicing import accrue
 from invoicing.accrual import accrued_parts
+from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
@@ -85,6 +89,10 @@ def test_usage_of_january_is_revenue_of_january_before_it_is_billed(any_world: W
     assert balances(world, "2025-01-31") == {"unbilled": january, "revenue": -january}
     assert balances(world, "2025-02-28")["unbilled"] == 70 + 3_000 * 14 // 28
     ties(world)
+    with ledger_transaction(world.ledger) as connection:
+        connection.execute(delete(OPEN_ACCRUALS))  # then no invoice would take it back
+    (problem, _) = verify_journal(world.ledger)
+    assert "accrued for ever" in problem
 
 
 def test_drafts_are_accrued_until_they_are_issued_and_what_is_gone_is_taken_back(world: World) -> None:
@@ -130,9 +138,12 @@ def test_only_months_that_are_over_and_what_can_be_priced(world: World) -> None:
     assert (report.entries, report.to_dict()["amounts"]) == (0, [])
 
 
-def test_the_scheduler_does_a_month_once(world: World) -> None:
-    world.plan(CALLS)
-    world.contract(start_date=date(2025, 1, 15))
+def test_the_scheduler_does_a_month_once_and_documents_stay_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accrue, "_BATCH", 1)  # every document a batch of its own
+    world.plan(CALLS, IN_ARREARS)
+    world.contracts(["c1", "c2"], start_date=date(2025, 1, 15))
     world.events(("call", "c1-subject", "2025-01-20", "500"))
 
     def last_month(now: str) -> AccrualReport | None:
@@ -145,7 +156,9 @@ def test_the_scheduler_does_a_month_once(world: World) -> None:
     assert (early.through, early.entries) == (date(2024, 12, 31), 0)
     done = last_month("2025-02-01T12:00")
     assert done is not None
-    assert (done.through, done.entries) == (date(2025, 1, 31), 1)
+    assert (done.through, done.entries, done.documents) == (date(2025, 1, 31), 2, 2)
+    assert done.amounts == {"EUR": 500 + 2 * (3000 * 17 // 31)}
+    assert recognise(world, "2025-01-31", "2025-02-02").entries == 0
     assert last_month("2025-02-27") is None
 
 
