@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Final
 
 from rating.contract import Contract
 from rating.entitlement import EntitlementPeriod
 from rollup.period import billing_boundaries, local_midnight
-
-_LOOK: Final = timedelta(days=800)
-"""Longer than any cadence, so that a boundary lies within it on both sides."""
 
 
 def runs_on(contract: Contract, day: date) -> bool:
@@ -20,14 +16,13 @@ def runs_on(contract: Contract, day: date) -> bool:
 
 def billing_period(contract: Contract, *, on: date) -> tuple[datetime, datetime]:
     """[start, end) of the billing period that holds a day on which the contract runs."""
-    edges = billing_boundaries(
-        cadence=contract.billing.cadence,
+    first, last = billing_boundaries(
+        cadence=contract.billing.interval,
         anchor_date=contract.billing.anchor_date or contract.start_date,
-        first=on - _LOOK,
-        last=on + _LOOK,
+        first=on,
+        last=on,
     )
-    first = max(contract.start_date, *(day for day in edges if day <= on))
-    last = min(day for day in edges if day > on)
+    first = max(contract.start_date, first)
     if contract.end_date is not None:
         last = min(last, contract.end_date)
     return local_midnight(first, contract.time_zone), local_midnight(last, contract.time_zone)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from ingest.meter import Meter
 from rating.contract import Contract
-from rating.contract_period import entitlement_period
+from rating.contract_period import billing_period, entitlement_period
 from rating.entitlement import (
     Entitlement,
     EntitlementPeriod,
@@ -100,6 +101,24 @@ def test_periods_are_local_to_the_contract(period: EntitlementPeriod, start: str
     )
     expected = (datetime.fromisoformat(start), None if end is None else datetime.fromisoformat(end))
     assert entitlement_period(contract, period, on=date(2026, 3, 29)) == expected
+
+
+@pytest.mark.parametrize(
+    ("billing", "first", "past"),
+    [
+        ({"cadence": "weekly", "every": 2}, "2026-03-26", "2026-04-09"),
+        ({"cadence": "monthly", "every": 36}, "2026-01-15", "2029-01-15"),
+        ({"cadence": "quarterly", "anchor_date": "2026-02-28"}, "2026-02-28", "2026-05-28"),
+        ({"cadence": "annual", "anchor_date": "2026-03-01"}, "2026-03-01", "2027-03-01"),
+        ({"cadence": "annual", "anchor_date": "2025-12-01"}, "2026-01-15", "2026-12-01"),  # begins with it
+    ],
+)
+def test_the_billing_period_is_of_the_whole_interval(billing: dict[str, Any], first: str, past: str) -> None:
+    names = dict.fromkeys(("contract_id", "customer_id", "plan_id"), "c")
+    document = names | {"start_date": "2026-01-15", "time_zone": "UTC"}
+    contract = Contract.model_validate(document | {"billing": billing})
+    days = [day.date().isoformat() for day in billing_period(contract, on=date(2026, 3, 29))]
+    assert days == [first, past]
 
 
 @pytest.mark.parametrize(
