@@ -13,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.json import to_json
+from invoicing.einvoice_line import electronic_line, line_difference
+from invoicing.einvoice_model import ETax
+from invoicing.invoice import InvoiceTier
 from rating import verify
 from rating.bill_rounding import ROUNDED_PART, ROUNDED_SUM, share_rounded
 from rating.compile import compile_price_book
@@ -22,6 +25,7 @@ from rating.rate import rate_amounts, rate_usage
 from rating.reprice import reprice_line
 from rating.verify_rounding import bill_differences
 from tests.invoicing.contract_case import Billed, bill
+from tests.invoicing.credit_case import line as invoice_line
 from tests.rating.plans import METERS, periods, plan, usage, versions
 
 SCALE = 10**12
@@ -251,6 +255,18 @@ def test_the_verifier_says_what_is_wrong_with_a_bill(
     path.write_text(json.dumps([*lines[:2], lines[2] | {"amount_minor": 34, "billed": "0.34 EUR"}]))
     assert verify.main([str(path)]) == 1
     assert "bill c 2026-02-01: DIFFERS: its lines sum to 102" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("got", [33, 34])
+def test_in_an_e_invoice_quantity_times_price_is_the_line_to_half_a_cent(got: int) -> None:
+    """2.5 at 0.134 is 0.335, and the bill may give it 0.33 or 0.34."""
+    units = Decimal("2.5")
+    tier = InvoiceTier(1, Decimal(0), None, Decimal("0.134"), None, units, Decimal("0.335"))
+    billed = invoice_line(got, amount=Decimal("0.335"), quantity=units, rated_quantity=units, tiers=(tier,))
+    group = ETax("S", Decimal(19), Decimal(0), Decimal(0))
+    found = electronic_line(billed, position=1, digits=2, group=group)
+    assert line_difference(found) <= Decimal("0.005")
+    assert found.net == Decimal(got).scaleb(-2)
 
 
 def test_what_a_line_says_of_its_bill() -> None:
