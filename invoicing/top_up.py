@@ -196,6 +196,7 @@ def _look(
         amount
         for line, amount in zip(preview.lines, gross_of_lines(preview), strict=True)
         if line.charge_kind in _METERED_KINDS
+        and line.period_start < preview.billing_date  # a licence in advance is not had yet
         and (not top_up.charge_ids or line.charge_id in top_up.charge_ids)
     )
     return LiveBalance(preview.currency, credit, unbilled), preview
