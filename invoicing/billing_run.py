@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -21,40 +21,34 @@ from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput
-from invoicing.adjustments_due import AdjustmentsDue, adjustments_due
-from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
-from invoicing.billable_due import items_due
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.collector import collector_paused
 from invoicing.credit_expiry import expire_credit
-from invoicing.customer_store import load_customer_texts
 from invoicing.draft import draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
-from invoicing.holding import held_dates
 from invoicing.issue import write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
 from invoicing.number import last_issue_date, refuse_earlier_issue_date
 from invoicing.numbering import load_prefixes
+from invoicing.price_due import DueWork, PricedDue, adjustments_of, draft_context, due_contracts, price_due
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
-    billing_dates,
     blocks_of_contracts,
     chunks_of_contracts,
     dates_without,
-    first_dates,
     lines_without,
     settled_of,
 )
-from invoicing.run_context import BillingRun, Block, draft_context, issue_policy
+from invoicing.run_context import BillingRun, issue_policy
 from invoicing.run_record import (
     FAILED,
     FINISHED,
@@ -67,9 +61,6 @@ from invoicing.run_record import (
 from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
-from invoicing.tax_hold import prepare_tax
-from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_in_force
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -220,100 +211,54 @@ def _find_due(
             settled=catalogue.settled,
             plan_versions=catalogue.plan_versions,
         )
-    run = BillingRun(
+    work = DueWork(
         run_id=run_id,
-        as_of=as_of,
         event_store=event_store,
         stored_usage=stored_usage,
         ledger=ledger,
-        settings=settings,
         catalogue=catalogue,
         changed=changed,
         credits=amended.credits,
-        late=late,
-        totals_before=totals_before,
-        stages=stages,
-        now=now,
+        touched=late.touched,
         tax=open_tax_desk(ledger, provider=settings.tax_provider),
-        reviews=open_review_desk(event_store, ledger),
+        seller=settings.seller,
+        negative_total=settings.negative_total,
+        now=now,
     )
+    reviews = open_review_desk(event_store, ledger)
+    run = BillingRun(work, as_of, settings, late, totals_before, stages, reviews)
     return run, periods
 
 
 def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, *, all_periods: int) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
-    stages, dates = run.stages, billing_dates(periods)
-    with stages.stage("adjust"):
-        adjustments = _adjustments(run, first_dates(dates))
-    catalogue = adjustments.catalogue
-    ids = pc.unique(periods["contract_id"])
-    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
-    priced = price_periods(
-        event_store=run.event_store,
-        stored_usage=run.stored_usage,
-        periods=periods,
-        subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
-        meters=catalogue.meters,
-        price_book=catalogue.price_book,
-        run_id=run.run_id,
-        wider=wider_in_force(run.ledger, catalogue, periods),
-        stages=stages,
+    contracts = due_contracts(run.catalogue, periods)
+    due = price_due(
+        run.work,
+        periods,
+        contracts,
+        totals_minor=Counter(run.totals_before) + tally.totals_minor,
+        stages=run.stages,
     )
-    own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
-    items = items_due(run.ledger, catalogue, dates, run_id=run.run_id)
-    priced = replace(priced, lines=with_credits(priced.lines, own, adjustments.lines, items.lines))
-    priced = add_true_ups(
-        priced,
-        periods=periods,
-        contracts=contracts,
-        catalogue=catalogue,
-        event_store=run.event_store,
-        run_id=run.run_id,
-    )
-    stages.count("roll up and rate", periods.num_rows, total=all_periods)
-    with stages.stage("hold"), collector_paused():
-        by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-        customers = _customer_texts(run, contracts)
-        ready = prepare_tax(
-            run.tax,
-            dates,
-            priced.lines,
-            tuple(by_id.values()),
-            customers,
-            catalogue,
-            run.ledger,
-            items.tax_classes,
-        )
-        held = held_dates(
-            dates,
-            periods=periods,
-            priced=priced,
-            contracts=contracts,
-            catalogue=catalogue,
-            customers=customers,
-            changed=run.changed,
-            totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            negative_total=run.settings.negative_total,
-            late=[*adjustments.held, *items.held, *ready.held],
-        )
-    tally.due += len(dates)
-    tally.held += held
-    delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
-    block = Block(by_id, customers, adjustments, items, ready)
-    _write_block(run, block, lines_without(priced.lines, held), dates_without(dates, held), tally)
+    run.stages.count("roll up and rate", periods.num_rows, total=all_periods)
+    tally.due += len(due.dates)
+    tally.held += due.held
+    delete_unsettled_lines(run.event_store, settled_of(contracts, run.catalogue.settled))
+    _write_block(run, due, lines_without(due.lines, due.held), dates_without(due.dates, due.held), tally)
 
 
 def _write_block(
-    run: BillingRun, block: Block, lines: pa.Table, open_dates: Sequence[Key], tally: Tally
+    run: BillingRun, due: PricedDue, lines: pa.Table, open_dates: Sequence[Key], tally: Tally
 ) -> None:
     """Write the rated lines of a block, and draft and issue its invoices chunk by chunk."""
-    stages, policy = run.stages, issue_policy(run, block)
+    stages, policy = run.stages, issue_policy(run, due)
     with stages.stage("write rated lines"):
         writing = start_writing(run.event_store, lines)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
+            ids = [contract_id for contract_id, _ in chunk_dates]
             with stages.stage("draft"), collector_paused():
-                drafts = draft_invoices(lines=chunk_lines, context=draft_context(run, block, chunk_dates))
+                drafts = draft_invoices(lines=chunk_lines, context=draft_context(run.work, due, ids))
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
             with stages.stage("write rated lines"):
@@ -323,7 +268,7 @@ def _write_block(
                     run.reviews,
                     drafts,
                     chunk_lines,
-                    block.adjustments.catalogue.agreed_versions,
+                    due.adjustments.catalogue.agreed_versions,
                     issue=run.settings.issue,
                 )
                 policy = replace(policy, reviews=reviews)
@@ -335,25 +280,10 @@ def _write_block(
             tally.credit_expired += lapsed
 
 
-def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> AdjustmentsDue:
-    """What late usage adds to the next bills of these contracts, by the dates that carry it."""
-    return adjustments_due(
-        run.catalogue,
-        run.late.touched,
-        next_dates,
-        event_store=run.event_store,
-        stored_usage=run.stored_usage,
-        ledger=run.ledger,
-        changed=run.changed,
-        now=run.now,
-        run_id=run.run_id,
-    )
-
-
 def _bill_ended(run: BillingRun, tally: Tally) -> None:
     """Late usage of contracts that have no further billing date gets a bill of its own."""
     with run.stages.stage("adjust"):
-        found = _adjustments(run, dict.fromkeys(run.late.ended, run.as_of))
+        found = adjustments_of(run.work, dict.fromkeys(run.late.ended, run.as_of))
         totals = Counter(run.totals_before) + tally.totals_minor
         bills = write_final_bills(run, found, totals_minor=totals)
     tally.due += len(bills.drafts) + len(bills.held)
@@ -374,8 +304,3 @@ def _numbered_as_of(ledger: Engine, settings: BillingSettings, as_of: date) -> B
         last = [last_issue_date(connection, prefix=prefix) for prefix in prefixes.all_of("credit_note")]
     later = any(day is not None and day > as_of for day in last)
     return replace(settings, negative_total="hold") if later else settings
-
-
-def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
-    with run.ledger.connect() as connection:
-        return load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
