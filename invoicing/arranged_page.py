@@ -1,15 +1,14 @@
 """Where the texts of a page go: on known spots, wherever they cannot wrap.
 
-Setting a cell of a table costs the typesetter far more than setting a line of text. So rows whose texts are
-sure to fit are joined into one with a line each, and a line of the document whose texts are sure to fit is
-placed and not set as a row. What might wrap is set as a row; both look the same. Widths are bounds from
-above, so nothing that is taken to fit can run over its neighbour.
+Setting a cell of a table costs the typesetter far more than setting a line of text. So a line of the document
+whose texts are sure to fit is placed, its tiers as one text a column with a line each,.
+What might wrap is set as rows; both look the same. Widths are bounds from above, so nothing that is taken to
+fit can run over its neighbour. Facts and sums stay rows, so that programs read a number behind its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from math import ceil, inf
 from typing import Any, Final
 
@@ -24,28 +23,21 @@ _EMPTY: Final = "\u200b"
 
 NORMAL_PT: Final = 10.0
 SMALL_PT: Final = 8.0
-SUM_PT: Final = 9.0
 _CONTENT_MM: Final = 166.0
 """Width of the text on A4; US letter is wider."""
 _GUTTER_MM: Final = 5.0
 _QUANTITY_MM: Final = 38.0
 _PRICE_MM: Final = 30.0
 _INDENT_MM: Final = 4.0
-_FACT_MM: Final = 69.0
-"""Half a page less the gutters: a fact and its label."""
-_SUM_MM: Final = 100.0
 _ROWS_PLACED_MAX: Final = 20
 """A placed line stays on one page, so a longer list of tiers is set row by row."""
 
 
 def arranged(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """The texts of a document with rows joined and lines placed, and the widths of the columns in mm."""
-    facts = [fact | {"both": f"{fact['label']}{fact['value']}"} for fact in texts["facts"]]
+    """The texts of a document with lines placed, and the widths of the columns in mm."""
     widths = _widths(texts)
     return {
         **texts,
-        "facts": joined_rows(facts, rooms_mm={"both": _FACT_MM}, size_pt=NORMAL_PT),
-        "sums": joined_rows(texts["sums"], rooms_mm={"label": _SUM_MM}, size_pt=SUM_PT),
         "columns": widths,
         "lines": [_arranged_line(line, widths) for line in texts["lines"]],
     }
@@ -66,22 +58,6 @@ def width_at_most_mm(text: str, *, size_pt: float) -> float:
         else:
             ems += 0.81 if letter.isupper() else 0.58
     return ems * size_pt * _POINT_MM
-
-
-def joined_rows(
-    rows: Iterable[Mapping[str, str]], *, rooms_mm: Mapping[str, float], size_pt: float
-) -> list[dict[str, str]]:
-    """The same rows, neighbours that fit joined into one with a line each. rooms_mm: how wide the text of a
-    column may be; a column that is not named takes as much as it needs."""
-
-    def fits(row: Mapping[str, str]) -> bool:
-        return all(width_at_most_mm(row[name], size_pt=size_pt) <= room for name, room in rooms_mm.items())
-
-    found: list[dict[str, str]] = []
-    for joined, neighbours in groupby(rows, fits):
-        group = [dict(row) for row in neighbours]
-        found += [_joined(group)] if joined else group
-    return found
 
 
 def _joined(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -18,44 +18,37 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput
-from invoicing.adjustments_due import AdjustmentsDue, adjustments_due
-from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
-from invoicing.billable_due import items_due
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.blocks_to_bill import blocks_to_bill
 from invoicing.collector import collector_paused
 from invoicing.credit_expiry import expire_credit
-from invoicing.customer_store import load_customer_texts
 from invoicing.draft import Draft, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
-from invoicing.holding import held_dates
 from invoicing.issue import IssuePolicy, Written, write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage
 from invoicing.lock import billing_lock
+from invoicing.price_due import DueWork, PricedDue, adjustments_of, draft_context, due_contracts, price_due
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
 from invoicing.report import BillingReport, check_accounted_for
 from invoicing.review.open import needed_reviews, open_review_desk
 from invoicing.run_blocks import (
-    billing_dates,
     chunks_of_contracts,
     count_billing_dates,
     dates_without,
-    first_dates,
     lines_without,
     settled_of,
 )
-from invoicing.run_context import BillingRun, Block, draft_context, issue_policy, numbered_as_of
+from invoicing.run_context import BillingRun, issue_policy, numbered_as_of
 from invoicing.run_record import (
     FAILED,
     FINISHED,
@@ -66,12 +59,8 @@ from invoicing.run_record import (
     manifest_hash,
 )
 from invoicing.run_tally import Tally
-from invoicing.seats_in_advance import seats_known
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
-from invoicing.tax_hold import prepare_tax
-from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_in_force
 from invoicing.write_behind import WriteBehind
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
@@ -227,24 +216,23 @@ def _find_due(
             settled=catalogue.settled,
             plan_versions=catalogue.plan_versions,
         )
-    run = BillingRun(
+    work = DueWork(
         run_id=run_id,
-        as_of=as_of,
         event_store=event_store,
         stored_usage=stored_usage,
         ledger=ledger,
-        settings=settings,
         catalogue=catalogue,
         changed=changed,
         credits=amended.credits,
         cuts=amended.cuts,
         late=late,
-        totals_before=totals_before,
-        stages=stages,
-        now=now,
         tax=open_tax_desk(ledger, provider=settings.tax_provider),
-        reviews=open_review_desk(event_store, ledger),
+        seller=settings.seller,
+        negative_total=settings.negative_total,
+        now=now,
     )
+    reviews = open_review_desk(event_store, ledger)
+    run = BillingRun(work, as_of, settings, late, totals_before, stages, reviews)
     return run, periods
 
 
@@ -252,72 +240,24 @@ def _bill_block(
     run: BillingRun, periods: pa.Table, tally: Tally, behind: WriteBehind[Written], *, all_periods: int
 ) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
-    stages, dates = run.stages, billing_dates(periods)
-    with stages.stage("adjust"):
-        adjustments = _adjustments(run, first_dates(dates))
-    catalogue = adjustments.catalogue
-    ids = pc.unique(periods["contract_id"])
-    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
-    priced = price_periods(
-        event_store=run.event_store,
-        stored_usage=run.stored_usage,
-        periods=periods,
-        subjects=catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids)),
-        meters=catalogue.meters,
-        price_book=catalogue.price_book,
-        run_id=run.run_id,
-        wider=wider_in_force(run.ledger, catalogue, periods),
-        seats=seats_known(catalogue, periods),
-        stages=stages,
-    )
-    own = run.credits.filter(pc.is_in(run.credits["contract_id"], value_set=ids))
-    items = items_due(run.ledger, catalogue, dates, run_id=run.run_id)
-    priced = replace(priced, lines=with_credits(priced.lines, own, adjustments.lines, items.lines))
-    priced = add_true_ups(
-        priced,
-        periods=periods,
-        contracts=contracts,
-        catalogue=catalogue,
-        event_store=run.event_store,
-        run_id=run.run_id,
-    )
-    stages.count("roll up and rate", periods.num_rows, total=all_periods)
-    with stages.stage("hold"), collector_paused():
-        by_id = {row["contract_id"]: row for row in contracts.to_pylist()}
-        customers = _customer_texts(run, contracts)
-        ready = prepare_tax(
-            run.tax,
-            dates,
-            priced.lines,
-            tuple(by_id.values()),
-            customers,
-            catalogue,
-            run.ledger,
-            items.tax_classes,
-        )
-        behind.finish()  # what is written so far counts towards the totals
-        held = held_dates(
-            dates,
-            periods=periods,
-            priced=priced,
-            contracts=contracts,
-            catalogue=catalogue,
-            customers=customers,
-            changed=run.changed,
-            totals_minor=Counter(run.totals_before) + tally.totals_minor,
-            negative_total=run.settings.negative_total,
-            late=[*adjustments.held, *items.held, *ready.held],
-        )
-    tally.due += len(dates)
-    tally.held += held
-    delete_unsettled_lines(run.event_store, settled_of(contracts, catalogue.settled))
-    block = Block(by_id, customers, adjustments, items, ready)
-    _write_block(run, block, lines_without(priced.lines, held), dates_without(dates, held), tally, behind)
+    contracts = due_contracts(run.catalogue, periods)
+
+    def totals_minor() -> Mapping[str, int]:
+        behind.finish()  # what is written so far counts
+        return Counter(run.totals_before) + tally.totals_minor
+
+    due = price_due(run.work, periods, contracts, totals_minor=totals_minor, stages=run.stages)
+    run.stages.count("roll up and rate", periods.num_rows, total=all_periods)
+    tally.due += len(due.dates)
+    tally.held += due.held
+    delete_unsettled_lines(run.event_store, settled_of(contracts, run.catalogue.settled))
+    lines, dates = lines_without(due.lines, due.held), dates_without(due.dates, due.held)
+    _write_block(run, due, lines, dates, tally, behind)
 
 
 def _write_block(
     run: BillingRun,
-    block: Block,
+    due: PricedDue,
     lines: pa.Table,
     open_dates: Sequence[Key],
     tally: Tally,
@@ -325,13 +265,14 @@ def _write_block(
 ) -> None:
     """Write the rated lines of a block, and draft its invoices chunk by chunk, each issued while the next is
     drafted; the last may be under way when this returns."""
-    stages, policy = run.stages, issue_policy(run, block)
+    stages, policy = run.stages, issue_policy(run, due)
     with stages.stage("write rated lines"):
         writing = start_writing(run.event_store, lines)
     with writing:  # the first chunk is drafted meanwhile
         for chunk_lines, chunk_dates in chunks_of_contracts(lines, open_dates, run.settings.chunk_contracts):
+            ids = [contract_id for contract_id, _ in chunk_dates]
             with stages.stage("draft"), collector_paused():
-                drafts = draft_invoices(lines=chunk_lines, context=draft_context(run, block, chunk_dates))
+                drafts = draft_invoices(lines=chunk_lines, context=draft_context(run.work, due, ids))
             invoiced = {(draft.contract_id, draft.billing_date) for draft in drafts}
             nothing_due = [key for key in chunk_dates if key not in invoiced]
             with stages.stage("write rated lines"):
@@ -341,7 +282,7 @@ def _write_block(
                     run.reviews,
                     drafts,
                     chunk_lines,
-                    block.adjustments.catalogue.agreed_versions,
+                    due.adjustments.catalogue.agreed_versions,
                     issue=run.settings.issue,
                 )
             reviewed = replace(policy, reviews=reviews)
@@ -367,34 +308,13 @@ def _count_issued(
     tally.credit_expired += written.credit_expired
 
 
-def _adjustments(run: BillingRun, next_dates: Mapping[str, date]) -> AdjustmentsDue:
-    """What late usage adds to the next bills of these contracts, by the dates that carry it."""
-    return adjustments_due(
-        run.catalogue,
-        run.late,
-        next_dates,
-        event_store=run.event_store,
-        stored_usage=run.stored_usage,
-        ledger=run.ledger,
-        changed=run.changed,
-        now=run.now,
-        run_id=run.run_id,
-        cuts=run.cuts,
-    )
-
-
 def _bill_ended(run: BillingRun, tally: Tally) -> None:
     """Late usage of contracts that have no further billing date gets a bill of its own."""
     with run.stages.stage("adjust"):
-        found = _adjustments(run, dict.fromkeys(run.late.ended, run.as_of))
+        found = adjustments_of(run.work, dict.fromkeys(run.late.ended, run.as_of))
         totals = Counter(run.totals_before) + tally.totals_minor
         bills = write_final_bills(run, found, totals_minor=totals)
     tally.due += len(bills.drafts) + len(bills.held)
     tally.held += bills.held
     tally.add(bills.drafts, [])
     tally.credit_expired += bills.credit_expired
-
-
-def _customer_texts(run: BillingRun, contracts: pa.Table) -> Mapping[str, tuple[int, str]]:
-    with run.ledger.connect() as connection:
-        return load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())

@@ -27,7 +27,7 @@ def blocks_to_bill(run: BillingRun, periods: pa.Table) -> Iterator[pa.Table]:
 
 def _reads_no_events(run: BillingRun, block: pa.Table) -> bool:
     catalogue = run.catalogue
-    if run.stored_usage is None or block.num_rows == 0:
+    if run.work.stored_usage is None or block.num_rows == 0:
         return False
     if wider_in_force(run.ledger, catalogue, block) is not None:
         return False
@@ -35,4 +35,4 @@ def _reads_no_events(run: BillingRun, block: pa.Table) -> bool:
     own = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
     calendar = calendar_of(periods=block, contract_subjects=own)
     meters = needed_meters(catalogue.price_book, block, catalogue.meters)
-    return is_stored_whole(run.stored_usage, calendar=calendar, meters=meters)
+    return is_stored_whole(run.work.stored_usage, calendar=calendar, meters=meters)

@@ -9,38 +9,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import Issue
-from invoicing.adjustments_due import adjustments_due
-from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
-from invoicing.billable_due import ItemsDue, OwnedItem, VersionsByDay, items_due, open_items_of, placed_item
+from invoicing.billable_due import ItemsDue, OwnedItem, VersionsByDay, open_items_of, placed_item
 from invoicing.billable_item import StoredItem
 from invoicing.billable_price import price_items
 from invoicing.billable_read import count_by_state, count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
-from invoicing.customer_store import load_customer_texts
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Held, Key, hold_without_plan
-from invoicing.holding import held_dates
 from invoicing.late_usage import find_late_usage
-from invoicing.pricing import PricedPeriods, price_periods
-from invoicing.run_blocks import billing_dates, first_dates
-from invoicing.seats_in_advance import seats_known
+from invoicing.price_due import DueWork, due_contracts, price_due
+from invoicing.pricing import Stages
+from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
-from invoicing.tax_hold import prepare_tax
-from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_in_force
 from rating.item_line import ITEM_KIND
 from rating.money import allocate
 from rollup.stored_usage import StoredUsage
@@ -97,10 +89,16 @@ class _Due:
 
 
 def demand_of(
-    *, event_store: EventStore, stored_usage: StoredUsage | None, ledger: Engine, as_of: date, now: datetime
+    *,
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    as_of: date,
+    now: datetime,
+    settings: BillingSettings,
 ) -> Demand:
-    """Everything unbilled as of a day. Nothing is written."""
-    due = _due(event_store, stored_usage, ledger, as_of, now)
+    """Everything unbilled as of a day. settings: a run's. Nothing is written."""
+    due = _due(event_store, stored_usage, ledger, as_of, now, settings)
     with ledger.connect() as connection:
         owned = open_items_of(connection, None)
         states, conflicts = count_by_state(connection), count_conflicts(connection)
@@ -111,9 +109,14 @@ def demand_of(
 
 
 def _due(
-    event_store: EventStore, stored_usage: StoredUsage | None, ledger: Engine, as_of: date, now: datetime
+    event_store: EventStore,
+    stored_usage: StoredUsage | None,
+    ledger: Engine,
+    as_of: date,
+    now: datetime,
+    settings: BillingSettings,
 ) -> _Due:
-    """The billing run's own steps up to where it would write."""
+    """What the run of that day would do up to where it would write."""
     catalogue = load_billing_catalogue(ledger)
     periods = due_service_periods(
         contracts=catalogue.contracts,
@@ -129,53 +132,27 @@ def _due(
         catalogue, periods, event_store=event_store, ledger=ledger, as_of=as_of, now=now, run_id=_RUN_ID
     )
     catalogue, periods = amended.catalogue, amended.periods
-    dates = billing_dates(periods)
-    ids = pc.unique(periods["contract_id"])
-    contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=ids))
+    contracts = due_contracts(catalogue, periods)
     with ledger.connect() as connection:
         changed = _changed(connection, catalogue)
-        customers = load_customer_texts(connection, pc.unique(contracts["customer_id"]).to_pylist())
-    adjustments = adjustments_due(
-        catalogue,
-        find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
-        first_dates(dates),
+    work = DueWork(
+        run_id=_RUN_ID,
         event_store=event_store,
         stored_usage=stored_usage,
         ledger=ledger,
-        changed=changed,
-        now=now,
-        run_id=_RUN_ID,
-        cuts=amended.cuts,
-    )
-    catalogue = adjustments.catalogue
-    items = items_due(ledger, catalogue, dates, run_id=_RUN_ID)
-    added = (amended.credits, adjustments.lines, items.lines)
-    priced = _priced(event_store, stored_usage, ledger, catalogue, periods, contracts, added)
-    desk = open_tax_desk(ledger, provider=None)
-    ready = prepare_tax(
-        desk,
-        dates,
-        priced.lines,
-        contracts.to_pylist() if desk is not None else (),
-        customers,
-        catalogue,
-        ledger,
-        items.tax_classes,
-    )
-    held = held_dates(
-        dates,
-        periods=periods,
-        priced=priced,
-        contracts=contracts,
         catalogue=catalogue,
-        customers=customers,
         changed=changed,
-        totals_minor={},
-        negative_total="credit_note",
-        late=[*adjustments.held, *items.held, *ready.held],
+        credits=amended.credits,
+        cuts=amended.cuts,
+        late=find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
+        tax=open_tax_desk(ledger, provider=settings.tax_provider),
+        seller=settings.seller,
+        negative_total=settings.negative_total,
+        now=now,
     )
-    unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)
-    return _Due(catalogue, dates, priced.lines, items, [*hold_without_plan(unpriced, as_of=as_of), *held])
+    due = price_due(work, periods, contracts, totals_minor=dict, stages=Stages())
+    unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
+    return _Due(due.adjustments.catalogue, due.dates, due.lines, due.items, [*unpriced, *due.held])
 
 
 def _changed(connection: Connection, catalogue: BillingCatalogue) -> Mapping[str, Sequence[Issue]]:
@@ -226,37 +203,6 @@ def _shares(amount_minor: int, items: Sequence[StoredItem]) -> list[tuple[str, i
         weights[one.item.source] += abs(int(quantity * _SCALE))
     parts = allocate(amount_minor, [weights[source] for source in counts])
     return [(source, counts[source], part) for source, part in zip(counts, parts, strict=True)]
-
-
-def _priced(
-    event_store: EventStore,
-    stored_usage: StoredUsage | None,
-    ledger: Engine,
-    catalogue: BillingCatalogue,
-    periods: pa.Table,
-    contracts: pa.Table,
-    added: Sequence[pa.Table],
-) -> PricedPeriods:
-    """The lines of the due periods, with those ``added`` and the true-ups of both."""
-    priced = price_periods(
-        event_store=event_store,
-        stored_usage=stored_usage,
-        periods=periods,
-        subjects=catalogue.subjects,
-        meters=catalogue.meters,
-        price_book=catalogue.price_book,
-        run_id=_RUN_ID,
-        wider=wider_in_force(ledger, catalogue, periods),
-        seats=seats_known(catalogue, periods),
-    )
-    return add_true_ups(
-        replace(priced, lines=with_credits(priced.lines, *added)),
-        periods=periods,
-        contracts=contracts,
-        catalogue=catalogue,
-        event_store=event_store,
-        run_id=_RUN_ID,
-    )
 
 
 def _waiting_entries(due: _Due, owned: Sequence[OwnedItem]) -> list[DemandEntry]:

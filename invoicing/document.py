@@ -50,6 +50,12 @@ class InvoicePrinter:
         """The whole document. logo: the seller's, PNG or SVG; one of the template comes before it."""
         return self.pdf_of(printed(invoice, template), dated=_dated(invoice), logo=_logo(template, logo))
 
+    def pro_forma(self, preview: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b"") -> bytes:
+        """A preview on the page of an invoice, which says that it is none."""
+        return self.pdf_of(
+            printed_pro_forma(preview, template), dated=_dated(preview), logo=_logo(template, logo)
+        )
+
     def pdf_of(self, texts: Mapping[str, Any], *, dated: date, logo: bytes = b"", cii: bytes = b"") -> bytes:
         """Any document with the same places on the page (``printed``), like a credit note's; Factur-X when it
         gets an e-invoice (``cii``) inside."""
@@ -155,6 +161,13 @@ def printed(invoice: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, A
             str(part) for part in (seller_name, seller.get("tax_id"), seller.get("registration_id")) if part
         ),
     }
+
+
+def printed_pro_forma(preview: Invoice, template: DocumentTemplate = PLAIN) -> dict[str, Any]:
+    """The texts of a preview: the title and the notes say what it is."""
+    texts = printed(preview, template)
+    w = words_of(texts["language"])
+    return {**texts, "title": w("pro_forma"), "notes": [w("pro_forma_note"), *texts["notes"]]}
 
 
 def _title(invoice: Invoice, w: Words) -> str:

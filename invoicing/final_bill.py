@@ -23,7 +23,8 @@ from invoicing.draft import Draft, DraftContext, draft_invoices
 from invoicing.hold import Held, Key, hold_by_amount, hold_too_large, hold_unknown_customers
 from invoicing.issue import IssuePolicy, Written, write_invoices
 from invoicing.item_invoice_issue import forget_lines
-from invoicing.run_context import BillingRun, issue_prefixes, seller_text
+from invoicing.price_due import seller_text
+from invoicing.run_context import BillingRun, issue_prefixes
 from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
 from invoicing.tax_hold import TaxReady, prepare_tax
 from rating.store import start_writing
@@ -149,7 +150,7 @@ def _context(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[s
         contracts=rows,
         customers=ended.customers,
         terms={owner: terms[row["contract_id"]] for owner, row in rows.items()},
-        seller=seller_text(run),
+        seller=seller_text(run.settings.seller),
         plan_versions=ended.found.catalogue.agreed_versions,
         agreements=ended.found.catalogue.agreements,
         adjusted=ended.found.adjusted,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
+from typing import Final
 
 import numpy as np
 import orjson
@@ -19,36 +20,27 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
-from ingest.document import canonical_json
 from ingest.errors import Conflict, Issue, NotFound
-from invoicing.adjustments_due import adjustments_due
-from invoicing.amendment_rows import with_credits
 from invoicing.amendments_due import with_amendments
-from invoicing.billable_due import items_due
 from invoicing.billed_time import changed_behind_bill
-from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue, load_terms
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.credit_issue import settle_on_paper
-from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
-from invoicing.hold import Held, hold_without_plan
-from invoicing.holding import held_dates
+from invoicing.hold import hold_without_plan
 from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
 from invoicing.invoice_tax import InvoiceTax
 from invoicing.late_usage import find_late_usage
-from invoicing.pricing import PricedPeriods, price_periods
-from invoicing.run_blocks import billing_dates, first_dates
-from invoicing.seats_in_advance import seats_known
+from invoicing.price_due import DueWork, PricedDue, draft_context, price_due
+from invoicing.pricing import Stages
 from invoicing.settings import Seller
-from invoicing.tax_desk import load_tax_desk
-from invoicing.tax_hold import prepare_tax
-from invoicing.true_up import add_true_ups
-from invoicing.wider_periods import wider_in_force
+from invoicing.tax_desk import open_tax_desk
 from rating.money import minor_digits
 from rating.plan_version import version_in_force
 from rollup.period import find_time_zone
 
-_LOOK_AHEAD = timedelta(days=800)
+_RUN_ID: Final = "preview"
+_LOOK_AHEAD: Final = timedelta(days=800)
 """Longer than any cadence, so that the next billing date is always within it."""
 
 
@@ -76,57 +68,29 @@ def preview_contract(
     today = at.astimezone(find_time_zone(contract["time_zone"])).date()
     periods, last = _periods_to_next_date(catalogue, today)
     amended = with_amendments(
-        catalogue, periods, event_store=event_store, ledger=ledger, as_of=last, now=None, run_id="preview"
+        catalogue, periods, event_store=event_store, ledger=ledger, as_of=last, now=None, run_id=_RUN_ID
     )
     catalogue, periods = amended.catalogue, amended.periods
-    changed = _changed(ledger, catalogue)
-    adjustments = adjustments_due(
-        catalogue,
-        find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
-        first_dates(billing_dates(periods)),
+    work = DueWork(
+        run_id=_RUN_ID,
         event_store=event_store,
         stored_usage=None,
         ledger=ledger,
-        changed=changed,
+        catalogue=catalogue,
+        changed=_changed(ledger, catalogue),
+        credits=amended.credits,
+        late=find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
+        tax=open_tax_desk(ledger, provider=None),
+        seller=seller,
+        negative_total="credit_note",  # shown in any case: people look to see what it comes to
         now=at,
-        run_id="preview",
         cuts=amended.cuts,
+        usage_until=at,
     )
-    catalogue = adjustments.catalogue
-    items = items_due(ledger, catalogue, billing_dates(periods), run_id="preview")
-    added = with_credits(amended.credits, adjustments.lines, items.lines)
-    priced = _price(event_store, ledger, catalogue, periods, added, at)
-    with ledger.connect() as connection:
-        customers = load_customer_texts(connection, [contract["customer_id"]])
-        tax = load_tax_desk(connection, provider=None)
-        ready = prepare_tax(
-            tax,
-            billing_dates(periods),
-            priced.lines,
-            catalogue.contracts.to_pylist(),
-            customers,
-            catalogue,
-            ledger,
-            items.tax_classes,
-        )
-        _refuse_held(
-            periods, priced, catalogue, customers, changed, [*adjustments.held, *items.held, *ready.held]
-        )
-        terms = load_terms(connection, {contract_id: contract["version"]})
-    context = DraftContext(
-        contracts={contract_id: contract},
-        customers=customers,
-        terms=terms,
-        seller="null" if seller is None else canonical_json(seller),
-        plan_versions=catalogue.agreed_versions,
-        agreements=catalogue.agreements,
-        adjusted=adjustments.adjusted,
-        descriptions=items.descriptions,
-        tax_classes=items.tax_classes,
-        tax=tax,
-        taxes=ready.taxes,
-    )
-    drafts = draft_invoices(lines=priced.lines, context=context)
+    due = price_due(work, periods, catalogue.contracts, totals_minor=dict, stages=Stages())
+    _refuse_held(due, catalogue)
+    context = draft_context(work, due, [contract_id])
+    drafts = draft_invoices(lines=due.lines, context=context)
     parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
     with ledger.connect() as connection:
         parts = settle_on_paper(connection, parts, customer_id=contract["customer_id"])
@@ -142,36 +106,6 @@ def _changed(ledger: Engine, catalogue: BillingCatalogue) -> Mapping[str, Sequen
             settled=catalogue.settled,
             plan_versions=catalogue.plan_versions,
         )
-
-
-def _price(
-    event_store: EventStore,
-    ledger: Engine,
-    catalogue: BillingCatalogue,
-    periods: pa.Table,
-    added: pa.Table,
-    at: datetime,
-) -> PricedPeriods:
-    """The lines of the periods with usage before ``at``, and those ``added`` by amendments and late usage."""
-    priced = price_periods(
-        event_store=event_store,
-        periods=periods,
-        subjects=catalogue.subjects,
-        meters=catalogue.meters,
-        price_book=catalogue.price_book,
-        run_id="preview",
-        usage_until=at,
-        wider=wider_in_force(ledger, catalogue, periods),
-        seats=seats_known(catalogue, periods),
-    )
-    return add_true_ups(
-        replace(priced, lines=with_credits(priced.lines, added)),
-        periods=periods,
-        contracts=catalogue.contracts,
-        catalogue=catalogue,
-        event_store=event_store,
-        run_id="preview",
-    )
 
 
 def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.Table, date]:
@@ -192,31 +126,10 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.
     return chosen.set_column(0, chosen.schema.field("period_key"), keys).combine_chunks(), last
 
 
-def _refuse_held(
-    periods: pa.Table,
-    priced: PricedPeriods,
-    catalogue: BillingCatalogue,
-    customers: Mapping[str, tuple[int, str]],
-    changed: Mapping[str, Sequence[Issue]],
-    late: Sequence[Held],
-) -> None:
+def _refuse_held(due: PricedDue, catalogue: BillingCatalogue) -> None:
     """The run's own reasons; the amounts of a run's other invoices are not known here."""
-    contracts, plan_versions = catalogue.contracts, catalogue.plan_versions
-    held = [
-        *hold_without_plan(without_plan(contracts, plan_versions), as_of=date.max),
-        *held_dates(
-            billing_dates(periods),
-            periods=periods,
-            priced=priced,
-            contracts=contracts,
-            catalogue=catalogue,
-            customers=customers,
-            changed=changed,
-            totals_minor={},
-            negative_total="credit_note",  # shown in any case: people look to see what it comes to
-            late=late,
-        ),
-    ]
+    unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)
+    held = [*hold_without_plan(unpriced, as_of=date.max), *due.held]
     if held:
         reasons = " ".join(f"{entry.billing_date}: {entry.message}" for entry in held)
         raise Conflict(

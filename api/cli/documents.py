@@ -354,12 +354,20 @@ def _add_show(sub: typer.Typer, kind: Kind) -> None:
 def _add_preview(sub: typer.Typer) -> None:
     @command(sub, "preview")
     def preview(
-        session: Session, contract_id: Annotated[str, typer.Argument(help="The contract, from `list`.")]
+        session: Session,
+        contract_id: Annotated[str, typer.Argument(help="The contract, from `list`.")],
+        pdf: Annotated[Path | None, typer.Option(help="Write a pro-forma invoice to this file.")] = None,
     ) -> None:
         """The invoice as it would be now. Nothing is stored."""
+        from api.cli.electronic_invoices import write_file  # noqa: PLC0415
         from api.cli.invoice_view import invoice_shown  # noqa: PLC0415
 
         with session.client() as client:
+            if pdf is not None:
+                body = client.get_bytes(f"/v1/contracts/{contract_id}/preview", accept="application/pdf")
+                write_file(pdf, body)
+                session.show({"path": str(pdf), "bytes": len(body)}, f"{pdf} ({len(body):,} bytes)")
+                return
             answer = client.get(f"/v1/contracts/{contract_id}/preview")
         session.show(answer, *invoice_shown(answer))
 

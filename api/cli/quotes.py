@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.electronic_invoices import write_file
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 from api.cli.special_invoices import read_one
 from ingest.errors import InvalidInput
@@ -41,6 +42,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(sub)
     _add_show(sub)
     _add_accept(sub)
+    _add_pdf(sub)
 
 
 def _add_put(sub: typer.Typer) -> None:
@@ -106,6 +108,21 @@ def _add_accept(sub: typer.Typer) -> None:
         with session.client() as client:
             answer = client.post(f"/v1/quotes/{quote}/accept", body)
         session.show(answer, *_shown(answer))
+
+
+def _add_pdf(sub: typer.Typer) -> None:
+    @command(sub, "pdf")
+    def pdf(
+        session: Session,
+        quote: QuoteId,
+        out: Annotated[Path | None, typer.Option(help="File to write. Left out: QUOTE.pdf here.")] = None,
+    ) -> None:
+        """Write the newest version as PDF, to be sent and accepted."""
+        with session.client() as client:
+            body = client.get_bytes(f"/v1/quotes/{quote}/pdf", accept="application/pdf")
+        path = out or Path(f"{quote}.pdf")
+        write_file(path, body)
+        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
 
 
 def _shown(answer: Mapping[str, Any]) -> list[Any]:

@@ -16,7 +16,7 @@ from api.examples import CONTRACT, SAVED_VERSION
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routes.event_lists import instant_of_contracts
-from api.routes.invoices import PDF, PREVIEW_EXAMPLE, printed_pdf
+from api.routes.invoices import PDF, PREVIEW_EXAMPLE, pro_forma_pdf
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_documents
 from invoicing.audit_saved import entered_by
@@ -183,7 +183,7 @@ def preview(
     at: Annotated[datetime | None, Query(description="Usage before this instant. Left out: now.")] = None,
 ) -> Response:
     """Priced by the very function that bills. Nothing is stored; with no more usage, the invoice will
-    be this one. `Accept: application/pdf` gives it as a document."""
+    be this one. `Accept: application/pdf` gives it as a pro-forma invoice."""
     draft = preview_contract(
         contract_id=contract_id,
         at=instant_of_contracts(at, "at") or state.clock.now(),
@@ -192,7 +192,7 @@ def preview(
         seller=seller_of(state.settings),
     )
     if PDF in request.headers.get("accept", ""):
-        return Response(printed_pdf(state, draft), media_type=PDF)
+        return Response(pro_forma_pdf(state, draft), media_type=PDF)
     return ExactJSON(preview_answer(draft))
 
 

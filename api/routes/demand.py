@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 
+from api.billing import billing_settings
 from api.json import ExactJSON
 from api.routing import State, declared
+from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.demand import DemandEntry, demand_of
 
 router = APIRouter()
@@ -64,6 +66,7 @@ def demand(
         ledger=state.ledger,
         as_of=as_of or now.astimezone(UTC).date(),
         now=now,
+        settings=billing_settings(state, issue=True, actor=SYSTEM_ACTOR),
     )
     rows = [one.to_dict() for one in found.entries] if by is None else _summed(found.entries, by)
     return ExactJSON(

@@ -285,6 +285,13 @@ def printed_pdf(state: Ratemill, invoice: Invoice) -> bytes:
     return state.printer.pdf(invoice, _template(state, invoice), logo=seller_logo(state, invoice.seller))
 
 
+def pro_forma_pdf(state: Ratemill, preview: Invoice) -> bytes:
+    """A preview as a document that says it is no invoice."""
+    return state.printer.pro_forma(
+        preview, _template(state, preview), logo=seller_logo(state, preview.seller)
+    )
+
+
 def _template(state: Ratemill, invoice: Invoice) -> DocumentTemplate:
     return invoice_template(state.ledger, invoice, now=state.clock.now()).template
 

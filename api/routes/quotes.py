@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from api.billing import seller_of
 from api.documents import keyed_document, saved_answer
@@ -15,9 +15,11 @@ from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.quote import Acceptance
 from invoicing.quote_accept import accept_quote
+from invoicing.quote_document import quote_parties, quote_pdf
 from invoicing.quote_store import get_quote, list_quotes, save_quote
 
 router = APIRouter()
+PDF: Final = "application/pdf"
 
 _CONTRACT: Final = {name: value for name, value in CONTRACT.items() if name != "end_date"}
 QUOTE: Final[dict[str, Any]] = {
@@ -129,6 +131,26 @@ def list_all(
 def get_one(state: State, quote_id: str) -> ExactJSON:
     """The newest version, with who accepted it. `document_hash` is what an acceptance must name."""
     return ExactJSON(get_quote(state.ledger, quote_id, now=state.clock.now()).to_dict())
+
+
+@router.get(
+    "/v1/quotes/{quote_id}/pdf",
+    **declared(
+        "get_quote_pdf",
+        "read",
+        summary="One quote as PDF",
+        tag="contracts",
+        problems=(404,),
+        media={PDF: "%PDF-1.7 ..."},
+    ),
+)
+def get_pdf(state: State, quote_id: str) -> Response:
+    """The newest version as PDF/A-3b in the customer's language: what is sold once, what the contract
+    charges, until when it is valid, the terms, and the document hash that an acceptance names."""
+    stored = get_quote(state.ledger, quote_id, now=state.clock.now())
+    parties = quote_parties(state.ledger, stored, seller=seller_of(state.settings))
+    headers = {"Content-Disposition": f'inline; filename="{quote_id}.pdf"'}
+    return Response(quote_pdf(state.printer, stored, parties), media_type=PDF, headers=headers)
 
 
 @router.post(

@@ -32,6 +32,10 @@ def test_a_won_deal_is_billed_without_retyping(run: Run, http: httpx.Client, tmp
     assert http.put("/v1/quotes/deal-4711", json=document).status_code == 200  # again: nothing more
     offered = http.get("/v1/quotes/deal-4711").json()
     assert (offered["state"], offered["accepted"]) == ("open", None)
+    assert run("quote", "pdf", "deal-4711", "--out", str(tmp_path / "q.pdf")).status == 0
+    assert (tmp_path / "q.pdf").read_bytes() == http.get("/v1/quotes/deal-4711/pdf").content
+    preview = run("contract", "preview", "big", "--pdf", str(tmp_path / "pro-forma.pdf"))
+    assert (preview.status, (tmp_path / "pro-forma.pdf").read_bytes()[:4]) == (0, b"%PDF")
     digest = ("--hash", offered["document_hash"])
     refused = run("quote", "accept", "deal-4711", "--name", "Ada", *digest)
     assert "terms_not_acknowledged" in refused.err or "acknowledged are" in refused.err

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import typst
-from hypothesis import given
-from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from invoicing import arranged_page
-from invoicing.arranged_page import arranged, joined_rows, width_at_most_mm
+from invoicing.arranged_page import arranged, width_at_most_mm
 from invoicing.document import InvoicePrinter, printed
 from invoicing.sample_invoice import sample_invoice
 from tests.invoicing.test_document import invoice, line
@@ -96,25 +94,3 @@ def test_columns_that_are_not_shown_leave_their_room_to_the_description() -> Non
     bare = texts | {"shown": {"quantity": False, "price": False}}
     gained = arranged(bare)["columns"]["description"] - arranged(texts)["columns"]["description"]
     assert gained > 20
-
-
-ROWS = st.lists(
-    st.fixed_dictionaries(
-        {"label": st.text(alphabet="ab W漢", max_size=30), "price": st.sampled_from(["", "1.00"])}
-    ),
-    max_size=8,
-)
-
-
-@given(ROWS)
-def test_joined_rows_are_the_same_rows(rows: list[dict[str, str]]) -> None:
-    joined = joined_rows(rows, rooms_mm={"label": 30}, size_pt=8)
-    apart = [
-        dict(zip(row, parts, strict=True))
-        for row in joined
-        for parts in zip(*(v.split("\n") for v in row.values()), strict=True)
-    ]
-    assert [{name: text.replace("\u200b", "") for name, text in row.items()} for row in apart] == rows
-    for row in joined:
-        if "\n" in row["label"]:
-            assert all(width_at_most_mm(part, size_pt=8) <= 30 for part in row["label"].split("\n"))

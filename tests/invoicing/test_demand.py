@@ -4,6 +4,7 @@ twice."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from ingest.clock import FixedClock
+from ingest.errors import Issue
 from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.billable_item import item_id_of
 from invoicing.billable_store import settle_items
@@ -24,6 +26,7 @@ from invoicing.report import BillingReport
 from invoicing.settings import BillingSettings
 from invoicing.store import InvoiceFilter, get_invoice, list_invoices
 from invoicing.tables import INVOICE_LINES
+from invoicing.tax_decision import TaxQuestion
 from invoicing.tick import tick
 from rating.catalogue import save_contracts
 from tests.invoicing.items_case import CONSULTING, expense, hours, outcomes, take
@@ -32,6 +35,8 @@ from tests.invoicing.test_tax_billing import ENTITY
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
 ITEMS = 10_000
+SETTINGS = BillingSettings()
+FROM_APRIL: dict[str, Any] = {"start_date": "2025-04-01"}
 CONTRACTS = [f"c{number}" for number in range(50)]
 
 
@@ -180,6 +185,37 @@ def test_what_tax_holds_is_held_in_the_queue_for_the_same_reason(world: World) -
     assert world.invoices() == []
 
 
+@pytest.mark.requirement("GEN-04")
+def test_what_comes_to_less_than_nothing_is_held_in_the_queue_where_a_run_would(world: World) -> None:
+    world.plan(MONTHLY_FEE)
+    world.contract(**FROM_APRIL)
+    world.bill("2025-04-01", now=at("2025-04-01"))
+    world.contract(**FROM_APRIL, end_date="2025-04-16")
+    (ready_one,) = queue(world, "2025-04-16").entries
+    (held_one,) = queue(world, "2025-04-16", BillingSettings(negative_total="hold")).entries
+    assert (ready_one.state, ready_one.amount_minor) == ("ready", -1500)
+    assert (held_one.state, held_one.reason_code) == ("held", "negative_total")
+
+
+@dataclass(frozen=True)
+class NeverKnown:
+    """A provider that cannot say."""
+
+    def decide(self, question: TaxQuestion) -> Issue:
+        return Issue("tax_service_silent", question.tax_class, "The service does not answer.", "its answer.")
+
+
+@pytest.mark.requirement("GEN-04", "TAX-01")
+def test_a_tax_provider_of_ones_own_is_asked_for_the_queue_too(world: World) -> None:
+    save_entity(world.ledger, ENTITY, now=LONG_AGO)
+    world.plan(MONTHLY_FEE)
+    world.contract()
+    entries = queue(world, settings=BillingSettings(tax_provider=NeverKnown())).entries
+    reasons = [(one.state, one.reason_code) for one in entries]
+    assert reasons[0] == ("held", "tax_service_silent")
+    assert {state for state, _ in reasons} == {"held"}
+
+
 def mixed(number: int) -> dict[str, Any]:
     """Every fifth item of another source; expenses state their amount, every fifth of all is not billable."""
     contract = CONTRACTS[number % len(CONTRACTS)]
@@ -215,13 +251,14 @@ def tick_at(world: World, now: datetime) -> BillingReport:
     return report
 
 
-def queue(world: World, as_of: str = "2025-02-15") -> Demand:
+def queue(world: World, as_of: str = "2025-02-15", settings: BillingSettings = SETTINGS) -> Demand:
     return demand_of(
         event_store=world.event_store,
         stored_usage=None,
         ledger=world.ledger,
         as_of=date.fromisoformat(as_of),
         now=at("2026-01-01"),
+        settings=settings,
     )
 
 
