@@ -121,7 +121,8 @@ def settle(
     document = open_documents(connection, [document_id])[document_id]
     given_up = amount_minor - document.open_minor
     if amount_minor > 0 and given_up > 0:
-        recover(connection, document, given_up, day=day, rule="payment", reason="", actor=actor, now=now)
+        why = f"paid by {held.payment_id}"
+        recover(connection, document, given_up, day=day, rule="payment", reason=why, actor=actor, now=now)
         document = open_documents(connection, [document_id])[document_id]
     net = net_paid(document, document.settled_minor + amount_minor) - document.settled_net_minor
     last = select(func.max(_A.position)).where(_A.payment_id == held.payment_id)

@@ -105,7 +105,16 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "applied_minor": int(row["applied_minor"]),
         "paid_out_minor": int(row["paid_out_minor"]),
         "unapplied_minor": unapplied,
-        "state": "returned" if row["returned"] else "unapplied" if unapplied else "applied",
+        "state": _state(row, unapplied),
         "recorded_at": row["recorded_at"],
         "recorded_by": row["recorded_by"],
     }
+
+
+def _state(row: dict[str, Any], unapplied: int) -> str:
+    """``paid_out``: it paid nothing, and all of it went back."""
+    if row["returned"]:
+        return "returned"
+    if unapplied:
+        return "unapplied"
+    return "applied" if row["applied_minor"] else "paid_out"

@@ -40,11 +40,11 @@ def test_an_invoice_is_credited_by_command_and_over_http(
     assert "3.00 EUR is left" in too_much.json()["detail"]
     standing = http.get(f"/v1/invoices/{number}").json()["standing"]
     assert (standing["state"], standing["credited_minor"], standing["open_minor"]) == ("issued", 300, 300)
-    assert [action["action"] for action in standing["actions"]] == ["credit", "print"]
+    assert [action["action"] for action in standing["actions"]] == ["credit", "write_off", "print"]
     assert (standing["next_step"], standing["next_step_on"]) == ("becomes overdue", "2026-12-02")
     printed = run("invoice", "show", number).out
     assert "State: issued, credited 3.00, open 3.00 EUR." in printed
-    assert "It can be done: credit, print. It becomes overdue on 2026-12-02." in printed
+    assert "It can be done: credit, write_off, print. It becomes overdue on 2026-12-02." in printed
     last = run(*create)
     assert "the invoice is void" in last.out
     shown = lines_of(run("credit-note", "list", "--customer", "acme").out)

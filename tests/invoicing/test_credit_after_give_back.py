@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteRequest
@@ -99,3 +101,18 @@ def test_what_goes_back_comes_off_the_line_first_then_off_its_adjustments(
         for place, part in enumerate(parts)
     ]
     assert [given_back(billed).get(str(place), 0) for place in range(len(parts))] == expected
+
+
+@given(st.lists(st.tuples(st.integers(-500, 500), st.integers(0, 500)), min_size=1, max_size=6))
+def test_what_is_left_is_the_sum_of_all_that_stands(parts: list[tuple[int, int]]) -> None:
+    """A line and all that adjusted it can be credited for what they come to, if that is above zero."""
+    billed = [
+        BilledPart(str(place), amount, -min(credited, abs(amount)) * (1 if amount > 0 else -1))
+        for place, (amount, credited) in enumerate(parts)
+    ]
+    back = given_back(billed)
+    left = {
+        part.line_id: part.left_minor - back.get(part.line_id, 0) for part in billed if part.left_minor > 0
+    }
+    assert all(amount >= 0 for amount in left.values())
+    assert sum(left.values()) == max(0, sum(part.left_minor for part in billed))

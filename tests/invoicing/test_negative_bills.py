@@ -182,7 +182,8 @@ def test_a_fee_that_a_credit_note_took_back_is_not_given_back_again(
 
 
 def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: World) -> None:
-    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back, 4.00 after it."""
+    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back; that bill is voided, which
+    leaves 10.00 of the fee again, and 4.00 of them are credited."""
     world.plan(MONTHLY_FEE, CALLS)
     world.contract(start_date=ENDS["start_date"])
     world.bill("2025-04-01", now=at("2025-04-01"))
@@ -190,7 +191,14 @@ def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: 
     asked = CreditNoteRequest(reason="the line was down", amount=Decimal("20.00"))
     issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-05")))
     world.contract(**ENDS)
+    world.events(("call", "c1-subject", "2025-04-05", "2000"))
     world.bill("2025-04-16", now=at("2025-04-16"))
+    last = world.invoices()[-1].summary
+    assert last.total_minor == 2000 - 1000
+    asked = CreditNoteRequest(reason="the wrong company")
+    issue_credit_note(
+        world.ledger, last.invoice_id, asked, Issuing("CN", "test", None, at("2025-04-16T19:00"))
+    )
     asked = CreditNoteRequest(reason="that evening", amount=Decimal("4.00"))
     issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-16T20:00")))
     world.events(("call", "c1-subject", "2025-04-03", "7"))

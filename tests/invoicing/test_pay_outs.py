@@ -57,6 +57,7 @@ def test_money_on_account_goes_back_the_oldest_first(any_ledger: Engine) -> None
     with pytest.raises(Conflict, match=r"3\.00 of the payment is unapplied"):
         allocate_payment(any_ledger, second, document=later, amount_minor=400, actor="anna", now=NOW)
     assert pay_out(any_ledger)["amount_minor"] == 300
+    assert get_payment(any_ledger, second)["state"] == "paid_out"
     assert "customer_credit" not in books.balances()
     listed = list_pay_outs(any_ledger, customer_id="acme", limit=9)
     assert sorted(one["amount_minor"] for one in listed) == [300, 2200]

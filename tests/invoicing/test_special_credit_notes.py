@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import Conflict, InvalidInput
+from ingest.ledger import MIGRATIONS, migrate_ledger
 from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, StoredCreditNote, issue_credit_note
 from invoicing.posting_store import PostedMissing, post_missing
@@ -163,3 +172,48 @@ def test_the_books_are_the_same_posted_afterwards(any_world: World) -> None:
     assert [balances(world, day) for day in days] == wanted
     assert post_missing(world.ledger) == PostedMissing(0, 0)
     proved(world)
+
+
+def test_at_the_same_time_a_deposit_is_deducted_or_given_back_never_both(any_world: World) -> None:
+    world = site(any_world)
+    for place in range(4):
+        project = f"p{place}"
+        number = issue(world, "deposit", "100.00", percent="50", project=project).summary.number
+        refused: list[str] = []
+        wanted = partial(issue, world, "final", "100.00", on=LATER, project=project, deducts=[number])
+        doers = [
+            threading.Thread(target=_or_refused, args=(what, refused))
+            for what in (wanted, partial(credit, world, number))
+        ]
+        for doer in doers:
+            doer.start()
+        for doer in doers:
+            doer.join()
+        summary = get_special_invoice(world.ledger, number).summary
+        assert (summary.deducted_by is None) is summary.voided
+        assert refused == ["nothing_to_deduct" if summary.voided else "deducted_already"]
+    proved(world)
+
+
+def _or_refused(what: Callable[[], object], refused: list[str]) -> None:
+    try:
+        what()
+    except Conflict as error:
+        refused.append(error.reason_code)
+
+
+def test_deductions_on_record_stay_when_the_table_changes(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0212")
+        connection.execute(sa.text("INSERT INTO deducted_documents VALUES ('deposit', 'final')"))
+    migrate_ledger(engine)
+    with engine.begin() as connection:
+        found = connection.execute(sa.text("SELECT document_id, turn, final_id FROM deducted_documents"))
+        assert [tuple(row) for row in found] == [("deposit", 1, "final")]
+        with pytest.raises(DBAPIError, match="never changes"):
+            connection.execute(sa.text("DELETE FROM deducted_documents"))
+    engine.dispose()
