@@ -56,9 +56,9 @@ def test_a_year_is_one_file_that_proves_itself(any_world: World, tmp_path: Path)
     path = tmp_path / "2025.zip"
     manifest = write(world, path)
     assert (manifest["documents"], manifest["retention"]["kept_until"]) == (5, "2035-12-31")
-    assert manifest["files"] == {"pdf_as_sent": 1, "pdf_printed": 4, "xml": 3, "without_xml": 2}
+    assert manifest["files"] == {"pdf_as_sent": 1, "pdf_printed": 4, "xml": 5, "without_xml": 0}
     proof = verify_archive(path)
-    assert (proof.problems, proof.files) == ((), 5 * 2 + 3 + 5)
+    assert (proof.problems, proof.files) == ((), 5 * 3 + 5)
     with zipfile.ZipFile(path) as zipped:
         zipped.extractall(tmp_path / "out")
         assert b"the year after" not in b"".join(zipped.read(name) for name in zipped.namelist())
