@@ -9,7 +9,7 @@ import pytest
 
 from ingest.clickhouse import EventStore
 from ingest.ledger import default_ledger_url, open_ledger
-from invoicing import billing_run
+from invoicing import price_due
 from invoicing.open_usage import keep_open_usage
 from invoicing.pricing import price_periods
 from rollup.stored_usage import StoredUsage
@@ -27,7 +27,7 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(len(asked["periods"]["contract_id"].unique()))
         return price_periods(**asked)
 
-    monkeypatch.setattr(billing_run, "price_periods", counted)
+    monkeypatch.setattr(price_due, "price_periods", counted)
     return found
 
 
