@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Final
 
 from ingest.errors import BrokenState
+from invoicing.collector import collector_paused
 from invoicing.document import InvoicePrinter
 from invoicing.invoice import parse_invoice
 from invoicing.template import DocumentTemplate
@@ -76,7 +77,8 @@ class PrintingProcesses:
 def print_all(jobs: Sequence[PrintJob]) -> list[bytes]:
     """What one process does."""
     printer = _own_printer()
-    return [printer.pdf(parse_invoice(job.text), job.template, logo=job.logo) for job in jobs]
+    with collector_paused():
+        return [printer.pdf(parse_invoice(job.text), job.template, logo=job.logo) for job in jobs]
 
 
 @cache
