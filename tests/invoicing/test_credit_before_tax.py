@@ -39,6 +39,7 @@ from tests.invoicing.credit_case import (
     taxed,
 )
 from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_adjustments import JANUARY, Sender
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER, errors
 from tests.invoicing.test_tax_billing import pdf_text, setting, tax_lines
@@ -264,3 +265,22 @@ def test_a_bill_that_comes_to_nothing_gives_it_all_back_when_it_is_void(world: W
         "rest": 2000,
     }
     proved(world)
+
+
+def test_credit_before_tax_that_went_back_with_a_credit_note_is_not_given_back_as_money(world: World) -> None:
+    """Calls of 20.00, of which 10.00 were given for nothing; the invoice is voided, then five were too many:
+    neither 5.00 of the 10.00 that went back to the grant nor of what was credited is owed."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALLS, credits="before_tax")
+    world.contract(**JANUARY)
+    sender.calls(("one", "c1", "2025-01-10", "1880"))  # with the 120 of the setting
+    welcome(world)
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    (stored,) = world.invoices()
+    assert stored.summary.total_minor == 1000
+    credit(world, stored.summary.invoice_id, now=at("2025-02-03"))
+    sender.received_at = at("2025-02-05")
+    sender.correct("one", "1380")
+    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
+    assert [entry.reason_code for entry in report.held] == ["adjustment_refused"]
