@@ -18,7 +18,7 @@ from fractions import Fraction
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.credit_draw import Draw, draw_from, drawing_order
 from invoicing.invoice import Invoice, InvoiceAllowance, InvoiceLine
-from invoicing.tax_again import is_of_group, priced_again, priced_minor, with_tax_again
+from invoicing.tax_again import inclusive_minor, is_of_group, priced_again, priced_minor, with_tax_again
 
 
 def is_allowance(invoice: Invoice, stored: StoredGrant) -> bool:
@@ -57,22 +57,34 @@ def draw_allowances(
         unpaid=[
             max(0, amount) if number >= 0 else 0 for number, amount in zip(group_of, amounts, strict=True)
         ],
-        most=_most(invoice, room),
+        most=_most(invoice, room, group_of),
         room=[max(0, amount) for amount in room],
         room_of=group_of,
     )
 
 
-def _most(invoice: Invoice, priced: Sequence[int]) -> int:
+def _most(invoice: Invoice, priced: Sequence[int], group_of: Sequence[int]) -> int:
     """What may be taken in all. priced: what each tax group comes to. Where one is below zero, the others
     must keep as much as makes up for it with its tax: of each unit taken at most the highest rate goes with
-    it, and each group is rounded by itself."""
+    it, and each group is rounded by itself, its prices with tax apart. So it is where a group has lines below
+    zero and prices of both kinds, whose sum is neither net nor with tax."""
     whole = sum(max(0, amount) for amount in priced)
-    if min(priced) >= 0:
+    if min(priced) >= 0 and not _is_of_both_kinds(invoice, group_of):
         return whole
     highest = max(Fraction(group.rate_percent) for group in invoice.tax)
-    kept = Fraction(invoice.gross_minor - len(invoice.tax))
+    kept = Fraction(invoice.gross_minor - 2 * len(invoice.tax))
     return max(0, min(whole, int(kept * 100 / (100 + highest))))
+
+
+def _is_of_both_kinds(invoice: Invoice, group_of: Sequence[int]) -> bool:
+    """Whether a tax group has lines below zero, prices with tax and prices without."""
+    below: set[int] = set()
+    kinds: set[tuple[int, bool]] = set()
+    for line, number in zip(invoice.lines, group_of, strict=True):
+        kinds.add((number, inclusive_minor(line) is None))
+        if line.amount_minor < 0:
+            below.add(number)
+    return any((number, True) in kinds and (number, False) in kinds for number in below)
 
 
 def with_allowances(invoice: Invoice, draws: Sequence[Draw]) -> Invoice:

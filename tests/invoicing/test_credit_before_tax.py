@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -83,6 +83,16 @@ def test_each_rate_is_lowered_by_what_its_lines_get_and_at_most_to_nothing() -> 
     assert [group.taxable_minor for group in only_c.tax] == [600, 0]
 
 
+@pytest.mark.parametrize(("net", "with_tax"), [(-5, 6), (-50_000, 60_000)])
+def test_prices_with_and_without_tax_and_a_fee_given_back_never_come_to_less_than_nothing(
+    net: int, with_tax: int
+) -> None:
+    """A contract went over to prices with tax: 500.00 net are given back, 600.00 with tax are new."""
+    bill = cart(taxed(net, name="old"), taxed(with_tax, inclusive=True, name="new"), credits="before_tax")
+    found = settled(bill, given_for_nothing("coupon", "900"))
+    assert 0 <= found.gross_minor <= bill.gross_minor
+
+
 def test_without_tax_before_and_after_are_one() -> None:
     bill = invoice(line(7000), credits="before_tax")
     assert settled(bill, given_for_nothing("coupon", "10")).drawn_credit[0].amount_minor == 1000
@@ -94,6 +104,7 @@ LINES = st.lists(
 )
 
 
+@example([(-5, TEN, False), (6, TEN, True)], [1], False)
 @settings(max_examples=60, deadline=None)
 @given(LINES, st.lists(st.integers(1, 60_000), max_size=3), st.booleans())
 def test_nothing_is_made_up_and_a_draft_can_be_settled_again(
