@@ -40,6 +40,7 @@ from invoicing.posting import (
 )
 from invoicing.pricing import price_periods
 from invoicing.run_blocks import billing_dates
+from invoicing.seats_in_advance import seats_known
 from invoicing.tables import INVOICES, contract_of
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_in_force
@@ -251,6 +252,7 @@ def _priced(
         run_id=_RUN_ID,
         usage_until=until,
         wider=wider_in_force(ledger, catalogue, periods),
+        seats=seats_known(catalogue, periods),
     )
     priced = add_true_ups(
         priced,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +37,8 @@ from rating.steps import FEE_CREDIT_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
+
+_OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,13 @@ def adjustments_due(
         for one in line_differences(event_store, again.lines, again.billed)
         if one.difference_minor and _is_put_right(one, late)
     ]
+    twice = _given_back_already(differences, next_dates, ledger)
     held = [
         *_held(again, next_dates),
         *_refused(differences, next_dates, catalogue),
-        *_given_back_already(differences, next_dates, ledger),
+        *(entry for entry in twice if entry.contract_id not in late.ignoring),
     ]
-    without = {entry.contract_id for entry in held}
+    without = {entry.contract_id for entry in (*held, *twice)}
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept = _in_two(sorted(kept, key=_order), again.added)
     return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
@@ -181,7 +184,8 @@ def _refused(
 def _given_back_already(
     differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
 ) -> list[Held]:
-    """Contracts whose late usage would give back of a line what credit notes gave back before."""
+    """Contracts whose late usage would give back of a line what credit notes gave back before. A period of
+    licences that is cut is taken back whole and billed for the days before: that counts as one."""
     lowered = [one for one in differences if one.was is not None and one.difference_minor < 0]
     with ledger.connect() as connection:
         credited = credited_of_lines(connection, [one.line["line_id"] for one in lowered])
@@ -189,18 +193,30 @@ def _given_back_already(
     for one in lowered:
         taken = credited.get(one.line["line_id"], 0)
         left = max(0, one.billed_minor - taken)
-        if taken <= 0 or -one.difference_minor <= left:
+        instead = sum(other.now_minor for other in differences if _stands_instead(other, one))
+        off = -one.difference_minor - instead
+        if taken <= 0 or off <= left:
             continue
         line = one.line
         found[line["contract_id"]] = Held(
             line["contract_id"],
             next_dates[line["contract_id"]],
             "adjustment_refused",
-            f"late usage lowers what charge {line['charge_id']!r} was billed on {line['billing_date']} by "
-            f"{-one.difference_minor} minor units, and credit notes left {left} of it: what was credited "
-            "would be given back twice. Credit what is left, if it is owed, and say `late_usage: ignore`.",
+            f"what is known now lowers what charge {line['charge_id']!r} was billed on "
+            f"{line['billing_date']} by {off} minor units, and credit notes left {left} of it: what was "
+            "credited would be given back twice. Credit what is left, if it is owed, and say "
+            "`late_usage: ignore`.",
         )
     return list(found.values())
+
+
+def _stands_instead(other: LineDifference, one: LineDifference) -> bool:
+    """Whether the other line bills days of a period of licences that is taken back with this one."""
+    if other.was is not None or one.line["charge_kind"] != "licence":
+        return False
+    same = all(other.line[name] == one.line[name] for name in _OF_ONE_CUT)
+    starts, ends = other.line["period_start"], other.line["period_end"]
+    return bool(same and one.line["period_start"] <= starts and ends <= one.line["period_end"])
 
 
 def _made(

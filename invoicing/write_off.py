@@ -17,7 +17,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from pydantic import Field
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import Conflict, InvalidInput
@@ -25,6 +25,7 @@ from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
 from invoicing.journal import JournalEntry, JournalLine
 from invoicing.journal_store import append_entries, lock_journal, posted_text
+from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.open_documents import find_document, open_documents
 from invoicing.payment import OpenDocument, net_paid
 from invoicing.write_off_tables import WRITE_OFFS
@@ -200,8 +201,7 @@ def _enter(
     recovers: int | None = None,
 ) -> None:
     """One row, above or below zero, and its entry."""
-    settled = document.settled_minor + amount_minor
-    net = net_paid(document, settled) - document.settled_net_minor
+    net = _net_of(document, amount_minor)
     position = len(_rows(connection, document.document_id)) + 1
     connection.execute(
         insert(WRITE_OFFS).values(
@@ -220,7 +220,7 @@ def _enter(
     )
     whose = (document.customer_id, document.contract_id, document.currency)
     tax = amount_minor - net
-    relieved = tax if tax_relief else 0
+    relieved = _relieved(connection, document) if tax_relief else 0
     lines = (
         JournalLine("bad_debt", amount_minor - relieved, *whose),
         JournalLine("tax", relieved, *whose),
@@ -236,6 +236,34 @@ def _enter(
         description=reason,
     )
     append_entries(connection, [entry], now=now)
+
+
+def _net_of(document: OpenDocument, amount_minor: int) -> int:
+    """What of a step is of the lines. Where payments still pay more than a credit note left of the document,
+    they are freed next, and the step is judged without them."""
+    settled = document.settled_minor + amount_minor
+    if settled <= document.due_minor:
+        return net_paid(document, settled) - document.settled_net_minor
+    written_off = document.written_off_minor + amount_minor
+    return net_paid(document, written_off) - document.written_off_net_minor
+
+
+def _relieved(connection: Connection, document: OpenDocument) -> int:
+    """What more or less of tax the state gives back, now that the step is a row: the tax in what stands given
+    up with relief, as the document is now, less what was relieved of it so far."""
+    rows = [row for row in _rows(connection, document.document_id) if row.tax_relief]
+    standing = sum(row.amount_minor for row in rows)
+    wanted = standing - net_paid(document, standing) if document.due_minor else 0
+    posted = (
+        select(func.coalesce(func.sum(JOURNAL_LINES.c.amount_minor), 0))
+        .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
+        .where(
+            JOURNAL_ENTRIES.c.document_id == document.document_id,
+            JOURNAL_ENTRIES.c.kind == "write_off",
+            JOURNAL_LINES.c.account == "tax",
+        )
+    )
+    return wanted - int(connection.execute(posted).scalar_one())
 
 
 def _minor(amount: Any, document: OpenDocument) -> int:

@@ -22,6 +22,7 @@ from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.recognition import month_parts, recognised_days
 from invoicing.revenue import RevenueQuestion, revenue_report, sums_from_ledger
 from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_seats_in_advance import SEATS, Seats
 from tests.invoicing.world import World, at
 
 IN_ARREARS = {**MONTHLY_FEE, "charge_id": "base", "timing": "arrears"}
@@ -114,6 +115,23 @@ def test_drafts_are_accrued_until_they_are_issued_and_what_is_gone_is_taken_back
     world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e2' SETTINGS mutations_sync = 2")
     assert recognise(world, "2025-02-28", "2025-03-10").entries == 1
     assert balances(world, "2025-02-28") == {"receivable": 6_500, "revenue": -6_500}
+    ties(world)
+
+
+def test_licences_in_advance_that_are_not_billed_yet(world: World) -> None:
+    """Ten seats at 31.00 from 15 January, two more on the 22nd; nobody has billed them by the end of the
+    month. Billed later, the period has all seats at once."""
+    seats = Seats(world)
+    world.plan(SEATS)
+    world.contract(start_date=date(2025, 1, 15))
+    seats.send("c1", "2025-01-15T00:00 set 10", "2025-01-22T00:00 add 2")
+    whole = 310_00 + 2 * 24 * 100  # two seats for 24 of 31 days
+    report = recognise(world, "2025-01-31", "2025-02-01T12:00")
+    assert report.not_accrued == ()
+    assert balances(world, "2025-01-31") == {"unbilled": 170_00 + 2632, "revenue": -170_00 - 2632}
+    ties(world)
+    world.bill("2025-02-15", now=at("2025-02-15"))
+    assert balances(world, "2025-02-14")["revenue"] == -whole
     ties(world)
 
 

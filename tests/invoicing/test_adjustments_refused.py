@@ -10,6 +10,7 @@ from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, issue_credit_note
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_adjustments import JANUARY, Sender, adjustments
+from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines
 from tests.invoicing.world import World, at
 
 
@@ -71,3 +72,47 @@ def test_what_a_credit_note_gave_back_is_not_given_back_again(
     report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
     assert [entry.reason_code for entry in report.held] == (["adjustment_refused"] if held else [])
     assert bool(adjustments(world)) is not held
+
+
+@pytest.mark.parametrize(
+    ("change", "credited", "held", "ignored"),
+    [
+        # 310.00 for January in advance; 30.00 less for three seats from the 22nd, 100.00 less if it ends then
+        ("remove", None, "30", ["2025-02-01 02-01..03-01 7 = 217.00"]),
+        ("end", None, "100", []),
+        ("end", "210.00", "", None),
+        ("end", "210.01", "100", []),
+    ],
+)
+def test_licences_in_advance_that_were_credited(
+    world: World, change: str, credited: str | None, held: str, ignored: list[str] | None
+) -> None:
+    """What is cut and billed anew counts as one, and letting late usage be lets such a contract go on."""
+    seats = Seats(world)
+    world.plan(SEATS)
+    world.contract(**JANUARY)
+    seats.send("c1", "2025-01-01T00:00 set 10")
+    world.bill("2025-01-01", now=at("2025-01-01T06:00"))
+    issue_credit_note(
+        world.ledger,
+        world.invoices()[0].summary.invoice_id,
+        CreditNoteRequest.model_validate({"reason": "r"} | ({"amount": credited} if credited else {})),
+        Issuing("CN", "ada", None, at("2025-01-10")),
+    )
+    ends = {"end_date": date(2025, 1, 22)} if change == "end" else {}
+    if change == "remove":
+        seats.send("c1", "2025-01-22T00:00 remove 3")
+    world.contract(**JANUARY, **ends)
+    report = world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    assert [entry.reason_code for entry in report.held] == (["adjustment_refused"] if held else [])
+    assert all(f" by {held}00 minor units" in entry.message for entry in report.held)
+    if ignored is None:
+        assert lines(world, "c1")[1:] == [
+            "2025-01-22 01-01..01-22 10 = 210.00, of 2025-01-01: 0.00 before",
+            "2025-01-22 01-01..02-01 0 = -310.00, of 2025-01-01: 310.00 before",
+        ]
+        return
+    world.contract(**JANUARY, **ends, late_usage="ignore")
+    for day in ("2025-02-01", "2025-02-20"):
+        assert world.bill(day, now=at(f"{day}T12:00")).held == ()
+    assert lines(world, "c1")[1:] == ignored

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -42,6 +42,7 @@ from tests.invoicing.credit_case import (
     taxed,
 )
 from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_adjustments import JANUARY, Sender
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER, errors
 from tests.invoicing.test_review import NOW, draft_of, person, rules
@@ -91,6 +92,16 @@ def test_what_bears_tax_already_and_a_line_below_zero_of_one_rate_never_come_to_
     assert settled(bill, given_for_nothing("coupon", "0.01")).due_minor == bill.due_minor == 0
 
 
+@pytest.mark.parametrize(("net", "with_tax"), [(-5, 6), (-50_000, 60_000)])
+def test_prices_with_and_without_tax_and_a_fee_given_back_never_come_to_less_than_nothing(
+    net: int, with_tax: int
+) -> None:
+    """A contract went over to prices with tax: 500.00 net are given back, 600.00 with tax are new."""
+    bill = cart(taxed(net, name="old"), taxed(with_tax, inclusive=True, name="new"), credits="before_tax")
+    found = settled(bill, given_for_nothing("coupon", "900"))
+    assert 0 <= found.gross_minor <= bill.gross_minor
+
+
 def test_without_tax_before_and_after_are_one() -> None:
     bill = invoice(line(7000), credits="before_tax")
     assert settled(bill, given_for_nothing("coupon", "10")).drawn_credit[0].amount_minor == 1000
@@ -102,6 +113,7 @@ LINES = st.lists(
 )
 
 
+@example([(-5, TEN, False), (6, TEN, True)], [1], False)
 @settings(max_examples=200, deadline=None)
 @given(LINES, st.lists(st.integers(1, 60_000), max_size=3), st.booleans())
 def test_nothing_is_made_up_and_a_draft_can_be_settled_again(
@@ -296,3 +308,22 @@ def test_a_bill_that_comes_to_nothing_gives_it_all_back_when_it_is_void(world: W
         "rest": 2000,
     }
     proved(world)
+
+
+def test_credit_before_tax_that_went_back_with_a_credit_note_is_not_given_back_as_money(world: World) -> None:
+    """Calls of 20.00, of which 10.00 were given for nothing; the invoice is voided, then five were too many:
+    neither 5.00 of the 10.00 that went back to the grant nor of what was credited is owed."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALLS, credits="before_tax")
+    world.contract(**JANUARY)
+    sender.calls(("one", "c1", "2025-01-10", "1880"))  # with the 120 of the setting
+    welcome(world)
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    (stored,) = world.invoices()
+    assert stored.summary.total_minor == 1000
+    credit(world, stored.summary.invoice_id, now=at("2025-02-03"))
+    sender.received_at = at("2025-02-05")
+    sender.correct("one", "1380")
+    report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
+    assert [entry.reason_code for entry in report.held] == ["adjustment_refused"]
