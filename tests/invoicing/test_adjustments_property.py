@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from invoicing import billing_run
+from invoicing import billing_run, price_due
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_adjustments import GRADUATED, JANUARY, Sender, adjustments, explained, totals
 from tests.invoicing.test_billing_run import check_numbers
@@ -22,13 +22,13 @@ from tests.invoicing.world import World
 CENT = Decimal("0.01")
 MONTHS = range(1, 5)
 STEPS = (
-    "find_late_usage",
-    "adjustments_due",
-    "price_periods",
-    "delete_unsettled_lines",
-    "start_writing",
-    "write_invoices",
-    "expire_credit",
+    (billing_run, "find_late_usage"),
+    (price_due, "adjustments_due"),
+    (price_due, "price_periods"),
+    (billing_run, "delete_unsettled_lines"),
+    (billing_run, "start_writing"),
+    (billing_run, "write_invoices"),
+    (billing_run, "expire_credit"),
 )
 
 
@@ -122,8 +122,8 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
         return call
 
-    for name in STEPS:
-        monkeypatch.setattr(billing_run, name, watched(getattr(billing_run, name)))
+    for module, name in STEPS:
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
 
 
 def _count(seen: list[int], step: int) -> None:
