@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from ingest.errors import StoreUnavailable
+from ingest.errors import BrokenState, StoreUnavailable
 
 LEDGER: Final = MetaData()
 MIGRATIONS: Final = Path(__file__).parent / "migrations" / "ledger"
@@ -49,14 +51,26 @@ def open_ledger(url: str) -> Engine:
 
 
 def migrate_ledger(engine: Engine) -> None:
-    """Apply the Alembic migrations that are missing."""
+    """Apply the Alembic migrations that are missing. Raises BrokenState for a ledger of a newer version."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7283004)"))
+        _refuse_newer(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+    known = {script.revision for script in scripts.walk_revisions()}
+    unknown = sorted(set(MigrationContext.configure(connection).get_current_heads()) - known)
+    if unknown:
+        raise BrokenState(
+            f"the ledger at {connection.engine.url.render_as_string(hide_password=True)} has migration "
+            f"{', '.join(unknown)}, which this version of Ratemill does not know. Install the newer version "
+            "that wrote it."
+        )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from ingest.clickhouse import EventStore, open_event_store
 from ingest.errors import BrokenState, StoreUnavailable
 from ingest.event_migrations import MIGRATIONS, migrate_event_store
-from ingest.ledger import LEDGER, ledger_transaction, open_ledger
+from ingest.ledger import LEDGER, ledger_transaction, migrate_ledger, open_ledger
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -105,6 +105,18 @@ def test_a_failed_transaction_leaves_nothing(ledger: Engine) -> None:
         insert_and_fail()
     with ledger_transaction(ledger) as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM number_series").scalar() == 0
+
+
+def test_a_newer_ledger_is_left_alone(ledger: Engine) -> None:
+    with ledger.begin() as connection:
+        before = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        with pytest.raises(BrokenState, match="9999"):
+            migrate_ledger(ledger)
+    finally:
+        with ledger.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{before}'")
 
 
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
