@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_licences_in_advance_that_were_credited(
         CreditNoteRequest.model_validate({"reason": "r"} | ({"amount": credited} if credited else {})),
         Issuing("CN", "ada", None, at("2025-01-10")),
     )
-    ends = {"end_date": date(2025, 1, 22)} if change == "end" else {}
+    ends: dict[str, Any] = {"end_date": date(2025, 1, 22)} if change == "end" else {}
     if change == "remove":
         seats.send("c1", "2025-01-22T00:00 remove 3")
     world.contract(**JANUARY, **ends)
@@ -124,7 +125,7 @@ def test_licences_in_advance_beside_a_fee_that_a_commitment_counts(world: World)
     seats = Seats(world)
     world.plan(SEATS, MONTHLY_FEE)
     term = {"amount": "5000", "effective_from": date(2025, 1, 1), "effective_until": date(2026, 1, 1)}
-    more = {
+    more: dict[str, Any] = {
         "discounts": [{"discount_id": "off", "name": "Off", "amount": "10"}],
         "term_commitments": [{"commitment_id": "year", **term}],
     }
