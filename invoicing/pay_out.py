@@ -157,7 +157,7 @@ def _refuse_correction(connection: Connection, document_id: str) -> None:
         number = number_text(series=found.series, number=found.number)
         invoice = number_text(series=found.of_series, number=found.of_number)
         raise Conflict(
-            f"{number} takes back of {invoice}, which is owed less by it; what was paid of {invoice} too much "
+            f"{number} takes back of {invoice}, which is owed less by it; what was paid of it too much "
             "is money on account. Pay that out: leave the document out.",
             reason_code="pay_out_of_credit_note",
         )
