@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ingest.errors import Conflict
+from ingest.errors import Conflict, InvalidInput
 from invoicing.audit_verify import verify_books
 from invoicing.billing_entity import save_entity
 from invoicing.credit_note import CreditNoteRequest
@@ -182,7 +182,7 @@ def test_a_fee_that_a_credit_note_took_back_is_not_given_back_again(
 
 
 def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: World) -> None:
-    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back, 4.00 after it."""
+    """20.00 of a fee of 30.00 are credited before its bill gives 10.00 back; nothing is left then."""
     world.plan(MONTHLY_FEE, CALLS)
     world.contract(start_date=ENDS["start_date"])
     world.bill("2025-04-01", now=at("2025-04-01"))
@@ -192,6 +192,7 @@ def test_history_rated_again_gives_back_what_was_left_when_it_was_billed(world: 
     world.contract(**ENDS)
     world.bill("2025-04-16", now=at("2025-04-16"))
     asked = CreditNoteRequest(reason="that evening", amount=Decimal("4.00"))
-    issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-16T20:00")))
+    with pytest.raises(InvalidInput, match=r"4\.00 EUR is to be credited, and 0\.00 EUR is left"):
+        issue_credit_note(world.ledger, first, asked, Issuing("CN", "test", None, at("2025-04-16T20:00")))
     world.events(("call", "c1-subject", "2025-04-03", "7"))
     assert world.bill("2025-04-17", now=at("2025-04-17")).held == ()
