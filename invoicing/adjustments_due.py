@@ -7,7 +7,7 @@ shows, so after the adjustments it shows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -38,6 +38,7 @@ from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
 
+_FEES: Final = frozenset({"recurring", "one_time"})
 _OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
 
 
@@ -93,15 +94,16 @@ def adjustments_due(
     )
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=chosen))
     again = rate_settled_dates(inputs, contracts)
+    committed = _committed(catalogue)
     differences = [
         one
         for one in line_differences(event_store, again.lines, again.billed)
-        if one.difference_minor and _is_put_right(one, late)
+        if one.difference_minor and _is_put_right(one, late, committed)
     ]
     twice = _given_back_already(differences, next_dates, ledger)
     held = [
         *_held(again, next_dates),
-        *_refused(differences, next_dates, catalogue),
+        *_refused(differences, next_dates, committed),
         *(entry for entry in twice if entry.contract_id not in late.ignoring),
     ]
     without = {entry.contract_id for entry in (*held, *twice)}
@@ -110,13 +112,15 @@ def adjustments_due(
     return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
 
 
-def _is_put_right(one: LineDifference, late: LateUsage) -> bool:
+def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[str]) -> bool:
     """Whether the next bill takes up the difference: all of it, but of contracts that let late usage be only
-    what the last bill had in advance."""
+    what the last bill had in advance, and of that what an adjustment says rightly."""
     line = one.line
     contract_id = line["contract_id"]
     if contract_id not in late.seats_only:
         return True
+    if _is_refused(one, committed):
+        return False
     begins = local_midnight(line["billing_date"], late.seats.zones[contract_id])
     return bool(line["billing_date"] > late.touched[contract_id] and line["period_end"] > begins)
 
@@ -153,29 +157,38 @@ def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:
     ]
 
 
-def _refused(
-    differences: Iterable[LineDifference], next_dates: Mapping[str, date], catalogue: BillingCatalogue
-) -> list[Held]:
-    """Contracts with a difference that no adjustment can say rightly."""
-    committed = {
+def _committed(catalogue: BillingCatalogue) -> set[str]:
+    """The contracts with a commitment over a term."""
+    return {
         key
         for key, track in catalogue.segments.items()
         if any(
             catalogue.agreements[part.agreement_key].term_commitments for part in track if part.agreement_key
         )
     }
+
+
+def _is_refused(one: LineDifference, committed: Collection[str]) -> bool:
+    """Whether no adjustment can say the difference rightly."""
+    kind = one.line["charge_kind"]
+    return kind == FEE_CREDIT_KIND or (kind in _FEES and one.line["contract_id"] in committed)
+
+
+def _refused(
+    differences: Iterable[LineDifference], next_dates: Mapping[str, date], committed: Collection[str]
+) -> list[Held]:
+    """Contracts with a difference that no adjustment can say rightly."""
     found: dict[str, Held] = {}
     for one in differences:
         contract_id, kind = one.line["contract_id"], one.line["charge_kind"]
-        of_fee = kind in {"recurring", "one_time"} and contract_id in committed
-        if kind == FEE_CREDIT_KIND or of_fee:
+        if _is_refused(one, committed):
             found[contract_id] = Held(
                 contract_id,
                 next_dates[contract_id],
                 "adjustment_refused",
                 f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
-                f"{one.line['billing_date']} ({kind}), because a discount of an amount is shared out again"
-                + (", and a commitment over a term counts it." if of_fee else ".")
+                f"{one.line['billing_date']} ({kind}), because a discount or rounded sum is shared out again"
+                + (", and a commitment over a term counts it." if kind in _FEES else ".")
                 + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
     return list(found.values())

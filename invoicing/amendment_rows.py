@@ -196,7 +196,7 @@ class AmendmentRows:
                 self.cuts.append(CutRow(row_key(row), None))
                 continue
             base = agreements[row["agreement"]] if row["agreement"] else Agreement()
-            agreement = base.model_copy(update={"only_charges": cut.charge_ids})
+            agreement = base.model_copy(update={"only_charges": cut.charge_ids, "keeps_amounts": True})
             self.agreements[agreement.key()] = agreement
             self.name(PlanVersion(cut.terms.listed, row["plan_version"]), agreement.key(), self.agreements)
             days = _part(cut.terms.start, cut.at, entry.contract, cut.terms.plan, row["full_days"])

@@ -152,7 +152,7 @@ def draft_credit_note(
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
     returned = _credit_back(invoice, before, gross_minor=net + tax)
-    put_back = put_back_with(invoice, before, taken, left)
+    put_back = put_back_with(invoice, before, taken, left, uncredited)
     identity = f"ratemill credit note\n{invoice['invoice_id']}\n{len(before) + 1}"
     credit_note_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
     grants = [

@@ -29,21 +29,27 @@ def put_back_with(
     before: Sequence[Mapping[str, Any]],
     taken: Sequence[int],
     left: Sequence[int],
+    uncredited: Sequence[int],
 ) -> list[PutBack]:
     """What goes back with a credit note, in the order of lines. invoice, before: canonical documents, of the
-    invoice and its credit notes so far. taken: what is taken back of each line; left: what was left of it."""
+    invoice and its credit notes so far. taken: what is taken back of each line; left: what was left of it;
+    uncredited: that with what later bills gave back of it. They gave it back as it was rated, before credit,
+    so no credit goes back with it."""
     earlier: dict[tuple[str, str], int] = {}
     for back in (back for note in before for back in note.get("put_back_credit", ())):
         key = (back["grant_id"], back["line_id"])
         earlier[key] = earlier.get(key, 0) + back["amount_minor"]
     voids = list(taken) == list(left)
     found = []
-    for line, now, rest in zip(invoice["lines"], taken, left, strict=True):
+    for line, now, rest, standing in zip(invoice["lines"], taken, left, uncredited, strict=True):
         whole = line["amount_minor"]
-        upto = Fraction(whole - rest + now, whole) if whole else Fraction(int(voids))
+        if whole and not now:
+            continue
+        credited = whole - standing
+        upto = Fraction(credited + now, credited + rest) if whole else Fraction(int(voids))
         for entry in line.get("allowances", ()):
             known = earlier.get((entry["grant_id"], line["line_id"]), 0)
             amount = round_to_minor(entry["amount_minor"] * upto, digits=0, mode="half_up") - known
-            if amount:
+            if amount > 0:
                 found.append(PutBack(entry["grant_id"], entry["name"], line["line_id"], amount))
     return found

@@ -119,6 +119,7 @@ def _owed(connection: Connection, wanted: PayOut) -> Iterator[_Part]:
     """All that is owed to the customer in the currency on that day, in the order it is given back in."""
     if wanted.document is not None:
         document_id = find_document(connection, wanted.document)
+        _refuse_correction(connection, document_id)
         found = open_documents(connection, [document_id])[document_id]
         if found.customer_id == wanted.customer_id:
             yield from _of_documents([found], wanted)
@@ -140,6 +141,26 @@ def _owed(connection: Connection, wanted: PayOut) -> Iterator[_Part]:
     documents = connection.execute(below_zero.order_by(_R.issue_date, _R.series, _R.number)).scalars().all()
     found_documents = open_documents(connection, list(documents))
     yield from _of_documents([found_documents[document_id] for document_id in documents], wanted)
+
+
+def _refuse_correction(connection: Connection, document_id: str) -> None:
+    """A credit note of an invoice is owed to nobody by itself: it lowers the invoice, and what was paid of
+    that too much is money on account. Raises Conflict for one."""
+    of, row = ISSUED_DOCUMENTS.alias("of"), ISSUED_DOCUMENTS
+    statement = (
+        select(_R.series, _R.number, of.c.series.label("of_series"), of.c.number.label("of_number"))
+        .select_from(row.join(of, of.c.document_id == _R.refers_to))
+        .where(_R.document_id == document_id)
+    )
+    found = connection.execute(statement).one_or_none()
+    if found is not None:
+        number = number_text(series=found.series, number=found.number)
+        invoice = number_text(series=found.of_series, number=found.of_number)
+        raise Conflict(
+            f"{number} takes back of {invoice}, which is owed less by it; what was paid of it too much "
+            "is money on account. Pay that out: leave the document out.",
+            reason_code="pay_out_of_credit_note",
+        )
 
 
 def _of_documents(documents: Sequence[OpenDocument], wanted: PayOut) -> Iterator[_Part]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select
 from ingest.document import validate_document
 from ingest.errors import BrokenState, Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
+from invoicing.bulk import select_by_ids
 from invoicing.audit_trail import Change, record_changes
 from invoicing.journal_store import posted_text
 from invoicing.payer_rules import contract_issues
@@ -34,6 +35,7 @@ from invoicing.settings import Seller
 from invoicing.special_invoice import SpecialInvoiceRequest, SpecialLine
 from invoicing.special_invoice_head import SpecialIssuing
 from invoicing.special_invoice_store import issue_special_invoice
+from invoicing.special_invoice_tables import SPECIAL_INVOICES, stands
 from rating.catalogue import get_plan_in_force
 from rating.contract_store import save_contracts_in
 
@@ -189,9 +191,17 @@ def _currency(ledger: Engine, quote: Quote) -> str:
 def _ask_for_deposit(
     ledger: Engine, stored: StoredQuote, *, seller: Seller | None, actor: str, now: datetime
 ) -> None:
+    """Issue the deposit of the accepted version, unless the same was asked for by an earlier one and stands:
+    an edit of something else does not ask for it twice."""
     quote = stored.quote
     if quote.deposit_percent is None or stored.accepted is None:
         return
+    with ledger.connect() as connection:
+        if any(
+            (earlier.deposit_percent, earlier.lines) == (quote.deposit_percent, quote.lines)
+            for earlier in _with_deposit(connection, quote.quote_id, before=stored.version)
+        ):
+            return
     request = SpecialInvoiceRequest(
         kind="deposit",
         contract_id=quote.contract.contract_id,
@@ -200,5 +210,19 @@ def _ask_for_deposit(
         percent=quote.deposit_percent,
         lines=tuple(SpecialLine(**line.model_dump()) for line in quote.lines),
     )
-    key = f"quote/{quote.quote_id}/{stored.version}"
+    key = _deposit_key(quote.quote_id, stored.version)
     issue_special_invoice(ledger, request, SpecialIssuing(seller, actor, key, now))
+
+
+def _deposit_key(quote_id: str, version: int) -> str:
+    return f"quote/{quote_id}/{version}"
+
+
+def _with_deposit(connection: Connection, quote_id: str, *, before: int) -> list[Quote]:
+    """The earlier versions whose deposit was issued and is not void."""
+    versions = {_deposit_key(quote_id, version): version for version in range(1, before)}
+    issued = select(SPECIAL_INVOICES.c.idempotency_key).where(stands(SPECIAL_INVOICES.c.document_id))
+    keys = select_by_ids(connection, issued, SPECIAL_INVOICES.c.idempotency_key, sorted(versions))
+    asked = [versions[row[0]] for row in keys]
+    texts = select(_Q.document).where(_Q.quote_id == quote_id, _Q.version.in_(asked))
+    return [Quote.model_validate_json(text) for text in connection.execute(texts).scalars()]

@@ -39,6 +39,7 @@ _ADDED_FIELDS: Final[Mapping[str, object]] = {
     "additions": (),
     "quantities": (),
     "only_charges": None,
+    "keeps_amounts": False,
     "term_commitments": (),
     "retainers": (),
 }
@@ -96,6 +97,7 @@ class Agreement(Document):
 
     only_charges: of an amendment in the middle of a period, the fees it makes due
     (``invoicing/amendment.py``): no others are, and no promised amount is taken off a second time. None: all.
+    keeps_amounts: it stands for a period that was billed, and takes the promised amounts in its place.
     """
 
     overrides: tuple[ChargeOverride, ...] = ()
@@ -104,6 +106,7 @@ class Agreement(Document):
     additions: tuple[Charge, ...] = ()
     quantities: tuple[ChargeQuantity, ...] = ()
     only_charges: tuple[Key, ...] | None = None
+    keeps_amounts: bool = False
     term_commitments: tuple[TermCommitment, ...] = ()
     retainers: tuple[Retainer, ...] = ()
 
@@ -151,7 +154,8 @@ def agreed_plan(plan: PricePlan, agreement: Agreement) -> PricePlan:
     kept = (*(entry for entry in plan.discounts if entry.discount_id not in own), *agreement.discounts)
     if agreement.only_charges is not None:
         charges = tuple(charge for charge in charges if charge.charge_id in agreement.only_charges)
-        kept = tuple(discount for discount in kept if discount.kind != "amount")
+        if not agreement.keeps_amounts:
+            kept = tuple(discount for discount in kept if discount.kind != "amount")
     limits = {
         name: getattr(agreement.limits, name)
         for name in SpendLimits.model_fields

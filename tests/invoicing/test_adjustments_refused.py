@@ -117,3 +117,25 @@ def test_licences_in_advance_that_were_credited(
     for day in ("2025-02-01", "2025-02-20"):
         assert world.bill(day, now=at(f"{day}T12:00")).held == ()
     assert lines(world, "c1")[1:] == ignored
+
+
+def test_licences_in_advance_beside_a_fee_that_a_commitment_counts(world: World) -> None:
+    """Ten seats less four from the 11th: the discount of 10.00 goes to the fee and the seats by other parts.
+    The commitment cannot take up the 0.29 of the fee; whoever lets it be is billed on for the seats."""
+    seats = Seats(world)
+    world.plan(SEATS, MONTHLY_FEE)
+    term = {"amount": "5000", "effective_from": date(2025, 1, 1), "effective_until": date(2026, 1, 1)}
+    more: dict[str, Any] = {
+        "discounts": [{"discount_id": "off", "name": "Off", "amount": "10"}],
+        "term_commitments": [{"commitment_id": "year", **term}],
+    }
+    world.contract(**JANUARY, **more)
+    seats.send("c1", "2025-01-01T00:00 set 10")
+    world.bill("2025-01-01")
+    seats.send("c1", "2025-01-11T00:00 remove 4")
+    assert [entry.reason_code for entry in world.bill("2025-02-01").held] == ["adjustment_refused"]
+    world.contract(**JANUARY, **more, late_usage="ignore")
+    assert world.bill("2025-02-01").held == ()
+    assert [line for line in lines(world, "c1") if "before" in line] == [
+        "2025-02-01 01-01..02-01 7.290322580645 = -83.71, of 2025-01-01: 300.88 before"
+    ]

@@ -46,6 +46,7 @@ from tests.invoicing.test_adjustments import JANUARY, Sender
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER, errors
 from tests.invoicing.test_review import NOW, draft_of, person, rules
+from tests.invoicing.test_seats_in_advance import SEATS, Seats
 from tests.invoicing.test_tax_billing import pdf_text, setting, tax_lines
 from tests.invoicing.world import LONG_AGO, World, at
 
@@ -327,3 +328,25 @@ def test_credit_before_tax_that_went_back_with_a_credit_note_is_not_given_back_a
     sender.correct("one", "1380")
     report = world.bill("2025-03-01", now=at("2025-03-01T06:00"))
     assert [entry.reason_code for entry in report.held] == ["adjustment_refused"]
+
+
+def test_what_a_later_bill_gave_back_takes_no_credit_along(world: World) -> None:
+    """100.00 off ten seats of 310.00; the contract ends on the 22nd, and its last bill takes the seats back
+    and bills them for 21 days. A credit note of the fee then puts nothing back of the 100.00."""
+    seats = Seats(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(SEATS, MONTHLY_FEE, credits="before_tax")
+    world.contract(**JANUARY)
+    welcome(world, "100.00")
+    seats.send("c1", "2025-01-01T00:00 set 10")
+    world.bill("2025-01-01")
+    world.contract(**JANUARY, end_date=date(2025, 1, 22))
+    world.bill("2025-01-22")
+    first = world.invoices()[0]
+    assert rows_of(world)[0] == (21000, 10000)
+    note = credit(world, first.summary.invoice_id, now=at("2025-02-03"))
+    assert [(line["charge_id"], line["amount_minor"]) for line in orjson.loads(note.text)["lines"]] == [
+        ("fee", -2032)
+    ]
+    assert get_grant(world.ledger, "welcome").remaining_minor == 0
+    proved(world)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from ingest.errors import Conflict, InvalidInput, NotFound
 from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.journal_check import verify_journal
+from invoicing.open_documents import find_document
 from invoicing.outstanding import outstanding
 from invoicing.pay_out import PayOut, get_pay_out, list_pay_outs, record_pay_out
 from invoicing.payment_store import allocate_payment, return_payment
@@ -114,4 +115,22 @@ def test_a_payment_that_bounces_after_it_went_back_is_owed(ledger: Engine) -> No
     assert books.balances() == {"cash": -2000, "customer_credit": 2000}
     (total,) = outstanding(ledger, as_of=date(2026, 6, 1)).totals
     assert total.unapplied_minor == -2000
+    assert verify_journal(ledger) == []
+
+
+def test_a_credit_note_of_an_invoice_is_not_paid_out_by_itself(ledger: Engine) -> None:
+    """119.00 are paid and 59.50 of it credited: 59.50 are owed, once, as money on account."""
+    books = Books(ledger, NOW)
+    number = books.issue(10000, 1900)
+    books.pay("119.00", number)
+    with ledger.connect() as connection:
+        document_id = find_document(connection, number)
+    note = books.issue(-5000, -950, issued="2026-03-01", refers_to=document_id)
+    with pytest.raises(Conflict, match=f"{note} takes back of {number}") as caught:
+        pay_out(ledger, document=note)
+    assert caught.value.reason_code == "pay_out_of_credit_note"
+    assert pay_out(ledger)["amount_minor"] == 5950
+    assert books.balances() == {"cash": 5950, "revenue": -5000, "tax": -950}
+    with pytest.raises(Conflict, match=r"0\.00 EUR is owed"):
+        pay_out(ledger)
     assert verify_journal(ledger) == []

@@ -19,6 +19,7 @@ from invoicing.quote_accept import accept_quote
 from invoicing.quote_store import StoredQuote, get_quote, list_quotes, save_quote
 from invoicing.special_invoice_store import SpecialFilter, list_special_invoices
 from rating.contract_store import contract_history, get_contract, save_contract
+from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_special_invoices import issue, proved, site
 from tests.invoicing.world import World, at
 
@@ -126,6 +127,28 @@ def test_a_later_edit_is_a_new_version_that_is_accepted_again(world: World) -> N
     assert [one.version for one in list_quotes(world.ledger, customer_id="acme", now=at(MAY), limit=10)] == [
         2
     ]
+
+
+@pytest.mark.requirement("CON-11")
+def test_an_edit_of_something_else_does_not_ask_for_the_deposit_again(world: World) -> None:
+    """A voided deposit and another deposit are asked for; the same one is not, whatever else was changed."""
+    site(world)
+
+    def deposits() -> list[int]:
+        found = list_special_invoices(world.ledger, SpecialFilter(), limit=10)
+        return [one.net_minor for one in reversed(found)]
+
+    accept(world, save(world, deposit_percent="30").document_hash)
+    accept(world, save(world, deposit_percent="30", title="Plant, Hamburg").document_hash)
+    assert deposits() == [30000]
+    credit(world, "DEP-2025-000001", now=at("2025-05-03"))
+    again = save(world, deposit_percent="30", title="Plant").document_hash
+    accept(world, again, now="2025-05-04")
+    assert deposits() == [30000, 30000]
+    accept(world, again, now="2025-05-05")
+    accept(world, save(world, deposit_percent="50").document_hash, now="2025-05-05")
+    assert deposits() == [30000, 30000, 50000]
+    proved(world)
 
 
 @pytest.mark.requirement("CON-21")

@@ -156,3 +156,25 @@ def test_another_version_of_the_plan(world: World) -> None:
         ],
     }
     settled(world)
+
+
+def test_an_amount_promised_for_licences_stays_when_their_period_is_cut(world: World) -> None:
+    """300.00 for ten seats in February less 75.00; the contract ends on the 11th. 107.14 for ten of 28 days
+    less the 75.00, once."""
+    seats = Seats(world)
+    world.plan(SEATS | {"price": {"model": "per_unit", "unit_price": "30.00"}})
+    more: dict[str, Any] = {
+        "start_date": date(2025, 2, 1),
+        "discounts": [{"discount_id": "d", "name": "Less", "amount": "75", "first_periods": 1}],
+    }
+    world.contract(**more)
+    seats.send("c1", "2025-02-01T00:00 set 10")
+    world.bill("2025-02-01")
+    world.contract(**more, end_date=date(2025, 2, 11))
+    world.bill("2025-02-11")
+    assert lines(world, "c1") == [
+        "2025-02-01 02-01..03-01 10 = 225.00",
+        "2025-02-11 02-01..02-11 10 = 32.14, of 2025-02-01: 0.00 before",
+        "2025-02-11 02-01..03-01 0 = -225.00, of 2025-02-01: 225.00 before",
+    ]
+    settled(world)
