@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, Row, insert, select
 from ingest.document import validate_document
 from ingest.errors import BrokenState, Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
-from invoicing.bulk import select_by_ids
 from invoicing.audit_trail import Change, record_changes
+from invoicing.bulk import select_by_ids
 from invoicing.journal_store import posted_text
 from invoicing.payer_rules import contract_issues
 from invoicing.quote import Acceptance, Quote, quote_state
