@@ -6,6 +6,7 @@ memory is a figure of a process.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> None:
     request = read_request(text)
     if phase == "load":
         _function(function)(request)
+        os.sync()  # or the disk is still busy with what is not timed while somebody is
         return
     done = _function(function)(request)
     Path(answer).write_bytes(case_result(request, done).to_json())

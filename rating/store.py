@@ -40,10 +40,12 @@ def start_writing(store: EventStore, lines: pa.Table) -> Inserts:
         raise InvalidInput(
             f"the line table has the columns {lines.schema.names}; the store keeps {RATED_LINE_SCHEMA.names}."
         )
-    starts = range(0, lines.num_rows, LINES_PER_BLOCK_MAX)
+    # Of equal size: two are written at a time, and the end of a run waits for the longest.
+    blocks = max(-(-lines.num_rows // LINES_PER_BLOCK_MAX), 1)
+    size = max(-(-lines.num_rows // blocks), 1)
     return store.start_inserts(
         "rated_lines",
-        (lines.slice(start, LINES_PER_BLOCK_MAX) for start in starts),
+        (lines.slice(start, size) for start in range(0, lines.num_rows, size)),
         settings={"optimize_on_insert": "0"},
     )
 
