@@ -26,7 +26,7 @@ from tests.simulation.child_correct import corrections
 from tests.simulation.child_ingest import EVENTS_A_BATCH, batch_ids
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("RATEMILL_KILLS", "3"))
+KILLS = int(os.environ.get("RATEMILL_KILLS", "2"))
 GATES = ["memory", "bounded"] if KILLS > 3 else ["memory"]
 """Which gates all kills are for; the suite kills one way of coming in with both."""
 SEED = int(os.environ.get("RATEMILL_KILL_SEED", "20250401"))
