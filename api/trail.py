@@ -1,8 +1,7 @@
 """Changes of the event store in the audit trail, which is in the ledger.
 
-The two are two stores, so a change is entered when it has taken effect: whoever is killed in between has the
-change on record in the event store, with its reason, and may send it again, which changes nothing there and
-enters it here.
+The two are two stores, so a change is entered when it has taken effect, and a repeat that changes nothing is
+not. A process killed in between leaves the change on record in the event store alone, with its reason.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import explained_hash, lines_hash, usage_hash
 from ingest.meter_store import list_meters
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
-from invoicing.due import calendar_of, due_blocks, due_service_periods
+from invoicing.due import calendar_of, due_service_periods
 from invoicing.pricing import price_blocks
+from invoicing.run_blocks import slices_of_contracts
 from rating.store import start_writing
 from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.stored_usage import StoredUsage
@@ -125,7 +126,10 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
     lines, unpriced, writes = 0, 0, []
     for priced in price_blocks(
         event_store=stores.events,
-        blocks=due_blocks(contracts_max=CONTRACTS_AT_ONCE, **_due_parameters(catalogue, months)),
+        blocks=(
+            _due_periods(catalogue, contracts, months)
+            for contracts in slices_of_contracts(catalogue.contracts, CONTRACTS_AT_ONCE)
+        ),
         subjects=catalogue.subjects,
         meters=catalogue.meters,
         price_book=catalogue.price_book,
@@ -145,25 +149,21 @@ def price_months(stores: Stores, *, months: int, stored: StoredUsage | None) -> 
 def _due(stores: Stores, months: int) -> tuple[pa.Table, pa.Table]:
     """The arrears periods of the billed months, and the subjects of all contracts."""
     catalogue = load_billing_catalogue(stores.ledger)
-    return _due_periods(catalogue, months), catalogue.subjects
+    return _due_periods(catalogue, catalogue.contracts, months), catalogue.subjects
 
 
-def _due_periods(catalogue: BillingCatalogue, months: int) -> pa.Table:
-    return due_service_periods(**_due_parameters(catalogue, months))
-
-
-def _due_parameters(catalogue: BillingCatalogue, months: int) -> dict[str, Any]:
+def _due_periods(catalogue: BillingCatalogue, contracts: pa.Table, months: int) -> pa.Table:
     end = MONTH_STARTS[months]
-    return {
-        "contracts": catalogue.contracts,
-        "plan_versions": catalogue.plan_versions,
-        "segments": catalogue.segments,
-        "agreements": catalogue.agreements,
-        "settled": catalogue.settled,
-        "as_of": end.date(),
-        "now": end + timedelta(hours=12),
-        "invoice_days": catalogue.invoice_days,
-    }
+    return due_service_periods(
+        contracts=contracts,
+        plan_versions=catalogue.plan_versions,
+        segments=catalogue.segments,
+        agreements=catalogue.agreements,
+        settled=catalogue.settled,
+        as_of=end.date(),
+        now=end + timedelta(hours=12),
+        invoice_days=catalogue.invoice_days,
+    )
 
 
 def _with_subjects(usage: pa.Table, calendar: pa.Table) -> pa.Table:

@@ -99,9 +99,9 @@ def replay_refused(
 
 def dismiss_refused(
     refusal_ids: Sequence[str], *, reason: str, dismissed_at: datetime, ingest: IngestContext
-) -> int:
+) -> list[str]:
     """Say that nothing will come of these records, and why; all of them or none. They stay readable, and
-    may still be repaired. Returns how many were open.
+    may still be repaired. Returns the ids of those that were open.
 
     Raises InvalidInput for a reason that says nothing, NotFound, Conflict when one is repaired.
     """
@@ -122,7 +122,7 @@ def dismiss_refused(
                 )
         wanted = [one.refusal_id for one in known.values() if one.state != DISMISSED]
         _settle([_dismissal(one, reason, dismissed_at) for one in wanted], ingest)
-    return len(wanted)
+    return wanted
 
 
 def _read_item(text: bytes) -> _Replay | Problem:

@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from invoicing.due import calendar_of
-from invoicing.run_blocks import blocks_of_contracts
+from invoicing.run_blocks import blocks_of_contracts, subjects_of
 from invoicing.run_context import BillingRun
 from invoicing.wider_periods import wider_in_force
 from rating.needed_meters import needed_meters
@@ -31,8 +30,6 @@ def _reads_no_events(run: BillingRun, block: pa.Table) -> bool:
         return False
     if wider_in_force(run.ledger, catalogue, block) is not None:
         return False
-    ids = pc.unique(block["contract_id"])
-    own = catalogue.subjects.filter(pc.is_in(catalogue.subjects["contract_id"], value_set=ids))
-    calendar = calendar_of(periods=block, contract_subjects=own)
+    calendar = calendar_of(periods=block, contract_subjects=subjects_of(block, catalogue.subjects))
     meters = needed_meters(catalogue.price_book, block, catalogue.meters)
     return is_stored_whole(run.work.stored_usage, calendar=calendar, meters=meters)

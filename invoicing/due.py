@@ -13,7 +13,7 @@ Dates are int64 days since 1970 in here, see ``contract_dates.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -43,7 +43,6 @@ from rollup.period import local_midnights_micros
 from rollup.schema import CALENDAR_SCHEMA
 
 MICROS: Final = 1_000_000
-_FIRST_SMALLER: Final = 3
 """In a second."""
 
 
@@ -113,34 +112,6 @@ def due_service_periods(
             np.flatnonzero(is_invoiced(rows.contract, rows.billing_date, rows.arrears, terms, rules))
         )
     return _periods_table(rows, terms, contracts, schedule)
-
-
-def due_blocks(
-    *,
-    contracts: pa.Table,
-    contracts_max: int,
-    plan_versions: Sequence[PlanVersion],
-    settled: pa.Table,
-    as_of: date,
-    now: datetime | None = None,
-    segments: Mapping[str, tuple[AgreedSegment, ...]] | None = None,
-    agreements: Mapping[str, Agreement] | None = None,
-    invoice_days: Mapping[str, InvoiceDayRule] | None = None,
-) -> Iterator[pa.Table]:
-    """``due_service_periods`` of so many contracts at a time, each when it is asked for; ``period_key``
-    counts from 0 in each. The first block is smaller: nothing can be priced before it is there."""
-    first = max(contracts_max // _FIRST_SMALLER, 1)
-    for start in (0, *range(first, contracts.num_rows, contracts_max)):
-        yield due_service_periods(
-            contracts=contracts.slice(start, contracts_max if start else first),
-            plan_versions=plan_versions,
-            settled=settled,
-            as_of=as_of,
-            now=now,
-            segments=segments,
-            agreements=agreements,
-            invoice_days=invoice_days,
-        )
 
 
 def without_plan(contracts: pa.Table, plan_versions: Sequence[PlanVersion]) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
@@ -11,17 +12,15 @@ import pyarrow.compute as pc
 
 from invoicing.hold import Held, Key
 
+_FIRST_SMALLER: Final = 3
 
-def blocks_of_contracts(
-    periods: pa.Table, contracts_max: int, *, first_max: int | None = None
-) -> Iterator[pa.Table]:
-    """Slices of whole contracts, their ``period_key`` counted from 0 again. first_max: of the first one, when
-    something waits for it."""
+
+def blocks_of_contracts(periods: pa.Table, contracts_max: int) -> Iterator[pa.Table]:
+    """Slices of whole contracts, their ``period_key`` counted from 0 again."""
     runs = pc.run_end_encode(periods["contract_id"].combine_chunks())
     ends = runs.run_ends.to_pylist()
     start = 0
-    first = contracts_max if first_max is None else first_max
-    for end in [*ends[first - 1 :: contracts_max], periods.num_rows]:
+    for end in [*ends[contracts_max - 1 :: contracts_max], periods.num_rows]:
         if end > start:
             keys = pa.array(range(end - start), pa.uint32())
             yield (
@@ -30,6 +29,14 @@ def blocks_of_contracts(
                 .set_column(0, periods.schema.field("period_key"), keys)
             )
         start = end
+
+
+def slices_of_contracts(contracts: pa.Table, contracts_max: int) -> Iterator[pa.Table]:
+    """So many contracts at a time, in order. The first slice is smaller: while it is priced nothing else can
+    be done."""
+    first = max(contracts_max // _FIRST_SMALLER, 1)
+    for start in (0, *range(first, contracts.num_rows, contracts_max)):
+        yield contracts.slice(start, contracts_max if start else first)
 
 
 def subjects_of(block: pa.Table, subjects: pa.Table) -> pa.Table:

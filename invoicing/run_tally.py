@@ -27,7 +27,7 @@ class Tally:
     credit_expired: list[str] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
-        """Count a chunk that is drafted; a run whose chunk cannot be written ends there."""
+        """Count a chunk that is written."""
         self.invoiced += len(drafts)
         self.nothing_due += len(nothing_due)
         self.lines += sum(len(draft.line_ids) for draft in drafts)

@@ -159,10 +159,11 @@ class StoredUsage:
             return read_found(self.store, found, meters)
 
     def _kept_meters(self, reading: Reading) -> Mapping[int, Meter]:
-        """Add what arrived, if nobody did since the reading began and ids may have changed hands."""
-        if reading.kept is None or reading.turnovers != self._turnovers or self.store.turn() is None:
-            if self.store.turn() is None:
-                return {}
+        """The kept meters by number, after what arrived was added: before the first calendar of a reading,
+        and again where ids may have changed hands since. None where another process writes."""
+        if self.store.turn() is None:
+            return {}
+        if reading.kept is None or reading.turnovers != self._turnovers:
             self.catch_up()
             reading.kept, reading.turnovers = stored_rows.read_meters(self.store), self._turnovers
         return reading.kept

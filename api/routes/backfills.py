@@ -110,7 +110,7 @@ async def make_backfill(
             received_at=state.clock.now(),
             ingest=state.ingest,
         )
-    if not dry_run:
+    if report.applied and not report.repeated:
         await state.in_thread(_enter, state, actor, "replaced", backfill_id, reason)
     return ExactJSON(asdict(report))
 
@@ -169,7 +169,8 @@ async def undo(state: State, backfill_id: str, body: DocumentBody, actor: Actor)
         received_at=state.clock.now(),
         ingest=state.ingest,
     )
-    await state.in_thread(_enter, state, actor, "put_back", backfill_id, undoing.reason)
+    if not report.repeated:
+        await state.in_thread(_enter, state, actor, "put_back", backfill_id, undoing.reason)
     return ExactJSON(asdict(report))
 
 

@@ -102,7 +102,7 @@ async def dismiss(state: State, body: DocumentBody, actor: Actor) -> ExactJSON:
         actor=actor,
         action="dismissed",
         kind=REFUSED_EVENT,
-        object_ids=wanted.refusal_ids,
+        object_ids=dismissed,
         reason=wanted.reason,
     )
-    return ExactJSON({"dismissed": dismissed})
+    return ExactJSON({"dismissed": len(dismissed)})

@@ -71,7 +71,8 @@ def test_who_saved_what_is_in_the_trail(http: httpx.Client) -> None:
 
 @pytest.mark.requirement("AUD-01")
 def test_what_was_done_to_events_and_catalogue_is_in_the_trail(http: httpx.Client) -> None:
-    """Meters, calendars, templates, corrections, a backfill and its undoing, dismissed records."""
+    """Meters, calendars, templates, corrections, a backfill and its undoing, dismissed records: each
+    once, a repeat and a dry run not at all."""
     october(http)
     begun = len(http.get("/v1/audit", params={"limit": 1000}).json()["items"])
     meter = {"meter_id": "calls-again", "name": "", "event_type": "visit", "aggregation": "count"}
@@ -86,13 +87,17 @@ def test_what_was_done_to_events_and_catalogue_is_in_the_trail(http: httpx.Clien
         assert http.post("/v1/corrections", json=fix).status_code == 200
     span = {"type": "visit", "time_from": "2026-10-05T00:00:00Z", "time_to": "2026-10-06T00:00:00Z"}
     wanted = {**span, "subject": "nobody", "reason": "lost", "id": "back"}
-    sent = http.post("/v1/backfills", params=wanted, json=[{**event, "id": "e3"}])
-    assert sent.status_code == 200, sent.text
-    put_back = http.post("/v1/backfills/back/undo", json={"reason": "found", "id": "undo-back"})
-    assert put_back.status_code == 200, put_back.text
+    for dry_run in (True, False, False):
+        asked = {**wanted, "dry_run": dry_run}
+        sent = http.post("/v1/backfills", params=asked, json=[{**event, "id": "e3"}])
+        assert sent.status_code == 200, sent.text
+    for _ in range(2):
+        put_back = http.post("/v1/backfills/back/undo", json={"reason": "found", "id": "undo-back"})
+        assert put_back.status_code == 200, put_back.text
     (refused,) = http.get("/v1/events/refused").json()["items"]
     dismissal = {"refusal_ids": [refused["refusal_id"]], "reason": "a test"}
-    assert http.post("/v1/events/refused/dismiss", json=dismissal).status_code == 200
+    for _ in range(2):
+        assert http.post("/v1/events/refused/dismiss", json=dismissal).status_code == 200
     entries = http.get("/v1/audit", params={"limit": 1000}).json()["items"]
     new = list(reversed(entries))[begun:]
     assert {one["actor"] for one in new} == {"test"}

@@ -11,9 +11,10 @@ import pytest
 
 from ingest.read_ahead import one_ahead
 from invoicing.billing_catalogue import load_billing_catalogue
-from invoicing.due import due_blocks, due_service_periods
+from invoicing.due import due_service_periods
 from invoicing.open_usage import keep_open_usage
 from invoicing.pricing import price_blocks, price_periods
+from invoicing.run_blocks import slices_of_contracts
 from rollup.stored_usage import StoredUsage
 from tests.invoicing.world import World, at
 
@@ -46,7 +47,8 @@ def test_blocks_of_any_size_give_the_lines_of_one_call(world: World) -> None:
     assert len(whole) > 10
     for usage in (None, stored):
         for contracts_max in (1, 2, 4, 100):
-            periods = due_blocks(**due, contracts_max=contracts_max)
+            slices = slices_of_contracts(catalogue.contracts, contracts_max)
+            periods = (due_service_periods(**{**due, "contracts": part}) for part in slices)
             blocks = price_blocks(**asked, blocks=periods, stored_usage=usage)
             found = pa.concat_tables([block.lines for block in blocks])
             assert found.unify_dictionaries().combine_chunks().equals(whole.combine_chunks())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -209,13 +209,8 @@ def _doors(random: Random, folder: Path) -> list[Door]:
     several doors."""
     records = [_record(random, number) for number in range(random.randint(20, 90))]
     extra = random.choices(records, k=random.randint(0, 40))
-    extra += [
-        Sent(**{**_fields(one), "value": "777.5"}) for one in random.choices(records, k=random.randint(0, 8))
-    ]
-    extra += [
-        Sent(**{**_fields(one), "id": f"{one.id}-bad", "value": BAD_VALUE})
-        for one in random.choices(records, k=3)
-    ]
+    extra += [replace(one, value="777.5") for one in random.choices(records, k=random.randint(0, 8))]
+    extra += [replace(one, id=f"{one.id}-bad", value=BAD_VALUE) for one in random.choices(records, k=3)]
     records += extra
     random.shuffle(records)
     dealt: list[list[Sent]] = [[], [], []]
@@ -242,10 +237,6 @@ def _record(random: Random, number: int) -> Sent:
         value=f"{random.randrange(1000)}.{random.randrange(1000):03d}",
         properties=random.choice([(), (("region", "eu"),), (("region", "us"),)]),
     )
-
-
-def _fields(record: Sent) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in Sent.__slots__}
 
 
 def _batches(random: Random, records: list[Sent]) -> Iterator[list[Sent]]:
