@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from ingest.errors import Issue
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.given_back_at_most import FEES, stands_instead
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
@@ -37,9 +38,6 @@ from rating.steps import FEE_CREDIT_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
-
-_FEES: Final = frozenset({"recurring", "one_time"})
-_OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +63,14 @@ def adjustments_due(
     changed: Mapping[str, Sequence[Issue]],
     now: datetime,
     run_id: str,
+    credits_now: pa.Table,
     cuts: Sequence[CutRow] = (),
 ) -> AdjustmentsDue:
     """What late usage adds to the next bills of touched contracts.
 
     late: what ``find_late_usage`` found. next_dates: the billing date that carries a contract's adjustments;
     contracts that are not named are left out. changed: what ``changed_behind_bill`` found; such a contract is
-    held for that. cuts: of ``AmendedCatalogue``. Nothing is written.
+    held for that. credits_now, cuts: of ``AmendedCatalogue``. Nothing is written.
     """
     first = {key: day for key, day in late.touched.items() if key in next_dates and key not in changed}
     if not first:
@@ -91,6 +90,7 @@ def adjustments_due(
         run_id=run_id,
         billed_now=late.seats.until,
         cuts=[cut for cut in cuts if cut.key[0] in first],
+        credits=credits_now.filter(pc.is_in(credits_now["contract_id"], value_set=chosen)),
     )
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=chosen))
     again = rate_settled_dates(inputs, contracts)
@@ -127,13 +127,18 @@ def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[st
 
 def _in_two(differences: Sequence[LineDifference], added: pa.Table) -> list[LineDifference]:
     """A licence in advance of which some was added and some taken away is charged for the one and credited
-    for the other: it is adjusted to what it would be with additions alone, and from there to what it is."""
+    for the other: it is adjusted to what it would be with additions alone, and from there to what it is.
+    Where not all can be given back, it is one line."""
     rows = {line_id: row for row, line_id in enumerate(added["line_id"].to_pylist())}
     found = []
     for one in differences:
         row = rows.get(one.now["line_id"]) if one.now is not None else None
         raised = None if row is None else line_to_python(added, row)
-        if raised is not None and raised["amount_minor"] > max(one.billed_minor, one.now_minor):
+        if (
+            raised is not None
+            and not one.is_limited
+            and raised["amount_minor"] > max(one.billed_minor, one.now_minor)
+        ):
             found.append(replace(one, now=raised))
             named = {**raised, "line_id": one.line["line_id"]}
             found.append(replace(one, was=named, billed_minor=raised["amount_minor"]))
@@ -171,7 +176,8 @@ def _committed(catalogue: BillingCatalogue) -> set[str]:
 def _is_refused(one: LineDifference, committed: Collection[str]) -> bool:
     """Whether no adjustment can say the difference rightly."""
     kind = one.line["charge_kind"]
-    return kind == FEE_CREDIT_KIND or (kind in _FEES and one.line["contract_id"] in committed)
+    counted = kind in FEES or one.is_limited
+    return kind == FEE_CREDIT_KIND or (counted and one.line["contract_id"] in committed)
 
 
 def _refused(
@@ -187,11 +193,17 @@ def _refused(
                 next_dates[contract_id],
                 "adjustment_refused",
                 f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
-                f"{one.line['billing_date']} ({kind}), because a discount or rounded sum is shared out again"
-                + (", and a commitment over a term counts it." if kind in _FEES else ".")
+                f"{one.line['billing_date']} ({kind}), because {_why(one)}"
+                + ("." if kind == FEE_CREDIT_KIND else ", and a commitment over a term counts it.")
                 + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
     return list(found.values())
+
+
+def _why(one: LineDifference) -> str:
+    if one.is_limited:
+        return "not all that it comes to less can be given back of what was paid"
+    return "a discount or rounded sum is shared out again"
 
 
 def _given_back_already(
@@ -205,8 +217,8 @@ def _given_back_already(
     found: dict[str, Held] = {}
     for one in lowered:
         taken = credited.get(one.line["line_id"], 0)
-        left = max(0, one.billed_minor - taken)
-        instead = sum(other.now_minor for other in differences if _stands_instead(other, one))
+        left = max(0, one.charged_minor - taken)
+        instead = sum(other.difference_minor for other in differences if stands_instead(other.line, one.line))
         off = -one.difference_minor - instead
         if taken <= 0 or off <= left:
             continue
@@ -221,15 +233,6 @@ def _given_back_already(
             "`late_usage: ignore`.",
         )
     return list(found.values())
-
-
-def _stands_instead(other: LineDifference, one: LineDifference) -> bool:
-    """Whether the other line bills days of a period of licences that is taken back with this one."""
-    if other.was is not None or one.line["charge_kind"] != "licence":
-        return False
-    same = all(other.line[name] == one.line[name] for name in _OF_ONE_CUT)
-    starts, ends = other.line["period_start"], other.line["period_end"]
-    return bool(same and one.line["period_start"] <= starts and ends <= one.line["period_end"])
 
 
 def _made(

@@ -18,13 +18,14 @@ from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS, LINE_ALL
 from rating.store import line_to_python, read_rated_lines
 
 _ALLOWED: Final = func.coalesce(LINE_ALLOWANCES.c.amount_minor, 0)
-_AS_RATED: Final = func.coalesce(INVOICE_LINES.c.priced_minor, INVOICE_LINES.c.amount_minor) + _ALLOWED
+_CHARGED: Final = func.coalesce(INVOICE_LINES.c.priced_minor, INVOICE_LINES.c.amount_minor)
 _IS_ALLOWED: Final = LINE_ALLOWANCES.c.line_id == INVOICE_LINES.c.line_id
 _COLUMNS: Final = {
     "contract_id": pl.String,
     "billing_date": pl.String,
     "line_id": pl.String,
-    "billed_minor": pl.Int64,
+    "charged_minor": pl.Int64,
+    "allowed_minor": pl.Int64,
     "adjusted_by": pl.String,
     "charge_kind": pl.String,
     "order": pl.String,
@@ -33,16 +34,20 @@ _COLUMNS: Final = {
 
 def load_billed_lines(connection: Connection, ids: Sequence[str], dates: BillingDates) -> pl.DataFrame:
     """One row a line of the billing dates of some contracts: contract_id, billing_date, line_id (bytes),
-    billed_minor.
+    charged_minor, allowed_minor.
 
-    billed_minor: as billed and all adjustments since, on whatever invoices. adjusted_by: the last of them
-    (bytes), charge_kind: what the line was before; null for a line that was never adjusted. A line that was
-    not billed on its date and was adjusted later has a row, an adjustment itself has none.
+    charged_minor: as billed and all adjustments since, on whatever invoices, after credit that was taken off
+    before tax; allowed_minor: that credit. Both in the terms the line is priced in, together as it was rated.
+    adjusted_by: the last adjustment (bytes), charge_kind: what the line was before; null for a line that was
+    never adjusted. A line that was not billed on its date and was adjusted later has a row, an adjustment
+    itself has none.
     """
     rows = [*_as_billed(connection, ids, dates), *_adjustments(connection, ids, dates)]
     frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row").sort("order")
     lines = frame.group_by("contract_id", "billing_date", "line_id", maintain_order=True).agg(
-        pl.col("billed_minor").sum(), pl.col("adjusted_by").last(), pl.col("charge_kind").last()
+        pl.col("charged_minor", "allowed_minor").sum(),
+        pl.col("adjusted_by").last(),
+        pl.col("charge_kind").last(),
     )
     return lines.with_columns(
         pl.col("billing_date").str.to_date("%Y-%m-%d"),
@@ -82,7 +87,8 @@ def _as_billed(connection: Connection, ids: Sequence[str], dates: BillingDates) 
             INVOICES.c.contract_id,
             INVOICES.c.billing_date,
             INVOICE_LINES.c.line_id,
-            _AS_RATED,
+            _CHARGED,
+            _ALLOWED,
         )
         .join(INVOICE_LINES, INVOICE_LINES.c.invoice_id == INVOICES.c.invoice_id)
         .outerjoin(LINE_ALLOWANCES, _IS_ALLOWED)
@@ -109,7 +115,8 @@ def _adjustments(
             table.c.contract_id,
             table.c.billing_date,
             table.c.adjusted_line_id,
-            _AS_RATED,
+            _CHARGED,
+            _ALLOWED,
             table.c.line_id,
             table.c.charge_kind,
             INVOICES.c.billing_date,

@@ -61,12 +61,30 @@ def draw_allowances(
         chosen,
         remaining=remaining,
         unpaid=[
-            max(0, amount) if number >= 0 else 0 for number, amount in zip(group_of, amounts, strict=True)
+            max(0, amount) if number >= 0 else 0
+            for number, amount in zip(group_of, _may_fall_by(invoice), strict=True)
         ],
         most=_most(invoice, group_of, room),
         room=[max(0, amount) for amount in room],
         room_of=group_of,
     )
+
+
+def _may_fall_by(invoice: Invoice) -> list[int]:
+    """By how much credit may lower each line. Credit stays with the line it is taken off, so an adjustment
+    takes none for what the same invoice gives back of that line, nor for more than the line comes to now."""
+    net: dict[str, int] = {}
+    for line in invoice.lines:
+        if line.adjusts is not None:
+            net[line.adjusts.line_id] = net.get(line.adjusts.line_id, 0) + priced_minor(line)
+    found = []
+    for line in invoice.lines:
+        amount, was = priced_minor(line), line.adjusts
+        if was is not None:
+            rated = int(was.rated_amount.scaleb(invoice.minor_digits))
+            amount = min(amount, net[was.line_id], rated)
+        found.append(amount)
+    return found
 
 
 def _most(invoice: Invoice, group_of: Sequence[int], priced: Sequence[int]) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from invoicing.adjustments_due import AdjustmentsDue
 from invoicing.billing_catalogue import load_terms
@@ -124,7 +125,7 @@ def _billed_today(owner: str, run: BillingRun) -> Held:
 def _write(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> Written:
     """Rated lines first, then numbers, invoices and lines in one transaction."""
     lines = ended.lines.filter(pc.is_in(ended.lines["contract_id"], value_set=pa.array(owners, pa.string())))
-    forget_lines(run.event_store, owners)
+    forget_lines(run.event_store, _billed_until(run, owners))
     with start_writing(run.event_store, lines) as writing:
         drafts = draft_invoices(lines=lines, context=_context(run, ended, ready, owners))
         writing.wait()
@@ -140,6 +141,15 @@ def _write(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str
         actor=run.settings.actor,
     )
     return write_invoices(run.ledger, drafts=drafts, nothing_due=[], policy=policy)
+
+
+def _billed_until(run: BillingRun, owners: Sequence[str]) -> dict[str, date | None]:
+    """By key of the bill, the last day with such a bill of the contract."""
+    last = func.max(INVOICES.c.billing_date)
+    statement = select(INVOICES.c.contract_id, last).group_by(INVOICES.c.contract_id)
+    with run.ledger.connect() as connection:
+        found = dict(map(tuple, select_by_ids(connection, statement, INVOICES.c.contract_id, owners)))
+    return {owner: date.fromisoformat(found[owner]) if owner in found else None for owner in owners}
 
 
 def _context(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> DraftContext:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, select
 
 from invoicing.bulk import select_by_ids
 from invoicing.credit_note_tables import CREDIT_NOTES
+from invoicing.given_back_at_most import FEES
 from invoicing.tables import INVOICE_LINES, INVOICES, LINE_ADJUSTMENTS
 from rating.steps import FEE_CREDIT_KIND
 
-_FEES: Final = frozenset({"recurring", "one_time"})
 _L, _I = INVOICE_LINES.c, INVOICES.c
 
 
@@ -119,7 +119,7 @@ def _fee_credits(connection: Connection, contract_id: str, billing_date: str) ->
 def _is_credit_of(credit: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
     alike = all(credit[name] == line[name] for name in ("charge_id", "plan_id", "dimensions"))
     within = line["period_start"] <= credit["period_start"] and credit["period_end"] <= line["period_end"]
-    return alike and within and line["charge_kind"] in _FEES
+    return alike and within and line["charge_kind"] in FEES
 
 
 def _credited(connection: Connection, line_ids: Sequence[str]) -> Mapping[str, int]:

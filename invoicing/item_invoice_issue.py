@@ -189,7 +189,7 @@ def _write(
         return [], 0
     chosen = pa.array(owners, pa.string())
     lines = priced.lines.filter(pc.is_in(priced.lines["contract_id"], value_set=chosen))
-    forget_lines(event_store, owners)
+    forget_lines(event_store, dict.fromkeys(owners))
     with start_writing(event_store, lines) as writing:
         drafts = draft_invoices(lines=lines, context=_context(ledger, batch, priced, taxed, owners, settings))
         writing.wait()
@@ -215,10 +215,11 @@ def _write(
     return written.credit_expired, len(reviews)
 
 
-def forget_lines(event_store: EventStore, owners: Sequence[str]) -> None:
-    """Delete the lines that a killed look wrote for invoices that are not there."""
-    never = pa.table({"contract_id": owners, "settled": [None] * len(owners)}, schema=BILLED_UNTIL_SCHEMA)
-    delete_unsettled_lines(event_store, never)
+def forget_lines(event_store: EventStore, billed: Mapping[str, date | None]) -> None:
+    """Delete the lines that a killed look wrote for invoices that are not there. billed: by key of the
+    invoices, the last date that one stands on."""
+    columns = {"contract_id": list(billed), "settled": list(billed.values())}
+    delete_unsettled_lines(event_store, pa.table(columns, schema=BILLED_UNTIL_SCHEMA))
 
 
 def _context(

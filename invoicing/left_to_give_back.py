@@ -38,32 +38,27 @@ def left_to_give_back(
 
 def credited_of_lines(connection: Connection, line_ids: Sequence[bytes]) -> dict[bytes, int]:
     """By line_id, what credit notes took of a line, its corrections and all that adjusted it, minor units as
-    priced, rounded up, with what went back of credit taken before tax; lines of which nothing was taken are
-    left out."""
+    priced, rounded up, without credit taken before tax; lines of which nothing was taken are left out."""
     whole = _with_corrections(connection, line_ids)
     adjusting = select(LINE_ADJUSTMENTS.c.line_id, LINE_ADJUSTMENTS.c.adjusted_line_id)
     ids = sorted(line_id.hex() for line_id in line_ids)
     rows = select_by_ids(connection, adjusting, LINE_ADJUSTMENTS.c.adjusted_line_id, ids)
     whole |= {row.line_id: row.adjusted_line_id for row in rows}
     taken = _taken(connection, whole, None)
-    found: dict[bytes, int] = {}
-    for key in {*taken.credited, *taken.put_back}:
-        credited, net = taken.credited[key], taken.net[key]
-        amount = -(-credited * taken.priced[key] // net) if net else credited
-        if amount + taken.put_back[key]:
-            found[bytes.fromhex(key)] = amount + taken.put_back[key]
-    return found
+    return {
+        bytes.fromhex(key): -(-credited * taken.priced[key] // taken.net[key]) if taken.net[key] else credited
+        for key, credited in taken.credited.items()
+        if credited
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Sums by line: as priced, net, and net of what credit notes took. put_back: what went back with them of
-    credit taken before tax, as priced."""
+    """Sums by line: as priced, net, and net of what credit notes took."""
 
     priced: dict[str, int]
     net: dict[str, int]
     credited: dict[str, int]
-    put_back: dict[str, int]
 
 
 def _with_corrections(connection: Connection, line_ids: Sequence[bytes]) -> dict[str, str]:
@@ -77,7 +72,7 @@ def _with_corrections(connection: Connection, line_ids: Sequence[bytes]) -> dict
 def _taken(connection: Connection, whole: Mapping[str, str], known_at: datetime | None) -> _Taken:
     """whole: of which line each is a part. known_at: of ``left_to_give_back``."""
     columns = select(_L.line_id, _L.invoice_id, _L.amount_minor, _AS_PRICED)
-    taken = _Taken(*(defaultdict(int) for _ in range(4)))
+    taken = _Taken(*(defaultdict(int) for _ in range(3)))
     invoices = set()
     for row in select_by_ids(connection, columns, _L.line_id, sorted(whole)):
         taken.net[whole[row.line_id]] += row.amount_minor
@@ -88,13 +83,9 @@ def _taken(connection: Connection, whole: Mapping[str, str], known_at: datetime 
     for row in select_by_ids(connection, notes, CREDIT_NOTES.c.invoice_id, sorted(invoices)):
         if known_at is not None and datetime.fromisoformat(row.issued_at) > known_at:
             continue
-        document = orjson.loads(row.document)
-        for line in document["lines"]:
+        for line in orjson.loads(row.document)["lines"]:
             if line["line_id"] in whole:
                 taken.credited[whole[line["line_id"]]] -= line["amount_minor"]
-        for back in document.get("put_back_credit", ()):
-            if back["line_id"] in whole:
-                taken.put_back[whole[back["line_id"]]] += back["amount_minor"]
     return taken
 
 

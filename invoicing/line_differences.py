@@ -20,11 +20,15 @@ Change = Literal["changed", "new", "vanished"]
 class LineDifference:
     """One line that comes to something else now. was: as billed or last adjusted, None when nothing was
     billed of it; now: as rated again, None when it is not due any more; rows of RATED_LINE_SCHEMA as Python
-    values. billed_minor: what was billed of it in all."""
+    values. billed_minor: what was billed of it in all, as far as it can be given back
+    (``given_back_at_most.py``). charged_minor: that after credit taken off before tax; allowed_minor: all of
+    that credit."""
 
     was: Mapping[str, Any] | None
     now: Mapping[str, Any] | None
     billed_minor: int
+    charged_minor: int
+    allowed_minor: int
 
     @property
     def line(self) -> Mapping[str, Any]:
@@ -40,13 +44,18 @@ class LineDifference:
         return self.now_minor - self.billed_minor
 
     @property
+    def is_limited(self) -> bool:
+        """Whether less is given back than the line comes to less, as it is rated."""
+        return self.billed_minor < self.charged_minor + self.allowed_minor
+
+    @property
     def change(self) -> Change:
         return "new" if self.was is None else "vanished" if self.now is None else "changed"
 
 
 def line_differences(store: EventStore, lines: pa.Table, billed: pl.DataFrame) -> list[LineDifference]:
     """Pair both sides by line id, and what is left by what the lines are for; those that differ, and those
-    that only one side has. lines: RATED_LINE_SCHEMA. billed: of ``load_billed_lines``."""
+    that only one side has. lines: RATED_LINE_SCHEMA. billed: of ``give_back_at_most``."""
     fresh = pl.DataFrame(
         {
             "line_id": pl.Series(lines["line_id"].cast(pa.binary()).combine_chunks()),
@@ -60,7 +69,12 @@ def line_differences(store: EventStore, lines: pa.Table, billed: pl.DataFrame) -
     odd = both.filter(pl.col("now_minor").ne_missing(pl.col("billed_minor")) & ~gone_already)
     rows = odd.filter(pl.col("billed_minor").is_not_null())
     past = billed_again_as(store, rows.iter_rows(named=True))
-    amounts = dict(rows.select("line_id", "billed_minor").iter_rows())
+    amounts = {
+        key: tuple(minor)
+        for key, *minor in rows.select(
+            "line_id", "billed_minor", "charged_minor", "allowed_minor"
+        ).iter_rows()
+    }
     now = {
         line_id: line_to_python(lines, row)
         for line_id, row in odd.select("line_id", "row").iter_rows()
@@ -70,7 +84,7 @@ def line_differences(store: EventStore, lines: pa.Table, billed: pl.DataFrame) -
         LineDifference(
             None if was is None else past[was],
             None if becomes is None else now[becomes],
-            0 if was is None else amounts[was],
+            *((0, 0, 0) if was is None else amounts[was]),
         )
         for was, becomes in _paired(past, now)
     ]
@@ -85,15 +99,16 @@ def _paired(
     waiting: dict[tuple[Any, ...], list[bytes]] = {}
     for key, line in now.items():
         if key not in past:
-            waiting.setdefault(_purpose(line), []).append(key)
+            waiting.setdefault(purpose_of(line), []).append(key)
     for key, line in past.items():
         if key not in now:
-            same = waiting.get(_purpose(line))
+            same = waiting.get(purpose_of(line))
             pairs.append((key, same.pop() if same else None))
     return [*pairs, *((None, key) for keys in waiting.values() for key in keys)]
 
 
-def _purpose(line: Mapping[str, Any]) -> tuple[Any, ...]:
+def purpose_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a line is for, under whatever plan version."""
     names = (
         "contract_id",
         "billing_date",

@@ -191,5 +191,6 @@ def adjustments_of(work: DueWork, next_dates: Mapping[str, date]) -> Adjustments
         changed=work.changed,
         now=work.now,
         run_id=work.run_id,
+        credits_now=work.credits,
         cuts=work.cuts,
     )

@@ -21,6 +21,7 @@ from invoicing.amendment_rows import with_credits
 from invoicing.billed_lines import load_billed_lines
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.given_back_at_most import give_back_at_most
 from invoicing.history import (
     BillingDates,
     late_subjects,
@@ -39,6 +40,7 @@ from invoicing.seats_in_advance import prices_seats, seat_usage, settled_until, 
 from invoicing.tables import SETTLED_BILLING_DATES
 from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import count_wider, wider_periods
+from rating.line_item import RATED_LINE_SCHEMA
 from rating.needed_meters import needed_meters
 from rating.rate import rate_usage
 from rollup.roll_up import RolledUp
@@ -49,7 +51,8 @@ from rollup.stored_usage import StoredUsage
 class RatingInputs:
     """What dates are rated again from. changed: what ``changed_behind_bill`` found. run_id: written on the
     lines. billed_now: by contract_id, the instant of the date that is billed now, up to which levels are
-    known; of others they are known up to the last billed date. cuts: what the bill that is made now cuts."""
+    known; of others they are known up to the last billed date. cuts, credits (RATED_LINE_SCHEMA): what the
+    bill that is made now cuts, and gives back of fees."""
 
     event_store: EventStore
     stored_usage: StoredUsage | None
@@ -61,6 +64,7 @@ class RatingInputs:
     run_id: str
     billed_now: Mapping[str, int] = field(default_factory=dict)
     cuts: Sequence[CutRow] = ()
+    credits: pa.Table = field(default_factory=RATED_LINE_SCHEMA.empty_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class RatedAgain:
     """compared: the settled dates that can be rated now; not_billed: how many dates have come and are not
     settled. lines: RATED_LINE_SCHEMA of the compared dates. added: those of licences in advance as they would
     be if nothing had been taken away in their periods, of the same ids. billed: their lines, see
-    ``load_billed_lines``. catalogue: with all prices the lines name. held: dates that cannot be rated now."""
+    ``give_back_at_most``. catalogue: with all prices the lines name. held: dates that cannot be rated now."""
 
     compared: Sequence[Key]
     not_billed: int
@@ -103,12 +107,18 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     kept = [key for key in settled if key not in gone]
     chosen = pl.DataFrame(kept, schema={"contract_id": pl.String, "billing_date": pl.Date}, orient="row")
+    standing = give_back_at_most(
+        billed.join(chosen, on=["contract_id", "billing_date"]),
+        lines=lines,
+        credits_now=inputs.credits,
+        store=inputs.event_store,
+    )
     return RatedAgain(
         compared=kept,
         not_billed=sum(key not in settled for key in due),
         lines=lines,
         added=added,
-        billed=billed.join(chosen, on=["contract_id", "billing_date"]),
+        billed=standing,
         catalogue=past.catalogue,
         held=held,
     )

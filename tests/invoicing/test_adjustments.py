@@ -317,6 +317,7 @@ def test_an_ended_contract_is_billed_what_comes_after(any_world: World) -> None:
         ("INV-2025-000003", 1),
     ]
     assert {stored.summary.contract_id for stored in world.invoices()} == {"c1"}
+    assert len(explained(world)) == 3  # a later bill leaves the lines of an earlier one
     assert verify_journal(world.ledger) == []
     assert verify_books(world.ledger).broken == ()
 

@@ -1,0 +1,123 @@
+"""What was billed of a line as far as it can be given back: no bill gives back more than was paid for it.
+
+A line is rated without the credit that is taken off it before tax. When it comes to less later, what was
+given for nothing must not come back as money; nor may a fee come back twice, by a credit of its unused days
+and as a discount of an amount is shared out again. So what a line is to be charged in all, with ``now`` what
+it comes to, is
+
+    charged in all = max(now - credit taken off, fee credits of it - what stands instead of it)
+
+where licences that are cut have lines that stand instead (``seat_changes.py``), and count as one with them.
+It does not matter in how many steps ``now`` gets where it is: all adjustments of a line sum to the same.
+Lines without credit or fee credits are charged what they come to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.clickhouse import EventStore
+from invoicing.billed_lines import billed_again_as
+from invoicing.line_differences import purpose_of
+from rating.steps import FEE_CREDIT_KIND
+from rating.store import line_to_python
+
+FEES: Final = frozenset({"recurring", "one_time"})
+_OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
+_OF_ONE_FEE: Final = ["contract_id", "plan_id", "charge_id"]
+_CHARGED_IN_ALL: Final = pl.max_horizontal(
+    pl.col("now_minor") - pl.col("allowed_minor"), pl.col("given_back_minor") - pl.col("instead_minor")
+)
+_IS_LIMITED: Final = (pl.col("allowed_minor") > 0) | (pl.col("given_back_minor") > 0)
+COUNTED: Final = pl.col("charged_minor") + pl.when(_IS_LIMITED).then(
+    pl.col("now_minor") - _CHARGED_IN_ALL
+).otherwise(0)
+"""What was billed of each line as far as it counts, of charged_minor, allowed_minor, now_minor,
+given_back_minor and instead_minor."""
+
+
+def give_back_at_most(
+    billed: pl.DataFrame, *, lines: pa.Table, credits_now: pa.Table, store: EventStore
+) -> pl.DataFrame:
+    """``billed`` (of ``load_billed_lines``) with ``billed_minor``: what to compare with what each line comes
+    to now, so that the difference is what is to be charged or given back.
+
+    lines: RATED_LINE_SCHEMA, rated again, with the fee credits of earlier bills; credits_now: those of the
+    bill that is made now.
+    """
+    rated = pl.DataFrame(
+        {
+            "line_id": pl.Series(lines["line_id"].cast(pa.binary()).combine_chunks()),
+            "now_minor": pl.Series(lines["amount_minor"].combine_chunks()),
+        }
+    )
+    gone = billed.join(rated, on="line_id", how="anti").filter(pl.col("allowed_minor") > 0)
+    both = (
+        billed.join(rated, on="line_id", how="left", maintain_order="left")
+        .join(_given_back(lines, credits_now), on="line_id", how="left", maintain_order="left")
+        .join(_instead(gone, lines, store), on="line_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("now_minor", "successor_minor").alias("now_minor"))
+        .with_columns(pl.col("now_minor", "given_back_minor", "instead_minor").fill_null(0))
+    )
+    return both.with_columns(billed_minor=COUNTED).select(*billed.columns, "billed_minor")
+
+
+def stands_instead(other: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether the other line bills days of a period of licences, ``line``, that is taken back."""
+    if line["charge_kind"] != "licence" or purpose_of(other) == purpose_of(line):
+        return False
+    same = all(other[name] == line[name] for name in _OF_ONE_CUT)
+    starts, ends = other["period_start"], other["period_end"]
+    return bool(same and line["period_start"] <= starts and ends <= line["period_end"])
+
+
+def _instead(gone: pl.DataFrame, lines: pa.Table, store: EventStore) -> pl.DataFrame:
+    """(line_id, successor_minor, instead_minor) of billed lines that are not rated under their id any more:
+    what the same thing comes to under another plan version, null for none, and what stands instead."""
+    names = {"line_id": pl.Binary, "successor_minor": pl.Int64, "instead_minor": pl.Int64}
+    found: list[tuple[bytes, int | None, int]] = []
+    if len(gone):
+        past = billed_again_as(store, gone.iter_rows(named=True))
+        chosen = pc.is_in(lines["contract_id"], value_set=pa.array(gone["contract_id"].unique().to_list()))
+        some = lines.filter(chosen)
+        others = [line_to_python(some, row) for row in range(some.num_rows)]
+        for line_id, line in past.items():
+            purpose = purpose_of(line)
+            alike = [one["amount_minor"] for one in others if purpose_of(one) == purpose]
+            instead = [one["amount_minor"] for one in others if stands_instead(one, line)]
+            found.append((line_id, alike[0] if alike else None, sum(instead)))
+    return pl.DataFrame(found, schema=names, orient="row")
+
+
+def _given_back(lines: pa.Table, credits_now: pa.Table) -> pl.DataFrame:
+    """(line_id, given_back_minor): what fee credits give back of fees, above zero. A credit is of the fee of
+    its charge that an earlier date billed for its days."""
+    credits_found = _only([lines, credits_now], {FEE_CREDIT_KIND}).drop("line_id")
+    fees = _only([lines], FEES).drop("amount_minor")
+    return (
+        fees.join(credits_found, on=_OF_ONE_FEE, suffix="_back")
+        .filter(
+            (pl.col("billing_date") < pl.col("billing_date_back"))
+            & (pl.col("period_start") <= pl.col("period_start_back"))
+            & (pl.col("period_end_back") <= pl.col("period_end"))
+        )
+        .group_by("line_id")
+        .agg(given_back_minor=-pl.col("amount_minor").sum())
+    )
+
+
+def _only(tables: Sequence[pa.Table], kinds: frozenset[str] | set[str]) -> pl.DataFrame:
+    names = [*_OF_ONE_FEE, "billing_date", "period_start", "period_end", "line_id", "amount_minor"]
+    wanted = pa.array(sorted(kinds), pa.string())
+    parts = []
+    for table in tables:
+        some = table.filter(pc.is_in(table["charge_kind"].cast(pa.string()), value_set=wanted)).select(names)
+        frame: Any = pl.from_arrow(some.set_column(6, "line_id", some["line_id"].cast(pa.binary())))
+        parts.append(frame.with_columns(pl.col(*_OF_ONE_FEE).cast(pl.String)))
+    both: pl.DataFrame = pl.concat(parts)
+    return both

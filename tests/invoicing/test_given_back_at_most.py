@@ -1,0 +1,186 @@
+"""Goal: no bill gives back more of a line than was paid of it: no credit that was given for nothing, and no
+fee twice."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.errors import InvalidInput
+from invoicing.given_back_at_most import COUNTED
+from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_adjustments import JANUARY, Sender
+from tests.invoicing.test_credit_before_tax import welcome
+from tests.invoicing.test_credit_note_store import credit
+from tests.invoicing.test_einvoice_billing import BUYER, SELLER
+from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines, settled
+from tests.invoicing.test_tax_billing import setting, tax_lines
+from tests.invoicing.world import World, at
+
+TEN = "2025-01-01T00:00 set 10"
+AMOUNT = st.integers(0, 5000)
+STEPS = st.lists(st.tuples(AMOUNT, st.integers(0, 100)), max_size=5)
+
+
+def charged_in_all(now: int, allowed: int, given_back: int, instead: int) -> int:
+    """The plain rule, a line at a time."""
+    if not allowed and not given_back:
+        return now
+    return max(now - allowed, given_back - instead)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, STEPS, AMOUNT, AMOUNT)
+def test_all_adjustments_of_a_line_come_to_the_same_in_whatever_steps(
+    before: list[tuple[int, int]], after: list[tuple[int, int]], billed: int, credited: int
+) -> None:
+    """A step is what the line comes to, once it is cut what stands instead, and the percentage of an addition
+    that new credit takes off. With what stands instead the line is never charged below zero, and a second
+    look changes nothing."""
+    charged, allowed = billed - min(billed, credited), min(billed, credited)
+    steps = [*((now, 0, percent) for now, percent in before), *((0, instead, p) for instead, p in after)]
+    for now, instead, percent in steps:
+        row = {"charged_minor": charged, "allowed_minor": allowed, "now_minor": now}
+        frame = pl.DataFrame([row | {"given_back_minor": 0, "instead_minor": instead}])
+        difference = now - frame.select(COUNTED).item()
+        assert charged + difference == charged_in_all(now, allowed, 0, instead)
+        assert not allowed or charged + difference + instead >= 0
+        off = min(max(0, difference), now) * percent // 100
+        charged, allowed = charged + difference - off, allowed + off
+        assert charged == charged_in_all(now, allowed, 0, instead)
+
+
+def licensed(world: World, credit: str) -> Seats:
+    """Ten seats at 31.00 a month with 19 % tax; so much given for nothing comes off before tax."""
+    seats = Seats(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(SEATS, credits="before_tax")
+    world.contract(**JANUARY)
+    welcome(world, credit)
+    seats.send("c1", TEN)
+    world.bill("2025-01-01")
+    return seats
+
+
+@pytest.mark.parametrize(
+    ("credit", "end", "paid", "given_back"),
+    [
+        ("300.00", 2, "net 1000 gross 1190 due 1190", "net -1000 gross -1190 due -1190"),
+        ("310.00", 2, "net 0 gross 0 due 0", None),
+        ("150.00", 22, "net 16000 gross 19040 due 19040", "net -10000 gross -11900 due -11900"),
+    ],
+)
+def test_licences_that_end_give_back_at_most_what_was_paid(
+    world: World, credit: str, end: int, paid: str, given_back: str | None
+) -> None:
+    licensed(world, credit)
+    assert tax_lines(world.invoices()[0])[-1] == paid
+    world.contract(**JANUARY, end_date=date(2025, 1, end))
+    assert world.bill(f"2025-01-{end:02d}").held == ()
+    last = world.invoices()[-1]
+    assert tax_lines(last)[-1] == (given_back or "net 0 gross 0 due 0")
+    settled(world)
+
+
+def test_what_a_credit_note_took_is_not_given_back_again(world: World) -> None:
+    """Half of the 10.00 that were paid is credited, so the 10.00 cannot come back when the contract ends."""
+    licensed(world, "300.00")
+    (first,) = world.invoices()
+    credit(world, first.summary.invoice_id, amount="5.00", now=at("2025-01-01T12:00"))
+    ended = JANUARY | {"end_date": date(2025, 1, 2)}
+    world.contract(**ended)
+    (held,) = world.bill("2025-01-02").held
+    assert held.reason_code == "adjustment_refused"
+    assert "by 1000 minor units, and credit notes left 500 of it" in held.message
+    world.contract(**ended, late_usage="ignore")
+    assert world.bill("2025-01-02").held == ()
+
+
+def test_what_comes_late_after_an_end_is_put_right_to_the_cent(world: World) -> None:
+    """10.00 of ten seats were paid and came back. Then five of the seats turn out to have never been: nothing
+    more is given back. Then there were thirty: 30 x 31.00 / 31 are less than the 300.00 that were given."""
+    seats = licensed(world, "300.00")
+    world.contract(**JANUARY, end_date=date(2025, 1, 2))
+    world.bill("2025-01-02")
+    assert lines(world, "c1")[1:] == [
+        "2025-01-02 01-01..01-02 10 = 10.00, of 2025-01-01: 0.00 before",
+        "2025-01-02 01-01..02-01 0 = -20.00, of 2025-01-01: 20.00 before",
+    ]
+    for day, value in (("2025-01-10", "5"), ("2025-01-11", "30"), ("2025-01-12", "500")):
+        seats.amend([1], value=value)
+        assert world.bill(day, now=at(f"{day}T06:00")).held == ()
+        settled(world)
+    net = [stored.summary.total_minor for stored in world.invoices()]
+    assert net == [1000, -1000, 0, 0, 20000]  # 500.00 for a day of 500 seats, 300.00 of them given
+    with pytest.raises(InvalidInput, match="left"):
+        credit(world, world.invoices()[0].summary.invoice_id, amount="0.01")
+
+
+def test_no_credit_goes_to_seats_that_the_same_bill_takes_away(world: World) -> None:
+    """Two seats more on the 2nd are 60.00, and from the 3rd on there are none: -348.00. 50.00 that were given
+    for seats stay, for they would be lost on the addition."""
+    seats = Seats(world)
+    setting(world, customer=BUYER, **SELLER)
+    fee = MONTHLY_FEE | {"price": {"model": "flat", "amount": "400"}}
+    world.plan(SEATS, fee, credits="before_tax")
+    world.contract(**JANUARY)
+    seats.send("c1", TEN, "2025-01-02T00:00 add 2", "2025-01-03T00:00 remove 12")
+    world.bill("2025-01-01")
+    welcome(world, "50.00", charge_ids=["seats"])
+    world.bill("2025-02-01")
+    of_january = [line for line in world.invoices()[1].invoice.lines if line.adjusts is not None]
+    assert [(line.amount_minor, line.allowances) for line in of_january] == [(6000, ()), (-34800, ())]
+    settled(world)
+
+
+def test_usage_that_is_lowered_and_raised_again(world: World) -> None:
+    """20.00 of calls, 15.00 of them given for nothing: 5.00 come back when four fifths were too many, and
+    are owed again when they were not."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALLS, credits="before_tax")
+    world.contract(**JANUARY)
+    sender.calls(("one", "c1", "2025-01-10", "1880"))  # with the 120 of the setting
+    welcome(world, "15.00", expires_on="2025-02-01")
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    for month, value in ((3, "400"), (4, "200"), (5, "1600"), (6, "2000"), (7, "3000")):
+        sender.received_at = at(f"2025-{month - 1:02d}-05")
+        sender.correct("one", value)
+        assert world.bill(f"2025-{month:02d}-01", now=at(f"2025-{month:02d}-01T06:00")).held == ()
+        settled(world)
+    january = [
+        line.amount_minor
+        for stored in world.invoices()
+        for line in stored.invoice.lines
+        if line.period_start == date(2025, 1, 1)
+    ]
+    assert january == [500, -500, 100, 400, 1000]
+
+
+def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: World) -> None:
+    """100.00 for the fee and 300.00 for ten seats, less 100.00; the contract ends after a day. 75.00 were
+    billed of the fee: its 27 of 28 days come back, and the rest, as fewer seats share the discount."""
+    seats = Seats(world)
+    price: dict[str, Any] = {"price": {"model": "per_unit", "unit_price": "30.00"}}
+    world.plan(SEATS | price, MONTHLY_FEE | {"price": {"model": "flat", "amount": "100"}})
+    more: dict[str, Any] = {
+        "start_date": date(2025, 2, 1),
+        "discounts": [{"discount_id": "d", "name": "Less", "amount": "100", "first_periods": 1}],
+    }
+    world.contract(**more)
+    seats.send("c1", "2025-02-01T00:00 set 10")
+    world.bill("2025-02-01")
+    world.contract(**more, end_date=date(2025, 2, 2))
+    assert world.bill("2025-02-02").held == ()
+    first, last = world.invoices()
+    assert first.summary.total_minor == 30000
+    back = {(line.charge_id, line.charge_kind): line.amount_minor for line in last.invoice.lines}
+    assert back["fee", "fee_credit"] == -7232
+    assert back["fee", "adjustment"] == -268
+    assert -30000 <= last.summary.total_minor < -29000
+    settled(world)
