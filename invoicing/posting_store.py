@@ -30,6 +30,7 @@ from invoicing.posting import (
     DocumentLine,
     PostedDocument,
     credit_entry,
+    document_lines,
     with_corrected_kinds,
 )
 from invoicing.posting_rows import RecognisedDays, add_document
@@ -83,7 +84,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
             days,
         )
     append_rows(connection, rows)
-    release_accruals(connection, list(lines), now=now)
+    release_accruals(connection, list(lines), description="issued", now=now)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
@@ -105,17 +106,7 @@ def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[
 
 
 def _lines_of(text: str) -> list[DocumentLine]:
-    return [
-        DocumentLine(
-            line["line_id"],
-            line["charge_id"],
-            line["charge_kind"],
-            date.fromisoformat(line["period_start"]),
-            date.fromisoformat(line["period_end"]),
-            line["amount_minor"],
-        )
-        for line in orjson.loads(text)["lines"]
-    ]
+    return document_lines(orjson.loads(text))
 
 
 def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
