@@ -82,11 +82,21 @@ def test_a_year_is_one_file_that_proves_itself(any_world: World, tmp_path: Path)
     with pytest.raises(NotFound, match="2019"):
         write(world, tmp_path / "none.zip", year=2019)
     _altered(path, tmp_path / "other.zip")
+    _damaged(path, tmp_path / "damaged.zip")
     (tmp_path / "half.zip").write_bytes(path.read_bytes()[:-2_000])
     with pytest.raises(InvalidInput, match="not all of it"):
         verify_archive(tmp_path / "half.zip")
-    with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
-        connection.execute(text("DELETE FROM document_files"))
+    for act in (
+        "DELETE FROM document_files",
+        "UPDATE document_files SET content_hash = ''",
+        *_truncate(world),
+    ):
+        with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
+            connection.execute(text(act))
+
+
+def _truncate(world: World) -> list[str]:
+    return ["TRUNCATE document_files"] if world.ledger.dialect.name == "postgresql" else []
 
 
 def _altered(path: Path, other: Path) -> None:
@@ -104,6 +114,18 @@ def _altered(path: Path, other: Path) -> None:
         assert said in problems, (what, problems)
     _rewrite(path, other, text_name, b'"Monthly fee"', fit_sums=False)
     assert "its SHA-256 differs" in " ".join(verify_archive(other).problems)
+
+
+def _damaged(path: Path, other: Path) -> None:
+    """A disk that loses a byte of a file: the file is named, wherever in it that is."""
+    with zipfile.ZipFile(path) as zipped:
+        info = zipped.getinfo("documents/INV-2025/INV-2025-000002.json")
+    starts = info.header_offset + 30 + len(info.filename) + 20  # after its name and its size in 64 bits
+    for place in range(starts, starts + info.compress_size - 20, info.compress_size // 8):
+        content = bytearray(path.read_bytes())
+        content[place] ^= 0xFF
+        other.write_bytes(content)
+        assert f"{info.filename} cannot be read" in " ".join(verify_archive(other).problems), place
 
 
 def _rewrite(path: Path, other: Path, name: str, old: bytes | None, *, fit_sums: bool = True) -> None:
