@@ -15,9 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from ingest.errors import InvalidInput, NotFound
+from ingest.errors import BrokenState, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.archive_printers import archive_printers
 from invoicing.billing_entity import BillingEntity
 from invoicing.country_profile import CountryProfile, Retention
 from invoicing.delivery.documents import PDF, DocumentShelf
@@ -26,6 +25,7 @@ from invoicing.document import InvoicePrinter
 from invoicing.retention import retained_years, retention_rule
 from invoicing.year_archive import YearArchive, check_year, write_archive
 from invoicing.year_archive_check import verify_archive
+from tests.invoicing.support import MONTHLY_FEE
 from tests.invoicing.test_document_search import archived
 from tests.invoicing.test_special_invoices import issue
 from tests.invoicing.world import World, at
@@ -39,7 +39,7 @@ def shelf_of(world: World) -> DocumentShelf:
 
 def write(world: World, path: Path, year: int = 2025, entity_id: str | None = None) -> Mapping[str, Any]:
     manifests: list[Mapping[str, Any]] = []
-    archive = YearArchive(year, entity_id, archive_printers(shelf_of(world)))
+    archive = YearArchive(year, entity_id, shelf_of(world))
     check_year(world.ledger, archive)
     path.write_bytes(b"".join(write_archive(world.ledger, archive, written=manifests.append)))
     (manifest,) = manifests
@@ -146,6 +146,21 @@ def _rewrite(path: Path, other: Path, name: str, old: bytes | None, *, fit_sums:
     with zipfile.ZipFile(other, "w") as zipped:
         for each, content in files.items():
             zipped.writestr(each, content)
+
+
+def test_a_sent_file_that_somebody_changed_is_not_archived_as_what_was_sent(
+    world: World, tmp_path: Path
+) -> None:
+    world.plan(MONTHLY_FEE)
+    world.contract()
+    world.bill("2025-01-15")
+    shelf = shelf_of(world)
+    shelf.file(shelf.get(world.invoices()[0].summary.invoice_id), PDF, now=at("2025-01-16"))
+    with ledger_transaction(world.ledger) as connection:  # past the triggers, as an administrator can
+        connection.execute(text("DROP TRIGGER document_files_never_update"))
+        connection.execute(text("UPDATE document_files SET content = CAST('other' AS BLOB)"))
+    with pytest.raises(BrokenState, match="not what was sent"):
+        write(world, tmp_path / "2025.zip")
 
 
 @pytest.mark.requirement("TAX-05")
