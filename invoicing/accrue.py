@@ -7,10 +7,9 @@ settled, which are priced with the usage up to the end of the month. Both go by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -104,14 +103,18 @@ def recognise_unbilled(
             reason_code="month_not_over",
         )
     not_accrued: list[NotAccrued] = []
-    parts = chain(_of_drafts(ledger, through), _of_open_periods(event_store, ledger, through, not_accrued))
     entries, seen, amounts = 0, set[str](), defaultdict[str, int](int)
-    for wanted in _batches(parts):
-        ids = {key.document_id for key in wanted}
-        entries += post_accruals(ledger, wanted, list(ids), through=through, now=now)
-        seen |= ids
-        for key, amount in wanted.items():
-            amounts[key.currency] += amount
+    for parts in (
+        _of_open_periods(event_store, ledger, through, not_accrued),
+        # Read last, so that no date which a run drafts meanwhile is missed; those in both are left out.
+        _of_drafts(ledger, through, without=seen),
+    ):
+        for wanted in _batches(parts):
+            ids = {key.document_id for key in wanted}
+            entries += post_accruals(ledger, wanted, list(ids), through=through, now=now)
+            seen |= ids
+            for key, amount in wanted.items():
+                amounts[key.currency] += amount
     gone = open_accruals(ledger) - seen
     entries += post_accruals(ledger, {}, list(gone), through=through, now=now)
     note_run(ledger, through=through, actor=actor, now=now)
@@ -163,13 +166,14 @@ def take_back_overtaken(ledger: Engine, *, now: datetime) -> int:
         return release_accruals(connection, gone, description="billed otherwise", now=now)
 
 
-def _of_drafts(ledger: Engine, through: date) -> Iterator[tuple[AccrualKey, int]]:
+def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[tuple[AccrualKey, int]]:
     column = INVOICES.c.invoice_id
     drafts = select(column, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document).where(
         INVOICES.c.state == "draft"
     )
     with ledger.connect() as connection:
-        ids = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars().all()
+        every = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars()
+        ids = [invoice_id for invoice_id in every if invoice_id not in without]
     for start in range(0, len(ids), _DRAFTS):
         # Read and let go before anything is posted.
         with ledger.connect() as connection:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import Engine, delete
 
 from ingest.errors import Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
@@ -17,6 +17,7 @@ from invoicing.accrual import accrued_parts
 from invoicing.accrual_store import open_accruals
 from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, trial_balance
@@ -159,6 +160,27 @@ def test_a_date_that_comes_to_nothing_leaves_nothing_accrued(world: World) -> No
     assert balances(world, "2025-02-28") == {"unbilled": 70, "revenue": -70}
     (draft,) = world.invoices()
     assert open_accruals(world.ledger) == {draft.summary.invoice_id}
+    ties(world)
+
+
+def test_a_draft_that_is_made_meanwhile_is_accrued_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A billing run settles one date before recognition reads the contracts, another after it."""
+
+    def while_a_run_is_at_work(ledger: Engine) -> BillingCatalogue:
+        world.bill("2025-02-15", issue=False, now=at("2025-02-15"))
+        found = load_billing_catalogue(ledger)
+        world.bill("2025-02-20", issue=False, now=at("2025-02-20"))
+        return found
+
+    monkeypatch.setattr(accrue, "load_billing_catalogue", while_a_run_is_at_work)
+    world.plan(IN_ARREARS)
+    world.contract("c1", start_date=date(2025, 1, 15))
+    world.contract("c2", start_date=date(2025, 1, 20))
+    report = recognise(world, "2025-01-31", "2025-02-21")
+    assert len(world.invoices()) == 2
+    assert (report.documents, report.amounts) == (2, {"EUR": 3000 * 17 // 31 + 3000 * 12 // 31})
     ties(world)
 
 
