@@ -287,7 +287,8 @@ def _audit(connection: Connection, which: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _blocks(connection: Connection, statement: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
-    result = connection.execution_options(yield_per=size).execute(statement)
+    # Of this statement only: on the connection it would be of all that follow.
+    result = connection.execute(statement, execution_options={"yield_per": size})
     yield from result.partitions(size)
 
 
