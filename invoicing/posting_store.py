@@ -21,7 +21,7 @@ from invoicing.credit import CreditEntry
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
-from invoicing.journal import JournalEntry
+from invoicing.journal import DOCUMENT_KINDS, JournalEntry
 from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.payment_allocation import free_credited
@@ -169,7 +169,9 @@ def post_missing(ledger: Engine) -> PostedMissing:
 def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument]]:
     """The next documents that have something to post and are not posted, each with when it was issued."""
     register = ISSUED_DOCUMENTS.c
-    posted = exists().where(JOURNAL_ENTRIES.c.document_id == register.document_id)
+    # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
+    own = JOURNAL_ENTRIES.c.kind.in_((*DOCUMENT_KINDS, "recognition"))
+    posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
     special = SPECIAL_INVOICES.c
     content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
     has_lines = content.not_like('%"lines":[]%')
