@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
@@ -16,18 +15,10 @@ from invoicing.accrual_tables import ACCRUAL_RUNS, OPEN_ACCRUALS
 from invoicing.bulk import insert_rows, select_by_ids
 from invoicing.journal_store import append_entries, lock_journal, posted_text
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
-from invoicing.tables import ISSUED_DOCUMENTS
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS, SETTLED_BILLING_DATES
 
 _DOCUMENTS_PER_STEP: Final = 2_000
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
-
-
-@dataclass(frozen=True, slots=True)
-class Accrued:
-    """What a run posted: entries, and of how many documents to come."""
-
-    entries: int
-    documents: int
 
 
 def post_accruals(
@@ -37,29 +28,45 @@ def post_accruals(
     *,
     through: date,
     now: datetime,
-) -> Accrued:
+) -> int:
     """Bring the accruals of these documents, of days up to ``through``, to ``wanted``: what differs is
     posted, what is not wanted any more is taken back. Documents that were issued meanwhile are left
-    alone. Again: nothing."""
+    alone. Again: nothing. Returns how many entries were posted."""
     by_document: dict[str, dict[AccrualKey, int]] = defaultdict(dict)
     for key, amount in wanted.items():
         by_document[key.document_id][key] = amount
     ids = sorted(document_ids)
-    entries = documents = 0
+    entries = 0
     for start in range(0, len(ids), _DOCUMENTS_PER_STEP):
         block = ids[start : start + _DOCUMENTS_PER_STEP]
         with ledger_transaction(ledger) as connection:
             lock_journal(connection)
-            changed = _post_block(connection, block, by_document, through=through, now=now)
-        entries += changed.entries
-        documents += changed.documents
-    return Accrued(entries, documents)
+            entries += _post_block(connection, block, by_document, through=through, now=now)
+    return entries
 
 
 def open_accruals(ledger: Engine) -> set[str]:
     """The documents to come of which something is accrued."""
     with ledger.connect() as connection:
         return set(connection.execute(select(OPEN_ACCRUALS.c.document_id)).scalars())
+
+
+def overtaken_accruals(connection: Connection) -> dict[str, str]:
+    """Contract by document to come, of what is accrued of a day before a settled billing date of the contract
+    and stands in no draft. Where that document is not to come any more, another one has billed the day."""
+    settled = SETTLED_BILLING_DATES.c
+    later = (settled.contract_id == _L.contract_id) & (settled.billing_date > _E.entry_date)
+    statement = (
+        select(_E.document_id, _L.contract_id)
+        .select_from(JOURNAL_ENTRIES.join(JOURNAL_LINES).join(SETTLED_BILLING_DATES, later))
+        .where(_E.kind == "accrual", _L.account == "unbilled")
+        .distinct()
+    )
+    ids = connection.execute(select(OPEN_ACCRUALS.c.document_id)).scalars().all()
+    found = {row[0]: row[1] for row in select_by_ids(connection, statement, _E.document_id, ids)}
+    draft = select(INVOICES.c.invoice_id).where(INVOICES.c.state == "draft")
+    drafts = {row[0] for row in select_by_ids(connection, draft, INVOICES.c.invoice_id, sorted(found))}
+    return {document_id: contract for document_id, contract in found.items() if document_id not in drafts}
 
 
 def _post_block(
@@ -69,52 +76,56 @@ def _post_block(
     *,
     through: date,
     now: datetime,
-) -> Accrued:
+) -> int:
     register = ISSUED_DOCUMENTS.c.document_id
-    issued = set(select_by_ids(connection, select(register), register, block))
-    gone = {row[0] for row in issued}
+    gone = {row[0] for row in select_by_ids(connection, select(register), register, block)}
     left = [document_id for document_id in block if document_id not in gone]
-    changes: dict[AccrualKey, int] = defaultdict(int)
-    for key, amount in _accrued_now(connection, left).items():
-        if key.day <= through:
-            changes[key] -= amount
+    accrued = _accrued_now(connection, left)
+    wanted = {key: amount for key, amount in accrued.items() if key.day > through}
     for document_id in left:
-        for key, amount in by_document.get(document_id, {}).items():
-            changes[key] += amount
+        wanted.update(by_document.get(document_id, {}))
+    changes = {key: wanted.get(key, 0) - accrued.get(key, 0) for key in {*wanted, *accrued}}
     entries = _append(connection, changes, f"accrued through {through}", now)
     column = OPEN_ACCRUALS.c.document_id
-    open_now = {row[0] for row in select_by_ids(connection, select(column), column, left)}
-    insert_rows(connection, OPEN_ACCRUALS, [(one,) for one in sorted(set(entries) - open_now)])
-    return Accrued(sum(entries.values()), len(entries))
+    open_before = {row[0] for row in select_by_ids(connection, select(column), column, left)}
+    open_now = {key.document_id for key, amount in wanted.items() if amount}
+    insert_rows(connection, OPEN_ACCRUALS, [(one,) for one in sorted(open_now - open_before)])
+    _close(connection, sorted(open_before - open_now))
+    return entries
 
 
-def release_accruals(connection: Connection, document_ids: Sequence[str], *, now: datetime) -> None:
-    """Take back what was accrued of documents that are issued in this transaction, on the days it was accrued
-    for. The journal is locked."""
+def release_accruals(
+    connection: Connection, document_ids: Sequence[str], *, description: str, now: datetime
+) -> int:
+    """Take back all that is accrued of these documents, on the days it was accrued for: they are issued in
+    this transaction, or will never be. The journal is locked. Returns how many entries were posted."""
     column = OPEN_ACCRUALS.c.document_id
     accrued = [row[0] for row in select_by_ids(connection, select(column), column, document_ids)]
     if not accrued:
-        return
+        return 0
     changes = {key: -amount for key, amount in _accrued_now(connection, accrued).items()}
-    _append(connection, changes, "issued", now)
-    for start in range(0, len(accrued), _DOCUMENTS_PER_STEP):
-        block = accrued[start : start + _DOCUMENTS_PER_STEP]
-        connection.execute(delete(OPEN_ACCRUALS).where(column.in_(block)))
+    entries = _append(connection, changes, description, now)
+    _close(connection, accrued)
+    return entries
+
+
+def _close(connection: Connection, document_ids: Sequence[str]) -> None:
+    """Nothing is accrued of these any more."""
+    for start in range(0, len(document_ids), _DOCUMENTS_PER_STEP):
+        block = document_ids[start : start + _DOCUMENTS_PER_STEP]
+        connection.execute(delete(OPEN_ACCRUALS).where(OPEN_ACCRUALS.c.document_id.in_(block)))
 
 
 def _append(
     connection: Connection, changes: Mapping[AccrualKey, int], description: str, now: datetime
-) -> dict[str, int]:
-    """Post the changes; how many entries each document got."""
+) -> int:
+    """Post the changes; how many entries they are."""
     ids = sorted({key.document_id for key, amount in changes.items() if amount})
     counted = select(_E.document_id, func.count()).where(_E.kind == "accrual").group_by(_E.document_id)
     already = {row[0]: int(row[1]) for row in select_by_ids(connection, counted, _E.document_id, ids)}
     entries = accrual_entries(changes, already=already, description=description)
     append_entries(connection, entries, now=now)
-    found: dict[str, int] = defaultdict(int)
-    for entry in entries:
-        found[str(entry.document_id)] += 1
-    return found
+    return len(entries)
 
 
 def _accrued_now(connection: Connection, document_ids: Iterable[str]) -> dict[AccrualKey, int]:

@@ -7,10 +7,9 @@ settled, which are priced with the usage up to the end of the month. Both go by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -22,20 +21,28 @@ from sqlalchemy import Engine, select
 from ingest.clickhouse import EventStore
 from ingest.errors import Conflict
 from ingest.event import TIMESTAMP
+from ingest.ledger import ledger_transaction
 from invoicing.accrual import AccrualKey, NotAccrued, accrued_parts, check_month_end
-from invoicing.accrual_store import accrued_through, note_run, open_accruals, post_accruals
+from invoicing.accrual_store import (
+    accrued_through,
+    note_run,
+    open_accruals,
+    overtaken_accruals,
+    post_accruals,
+    release_accruals,
+)
 from invoicing.amendment_rows import with_credits
 from invoicing.billable_due import items_due
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.bulk import select_by_ids
 from invoicing.hold import hold_unrated, hold_unusable
 from invoicing.invoice import invoice_id_of
+from invoicing.journal_store import lock_journal
 from invoicing.open_usage import begun_periods
 from invoicing.posting import (
-    DEDUCTED_DEPOSIT_KIND,
-    DEPOSIT_KIND,
+    NO_REVENUE,
     TOP_UP_CHARGE_ID,
-    DocumentLine,
+    document_lines,
     with_corrected_kinds,
 )
 from invoicing.pricing import price_periods
@@ -52,9 +59,8 @@ _A_DAY: Final = timedelta(days=1)
 _OVER_EVERYWHERE: Final = timedelta(hours=12)
 """After midnight in UTC, the day has ended in every time zone."""
 _BATCH: Final = 20_000
-"""Sums held at once, and a document more."""
+"""Sums, and lines, held at once, and a document more."""
 _DRAFTS: Final = 500
-_NO_REVENUE: Final = frozenset({DEPOSIT_KIND, DEDUCTED_DEPOSIT_KIND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +103,20 @@ def recognise_unbilled(
             reason_code="month_not_over",
         )
     not_accrued: list[NotAccrued] = []
-    parts = chain(_of_drafts(ledger, through), _of_open_periods(event_store, ledger, through, not_accrued))
     entries, seen, amounts = 0, set[str](), defaultdict[str, int](int)
-    for wanted in _batches(parts):
-        ids = {key.document_id for key in wanted}
-        entries += post_accruals(ledger, wanted, list(ids), through=through, now=now).entries
-        seen |= ids
-        for key, amount in wanted.items():
-            amounts[key.currency] += amount
+    for parts in (
+        _of_open_periods(event_store, ledger, through, not_accrued),
+        # Read last, so that no date which a run drafts meanwhile is missed; those in both are left out.
+        _of_drafts(ledger, through, without=seen),
+    ):
+        for wanted in _batches(parts):
+            ids = {key.document_id for key in wanted}
+            entries += post_accruals(ledger, wanted, list(ids), through=through, now=now)
+            seen |= ids
+            for key, amount in wanted.items():
+                amounts[key.currency] += amount
     gone = open_accruals(ledger) - seen
-    entries += post_accruals(ledger, {}, list(gone), through=through, now=now).entries
+    entries += post_accruals(ledger, {}, list(gone), through=through, now=now)
     note_run(ledger, through=through, actor=actor, now=now)
     return AccrualReport(through, entries, len(seen), amounts, tuple(not_accrued))
 
@@ -136,30 +146,41 @@ def recognise_last_month(
     return recognise_unbilled(event_store=event_store, ledger=ledger, through=through, now=now, actor=actor)
 
 
-def _of_drafts(ledger: Engine, through: date) -> Iterator[tuple[AccrualKey, int]]:
+def take_back_overtaken(ledger: Engine, *, now: datetime) -> int:
+    """Take back what was accrued under billing dates that have moved or came to nothing, once another date
+    has billed its days; how many entries that were. What is still to come stays, so that nothing is missing
+    between a change of a contract and its bill."""
+    with ledger.connect() as connection:
+        found = overtaken_accruals(connection)
+    if not found:
+        return 0
+    catalogue = load_billing_catalogue(ledger, sorted(set(found.values())))
+    to_come = {
+        invoice_id_of(contract_id=contract_id, billing_date=billing_date)
+        for begun in begun_periods(catalogue, settled=catalogue.settled, now=now)
+        for contract_id, billing_date in billing_dates(begun)
+    }
+    gone = sorted(set(found) - to_come)
+    with ledger_transaction(ledger) as connection:
+        lock_journal(connection)
+        return release_accruals(connection, gone, description="billed otherwise", now=now)
+
+
+def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[tuple[AccrualKey, int]]:
     column = INVOICES.c.invoice_id
     drafts = select(column, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document).where(
         INVOICES.c.state == "draft"
     )
     with ledger.connect() as connection:
-        ids = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars().all()
+        every = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars()
+        ids = [invoice_id for invoice_id in every if invoice_id not in without]
     for start in range(0, len(ids), _DRAFTS):
         # Read and let go before anything is posted.
         with ledger.connect() as connection:
             rows = list(select_by_ids(connection, drafts, column, ids[start : start + _DRAFTS]))
         for row in rows:
             document = orjson.loads(row.document)
-            lines = [
-                DocumentLine(
-                    line["line_id"],
-                    line["charge_id"],
-                    line["charge_kind"],
-                    date.fromisoformat(line["period_start"]),
-                    date.fromisoformat(line["period_end"]),
-                    line["amount_minor"],
-                )
-                for line in document["lines"]
-            ]
+            lines = document_lines(document)
             whose = (row.customer_id, contract_of(row.contract_id))
             for line in with_corrected_kinds(lines, lines):
                 if not _is_revenue(line.charge_id, line.charge_kind):
@@ -170,7 +191,7 @@ def _of_drafts(ledger: Engine, through: date) -> Iterator[tuple[AccrualKey, int]
 
 def _is_revenue(charge_id: str, charge_kind: str) -> bool:
     """What sells credit, and deposits, are revenue later or never."""
-    return not (sells_credit(charge_id) or charge_id == TOP_UP_CHARGE_ID or charge_kind in _NO_REVENUE)
+    return not (sells_credit(charge_id) or charge_id == TOP_UP_CHARGE_ID or charge_kind in NO_REVENUE)
 
 
 def _of_open_periods(
@@ -188,7 +209,7 @@ def _of_open_periods(
         lines, left_out = _priced(event_store, ledger, catalogue, periods, until)
         not_accrued += left_out
         skipped = {(one.contract_id, one.billing_date) for one in left_out}
-        for row in lines.select(_COLUMNS).to_pylist():
+        for row in _rows(lines):
             contract_id, billing_date = row["contract_id"], row["billing_date"]
             if (contract_id, billing_date) in skipped or not _is_revenue(
                 row["charge_id"], row["charge_kind"]
@@ -221,6 +242,12 @@ _COLUMNS: Final = [
     "amount_minor",
     "currency",
 ]
+
+
+def _rows(lines: pa.Table) -> Iterator[dict[str, Any]]:
+    """In their order, a batch of them in Python's memory at once."""
+    for batch in lines.select(_COLUMNS).to_batches(max_chunksize=_BATCH):
+        yield from batch.to_pylist()
 
 
 def _begun_by_zone(catalogue: BillingCatalogue, through: date) -> Iterator[tuple[Any, datetime, pa.Table]]:

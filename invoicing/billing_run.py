@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput
+from invoicing.accrue import take_back_overtaken
 from invoicing.amendments_due import with_amendments
 from invoicing.billable_read import count_conflicts
 from invoicing.billed_time import changed_behind_bill
@@ -145,6 +146,8 @@ def _bill(
         )
     with stages.stage("expire credit"):
         expired = expire_credit(ledger, as_of=as_of, now=now)
+    with stages.stage("take back accruals"):
+        take_back_overtaken(ledger, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
         tally.check(stored=invoiced_totals(connection, run_id), before=run.totals_before)
         manifest, conflicts = manifest_hash(connection, as_of=as_of), count_conflicts(connection)

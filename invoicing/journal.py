@@ -55,6 +55,9 @@ EntryKind = Literal[
     "pay_out",
 ]
 
+DOCUMENT_KINDS: Final = ("invoice", "credit_note")
+"""Kinds of the entry of a document itself."""
+
 
 class JournalLine(NamedTuple):
     """One line of an entry. amount_minor: a debit above zero. part: of receivable, ``net`` or ``tax``.

@@ -13,6 +13,7 @@ from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
@@ -23,7 +24,6 @@ from invoicing.write_off_tables import WRITE_OFFS
 
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
 _POSTED = JOURNAL_LINES.join(JOURNAL_ENTRIES)
-_DOCUMENTS = ("invoice", "credit_note")
 _SHOWN_MAX = 20
 
 
@@ -79,7 +79,7 @@ def _documents(connection: Connection) -> Iterator[str]:
     posted = (
         select(_E.document_id, func.sum(_L.amount_minor).label("amount"))
         .select_from(_POSTED)
-        .where(_E.kind.in_(_DOCUMENTS), _L.account == "receivable")
+        .where(_E.kind.in_(DOCUMENT_KINDS), _L.account == "receivable")
         .group_by(_E.document_id)
         .subquery()
     )
@@ -105,7 +105,7 @@ def _timing(connection: Connection) -> Iterator[str]:
         .select_from(_POSTED)
         .where(
             _L.account.in_(("unbilled", "deferred")),
-            _E.kind.in_((*_DOCUMENTS, "recognition")),
+            _E.kind.in_((*DOCUMENT_KINDS, "recognition")),
             _L.charge_id != DEPOSIT_CHARGE_ID,
         )
         .group_by(_E.document_id, _L.account)

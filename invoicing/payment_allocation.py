@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -21,7 +21,7 @@ from invoicing.open_documents import open_documents
 from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment import Applied, net_paid
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
-from invoicing.write_off import recover
+from invoicing.write_off import Step, recover
 
 _P, _A, _RETURNED = PAYMENTS.c, PAYMENT_ALLOCATIONS.c, PAYMENT_RETURNS.c
 _CREDIT_NOTE: Final = "credit_note"
@@ -82,8 +82,7 @@ def free_credited(connection: Connection, document_ids: Sequence[str], *, on: da
             continue
         if document.written_off_minor > 0:
             owed_again = min(excess, document.written_off_minor)
-            terms: Any = {"reason": "", "actor": SYSTEM_ACTOR, "now": now}
-            recover(connection, document, owed_again, day=on, rule=_CREDIT_NOTE, **terms)
+            recover(connection, document, owed_again, Step(_CREDIT_NOTE, on, "", SYSTEM_ACTOR, now))
             excess -= owed_again
         paying = select(_A.payment_id).where(_A.document_id == document.document_id).group_by(_A.payment_id)
         newest_first = paying.order_by(func.max(_A.created_at).desc(), _A.payment_id)
@@ -121,8 +120,9 @@ def settle(
     document = open_documents(connection, [document_id])[document_id]
     given_up = amount_minor - document.open_minor
     if amount_minor > 0 and given_up > 0:
-        why = f"paid by {held.payment_id}"
-        recover(connection, document, given_up, day=day, rule="payment", reason=why, actor=actor, now=now)
+        recover(
+            connection, document, given_up, Step("payment", day, f"paid by {held.payment_id}", actor, now)
+        )
         document = open_documents(connection, [document_id])[document_id]
     net = net_paid(document, document.settled_minor + amount_minor) - document.settled_net_minor
     last = select(func.max(_A.position)).where(_A.payment_id == held.payment_id)

@@ -34,7 +34,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from invoicing.journal import Account, EntryKind, JournalEntry, JournalLine
 from invoicing.recognition import (
@@ -68,6 +68,21 @@ class DocumentLine(NamedTuple):
     period_start: date
     period_end: date
     amount_minor: int
+
+
+def document_lines(document: Mapping[str, Any]) -> list[DocumentLine]:
+    """The lines of a document's canonical content, parsed."""
+    return [
+        DocumentLine(
+            line["line_id"],
+            line["charge_id"],
+            line["charge_kind"],
+            date.fromisoformat(line["period_start"]),
+            date.fromisoformat(line["period_end"]),
+            line["amount_minor"],
+        )
+        for line in document["lines"]
+    ]
 
 
 def with_corrected_kinds(lines: Sequence[DocumentLine], beside: Sequence[DocumentLine]) -> list[DocumentLine]:

@@ -21,7 +21,7 @@ from invoicing.credit import CreditEntry
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
-from invoicing.journal import JournalEntry
+from invoicing.journal import DOCUMENT_KINDS, JournalEntry
 from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.payment_allocation import free_credited
@@ -30,6 +30,7 @@ from invoicing.posting import (
     DocumentLine,
     PostedDocument,
     credit_entry,
+    document_lines,
     with_corrected_kinds,
 )
 from invoicing.posting_rows import RecognisedDays, add_document
@@ -83,7 +84,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
             days,
         )
     append_rows(connection, rows)
-    release_accruals(connection, list(lines), now=now)
+    release_accruals(connection, list(lines), description="issued", now=now)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
@@ -105,17 +106,7 @@ def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[
 
 
 def _lines_of(text: str) -> list[DocumentLine]:
-    return [
-        DocumentLine(
-            line["line_id"],
-            line["charge_id"],
-            line["charge_kind"],
-            date.fromisoformat(line["period_start"]),
-            date.fromisoformat(line["period_end"]),
-            line["amount_minor"],
-        )
-        for line in orjson.loads(text)["lines"]
-    ]
+    return document_lines(orjson.loads(text))
 
 
 def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
@@ -178,7 +169,9 @@ def post_missing(ledger: Engine) -> PostedMissing:
 def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument]]:
     """The next documents that have something to post and are not posted, each with when it was issued."""
     register = ISSUED_DOCUMENTS.c
-    posted = exists().where(JOURNAL_ENTRIES.c.document_id == register.document_id)
+    # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
+    own = JOURNAL_ENTRIES.c.kind.in_((*DOCUMENT_KINDS, "recognition"))
+    posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
     special = SPECIAL_INVOICES.c
     content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
     has_lines = content.not_like('%"lines":[]%')

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from invoicing.bulk import halves_of, sum_of_halves
+from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import posted_text
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 
@@ -30,12 +31,11 @@ By = Literal["day", "month"]
 Group = Literal["customer", "contract", "product", "currency"]
 _KEYS: Final = {"customer": "customer_id", "contract": "contract_id", "product": "charge_id"}
 NO_KEY: Final = "''"
-_DOCUMENTS: Final = ("invoice", "credit_note")
 WRITE_OFF: Final = "write_off"
 PAID_FLOWS: Final = ("tax", "collected", "collected_net", "written_off")
 """Flows of documents and money, which have no product."""
 _ACCOUNTS: Final = ("revenue", "unbilled", "deferred", "prepaid_credit", "receivable")
-_OUTSIDE: Final = ("credit", "invoice", "credit_note")
+_OUTSIDE: Final = ("credit", *DOCUMENT_KINDS)
 """Kinds of entries whose suspense belongs between recognised and billed; payments of unknown payers do
 not."""
 
@@ -179,7 +179,7 @@ def sums_from_ledger(connection: Connection, question: RevenueQuestion) -> list[
     column = _KEYS.get(question.group)
     key = literal_column(NO_KEY) if column is None else lines[column]
     of = case(
-        (entries.kind.in_(_literals(_DOCUMENTS)), literal_column("'document'")),
+        (entries.kind.in_(_literals(DOCUMENT_KINDS)), literal_column("'document'")),
         (entries.kind == literal_column(f"'{WRITE_OFF}'"), literal_column(f"'{WRITE_OFF}'")),
         else_=literal_column("'other'"),
     )
@@ -228,7 +228,7 @@ def key_column(group: Group) -> str | None:
 
 def quoted_documents() -> str:
     """The kinds of entries that are documents, for SQL."""
-    return _quoted(_DOCUMENTS)
+    return _quoted(DOCUMENT_KINDS)
 
 
 def _quoted(words: Iterable[str]) -> str:

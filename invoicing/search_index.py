@@ -77,7 +77,8 @@ def catch_up(ledger: Engine, *, most: int | None = None, step: Step | None = Non
 def caught_up(ledger: Engine) -> None:
     """Make the index know everything issued by now. Raises Conflict (search_behind) when it is further behind
     than a search waits for."""
-    catch_up(ledger, most=CATCH_UP_MAX)
+    if catch_up(ledger, most=CATCH_UP_MAX) < CATCH_UP_MAX:
+        return  # nothing was left; what a run issues at this moment is issued after the question
     with ledger.connect() as connection:
         behind = documents_behind(connection)
     if behind:

@@ -12,7 +12,7 @@ whoever writes off says so with the reason, and it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -60,6 +60,17 @@ class TakeBack(Document):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What is said of a step. rule: a word of ``RULES``. day: of account. actor: who did it, at ``now``."""
+
+    rule: str
+    day: date
+    reason: str
+    actor: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class WriteOffs:
     """What is written off of a document and every step of it, minor units."""
 
@@ -81,8 +92,8 @@ def write_off(ledger: Engine, id_or_number: str, wanted: WriteOff, *, actor: str
         if document.open_minor <= 0:
             raise Conflict(f"nothing is open of {document.number}.", reason_code="nothing_open")
         _refuse_more(amount, document.open_minor, document, "be written off", "is open")
-        day = _day(wanted.dated_on, document, now)
-        _enter(connection, document, amount, day, "written_off", wanted.reason, wanted.tax_relief, actor, now)
+        step = Step("written_off", _day(wanted.dated_on, document, now), wanted.reason, actor, now)
+        _enter(connection, document, amount, step, tax_relief=wanted.tax_relief, recovers=None)
         after = {"amount_minor": amount, "tax_relief": wanted.tax_relief}
         change = Change(actor, "written_off", document.kind, document.document_id, None, after, wanted.reason)
         record_changes(connection, [change], now=now)
@@ -101,17 +112,8 @@ def take_back_write_off(
         if written_off <= 0:
             raise Conflict(f"nothing of {document.number} is written off.", reason_code="nothing_written_off")
         _refuse_more(amount, written_off, document, "be claimed again", "is written off")
-        day = _day(wanted.dated_on, document, now)
-        recover(
-            connection,
-            document,
-            amount,
-            day=day,
-            rule="taken_back",
-            reason=wanted.reason,
-            actor=actor,
-            now=now,
-        )
+        step = Step("taken_back", _day(wanted.dated_on, document, now), wanted.reason, actor, now)
+        recover(connection, document, amount, step)
         change = Change(
             actor,
             "write_off_taken_back",
@@ -125,24 +127,14 @@ def take_back_write_off(
     return get_write_offs(ledger, document.document_id)
 
 
-def recover(
-    connection: Connection,
-    document: OpenDocument,
-    amount_minor: int,
-    *,
-    day: date,
-    rule: str,
-    reason: str,
-    actor: str,
-    now: datetime,
-) -> None:
-    """Let so much of what is written off be owed again, the newest first, with the journal locked. The caller
-    knows that so much is written off."""
+def recover(connection: Connection, document: OpenDocument, amount_minor: int, step: Step) -> None:
+    """Let so much of what is written off be owed again, the newest first and none before it was given up,
+    with the journal locked. The caller knows that so much is written off."""
     for position, left, row in _standing(_rows(connection, document.document_id)):
         taken = min(left, amount_minor)
         if taken:
-            later = max(day, date.fromisoformat(row.entry_date))
-            _enter(connection, document, -taken, later, rule, reason, row.tax_relief, actor, now, position)
+            later = replace(step, day=max(step.day, date.fromisoformat(row.entry_date)))
+            _enter(connection, document, -taken, later, tax_relief=row.tax_relief, recovers=position)
             document = open_documents(connection, [document.document_id])[document.document_id]
             amount_minor -= taken
 
@@ -192,13 +184,10 @@ def _enter(
     connection: Connection,
     document: OpenDocument,
     amount_minor: int,
-    day: date,
-    rule: str,
-    reason: str,
+    step: Step,
+    *,
     tax_relief: str,
-    actor: str,
-    now: datetime,
-    recovers: int | None = None,
+    recovers: int | None,
 ) -> None:
     """One row, above or below zero, and its entry."""
     net = _net_of(document, amount_minor)
@@ -210,12 +199,12 @@ def _enter(
             recovers=recovers,
             amount_minor=amount_minor,
             net_minor=net,
-            entry_date=day.isoformat(),
-            rule=rule,
-            reason=reason,
+            entry_date=step.day.isoformat(),
+            rule=step.rule,
+            reason=step.reason,
             tax_relief=tax_relief,
-            created_at=posted_text(now),
-            created_by=actor,
+            created_at=posted_text(step.now),
+            created_by=step.actor,
         )
     )
     whose = (document.customer_id, document.contract_id, document.currency)
@@ -230,12 +219,12 @@ def _enter(
     entry = JournalEntry(
         entry_id=f"write_off/{document.document_id}/{position}",
         kind="write_off",
-        entry_date=day,
+        entry_date=step.day,
         lines=tuple(line for line in lines if line.amount_minor),
         document_id=document.document_id,
-        description=reason,
+        description=step.reason,
     )
-    append_entries(connection, [entry], now=now)
+    append_entries(connection, [entry], now=step.now)
 
 
 def _net_of(document: OpenDocument, amount_minor: int) -> int:

@@ -28,8 +28,8 @@ from ingest.errors import Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_snapshot
 from invoicing.audit_tables import AUDIT_ENTRIES
 from invoicing.bulk import select_by_ids
+from invoicing.delivery.documents import PDF, XML, Document, DocumentShelf, kept_file
 from invoicing.delivery.tables import DOCUMENT_FILES
-from invoicing.document_texts import document_texts
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.number import number_text
 from invoicing.register import CHAIN_START
@@ -43,8 +43,6 @@ REGISTER: Final = "register.csv"
 JOURNAL: Final = "journal.csv"
 AUDIT: Final = "audit.ndjson"
 SUMS: Final = "SHA256SUMS"
-PDF: Final = "application/pdf"
-XML: Final = "application/xml"
 _BLOCK: Final = 200
 _ROWS: Final = 5_000
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -59,21 +57,12 @@ _R: Final = ISSUED_DOCUMENTS.c
 
 
 @dataclass(frozen=True, slots=True)
-class Printers:
-    """What makes files that were never sent: pdf of (register row, text); xml of the same, which raises
-    InvalidInput or Conflict where a document is no e-invoice."""
-
-    pdf: Callable[[Row[Any], str], bytes]
-    xml: Callable[[Row[Any], str], bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class YearArchive:
-    """What is archived. entity_id None: of all entities."""
+    """What is archived. entity_id None: of all entities. shelf: makes the files that were never sent."""
 
     year: int
     entity_id: str | None
-    printers: Printers
+    shelf: DocumentShelf
 
     def documents(self) -> ColumnElement[bool]:
         """The condition on ISSUED_DOCUMENTS."""
@@ -215,29 +204,27 @@ def _document_files(
     """Name and content of the files of every document, in the order of series and number."""
     for rows in _blocks(connection, _registered(archive), _BLOCK):
         ids = [row.document_id for row in rows]
-        texts = document_texts(connection, ids)
         files = DOCUMENT_FILES.c
         kept = {
-            (row.document_id, row.media_type): bytes(row.content)
+            (row.document_id, row.media_type): kept_file(row).content
             for row in select_by_ids(connection, select(DOCUMENT_FILES), files.document_id, ids)
         }
         for row in rows:
-            text = texts[row.document_id]
-            number = number_text(series=row.series, number=row.number)
-            stem = f"documents/{row.series}/{number}"
-            yield f"{stem}.json", text.encode()
+            document = archive.shelf.get(row.document_id)
+            stem = f"documents/{row.series}/{document.number}"
+            yield f"{stem}.json", document.text.encode()
             sent = kept.get((row.document_id, PDF))
             counts["pdf_printed" if sent is None else "pdf_as_sent"] += 1
-            yield f"{stem}.pdf", archive.printers.pdf(row, text) if sent is None else sent
-            xml = kept.get((row.document_id, XML)) or _xml(archive.printers, row, text)
+            yield f"{stem}.pdf", archive.shelf.printed(document, PDF) if sent is None else sent
+            xml = kept.get((row.document_id, XML)) or _xml(archive.shelf, document)
             counts["without_xml" if xml is None else "xml"] += 1
             if xml is not None:
                 yield f"{stem}.xml", xml
 
 
-def _xml(printers: Printers, row: Row[Any], text: str) -> bytes | None:
+def _xml(shelf: DocumentShelf, document: Document) -> bytes | None:
     try:
-        return printers.xml(row, text)
+        return shelf.printed(document, XML)
     except (InvalidInput, Conflict):
         return None  # it lacks what EN 16931 asks for, or is of a kind that is none: it was no e-invoice
 
@@ -300,7 +287,8 @@ def _audit(connection: Connection, which: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _blocks(connection: Connection, statement: Select[Any], size: int) -> Iterator[Sequence[Row[Any]]]:
-    result = connection.execution_options(yield_per=size).execute(statement)
+    # Of this statement only: on the connection it would be of all that follow.
+    result = connection.execute(statement, execution_options={"yield_per": size})
     yield from result.partitions(size)
 
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from invoicing.year_archive import AUDIT, MANIFEST, REGISTER, SCHEMA, SUMS
 
 _CHUNK: Final = 1 << 20
 _SHOWN_MAX: Final = 20
+_UNREADABLE: Final = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ def verify_archive(path: Path) -> ArchiveProof:
                 raise InvalidInput(
                     f"{path} has schema {manifest.get('schema')!r}; this version reads {SCHEMA}."
                 )
-            problems = [*_hashes(zipped, sums), *_documents(zipped, manifest), *_audit(zipped, manifest)]
+            damaged, problems = _hashes(zipped, sums)
+            if not damaged:  # of what cannot be read, nothing more can be said
+                problems += [*_documents(zipped, manifest), *_audit(zipped, manifest)]
             count = len(zipped.namelist())
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, *_UNREADABLE) as error:
         raise InvalidInput(
             f"{path} is not the archive of a year, or not all of it: {error}. `ratemill archive year` "
             "writes one.",
@@ -62,30 +66,37 @@ def verify_archive(path: Path) -> ArchiveProof:
     return ArchiveProof(manifest, count, tuple(shown))
 
 
-def _hashes(zipped: zipfile.ZipFile, sums: str) -> Iterator[str]:
-    """Every file is the one that was written, and none is missing or slipped in."""
+def _hashes(zipped: zipfile.ZipFile, sums: str) -> tuple[bool, list[str]]:
+    """Every file is the one that was written, and none is missing or slipped in. Whether one cannot be read,
+    and all that is wrong."""
     wanted = {name: digest for digest, name in (line.split("  ", 1) for line in sums.splitlines())}
     listed = zipped.namelist()
     names = set(listed)
+    damaged, found = False, []
     for name in sorted({*wanted, *names} - {SUMS}):
         if name not in wanted:
-            yield f"{name} is in the archive and not in {SUMS}."
+            found.append(f"{name} is in the archive and not in {SUMS}.")
         elif name not in names:
-            yield f"{name} is missing."
-        elif _hash_of(zipped, name) != wanted[name]:
-            yield f"{name} is not the file that was written: its SHA-256 differs."
+            found.append(f"{name} is missing.")
+        elif (digest := _hash_of(zipped, name)) is None:
+            damaged = True
+            found.append(f"{name} cannot be read: the archive is damaged there. Take another copy of it.")
+        elif digest != wanted[name]:
+            found.append(f"{name} is not the file that was written: its SHA-256 differs.")
     if len(listed) != len(names):
-        yield "the archive has two files of one name."
+        found.append("the archive has two files of one name.")
+    return damaged, found
 
 
-def _hash_of(zipped: zipfile.ZipFile, name: str) -> str:
+def _hash_of(zipped: zipfile.ZipFile, name: str) -> str | None:
+    """None for a file that cannot be unpacked."""
     digest = hashlib.sha256()
     try:
         with zipped.open(name) as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-    except zipfile.BadZipFile:
-        return "unreadable"
+    except _UNREADABLE:
+        return None
     return digest.hexdigest()
 
 

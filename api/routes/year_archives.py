@@ -14,7 +14,6 @@ from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
-from invoicing.archive_printers import archive_printers
 from invoicing.audit_trail import record_change
 from invoicing.retention import ARCHIVED, YEAR_ARCHIVE, archive_key, retained_years
 from invoicing.year_archive import YearArchive, check_year, write_archive
@@ -58,8 +57,7 @@ def make_archive(state: State, body: DocumentBody, actor: Actor) -> Response:
     register, journal and audit trail of the year, a manifest and `SHA256SUMS`. Nothing is taken away. When
     the last byte is made, the audit trail says who made it, why, and the hash of `SHA256SUMS`."""
     asked = validate_document(YearWanted, read_document(body), what="the archive")
-    printers = archive_printers(state.delivery.shelf)
-    archive = YearArchive(asked.year, asked.entity_id, printers)
+    archive = YearArchive(asked.year, asked.entity_id, state.delivery.shelf)
     check_year(state.ledger, archive)
 
     def written(manifest: Mapping[str, Any]) -> None:

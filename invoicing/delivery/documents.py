@@ -16,11 +16,10 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from ingest.errors import BrokenState, NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.delivery.tables import DOCUMENT_FILES, stamp
+from invoicing.document_texts import document_texts
 from invoicing.number import number_text
-from invoicing.special_invoice_tables import SPECIAL_INVOICES
-from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
+from invoicing.tables import ISSUED_DOCUMENTS
 from rating.money import minor_digits
 
 PDF: Final = "application/pdf"
@@ -118,15 +117,18 @@ class DocumentShelf:
     def _kept(self, document_id: str, media_type: str) -> DocumentFile | None:
         with self._ledger.connect() as connection:
             row = _file_row(connection, document_id, media_type)
-        if row is None:
-            return None
-        content = bytes(row.content)
-        if hashlib.sha256(content).hexdigest() != row.content_hash:
-            raise BrokenState(
-                f"the file of document {document_id} is not what was sent: its hash differs. Restore the "
-                "ledger from its last backup."
-            )
-        return DocumentFile(media_type, content, row.content_hash)
+        return None if row is None else kept_file(row)
+
+
+def kept_file(row: Row[Any]) -> DocumentFile:
+    """A row of ``DOCUMENT_FILES``. Raises BrokenState when it is not what its hash says."""
+    content = bytes(row.content)
+    if hashlib.sha256(content).hexdigest() != row.content_hash:
+        raise BrokenState(
+            f"the file of document {row.document_id} is not what was sent: its hash differs. Restore the "
+            "ledger from its last backup."
+        )
+    return DocumentFile(row.media_type, content, row.content_hash)
 
 
 def find_document(connection: Connection, document_id: str) -> Document:
@@ -136,29 +138,14 @@ def find_document(connection: Connection, document_id: str) -> Document:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no issued document {document_id!r}. Only what is issued is delivered.")
-    if row.kind == CREDIT_NOTE and row.refers_to is not None:
-        found = select(CREDIT_NOTES.c.document).where(CREDIT_NOTES.c.credit_note_id == document_id)
-        text = connection.execute(found).scalar_one()
-        said = orjson.loads(text)
-        # Who is behind the contract is on the invoice alone; what it says of payment is not meant here.
-        owner = orjson.loads(_bill_text(connection, row.refers_to))["terms"].get("owner", "")
-        terms = {"purchase_order": said["purchase_order"], "owner": owner}
-        return _document(row, text, said, terms=terms, credits_number=said["invoice"]["number"])
-    text = _bill_text(connection, document_id)
+    text = document_texts(connection, [document_id])[document_id]
     said = orjson.loads(text)
+    if row.kind == CREDIT_NOTE and row.refers_to is not None:
+        # Who is behind the contract is on the invoice alone; what it says of payment is not meant here.
+        invoice = orjson.loads(document_texts(connection, [row.refers_to])[row.refers_to])
+        terms = {"purchase_order": said["purchase_order"], "owner": invoice["terms"].get("owner", "")}
+        return _document(row, text, said, terms=terms, credits_number=said["invoice"]["number"])
     return _document(row, text, said, terms=said["terms"])
-
-
-def _bill_text(connection: Connection, document_id: str) -> str:
-    """The text of an invoice, of a bill below zero, or of a special invoice. Raises BrokenState."""
-    for table, key in ((INVOICES, INVOICES.c.invoice_id), (SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id)):
-        found = connection.execute(select(table.c.document).where(key == document_id)).scalar()
-        if found is not None:
-            return str(found)
-    raise BrokenState(
-        f"document {document_id} is in the register, and its text is gone. Restore the ledger from its last "
-        "backup."
-    )
 
 
 def _document(

@@ -8,14 +8,16 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import Engine, delete
 
 from ingest.errors import Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
 from invoicing import accrue
 from invoicing.accrual import accrued_parts
+from invoicing.accrual_store import open_accruals
 from invoicing.accrual_tables import OPEN_ACCRUALS
 from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbilled
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, trial_balance
@@ -115,6 +117,84 @@ def test_drafts_are_accrued_until_they_are_issued_and_what_is_gone_is_taken_back
     world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e2' SETTINGS mutations_sync = 2")
     assert recognise(world, "2025-02-28", "2025-03-10").entries == 1
     assert balances(world, "2025-02-28") == {"receivable": 6_500, "revenue": -6_500}
+    ties(world)
+
+
+def test_a_bill_takes_back_what_was_accrued_under_a_date_that_moved(any_world: World) -> None:
+    """Accrued for the bill of 15 February; then the contract ends on the 10th and is billed that day."""
+    world = any_world
+    world.plan(CALLS, IN_ARREARS)
+    world.contracts(["c1", "c2"], start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    recognise(world, "2025-01-31", "2025-02-01T12:00")
+    fee = 3000 * 17 // 31
+    world.contract(end_date=date(2025, 2, 10))
+    world.contract("c2", end_date=date(2025, 3, 1))
+    world.bill("2025-02-09", now=at("2025-02-09"))  # bills nothing, so all that is accrued stays
+    assert balances(world, "2025-01-31") == {"unbilled": 500 + 2 * fee, "revenue": -500 - 2 * fee}
+    world.bill("2025-02-10", now=at("2025-02-10"))
+    billed = 500 + 3000 * 26 // 31
+    assert world.invoices()[-1].summary.total_minor == billed
+    # c1 has the revenue of its bill and no other; c2 is billed on the 15th as before.
+    assert balances(world, "2025-02-10") == {
+        "receivable": billed,
+        "unbilled": fee,
+        "revenue": -billed - fee,
+    }
+    ties(world)
+    assert recognise(world, "2025-01-31", "2025-02-11").entries == 0
+    world.bill("2025-03-01", now=at("2025-03-01"))
+    assert "unbilled" not in balances(world, "2025-03-01")
+    assert open_accruals(world.ledger) == set()
+    ties(world)
+
+
+def test_a_date_that_comes_to_nothing_leaves_nothing_accrued(world: World) -> None:
+    """The day is settled without an invoice; a draft of another contract keeps what is accrued of it."""
+    world.plan(CALLS)
+    world.contracts(["c1", "c2"], start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"), ("call", "c2-subject", "2025-01-20", "70"))
+    recognise(world, "2025-01-31", "2025-02-01T12:00")
+    world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e1' SETTINGS mutations_sync = 2")
+    world.bill("2025-02-15", issue=False, now=at("2025-02-15"))
+    assert balances(world, "2025-02-28") == {"unbilled": 70, "revenue": -70}
+    (draft,) = world.invoices()
+    assert open_accruals(world.ledger) == {draft.summary.invoice_id}
+    ties(world)
+
+
+def test_a_draft_that_is_made_meanwhile_is_accrued_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A billing run settles one date before recognition reads the contracts, another after it."""
+
+    def while_a_run_is_at_work(ledger: Engine) -> BillingCatalogue:
+        world.bill("2025-02-15", issue=False, now=at("2025-02-15"))
+        found = load_billing_catalogue(ledger)
+        world.bill("2025-02-20", issue=False, now=at("2025-02-20"))
+        return found
+
+    monkeypatch.setattr(accrue, "load_billing_catalogue", while_a_run_is_at_work)
+    world.plan(IN_ARREARS)
+    world.contract("c1", start_date=date(2025, 1, 15))
+    world.contract("c2", start_date=date(2025, 1, 20))
+    report = recognise(world, "2025-01-31", "2025-02-21")
+    assert len(world.invoices()) == 2
+    assert (report.documents, report.amounts) == (2, {"EUR": 3000 * 17 // 31 + 3000 * 12 // 31})
+    ties(world)
+
+
+def test_what_recognition_takes_back_is_not_open_any_more(world: World) -> None:
+    """Else every later run would look at it again."""
+    world.plan(CALLS)
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    recognise(world, "2025-01-31", "2025-02-01T12:00")
+    assert len(open_accruals(world.ledger)) == 1
+    world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e1' SETTINGS mutations_sync = 2")
+    assert recognise(world, "2025-01-31", "2025-02-02").entries == 1
+    assert open_accruals(world.ledger) == set()
+    assert balances(world, "2025-01-31") == {}
     ties(world)
 
 

@@ -25,7 +25,7 @@ from invoicing.tables import ISSUED_DOCUMENTS
 from invoicing.tax_rates import TAX_RATES, example_tax_rates
 from tests.invoicing.items_case import CONSULTING, expense, hours, take
 from tests.invoicing.support import CALLS, MONTHLY_FEE
-from tests.invoicing.test_journal import _without_journal, balances
+from tests.invoicing.test_journal import balances, without_journal
 from tests.invoicing.test_posting import document, line, shown
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY
 from tests.invoicing.world import LONG_AGO, World, at
@@ -142,7 +142,7 @@ def _posted_again(ledger: Engine) -> None:
     """Backfill from what is on record gives the same books, credit notes included."""
     days = [date(2025, 1, 1) + timedelta(days=step) for step in range(0, 200, 13)]
     wanted = [balances(ledger, on=day) for day in days]
-    _without_journal(ledger)
+    without_journal(ledger)
     with ledger.connect() as connection:
         documents = connection.execute(
             text("SELECT COUNT(*) FROM issued_documents WHERE net_minor <> 0 OR tax_minor <> 0")

@@ -130,6 +130,24 @@ def test_what_is_issued_is_found_at_once_and_an_index_far_behind_answers_nothing
     assert catch_up(ledger) == 0
 
 
+def test_a_search_is_answered_while_documents_are_being_issued(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is issued right after the index has taken in all there were: it is of the next search."""
+    ledger = archived(world).ledger
+    take_in = search_index.catch_up
+
+    def then_issue(ledger: Engine, *, most: int | None = None) -> int:
+        taken = take_in(ledger, most=most)
+        issue(world, "miscellaneous", "1.00", reason="umbrella", on="2025-02-02")
+        return taken
+
+    with monkeypatch.context() as busy:
+        busy.setattr(search_index, "catch_up", then_issue)
+        assert found(ledger, "badge") == ["MISC-2025-000001"]
+    assert found(ledger, "umbrella") == ["MISC-2025-000002"]
+
+
 def _broken(*_: object) -> None:
     raise RuntimeError("power cut")
 

@@ -24,6 +24,8 @@ REFUSED = [
     "DELETE FROM invoices WHERE state = 'issued'",
     "UPDATE invoice_lines SET amount_minor = 0",
     "DELETE FROM invoice_lines",
+    "UPDATE line_allowances SET amount_minor = 0",
+    "DELETE FROM line_allowances",
     "UPDATE issued_documents SET net_minor = 0",
     "DELETE FROM issued_documents",
     "UPDATE audit_entries SET actor = 'nobody'",
@@ -49,7 +51,10 @@ def test_what_is_issued_cannot_be_edited_by_any_statement(any_world: World) -> N
             reason="",
             now=at("2025-01-15"),
         )
-    tables = ("invoices", "invoice_lines", "issued_documents", "audit_entries")
+        connection.execute(
+            text("INSERT INTO line_allowances SELECT line_id, invoice_id, 1 FROM invoice_lines LIMIT 1")
+        )
+    tables = ("invoices", "invoice_lines", "line_allowances", "issued_documents", "audit_entries")
     before = _contents(ledger, tables)
     assert all(before)
     truncates = [f"TRUNCATE {table} CASCADE" for table in tables] if ledger.name == "postgresql" else []

@@ -99,7 +99,7 @@ def _is_only_added_to(ledger: Engine) -> None:
     assert verify_journal(ledger) == []
 
 
-def _without_journal(ledger: Engine) -> None:
+def without_journal(ledger: Engine) -> None:
     """As a ledger from before there was a journal."""
     with ledger_transaction(ledger) as connection:
         for table in ("journal_lines", "journal_entries"):
@@ -115,7 +115,7 @@ def _posted_afterwards(business: World) -> None:
     days = [D("2025-01-01") + timedelta(days=number) for number in range(0, 150, 7)]
     wanted = [balances(ledger, on=day) for day in days]
     early = balances(ledger, known_at=at("2025-02-16"))
-    _without_journal(ledger)
+    without_journal(ledger)
     problems = " ".join(verify_journal(ledger))
     assert "journal backfill" in problems
     invoices = len(business.invoices())

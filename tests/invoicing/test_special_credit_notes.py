@@ -21,7 +21,7 @@ from invoicing.credit_note_store import Issuing, StoredCreditNote, issue_credit_
 from invoicing.posting_store import PostedMissing, post_missing
 from invoicing.special_invoice_store import SpecialFilter, get_special_invoice, list_special_invoices
 from invoicing.standing_store import special_standing
-from tests.invoicing.test_journal import _without_journal
+from tests.invoicing.test_journal import without_journal
 from tests.invoicing.test_special_invoices import LATER, balances, issue, proved, site
 from tests.invoicing.world import World, at
 
@@ -167,7 +167,7 @@ def test_the_books_are_the_same_posted_afterwards(any_world: World) -> None:
     days = ("2025-02-28", "2025-03-01", "2025-03-31", "2025-04-01", LATER)
     wanted = [balances(world, day) for day in days]
     proved(world)
-    _without_journal(world.ledger)
+    without_journal(world.ledger)
     assert post_missing(world.ledger) == PostedMissing(6, 0)
     assert [balances(world, day) for day in days] == wanted
     assert post_missing(world.ledger) == PostedMissing(0, 0)

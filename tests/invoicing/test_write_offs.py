@@ -18,13 +18,16 @@ from invoicing.journal_check import verify_journal
 from invoicing.journal_mirror import JournalMirror
 from invoicing.open_documents import find_document
 from invoicing.outstanding import outstanding
-from invoicing.payment_store import allocate_payment, return_payment, unapply_payment
+from invoicing.payment_store import allocate_payment, record_payment, return_payment, unapply_payment
+from invoicing.posting_store import post_missing
 from invoicing.revenue import RevenueQuestion
 from invoicing.revenue_answer import answer_revenue
 from invoicing.write_off import TakeBack, WriteOff, WriteOffs, get_write_offs, take_back_write_off, write_off
 from tests.invoicing.books import Books
+from tests.invoicing.support import MONTHLY_FEE
+from tests.invoicing.test_journal import without_journal
 from tests.invoicing.test_revenue import _both_stores_agree, table
-from tests.invoicing.world import at
+from tests.invoicing.world import World, at
 
 NOW = at("2026-06-01")
 
@@ -130,6 +133,23 @@ def test_relieved_tax_goes_back_with_what_is_credited(any_ledger: Engine) -> Non
             "bad_debt": 5000,
         }
     assert verify_journal(any_ledger) == []
+
+
+def test_a_document_from_before_the_journal_is_posted_although_it_was_paid_and_given_up(
+    world: World,
+) -> None:
+    """Whoever upgrades may write off, and take in payments, before the books are filled."""
+    world.plan(MONTHLY_FEE)
+    world.contract()
+    world.bill("2025-02-15")
+    without_journal(world.ledger)
+    first, second = (str(stored.summary.number) for stored in world.invoices())
+    payment = {"currency": "EUR", "amount": "1.00", "value_date": "2025-03-01", "reference": first}
+    record_payment(world.ledger, payment, actor="anna", now=NOW)
+    write_off(world.ledger, second, WriteOff(reason="insolvent"), actor="anna", now=NOW)
+    assert post_missing(world.ledger).documents == 2
+    assert post_missing(world.ledger).documents == 0
+    assert verify_journal(world.ledger) == []
 
 
 def test_what_cannot_be_is_refused(ledger: Engine) -> None:

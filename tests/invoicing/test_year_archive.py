@@ -15,9 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from ingest.errors import InvalidInput, NotFound
+from ingest.errors import BrokenState, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.archive_printers import archive_printers
 from invoicing.billing_entity import BillingEntity
 from invoicing.country_profile import CountryProfile, Retention
 from invoicing.delivery.documents import PDF, DocumentShelf
@@ -26,6 +25,7 @@ from invoicing.document import InvoicePrinter
 from invoicing.retention import retained_years, retention_rule
 from invoicing.year_archive import YearArchive, check_year, write_archive
 from invoicing.year_archive_check import verify_archive
+from tests.invoicing.support import MONTHLY_FEE
 from tests.invoicing.test_document_search import archived
 from tests.invoicing.test_special_invoices import issue
 from tests.invoicing.world import World, at
@@ -39,7 +39,7 @@ def shelf_of(world: World) -> DocumentShelf:
 
 def write(world: World, path: Path, year: int = 2025, entity_id: str | None = None) -> Mapping[str, Any]:
     manifests: list[Mapping[str, Any]] = []
-    archive = YearArchive(year, entity_id, archive_printers(shelf_of(world)))
+    archive = YearArchive(year, entity_id, shelf_of(world))
     check_year(world.ledger, archive)
     path.write_bytes(b"".join(write_archive(world.ledger, archive, written=manifests.append)))
     (manifest,) = manifests
@@ -82,11 +82,21 @@ def test_a_year_is_one_file_that_proves_itself(any_world: World, tmp_path: Path)
     with pytest.raises(NotFound, match="2019"):
         write(world, tmp_path / "none.zip", year=2019)
     _altered(path, tmp_path / "other.zip")
+    _damaged(path, tmp_path / "damaged.zip")
     (tmp_path / "half.zip").write_bytes(path.read_bytes()[:-2_000])
     with pytest.raises(InvalidInput, match="not all of it"):
         verify_archive(tmp_path / "half.zip")
-    with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
-        connection.execute(text("DELETE FROM document_files"))
+    for act in (
+        "DELETE FROM document_files",
+        "UPDATE document_files SET content_hash = ''",
+        *_truncate(world),
+    ):
+        with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
+            connection.execute(text(act))
+
+
+def _truncate(world: World) -> list[str]:
+    return ["TRUNCATE document_files"] if world.ledger.dialect.name == "postgresql" else []
 
 
 def _altered(path: Path, other: Path) -> None:
@@ -104,6 +114,18 @@ def _altered(path: Path, other: Path) -> None:
         assert said in problems, (what, problems)
     _rewrite(path, other, text_name, b'"Monthly fee"', fit_sums=False)
     assert "its SHA-256 differs" in " ".join(verify_archive(other).problems)
+
+
+def _damaged(path: Path, other: Path) -> None:
+    """A disk that loses a byte of a file: the file is named, wherever in it that is."""
+    with zipfile.ZipFile(path) as zipped:
+        info = zipped.getinfo("documents/INV-2025/INV-2025-000002.json")
+    starts = info.header_offset + 30 + len(info.filename) + 20  # after its name and its size in 64 bits
+    for place in range(starts, starts + info.compress_size - 20, info.compress_size // 8):
+        content = bytearray(path.read_bytes())
+        content[place] ^= 0xFF
+        other.write_bytes(content)
+        assert f"{info.filename} cannot be read" in " ".join(verify_archive(other).problems), place
 
 
 def _rewrite(path: Path, other: Path, name: str, old: bytes | None, *, fit_sums: bool = True) -> None:
@@ -124,6 +146,21 @@ def _rewrite(path: Path, other: Path, name: str, old: bytes | None, *, fit_sums:
     with zipfile.ZipFile(other, "w") as zipped:
         for each, content in files.items():
             zipped.writestr(each, content)
+
+
+def test_a_sent_file_that_somebody_changed_is_not_archived_as_what_was_sent(
+    world: World, tmp_path: Path
+) -> None:
+    world.plan(MONTHLY_FEE)
+    world.contract()
+    world.bill("2025-01-15")
+    shelf = shelf_of(world)
+    shelf.file(shelf.get(world.invoices()[0].summary.invoice_id), PDF, now=at("2025-01-16"))
+    with ledger_transaction(world.ledger) as connection:  # past the triggers, as an administrator can
+        connection.execute(text("DROP TRIGGER document_files_never_update"))
+        connection.execute(text("UPDATE document_files SET content = CAST('other' AS BLOB)"))
+    with pytest.raises(BrokenState, match="not what was sent"):
+        write(world, tmp_path / "2025.zip")
 
 
 @pytest.mark.requirement("TAX-05")

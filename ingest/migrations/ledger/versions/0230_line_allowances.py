@@ -33,3 +33,8 @@ def upgrade() -> None:
                 f"CREATE TRIGGER {name} BEFORE {verb} ON line_allowances WHEN {_OF_ISSUED} "
                 f"BEGIN SELECT RAISE(ABORT, '{_WORDS} never changes: {verb} is refused'); END"
             )
+    if postgresql:
+        op.execute(
+            "CREATE TRIGGER line_allowances_never_truncate BEFORE TRUNCATE ON line_allowances "
+            f"EXECUTE FUNCTION refuse_change('{_WORDS}')"
+        )

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ingest.kept_rows import never_changes
+
 revision = "0240"
 down_revision = "0230"
 branch_labels = None
@@ -24,25 +26,4 @@ def upgrade() -> None:
     op.drop_table(_TABLE)
     op.rename_table("deductions", _TABLE)
     op.create_index(f"ix_{_TABLE}_final_id", _TABLE, ["final_id"])
-    _never_changes()
-
-
-def _never_changes() -> None:
-    postgresql = op.get_bind().dialect.name == "postgresql"
-    for verb in ("UPDATE", "DELETE"):
-        name = f"{_TABLE}_never_{verb.lower()}"
-        if postgresql:
-            op.execute(
-                f"CREATE TRIGGER {name} BEFORE {verb} ON {_TABLE} FOR EACH ROW "
-                "EXECUTE FUNCTION refuse_change('a deduction')"
-            )
-        else:
-            op.execute(
-                f"CREATE TRIGGER {name} BEFORE {verb} ON {_TABLE} "
-                f"BEGIN SELECT RAISE(ABORT, 'a deduction never changes: {verb} is refused'); END"
-            )
-    if postgresql:
-        op.execute(
-            f"CREATE TRIGGER {_TABLE}_never_truncate BEFORE TRUNCATE ON {_TABLE} "
-            "EXECUTE FUNCTION refuse_change('a deduction')"
-        )
+    never_changes(_TABLE, "a deduction")

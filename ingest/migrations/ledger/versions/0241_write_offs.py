@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ingest.kept_rows import never_changes
+
 revision = "0241"
 down_revision = "0240"
 branch_labels = None
@@ -54,25 +56,4 @@ def upgrade() -> None:
     for column in ("payment_id", "document_id"):
         op.create_index(f"ix_pay_out_parts_{column}", "pay_out_parts", [column])
     for table, words in _TABLES.items():
-        _never_changes(table, words)
-
-
-def _never_changes(table: str, words: str) -> None:
-    postgresql = op.get_bind().dialect.name == "postgresql"
-    for verb in ("UPDATE", "DELETE"):
-        name = f"{table}_never_{verb.lower()}"
-        if postgresql:
-            op.execute(
-                f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW "
-                f"EXECUTE FUNCTION refuse_change('{words}')"
-            )
-        else:
-            op.execute(
-                f"CREATE TRIGGER {name} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{words} never changes: {verb} is refused'); END"
-            )
-    if postgresql:
-        op.execute(
-            f"CREATE TRIGGER {table}_never_truncate BEFORE TRUNCATE ON {table} "
-            f"EXECUTE FUNCTION refuse_change('{words}')"
-        )
+        never_changes(table, words)
