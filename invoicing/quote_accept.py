@@ -65,7 +65,7 @@ def accept_quote(
 def save_accepted_quote(
     ledger: Engine,
     document: Any,
-    acceptance: Mapping[str, Any],
+    acceptance: Any,
     *,
     seller: Seller | None,
     actor: str,
@@ -80,8 +80,9 @@ def save_accepted_quote(
         newest = newest_version(connection, quote.quote_id, lock=True)
         if newest is None:
             raise BrokenState(f"quote {quote.quote_id!r} was saved and is not there.")
-        seen = {**acceptance, "document_hash": newest.document_hash}
-        checked = validate_document(Acceptance, seen, what="the acceptance")
+        if isinstance(acceptance, Mapping):
+            acceptance = {**acceptance, "document_hash": newest.document_hash}
+        checked = validate_document(Acceptance, acceptance, what="the acceptance")
         _accept_once(ledger, connection, newest, checked, actor=actor, now=now)
     stored = get_quote(ledger, quote.quote_id, now=now)
     _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
