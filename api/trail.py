@@ -1,8 +1,8 @@
 """Changes of the event store in the audit trail, which is in the ledger.
 
 The two are two stores, so a change is entered when it has taken effect: whoever is killed in between has the
-change on record in the event store, with its reason, and may send it again, which changes nothing there and
-enters it here.
+change on record in the event store, with its reason. Sent again it changes nothing there and is entered here,
+except for corrections, of which only those that are accepted are entered.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, create_engine, func, select
 
 from ingest.errors import Forbidden, InvalidDocument, InvalidInput, NotFound, UnreadableBody
 from invoicing.audit_verify import verify_books
@@ -385,6 +385,17 @@ def test_deliveries_at_the_same_time_do_no_harm(any_ledger: Engine) -> None:
     assert {state for _, _, state, _, _ in found["objects"]} == {"applied"}
     assert (found["customer"].name, found["quote"][0]) == ("Acme GmbH", "accepted")
     assert verify_books(ledger).broken == ()
+
+
+@pytest.mark.parametrize("any_ledger", ["postgresql"], indirect=True)
+def test_more_deliveries_at_once_than_connections_do_not_stand_still(any_ledger: Engine) -> None:
+    """Those that wait hold no connection that the one at work needs."""
+    few = create_engine(any_ledger.url, pool_size=2, max_overflow=0, pool_timeout=5)
+    with ThreadPoolExecutor(4) as pool:
+        for told in [pool.submit(tell, few, CRMS[0], *STORY[:2]) for _ in range(4)]:
+            told.result()
+    few.dispose()
+    assert get_customer(any_ledger, "crm-001-7").customer.name == "Acme"
 
 
 def test_a_later_change_that_overtakes_one_at_work_is_what_stays(
