@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from ingest.document import Document, canonical_json, document_hash, validate_document
 from ingest.errors import Issue, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, lock_name
 from invoicing.tables import SAVED_DOCUMENTS
 from rating.plan_version import Entered, SavedDocument
 
@@ -61,6 +61,7 @@ class DocumentKind(Generic[Model]):
         key, digest = str(getattr(checked, self.field)), document_hash(checked)
         told = tuple(warnings(checked))
         with ledger_transaction(ledger) as connection:
+            lock_name(connection, f"{self.name} {key}")
             before = self._newest(connection, key)
             if before is not None and document_hash(before.document) == digest:
                 return SavedDocument(key, before.version, created=False, warnings=told)
