@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli.electronic_invoices import write_file
+from api.cli.files import save_file
 from api.cli.invoice_view import invoice_shown
 from api.cli.session import Column, Session, command, table
 
@@ -31,8 +31,7 @@ def add_commands(sub: typer.Typer) -> None:
         with session.client() as client:
             if pdf is not None:
                 body = client.get_bytes(f"/v1/contracts/{contract_id}/preview", accept="application/pdf")
-                write_file(pdf, body)
-                session.show({"path": str(pdf), "bytes": len(body)}, f"{pdf} ({len(body):,} bytes)")
+                save_file(session, pdf, body)
                 return
             answer = client.get(f"/v1/contracts/{contract_id}/preview")
         session.show(answer, *invoice_shown(answer))
