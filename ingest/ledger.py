@@ -8,6 +8,7 @@ are Alembic scripts in ``ingest/migrations/ledger`` and are applied at start.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,16 @@ def _transaction(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Until the transaction ends, nobody else gets past this with the same name: for what has no row yet that
+    could be locked. On SQLite writers queue anyway."""
+    if connection.dialect.name != "postgresql":
+        return
+    digest = hashlib.blake2b(f"ratemill {name}".encode(), digest_size=8).digest()
+    key = int.from_bytes(digest, "big", signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 @contextmanager

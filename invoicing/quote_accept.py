@@ -23,9 +23,10 @@ from invoicing.quote_store import (
     StoredQuote,
     checked_quote,
     find_acceptance,
-    get_quote,
+    lock_quote,
     newest_version,
     save_quote_in,
+    stored_quote,
     today_of,
     unknown_quote,
 )
@@ -53,11 +54,11 @@ def accept_quote(
     breaks a rule: then nothing was accepted.
     """
     with ledger_transaction(ledger) as connection:
-        newest = newest_version(connection, quote_id, lock=True)
+        lock_quote(connection, quote_id)
+        newest = newest_version(connection, quote_id)
         if newest is None:
             raise unknown_quote(quote_id)
-        _accept_once(ledger, connection, newest, acceptance, actor=actor, now=now)
-    stored = get_quote(ledger, quote_id, now=now)
+        stored = _accept_once(ledger, connection, newest, acceptance, actor=actor, now=now)
     _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
     return stored
 
@@ -65,7 +66,7 @@ def accept_quote(
 def save_accepted_quote(
     ledger: Engine,
     document: Any,
-    acceptance: Mapping[str, Any],
+    acceptance: Any,
     *,
     seller: Seller | None,
     actor: str,
@@ -77,13 +78,13 @@ def save_accepted_quote(
     quote = checked_quote(ledger, document)
     with ledger_transaction(ledger) as connection:
         save_quote_in(ledger, connection, quote, actor=actor, now=now)
-        newest = newest_version(connection, quote.quote_id, lock=True)
+        newest = newest_version(connection, quote.quote_id)
         if newest is None:
             raise BrokenState(f"quote {quote.quote_id!r} was saved and is not there.")
-        seen = {**acceptance, "document_hash": newest.document_hash}
-        checked = validate_document(Acceptance, seen, what="the acceptance")
-        _accept_once(ledger, connection, newest, checked, actor=actor, now=now)
-    stored = get_quote(ledger, quote.quote_id, now=now)
+        if isinstance(acceptance, Mapping):
+            acceptance = {**acceptance, "document_hash": newest.document_hash}
+        checked = validate_document(Acceptance, acceptance, what="the acceptance")
+        stored = _accept_once(ledger, connection, newest, checked, actor=actor, now=now)
     _ask_for_deposit(ledger, stored, seller=seller, actor=actor, now=now)
     return stored
 
@@ -96,7 +97,8 @@ def _accept_once(
     *,
     actor: str,
     now: datetime,
-) -> None:
+) -> StoredQuote:
+    """The version with its acceptance: the one its deposit is asked for by, whatever is saved meanwhile."""
     known = find_acceptance(connection, newest)
     if known is None:
         _refuse(newest, acceptance, now)
@@ -106,6 +108,7 @@ def _accept_once(
             f"quote {newest.quote_id!r} was accepted by {known.name} at {known.accepted_at} already.",
             reason_code="quote_accepted",
         )
+    return stored_quote(connection, newest, now)
 
 
 def _refuse(newest: Row[Any], acceptance: Acceptance, now: datetime) -> None:

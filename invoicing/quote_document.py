@@ -1,7 +1,8 @@
 """A quote as a PDF: the page of an invoice (``invoicing/document.py``) with what is offered on it.
 
-What is sold once has amounts; what the contract charges has prices in words, of the plan as the contract
-changes it, phase by phase. The hash of the version stands on the page, since an acceptance must name it.
+What is sold once, in lines and outcomes, has amounts; what the contract charges has prices in words, of the
+plan as the contract and the outcomes change it, phase by phase. The hash of the version stands on the page,
+since an acceptance must name it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from invoicing.customer_store import get_customer
 from invoicing.document import PAGE_WORDS, InvoicePrinter, party_lines, party_name
 from invoicing.price_text import TierTerms, charge_terms, price_text
 from invoicing.printed_line import breakable
+from invoicing.quote import Quote
 from invoicing.quote_store import StoredQuote
+from invoicing.sales.quote_order import ordered_contract
 from invoicing.settings import Seller
 from invoicing.tax_desk import ContractTax, load_tax_desk
 from invoicing.tax_words import billed_party, sold_to_party
@@ -56,6 +59,11 @@ class QuoteParties:
     units: Mapping[str, str]
     logo: bytes
 
+    @property
+    def include_tax(self) -> bool:
+        """Whether the prices of the contract have tax in them."""
+        return self.phases[0].plan.prices_include_tax
+
 
 def quote_pdf(printer: InvoicePrinter, stored: StoredQuote, parties: QuoteParties) -> bytes:
     """The PDF/A-3b of a quote; the same quote, parties and prices are the same bytes."""
@@ -66,7 +74,7 @@ def quote_pdf(printer: InvoicePrinter, stored: StoredQuote, parties: QuotePartie
 def quote_parties(ledger: Engine, stored: StoredQuote, *, seller: Seller | None) -> QuoteParties:
     """Who offers what to whom, as it is in force now. seller: where no billing entity is on record. Raises
     NotFound for a plan or a price that is not there on the first day of a phase."""
-    contract = stored.quote.contract
+    contract = ordered_contract(stored.quote)
     customer = orjson.loads(canonical_json(get_customer(ledger, stored.quote.customer_id).customer))
     phases = []
     for plan_id, first_day, end_day in plan_windows(contract):
@@ -94,7 +102,9 @@ def printed_quote(stored: StoredQuote, parties: QuoteParties) -> dict[str, Any]:
     currency = parties.phases[0].plan.currency
     digits = minor_digits(currency)
     billed_to, sold_to = billed_party(customer), sold_to_party(customer)
-    once = sum((line.amount for line in quote.lines), Decimal(0))
+    once = [*((line.description, "", line.amount) for line in quote.lines), *_sold_once(quote, w)]
+    total = _money(sum((amount for *_, amount in once), Decimal(0)), digits, w)
+    summed = bool(once) and not (quote.lines and parties.include_tax)  # lines are without tax
     name = str(seller.get("legal_name") or seller.get("name", ""))
     facts = [(label, breakable(text)) for label, text in _facts(stored, w) if text]
     return {
@@ -116,13 +126,13 @@ def printed_quote(stored: StoredQuote, parties: QuoteParties) -> dict[str, Any]:
         "head": quote.title,
         "amount_head": f"{w('amount')} {currency}",
         "lines": [
-            *(_line(line.description, _money(line.amount, digits, w)) for line in quote.lines),
+            *(_line(name, _money(amount, digits, w), detail=detail) for name, detail, amount in once),
             *_offered(parties, w),
         ],
         "sums": [],
-        "total_label": w("offered_once") if quote.lines else "",
-        "total": f"{_money(once, digits, w)} {currency}" if quote.lines else "",
-        "tax_notes": [w("amounts_exclude_tax")],
+        "total_label": w("offered_once") if summed else "",
+        "total": f"{total} {currency}" if summed else "",
+        "tax_notes": [_tax_note(quote, parties, w)],
         "notes_label": w("terms"),
         "notes": list(_notes(stored, w)),
         "payment": {"rows": [], "code": "", "caption": ""},
@@ -148,7 +158,9 @@ def _facts(stored: StoredQuote, w: Words) -> Iterator[tuple[str, str]]:
 def _notes(stored: StoredQuote, w: Words) -> Iterator[str]:
     quote = stored.quote
     if quote.deposit_percent is not None:
-        yield w("deposit_on_acceptance", percent=w.number(quote.deposit_percent))
+        # Of the lines alone, which is not all that is charged once where outcomes are, too.
+        word = "deposit_of_lines" if any(_sold_once(quote, w)) else "deposit_on_acceptance"
+        yield w(word, percent=w.number(quote.deposit_percent), lines=_line_names(quote))
     if quote.terms_version:
         yield w("terms_to_acknowledge", version=quote.terms_version)
     accepted = stored.accepted
@@ -159,14 +171,39 @@ def _notes(stored: StoredQuote, w: Words) -> Iterator[str]:
     yield from (stored.document_hash[place : place + 32] for place in (0, 32))
 
 
+def _sold_once(quote: Quote, w: Words) -> Iterator[tuple[str, str, Decimal]]:
+    """What outcomes have that is billed once: name, how much of it, amount."""
+    for outcome in quote.outcomes:
+        for part in outcome.parts:
+            if part.billed == "once":
+                counted = f"{w.number(part.quantity)} {part.unit}"
+                yield f"{outcome.description}: {part.name}", counted, part.amount
+
+
+def _line_names(quote: Quote) -> str:
+    return ", ".join(line.description for line in quote.lines)
+
+
+def _tax_note(quote: Quote, parties: QuoteParties, w: Words) -> str:
+    if not parties.include_tax:
+        return w("amounts_exclude_tax")
+    return (
+        w("all_but_lines_include_tax", lines=_line_names(quote)) if quote.lines else w("prices_include_tax")
+    )
+
+
 def _offered(parties: QuoteParties, w: Words) -> Iterator[dict[str, Any]]:
-    """A line a charge of each phase, and one a discount of the whole bill."""
+    """A line a charge of each phase, and one a discount."""
     for phase in parties.phases:
         when = w("from_day", day=w.short_day(phase.first_day)) if len(parties.phases) > 1 else ""
         for charge in phase.plan.charges:
             yield _charge(phase.plan, charge, _unit(charge, parties.units), when, w)
         for discount in phase.plan.discounts:
-            yield _line(discount.name, "", detail=" · ".join(filter(None, [when, discount.words()])))
+            names = [charge.name for charge in phase.plan.charges if charge.charge_id in discount.charge_ids]
+            periods = discount.first_periods
+            first = "" if periods is None else w("first_periods", count=periods)
+            detail = " · ".join(filter(None, [when, discount.words(), first, ", ".join(names)]))
+            yield _line(discount.name, "", detail=detail)
 
 
 def _unit(charge: Charge, units: Mapping[str, str]) -> str:
@@ -191,9 +228,9 @@ def _charge(plan: PricePlan, charge: Charge, unit: str, when: str, w: Words) -> 
     terms = charge_terms(plan, charge_id=charge.charge_id, dimensions={}, unit=unit)
     tiered = any(tier.above or tier.up_to is not None for tier in terms.tiers)
     rows = list(_tiers(terms.tiers, digits, w)) if tiered else []
-    return _line(
-        charge.name, "", detail=" · ".join(filter(None, [when, w.price(terms.price_text)])), tiers=rows
-    )
+    counted = "" if charge.quantity is None else f"{w.number(charge.quantity)} {unit}"
+    detail = " · ".join(filter(None, [when, counted, w.price(terms.price_text)]))
+    return _line(charge.name, "", detail=detail, tiers=rows)
 
 
 def _tiers(tiers: Iterable[TierTerms], digits: int, w: Words) -> Iterator[dict[str, str]]:

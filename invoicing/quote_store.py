@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from ingest.document import canonical_json, validate_document
 from ingest.errors import NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, lock_name
 from invoicing.audit_trail import Change, record_changes
 from invoicing.customer_store import get_customer
 from invoicing.journal_store import posted_text
@@ -42,7 +42,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class StoredQuote:
-    """The newest version of a quote. document_hash: what an acceptance of it must name."""
+    """One version of a quote, mostly the newest. document_hash: what an acceptance of it must name."""
 
     quote: Quote
     version: int
@@ -87,7 +87,8 @@ def save_quote_in(
     ledger: Engine, connection: Connection, quote: Quote, *, actor: str, now: datetime
 ) -> SavedDocument:
     """As ``save_quote``, in the caller's transaction."""
-    newest = newest_version(connection, quote.quote_id, lock=True)
+    lock_quote(connection, quote.quote_id)
+    newest = newest_version(connection, quote.quote_id)
     standing = None if newest is None else Quote.model_validate_json(newest.document)
     quote = priced_quote(ledger, connection, quote, standing=standing, today=today_of(quote, now))
     text = canonical_json(quote)
@@ -120,7 +121,7 @@ def get_quote(ledger: Engine, quote_id: str, *, now: datetime) -> StoredQuote:
         newest = newest_version(connection, quote_id)
         if newest is None:
             raise unknown_quote(quote_id)
-        return _stored(connection, newest, now)
+        return stored_quote(connection, newest, now)
 
 
 def list_quotes(
@@ -139,13 +140,19 @@ def list_quotes(
     if after is not None:
         statement = statement.where(_Q.quote_id > after)
     with ledger.connect() as connection:
-        return [_stored(connection, row, now) for row in connection.execute(statement).all()]
+        return [stored_quote(connection, row, now) for row in connection.execute(statement).all()]
 
 
-def newest_version(connection: Connection, quote_id: str, *, lock: bool = False) -> Row[Any] | None:
+def lock_quote(connection: Connection, quote_id: str) -> None:
+    """Nobody else saves or accepts a version until the transaction ends. A lock on the newest row would keep
+    no newer one from coming in the meantime."""
+    lock_name(connection, f"quote {quote_id}")
+
+
+def newest_version(connection: Connection, quote_id: str) -> Row[Any] | None:
     """The row of the newest version; None for a quote that is not on record."""
     statement = select(QUOTES).where(_Q.quote_id == quote_id).order_by(_Q.version.desc()).limit(1)
-    return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    return connection.execute(statement).one_or_none()
 
 
 def find_acceptance(connection: Connection, row: Row[Any]) -> Row[Any] | None:
@@ -154,7 +161,8 @@ def find_acceptance(connection: Connection, row: Row[Any]) -> Row[Any] | None:
     return connection.execute(select(QUOTE_ACCEPTANCES).where(own)).one_or_none()
 
 
-def _stored(connection: Connection, row: Row[Any], now: datetime) -> StoredQuote:
+def stored_quote(connection: Connection, row: Row[Any], now: datetime) -> StoredQuote:
+    """The version of a row."""
     quote, found = Quote.model_validate_json(row.document), find_acceptance(connection, row)
     accepted = (
         None if found is None else Accepted(**{name: getattr(found, name) for name in Accepted.__slots__})

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, Select, func, insert, select
 
 from ingest.document import Document, canonical_json, document_hash, validate_document
 from ingest.errors import Issue, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, lock_name
 from invoicing.tables import SAVED_DOCUMENTS
 from rating.plan_version import Entered, SavedDocument
 
@@ -61,6 +61,7 @@ class DocumentKind(Generic[Model]):
         key, digest = str(getattr(checked, self.field)), document_hash(checked)
         told = tuple(warnings(checked))
         with ledger_transaction(ledger) as connection:
+            lock_name(connection, f"{self.name} {key}")
             before = self._newest(connection, key)
             if before is not None and document_hash(before.document) == digest:
                 return SavedDocument(key, before.version, created=False, warnings=told)
@@ -89,6 +90,15 @@ class DocumentKind(Generic[Model]):
 
     def load(self, connection: Connection) -> dict[str, StoredDocument[Model]]:
         """All that are in force, by key, in order."""
+        found = self._read(connection, self._in_force())
+        return {key: found[key] for key in sorted(found)}
+
+    def page(self, connection: Connection, *, after: str, limit: int) -> dict[str, StoredDocument[Model]]:
+        """Up to ``limit`` of those in force behind a key, by key, in the database's order."""
+        key = SAVED_DOCUMENTS.c.key
+        return self._read(connection, self._in_force().where(key > after).order_by(key).limit(limit))
+
+    def _in_force(self) -> Select[Any]:
         table = SAVED_DOCUMENTS
         newest = (
             select(table.c.key, func.max(table.c.version).label("version"))
@@ -99,10 +109,12 @@ class DocumentKind(Generic[Model]):
         query = select(table.c.key, table.c.version, table.c.document).join(
             newest, (table.c.key == newest.c.key) & (table.c.version == newest.c.version)
         )
-        rows = connection.execute(query.where(table.c.kind == self.name)).all()
+        return query.where(table.c.kind == self.name)
+
+    def _read(self, connection: Connection, query: Select[Any]) -> dict[str, StoredDocument[Model]]:
         return {
             row.key: StoredDocument(self.model.model_validate_json(row.document), row.version)
-            for row in sorted(rows, key=lambda row: str(row.key))
+            for row in connection.execute(query)
         }
 
     def _newest(self, connection: Connection, key: str) -> StoredDocument[Model] | None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, or_
 
 from ingest.document import canonical_json
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, Issue, NotFound
+from ingest.ledger import lock_name
 from invoicing.billing_catalogue import load_terms
 from invoicing.credit_note_tables import credit_notes_of
 from invoicing.customer_store import load_customer_texts
@@ -188,7 +189,8 @@ def _to_deduct(connection: Connection, request: SpecialInvoiceRequest) -> list[D
 
 
 def lock_deductible(connection: Connection, contract_id: str) -> None:
-    """Nobody else deducts what the contract has until the transaction ends."""
+    """Nobody else issues one of the contract, or deducts what it has, until the transaction ends."""
+    lock_name(connection, f"special invoices of {contract_id}")
     locked = select(_T.document_id).where(_T.contract_id == contract_id).order_by(_T.document_id)
     connection.execute(locked.with_for_update()).all()
 

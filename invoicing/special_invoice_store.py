@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select
 
 from ingest.document import canonical_json
 from ingest.errors import Conflict, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, lock_name
 from invoicing.bulk import select_by_ids
 from invoicing.credited import NOTHING_CREDITED, Credited, credited_of
 from invoicing.invoice import Invoice, entity_id_of, invoice_hash, parse_invoice
@@ -110,7 +110,8 @@ def issue_special_invoice(
 
     Raises InvalidDocument, NotFound for an unknown contract or document to deduct; InvalidInput for amounts
     or a date that cannot be; Conflict where tax is not known, a document is deducted already, the date is
-    before the last number's, or the idempotency key came with another request.
+    before the last number's, the idempotency key came with another request, or the same request without one
+    came at the same moment.
     """
     on = issue_date_of(ledger, request, issuing.now)
     with ledger_transaction(ledger) as connection:
@@ -133,10 +134,13 @@ def issue_in(
 ) -> str | None:
     """Issue it in the caller's transaction and return its id; None when this key issued it before."""
     request_hash = hashlib.sha256(canonical_json(request).encode()).hexdigest()
+    if issuing.idempotency_key is not None:
+        lock_name(connection, f"special invoice key {issuing.idempotency_key}")
     lock_deductible(connection, request.contract_id)
     if _is_known(connection, issuing.idempotency_key, request_hash):
         return None
     draft = draft_of(ledger, connection, request, issuing, on=on)
+    _refuse_same_moment(connection, draft.invoice.invoice_id)
     drawn = draw_for(connection, prefix=_series_prefix(draft, connection), issue_date=on, count=1)
     issued = draft.invoice.issued(number=drawn.text(0), issue_date=on)
     text = draft.text(issued)
@@ -215,6 +219,18 @@ def _is_known(connection: Connection, key: str | None, request_hash: str) -> boo
             reason_code="idempotency_key_reused",
         )
     return found is not None
+
+
+def _refuse_same_moment(connection: Connection, document_id: str) -> None:
+    """Without an idempotency key the id is made of the request and the moment."""
+    row = connection.execute(selected().where(_T.document_id == document_id)).one_or_none()
+    if row is not None:
+        raise Conflict(
+            f"this very request came at this very moment already and became {printed_number(row)}. If there "
+            "shall be another one like it, send it again; with an Idempotency-Key a repeated request is one "
+            "invoice.",
+            reason_code="same_moment",
+        )
 
 
 def _series_prefix(draft: SpecialDraft, connection: Connection) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from api.cli import electronic_invoices, print_invoices, write_offs
 from api.cli.delivery import add_resend
+from api.cli.files import save_file
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
@@ -86,8 +87,7 @@ def add_commands(app: typer.Typer) -> None:
         with session.client() as client:
             body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf", params=params)
         path = out or Path(f"{invoice}.pdf")
-        electronic_invoices.write_file(path, body)
-        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
+        save_file(session, path, body)
 
     @command(invoices, "issue")
     def issue(session: Session, invoice: IdOrNumber) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from api.cli.files import save_file
 from api.cli.invoice_view import invoice_shown, money_column
 from api.cli.session import Column, Session, command, table
 
@@ -42,8 +43,7 @@ def add_commands(app: typer.Typer) -> None:
         with session.client() as client:
             if pdf is not None:
                 body = client.get_bytes("/v1/current-bill", accept="application/pdf", params=params)
-                pdf.write_bytes(body)
-                session.show({"path": str(pdf), "bytes": len(body)}, f"{pdf} ({len(body):,} bytes)")
+                save_file(session, pdf, body)
                 return
             answer = client.get("/v1/current-bill", params)
         shown: list[Any] = [f"{answer['name']} ({answer['customer_id']})"]

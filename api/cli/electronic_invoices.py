@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from api.cli.files import save_file
 from api.cli.session import Column, Session, command, table
-from ingest.errors import InvalidInput
 
 IdOrNumber = Annotated[str, typer.Argument(help="Its id or printed number.")]
 Syntax = Annotated[Literal["ubl", "cii"], typer.Option(help="ubl (UBL 2.1) or cii (as in Factur-X).")]
@@ -43,8 +43,7 @@ def add_commands(sub: typer.Typer, path: str) -> None:
                 f"{path}/{id_or_number}/{syntax}", accept="application/xml", params={"profile": profile}
             )
         file = out or Path(f"{id_or_number}-{syntax}.xml")
-        write_file(file, body)
-        session.show({"path": str(file), "bytes": len(body)}, f"{file} ({len(body):,} bytes)")
+        save_file(session, file, body)
 
     @command(sub, "validate")
     def validate(
@@ -64,14 +63,3 @@ def add_commands(sub: typer.Typer, path: str) -> None:
 
 def _findings(findings: list[dict[str, object]]) -> list[object]:
     return [table(findings, FINDING_COLUMNS)] if findings else []
-
-
-def write_file(path: Path, body: bytes) -> None:
-    """Raises InvalidInput, which says why the file cannot be written."""
-    try:
-        path.write_bytes(body)
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} cannot be written: {error.strerror}. --out names another file.",
-            reason_code="file_not_written",
-        ) from None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.files import write_file
 from api.cli.invoice_view import money_column
 from api.cli.session import Column, Limit, Session, command, group, more, table
 
@@ -181,5 +182,5 @@ def _add_export(sub: typer.Typer) -> None:
             raise typer.BadParameter("a Beancount ledger is written whole.", param_hint="--after")
         params = {"after": after} if after else None
         with session.client() as client:
-            out.write_bytes(client.get_bytes(path, accept=accept, params=params))
+            write_file(out, client.get_bytes(path, accept=accept, params=params))
         session.show({"out": str(out)}, f"Written to {out}.")

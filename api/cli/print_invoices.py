@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli.electronic_invoices import write_file
+from api.cli.files import write_file
 from api.cli.session import Session, command
 from ingest.errors import InvalidInput
 

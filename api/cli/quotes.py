@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.electronic_invoices import write_file
+from api.cli.files import save_file
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 from api.cli.special_invoices import read_one
 from ingest.errors import InvalidInput
@@ -121,8 +121,7 @@ def _add_pdf(sub: typer.Typer) -> None:
         with session.client() as client:
             body = client.get_bytes(f"/v1/quotes/{quote}/pdf", accept="application/pdf")
         path = out or Path(f"{quote}.pdf")
-        write_file(path, body)
-        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
+        save_file(session, path, body)
 
 
 def _shown(answer: Mapping[str, Any]) -> list[Any]:

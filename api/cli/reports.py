@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from api.cli.files import write_file
 from api.cli.payer_habits import add_report
 from api.cli.revenue_reports import add_revenue_reports
 from api.cli.session import Column, Limit, Session, command, group, grouped, moment, more, table
@@ -164,7 +165,7 @@ def _add_quantities(report: typer.Typer) -> None:
                 accept = _TABLE_FORMS.get(out.suffix)
                 if accept is None:
                     raise typer.BadParameter(f"{out.name} is neither .csv nor .arrow.", param_hint="--out")
-                out.write_bytes(client.get_bytes("/v1/reports/quantities", accept=accept, params=params))
+                write_file(out, client.get_bytes("/v1/reports/quantities", accept=accept, params=params))
                 session.show({"out": str(out)}, f"Written to {out}.")
                 return
             answer = client.get("/v1/reports/quantities", params)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from api.cli.files import write_file
 from api.cli.invoice_view import money_column
 from api.cli.journal import KnownAt
 from api.cli.session import Column, Session, command, table
@@ -57,7 +58,7 @@ def _write(session: Session, path: str, params: dict[str, Any], out: Path) -> No
     if accept is None:
         raise typer.BadParameter(f"{out.name} ends in none of {', '.join(_FORMS)}.", param_hint="--out")
     with session.client() as client:
-        out.write_bytes(client.get_bytes(path, accept=accept, params=params))
+        write_file(out, client.get_bytes(path, accept=accept, params=params))
     session.show({"out": str(out)}, f"Written to {out}.")
 
 

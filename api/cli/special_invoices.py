@@ -10,6 +10,7 @@ import typer
 
 from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
+from api.cli.files import save_file
 from api.cli.invoice_view import money, money_column, standing_shown
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from ingest.errors import UnreadableBody
@@ -115,8 +116,7 @@ def _add_pdf(sub: typer.Typer) -> None:
         with session.client() as client:
             body = client.get_bytes(where, accept="application/pdf", params=params)
         path = out or Path(f"{invoice}.pdf")
-        electronic_invoices.write_file(path, body)
-        session.show({"path": str(path), "bytes": len(body)}, f"{path} ({len(body):,} bytes)")
+        save_file(session, path, body)
 
 
 def read_one(file: Path) -> dict[str, Any]:

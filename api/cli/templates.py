@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from api.cli.electronic_invoices import write_file
+from api.cli.files import save_file
 from api.cli.session import Column, Session, command, group, table
 
 TemplateFile = Annotated[
@@ -66,8 +66,7 @@ def add_commands(app: typer.Typer) -> None:
         document = to_json(read_document(file.read_bytes()))
         with session.client() as client:
             body = client.post_for_bytes("/v1/templates/preview", document, accept="application/pdf")
-        write_file(out, body)
-        session.show({"path": str(out), "bytes": len(body)}, f"{out} ({len(body):,} bytes)")
+        save_file(session, out, body)
 
 
 def _add_show(templates: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Query, Response
 
+from api.customer_key import Sees
 from api.json import ExactJSON
 from api.routing import State, declared
 from api.state import Ratemill
@@ -45,16 +46,35 @@ ProfileOf = Annotated[
 SyntaxOf = Annotated[Syntax, Query(description="ubl or cii.")]
 
 
+def _xml(
+    operation_id: str, summary: str, *, problems: tuple[int, ...] = (404, 422), sees: Sees | None = None
+) -> dict[str, Any]:
+    return declared(
+        operation_id,
+        "read",
+        sees=sees,
+        summary=summary,
+        tag="billing",
+        problems=problems,
+        media=_XML_EXAMPLE,
+    )
+
+
+def _check(operation_id: str, summary: str, *, problems: tuple[int, ...] = (404, 422)) -> dict[str, Any]:
+    return declared(
+        operation_id,
+        "read",
+        summary=summary,
+        tag="billing",
+        example=CHECKED_EXAMPLE,
+        problems=problems,
+    )
+
+
 @router.get(
     "/v1/invoices/{id_or_number}/ubl",
-    **declared(
-        "get_invoice_ubl",
-        "read",
-        sees="issued_invoice",
-        summary="One issued invoice as UBL 2.1",
-        tag="billing",
-        problems=(404, 409, 422),
-        media=_XML_EXAMPLE,
+    **_xml(
+        "get_invoice_ubl", "One issued invoice as UBL 2.1", problems=(404, 409, 422), sees="issued_invoice"
     ),
 )
 def get_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
@@ -64,14 +84,11 @@ def get_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en169
 
 @router.get(
     "/v1/invoices/{id_or_number}/cii",
-    **declared(
+    **_xml(
         "get_invoice_cii",
-        "read",
-        sees="issued_invoice",
-        summary="One issued invoice as UN/CEFACT CII",
-        tag="billing",
+        "One issued invoice as UN/CEFACT CII",
         problems=(404, 409, 422),
-        media=_XML_EXAMPLE,
+        sees="issued_invoice",
     ),
 )
 def get_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
@@ -81,14 +98,7 @@ def get_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en169
 
 @router.get(
     "/v1/invoices/{id_or_number}/einvoice-check",
-    **declared(
-        "check_einvoice",
-        "read",
-        summary="Check one issued invoice as an e-invoice",
-        tag="billing",
-        example=CHECKED_EXAMPLE,
-        problems=(404, 409, 422),
-    ),
+    **_check("check_einvoice", "Check one issued invoice as an e-invoice", problems=(404, 409, 422)),
 )
 def check_einvoice(
     state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
@@ -100,14 +110,7 @@ def check_einvoice(
 
 @router.get(
     "/v1/credit-notes/{id_or_number}/ubl",
-    **declared(
-        "get_credit_note_ubl",
-        "read",
-        summary="One issued credit note as UBL 2.1",
-        tag="billing",
-        problems=(404, 422),
-        media=_XML_EXAMPLE,
-    ),
+    **_xml("get_credit_note_ubl", "One issued credit note as UBL 2.1"),
 )
 def get_credit_note_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in UBL. The same credit note gives the same bytes. 422 names all that it would lack."""
@@ -116,14 +119,7 @@ def get_credit_note_ubl(state: State, id_or_number: str, profile: ProfileOf = "e
 
 @router.get(
     "/v1/credit-notes/{id_or_number}/cii",
-    **declared(
-        "get_credit_note_cii",
-        "read",
-        summary="One issued credit note as UN/CEFACT CII",
-        tag="billing",
-        problems=(404, 422),
-        media=_XML_EXAMPLE,
-    ),
+    **_xml("get_credit_note_cii", "One issued credit note as UN/CEFACT CII"),
 )
 def get_credit_note_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
@@ -132,14 +128,7 @@ def get_credit_note_cii(state: State, id_or_number: str, profile: ProfileOf = "e
 
 @router.get(
     "/v1/credit-notes/{id_or_number}/einvoice-check",
-    **declared(
-        "check_credit_note",
-        "read",
-        summary="Check one issued credit note as an e-invoice",
-        tag="billing",
-        example=CHECKED_EXAMPLE,
-        problems=(404, 422),
-    ),
+    **_check("check_credit_note", "Check one issued credit note as an e-invoice"),
 )
 def check_credit_note(
     state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"
@@ -151,14 +140,7 @@ def check_credit_note(
 
 @router.get(
     "/v1/special-invoices/{id_or_number}/ubl",
-    **declared(
-        "get_special_invoice_ubl",
-        "read",
-        summary="One special invoice as UBL 2.1",
-        tag="billing",
-        problems=(404, 422),
-        media=_XML_EXAMPLE,
-    ),
+    **_xml("get_special_invoice_ubl", "One special invoice as UBL 2.1"),
 )
 def get_special_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in UBL: type 386, 326 or 380. A final invoice states the whole, and what it deducts as paid
@@ -168,14 +150,7 @@ def get_special_invoice_ubl(state: State, id_or_number: str, profile: ProfileOf 
 
 @router.get(
     "/v1/special-invoices/{id_or_number}/cii",
-    **declared(
-        "get_special_invoice_cii",
-        "read",
-        summary="One special invoice as UN/CEFACT CII",
-        tag="billing",
-        problems=(404, 422),
-        media=_XML_EXAMPLE,
-    ),
+    **_xml("get_special_invoice_cii", "One special invoice as UN/CEFACT CII"),
 )
 def get_special_invoice_cii(state: State, id_or_number: str, profile: ProfileOf = "en16931") -> Response:
     """EN 16931 in Cross Industry Invoice, as Factur-X and ZUGFeRD carry it. Peppol takes none."""
@@ -184,14 +159,7 @@ def get_special_invoice_cii(state: State, id_or_number: str, profile: ProfileOf 
 
 @router.get(
     "/v1/special-invoices/{id_or_number}/einvoice-check",
-    **declared(
-        "check_special_invoice",
-        "read",
-        summary="Check one special invoice as an e-invoice",
-        tag="billing",
-        example=CHECKED_EXAMPLE,
-        problems=(404, 422),
-    ),
+    **_check("check_special_invoice", "Check one special invoice as an e-invoice"),
 )
 def check_special_invoice(
     state: State, id_or_number: str, syntax: SyntaxOf = "ubl", profile: ProfileOf = "en16931"

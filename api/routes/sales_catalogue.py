@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -18,23 +18,49 @@ from invoicing.saved_document import DocumentKind
 
 router = APIRouter()
 
-_PRODUCT: Final = {"product_id": "jet-bridge", "version": 1, "document": PRODUCT}
-_PRICE_LIST: Final = {"price_list_id": "partners", "version": 1, "document": PRICE_LIST}
-_PROMOTION: Final = {"promotion_id": "spring", "version": 1, "document": PROMOTION}
+
+def _saving(kind: DocumentKind[Any], example: dict[str, Any], summary: str) -> dict[str, Any]:
+    return declared(
+        f"put_{kind.name}",
+        "admin",
+        summary=summary,
+        tag="sales",
+        status=201,
+        example={kind.field: example[kind.field], **SAVED_VERSION},
+        problems=(400, 422),
+        body={"application/json": example},
+    )
+
+
+def _listing(kind: DocumentKind[Any], example: dict[str, Any], summary: str) -> dict[str, Any]:
+    return declared(
+        f"list_{kind.name}s",
+        "read",
+        summary=summary,
+        tag="sales",
+        example={"items": [_stored(kind, example)], "next_cursor": None},
+        problems=(422,),
+    )
+
+
+def _showing(kind: DocumentKind[Any], example: dict[str, Any], summary: str) -> dict[str, Any]:
+    return declared(
+        f"get_{kind.name}",
+        "read",
+        summary=summary,
+        tag="sales",
+        example=_stored(kind, example),
+        problems=(404,),
+    )
+
+
+def _stored(kind: DocumentKind[Any], example: dict[str, Any]) -> dict[str, Any]:
+    return {kind.field: example[kind.field], "version": 1, "document": example}
 
 
 @router.put(
     "/v1/products/{product_id}",
-    **declared(
-        "put_product",
-        "admin",
-        summary="Save a product, service or bundle",
-        tag="sales",
-        status=201,
-        example={"product_id": "jet-bridge", **SAVED_VERSION},
-        problems=(400, 422),
-        body={"application/json": PRODUCT},
-    ),
+    **_saving(PRODUCTS, PRODUCT, "Save a product, service or bundle"),
 )
 def put_product(state: State, product_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this. Quotes priced before stay as they are."""
@@ -43,14 +69,7 @@ def put_product(state: State, product_id: str, body: DocumentBody, actor: Actor)
 
 @router.get(
     "/v1/products",
-    **declared(
-        "list_products",
-        "read",
-        summary="The catalogue",
-        tag="sales",
-        example={"items": [_PRODUCT], "next_cursor": None},
-        problems=(422,),
-    ),
+    **_listing(PRODUCTS, PRODUCT, "The catalogue"),
 )
 def list_products(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
     """By id, in force."""
@@ -59,14 +78,7 @@ def list_products(state: State, limit: Limit = 100, cursor: Cursor = None) -> Ex
 
 @router.get(
     "/v1/products/{product_id}",
-    **declared(
-        "get_product",
-        "read",
-        summary="One product, service or bundle",
-        tag="sales",
-        example=_PRODUCT,
-        problems=(404,),
-    ),
+    **_showing(PRODUCTS, PRODUCT, "One product, service or bundle"),
 )
 def get_product(state: State, product_id: str) -> ExactJSON:
     """As it is in force."""
@@ -75,16 +87,7 @@ def get_product(state: State, product_id: str) -> ExactJSON:
 
 @router.put(
     "/v1/price-lists/{price_list_id}",
-    **declared(
-        "put_price_list",
-        "admin",
-        summary="Save a price list",
-        tag="sales",
-        status=201,
-        example={"price_list_id": "partners", **SAVED_VERSION},
-        problems=(400, 422),
-        body={"application/json": PRICE_LIST},
-    ),
+    **_saving(PRICE_LISTS, PRICE_LIST, "Save a price list"),
 )
 def put_price_list(state: State, price_list_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """Its prices hold instead of the catalogue's for quotes that name it."""
@@ -93,14 +96,7 @@ def put_price_list(state: State, price_list_id: str, body: DocumentBody, actor: 
 
 @router.get(
     "/v1/price-lists",
-    **declared(
-        "list_price_lists",
-        "read",
-        summary="All price lists",
-        tag="sales",
-        example={"items": [_PRICE_LIST], "next_cursor": None},
-        problems=(422,),
-    ),
+    **_listing(PRICE_LISTS, PRICE_LIST, "All price lists"),
 )
 def list_price_lists(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
     """By id, in force."""
@@ -109,9 +105,7 @@ def list_price_lists(state: State, limit: Limit = 100, cursor: Cursor = None) ->
 
 @router.get(
     "/v1/price-lists/{price_list_id}",
-    **declared(
-        "get_price_list", "read", summary="One price list", tag="sales", example=_PRICE_LIST, problems=(404,)
-    ),
+    **_showing(PRICE_LISTS, PRICE_LIST, "One price list"),
 )
 def get_price_list(state: State, price_list_id: str) -> ExactJSON:
     """As it is in force."""
@@ -120,16 +114,7 @@ def get_price_list(state: State, price_list_id: str) -> ExactJSON:
 
 @router.put(
     "/v1/promotions/{promotion_id}",
-    **declared(
-        "put_promotion",
-        "admin",
-        summary="Save a promotion",
-        tag="sales",
-        status=201,
-        example={"promotion_id": "spring", **SAVED_VERSION},
-        problems=(400, 422),
-        body={"application/json": PROMOTION},
-    ),
+    **_saving(PROMOTIONS, PROMOTION, "Save a promotion"),
 )
 def put_promotion(state: State, promotion_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """Off list prices, for quotes that name it. A quote keeps the promotion as it was on its day."""
@@ -138,14 +123,7 @@ def put_promotion(state: State, promotion_id: str, body: DocumentBody, actor: Ac
 
 @router.get(
     "/v1/promotions",
-    **declared(
-        "list_promotions",
-        "read",
-        summary="All promotions",
-        tag="sales",
-        example={"items": [_PROMOTION], "next_cursor": None},
-        problems=(422,),
-    ),
+    **_listing(PROMOTIONS, PROMOTION, "All promotions"),
 )
 def list_promotions(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
     """By id, in force."""
@@ -154,9 +132,7 @@ def list_promotions(state: State, limit: Limit = 100, cursor: Cursor = None) -> 
 
 @router.get(
     "/v1/promotions/{promotion_id}",
-    **declared(
-        "get_promotion", "read", summary="One promotion", tag="sales", example=_PROMOTION, problems=(404,)
-    ),
+    **_showing(PROMOTIONS, PROMOTION, "One promotion"),
 )
 def get_promotion(state: State, promotion_id: str) -> ExactJSON:
     """As it is in force."""
@@ -174,13 +150,12 @@ def _list(state: Ratemill, kind: DocumentKind[Any], limit: int, cursor: str | No
     position = read_cursor(cursor, fields=1)
     after = "" if position is None else str(position[0])
     with state.ledger.connect() as connection:
-        found = kind.load(connection)
+        found = kind.page(connection, after=after, limit=limit + 1)
     items = [
         {kind.field: key, "version": stored.version, "document": stored.document}
         for key, stored in found.items()
-        if key > after
     ]
-    return ExactJSON(page(items[: limit + 1], limit=limit, position=lambda item: (item[kind.field],)))
+    return ExactJSON(page(items, limit=limit, position=lambda item: (item[kind.field],)))
 
 
 def _get(state: Ratemill, kind: DocumentKind[Any], key: str) -> ExactJSON:

@@ -26,6 +26,9 @@ STANDARD: Final = "standard"
 TOLERANCE: Final = timedelta(minutes=5)
 """How old or early a signature may be; what is resent is signed anew."""
 
+_STAMP_DIGITS_MAX: Final = 11
+"""Of seconds since 1970: until the year 5138, which a datetime can be."""
+
 
 class CrmAdapter(Protocol):
     """One dialect. Header names are in lower case."""
@@ -43,8 +46,8 @@ class StandardAdapter:
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str, now: datetime) -> None:
         message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-        if not stamp.isdecimal() or len(stamp) > 12 or not message_id:
-            raise not_signed("webhook-id or webhook-timestamp is missing or no number")
+        if not stamp.isdecimal() or len(stamp) > _STAMP_DIGITS_MAX or not message_id:
+            raise not_signed("webhook-id or webhook-timestamp is missing or no number of seconds")
         sent_at = datetime.fromtimestamp(int(stamp), tz=UTC)
         if abs(now - sent_at) > TOLERANCE:
             raise not_signed(f"it was signed at {sent_at.isoformat()}, more than five minutes from now")

@@ -108,8 +108,7 @@ def _document(
     applying: Applying,
 ) -> str:
     if "entries" in data and change.kind == "price_list":
-        data = {**data, "prices": {**data.get("prices", {}), **_prices(data["entries"])}}
-        del data["entries"]
+        data["prices"] = _beside(data.get("prices"), _prices(data.pop("entries")))
     own = str(data.get(kind.field) or key or key_of(system, change.external_id))
     _refuse_other_key(key, own, kind.field)
     try:
@@ -118,7 +117,7 @@ def _document(
         pass
     else:
         _refuse_taken(own, standing.external_ids, system, change, said=kind.field in data)
-    document = {**data, kind.field: own, "external_ids": _ids(data, system, change)}
+    document = {**data, kind.field: own, "external_ids": _ids(data, {system: change.external_id})}
     entered = entered_by(applying.actor, kind.name, now=applying.now)
     return kind.save(ledger, document, now=applying.now, entered=entered).key
 
@@ -138,7 +137,8 @@ def _quote(
     customer_id, contract = data.get("customer_id"), data.get("contract")
     if isinstance(contract, Mapping):
         contract = {"contract_id": own, "customer_id": customer_id, **contract}
-    ids = _ids(data, system, change) | ({} if deal is None else {f"{system}.opportunity": str(deal)})
+    deals = {} if deal is None else {f"{system}.opportunity": str(deal)}
+    ids = _ids(data, {system: change.external_id, **deals})
     document = {**data, "quote_id": own, "contract": contract, "external_ids": ids}
     try:
         standing = get_quote(ledger, own, now=applying.now).quote
@@ -155,18 +155,31 @@ def _quote(
     return own
 
 
-def _ids(data: Mapping[str, Any], system: str, change: CrmChange) -> dict[str, Any]:
-    return {**data.get("external_ids", {}), system: change.external_id}
+def _ids(data: Mapping[str, Any], own: Mapping[str, str]) -> Any:
+    return _beside(data.get("external_ids"), own)
+
+
+def _beside(given: Any, own: Mapping[str, Any]) -> Any:
+    """What was sent with ours in it. What is no mapping stays as it is: the document's fields refuse it."""
+    if given is None:
+        return own
+    return {**given, **own} if isinstance(given, Mapping) else given
 
 
 def _prices(entries: Any) -> dict[str, Any]:
     try:
-        return {str(entry["product_id"]): entry["price"] for entry in entries}
+        found = [(str(entry["product_id"]), entry["price"]) for entry in entries]
     except (KeyError, TypeError):
-        words, expected = "An entry has no product or no price.", "product_external_id and price in each."
-        raise InvalidDocument(
-            "the price list", [Issue("price_list_entry", "entries", words, expected)]
-        ) from None
+        raise _bad_entries("An entry has no product or no price.") from None
+    prices = dict(found)
+    if len(prices) < len(found):
+        raise _bad_entries("A product has more than one price.")
+    return prices
+
+
+def _bad_entries(words: str) -> InvalidDocument:
+    expected = "product_external_id and price in each, and each product once."
+    return InvalidDocument("the price list", [Issue("price_list_entry", "entries", words, expected)])
 
 
 def _refuse_other_key(key: str | None, own: str, field: str) -> None:

@@ -7,12 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
+import orjson
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from ingest.document import Document, read_documents, validate_document
+from ingest.document import Document, read_document, read_documents, validate_document
 from ingest.errors import InvalidDocument, InvalidInput, Issue, UnreadableBody
 
 CrmKind = Literal["customer", "product", "price_list", "promotion", "opportunity", "quote"]
@@ -29,12 +29,24 @@ CHANGES_MAX: Final = 10_000
 ISSUES_MAX: Final = 100
 NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
+_HEAD: Final = ("kind", "external_id", "changed_at")
+"""Columns that are fields of the change itself."""
 _LISTS: Final = frozenset({"address_lines", "product_ids", "product_external_ids"})
 """Columns whose cells hold several texts, divided by ``|``."""
 
 
 def _in_utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
+
+
+def _storable(data: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError for what would come back from the ledger as something else, or not at all."""
+    try:
+        orjson.dumps(data, default=str)  # half a surrogate pair, a key that is no text, a number of 20 digits
+        json.dumps(data, default=str, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"it cannot be written as JSON: {error}") from None
+    return data
 
 
 class CrmChange(Document):
@@ -45,7 +57,7 @@ class CrmChange(Document):
     kind: CrmKind
     external_id: str = Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f/]+$")
     changed_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 def check_changes(documents: Sequence[Any]) -> list[CrmChange]:
@@ -90,18 +102,18 @@ def read_changes(body: bytes, *, media_type: str, kind: str | None) -> list[dict
 
 
 def _from_line(number: int, line: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(line, parse_float=Decimal)
-    except ValueError as error:
-        raise UnreadableBody(f"line {number} is no JSON object: {error}. Nothing was taken.") from None
-    if not isinstance(document, dict):
+    if not line.lstrip().startswith(b"{"):
         raise UnreadableBody(f"line {number} is no JSON object. Nothing was taken.")
-    return document
+    try:
+        return read_document(line)
+    except UnreadableBody as error:
+        raise UnreadableBody(f"line {number}: {error} Nothing was taken.") from None
 
 
 def _rows(body: bytes) -> list[dict[str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        _refuse_twice(reader.fieldnames or ())
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableBody(f"the file is no CSV in UTF-8: {error}. Nothing was taken.") from None
@@ -113,8 +125,23 @@ def _rows(body: bytes) -> list[dict[str, str]]:
     return rows
 
 
+def _refuse_twice(heading: Sequence[str]) -> None:
+    """Two columns of one field, or of a field and of a member of it: one would take the other's place."""
+    places = [name if name in _HEAD else f"data.{name.removeprefix('data.')}" for name in heading]
+    whole = set(places)
+    if len(whole) == len(places) and not any(_group(place) in whole for place in places):
+        return
+    raise UnreadableBody("two columns of the heading are for the same field. Nothing was taken.")
+
+
+def _group(place: str) -> str | None:
+    """``data.prices`` of ``data.prices.EUR``."""
+    parts = place.split(".")
+    return ".".join(parts[:2]) if len(parts) > 2 else None
+
+
 def _from_cells(row: Mapping[str, str]) -> dict[str, Any]:
-    head = {name: row[name] for name in ("kind", "external_id", "changed_at") if row.get(name)}
+    head = {name: row[name] for name in _HEAD if row.get(name)}
     data: dict[str, Any] = {}
     for name, cell in row.items():
         if not cell or name in head:

@@ -48,7 +48,8 @@ def _names_in(value: Any) -> Iterator[tuple[CrmKind, str]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name in _NAMED:
-                yield _NAMED[name][0], str(inner)
+                if inner is not None:  # null names nothing
+                    yield _NAMED[name][0], str(inner)
             elif name in _NAMED_LISTS and isinstance(inner, list):
                 yield from ((_NAMED_LISTS[name][0], str(each)) for each in inner)
             else:
@@ -83,7 +84,7 @@ def _replaced(value: Any, keys: Mapping[tuple[CrmKind, str], str]) -> Any:
     for name, inner in value.items():
         if name in _NAMED:
             kind, ours = _NAMED[name]
-            made[ours] = keys[kind, str(inner)]
+            made[ours] = None if inner is None else keys[kind, str(inner)]
         elif name in _NAMED_LISTS and isinstance(inner, list):
             kind, ours = _NAMED_LISTS[name]
             made[ours] = [keys[kind, str(each)] for each in inner]

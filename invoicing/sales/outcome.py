@@ -84,7 +84,8 @@ class Pricing:
 
 
 def pricing_issues(pricing: Pricing) -> Iterator[Issue]:
-    """A price list or promotion that is not there, does not hold on the day, or is in another currency."""
+    """A price list or promotion that is not there, does not hold on the day, is in another currency, or is
+    named twice."""
     found = pricing.catalogue.price_lists.get(pricing.price_list_id or "")
     if pricing.price_list_id is not None and (
         found is None or not is_valid_on(found, pricing.on) or found.currency != pricing.currency
@@ -104,6 +105,9 @@ def pricing_issues(pricing: Pricing) -> Iterator[Issue]:
                 f"No promotion {promotion_id!r} is valid on {pricing.on}.",
                 "one of `ratemill promotion list` that is valid on the day of the quote.",
             )
+        elif pricing.promotion_ids.index(promotion_id) != place:  # else it would go off twice
+            words = f"Promotion {promotion_id!r} is named already."
+            yield Issue("promotion_not_valid", f"promotion_ids[{place}]", words, "each promotion once.")
 
 
 def outcome_issues(outcome: Outcome, pricing: Pricing, pointer: str) -> Iterator[Issue]:

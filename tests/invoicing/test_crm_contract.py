@@ -10,9 +10,9 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, create_engine, func, select
 
-from ingest.errors import Forbidden, InvalidDocument, InvalidInput, NotFound
+from ingest.errors import Forbidden, InvalidDocument, InvalidInput, NotFound, UnreadableBody
 from invoicing.audit_verify import verify_books
 from invoicing.billable_read import ItemFilter, list_items
 from invoicing.crm import inbox
@@ -286,6 +286,77 @@ def test_a_key_belongs_to_one_object(crm: FakeCrm, books: Engine) -> None:
     assert [one.issues[0].reason_code for one in tell(books, crm, again)] == ["crm_key_taken"]
 
 
+PLAIN_OFFER: dict[str, Any] = {
+    "customer_id": "crm-001-7",
+    "title": "Safe data",
+    "contract": CONTRACT,
+    **TERMS,
+    "outcomes": [{"outcome_id": "safe", "description": "No data is lost", "product_id": "crm-p-3"}],
+}
+
+
+@CRM
+@pytest.mark.requirement("CRM-01")
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("product", {**item("Storage", "1.00"), "external_ids": ["x"]}),
+        ("price_list", {"name": "P", "currency": "EUR", "prices": ["x"], "entries": []}),
+        ("price_list", {"name": "P", "currency": "EUR", "entries": "x"}),
+        (
+            "price_list",
+            {
+                "name": "P",
+                "currency": "EUR",
+                "entries": [{"product_id": "a", "price": "1"}, {"product_id": "a", "price": "2"}],
+            },
+        ),
+        ("quote", {**PLAIN_OFFER, "acceptance": "yes"}),
+        ("quote", {**PLAIN_OFFER, "acceptance": ["Ada"]}),
+        ("quote", {**PLAIN_OFFER, "contract": "x"}),
+        ("quote", {**PLAIN_OFFER, "external_ids": "x"}),
+    ],
+)
+def test_a_field_of_the_wrong_shape_is_refused_and_keeps_nothing_else_out(
+    crm: FakeCrm, kind: str, data: dict[str, Any], books: Engine
+) -> None:
+    """Raised instead, it would stay ``received``, and every later delivery would fail on it."""
+    tell(books, crm, *STORY[:4])
+    [bad, good] = tell(books, crm, (kind, "bad", STORY[4][2], data), STORY[6])
+    assert (bad.outcome, good.outcome) == ("refused", "applied")
+    assert bad.issues
+    assert [one["external_id"] for one in _in_state(books, "refused")] == ["bad"]
+
+
+def _in_state(ledger: Engine, state: str) -> list[dict[str, Any]]:
+    return list_objects(ledger, system="crm", kind=None, state=state, limit=10)
+
+
+@pytest.mark.requirement("CRM-01")
+def test_a_name_that_is_null_names_nothing(books: Engine) -> None:
+    crm = CRMS[0]  # the other dialect has no null
+    tell(books, crm, *STORY[:4])
+    nulls = {"price_list_external_id": None, "opportunity_external_id": None, "external_ids": None}
+    [taken] = tell(books, crm, ("quote", "q-9", STORY[7][2], {**PLAIN_OFFER, **nulls}))
+    assert (taken.outcome, taken.issues) == ("applied", ())
+    assert get_quote(books, "crm-q-9", now=NOW).quote.price_list_id is None
+
+
+def test_what_cannot_be_kept_as_it_is_is_not_taken(books: Engine) -> None:
+    """A NaN would come back as null, half a surrogate pair and a long number not at all."""
+    for value in (float("nan"), "\ud800", 10**30, {1: "x"}):
+        change = {"kind": "opportunity", "external_id": "1", "changed_at": "2026-05-01T08:00:00Z"}
+        with pytest.raises(InvalidDocument):
+            check_changes([{**change, "data": {"name": "Safe data", "note": value}}])
+
+
+def test_a_signature_of_a_day_that_no_calendar_has_is_refused() -> None:
+    for stamp in ("999999999999", "9" * 12, "1" * 13, "-5", ""):
+        headers = {"webhook-id": "1", "webhook-timestamp": stamp, "webhook-signature": "v1,x"}
+        with pytest.raises(Forbidden):
+            StandardAdapter().verify(headers, b"{}", secret=crm_secret(SECRET, "crm"), now=NOW)
+
+
 @CRM
 def test_what_a_kill_left_undone_is_done_by_the_next_delivery(
     crm: FakeCrm, books: Engine, monkeypatch: pytest.MonkeyPatch
@@ -314,6 +385,17 @@ def test_deliveries_at_the_same_time_do_no_harm(any_ledger: Engine) -> None:
     assert {state for _, _, state, _, _ in found["objects"]} == {"applied"}
     assert (found["customer"].name, found["quote"][0]) == ("Acme GmbH", "accepted")
     assert verify_books(ledger).broken == ()
+
+
+@pytest.mark.parametrize("any_ledger", ["postgresql"], indirect=True)
+def test_more_deliveries_at_once_than_connections_do_not_stand_still(any_ledger: Engine) -> None:
+    """Those that wait hold no connection that the one at work needs."""
+    few = create_engine(any_ledger.url, pool_size=2, max_overflow=0, pool_timeout=5)
+    with ThreadPoolExecutor(4) as pool:
+        for told in [pool.submit(tell, few, CRMS[0], *STORY[:2]) for _ in range(4)]:
+            told.result()
+    few.dispose()
+    assert get_customer(any_ledger, "crm-001-7").customer.name == "Acme"
 
 
 def test_a_later_change_that_overtakes_one_at_work_is_what_stays(
@@ -348,9 +430,12 @@ def test_files_say_the_same(books: Engine) -> None:
         assert outcomes(take_changes(books, media_type[-3:], changes, applying=APPLYING)) == ["applied"]
     first, second = (PRODUCTS.get(books, key).document for key in ("son-p-1", "csv-p-1"))
     assert first.prices == second.prices
-    for broken in (b"no", b"[1]"):
-        with pytest.raises(InvalidInput):
+    for broken in (b"no", b"[1]", b"a: 1", b'{"a": 1, "a": 2}', b'{"a": ' + b"[" * 100_000):
+        with pytest.raises(UnreadableBody, match="line 1"):
             read_changes(broken, media_type=NDJSON, kind=None)
+    for heading in ("name,data.name", "prices,prices.EUR", "prices.EUR,data.prices.EUR"):
+        with pytest.raises(UnreadableBody, match="same field"):
+            read_changes(f"{heading}\na,b\n".encode(), media_type=CSV, kind=None)
     with pytest.raises(InvalidInput):
         check_changes([])
 

@@ -211,6 +211,11 @@ def test_what_cannot_be_priced_says_why() -> None:
     assert [each.reason_code for each in pricing_issues(pricing(promotions=[over]))] == [
         "promotion_not_valid"
     ]
+    spring = {"promotion_id": "spring", "name": "Spring", "percent": "10"}
+    [twice] = pricing_issues(
+        pricing(promotions=[spring, spring])
+    )  # it would go off what is billed once twice
+    assert (twice.reason_code, twice.pointer) == ("promotion_not_valid", "promotion_ids[1]")
     missing = pricing_issues(pricing(price_list_id="none"))
     assert [each.reason_code for each in missing] == ["price_list_not_valid"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from invoicing.quote import Acceptance
 from invoicing.quote_accept import accept_quote
 from invoicing.quote_document import printed_quote, quote_parties, quote_pdf
 from invoicing.quote_store import StoredQuote, get_quote, save_quote
+from invoicing.sales.catalogue import PRODUCTS, PROMOTIONS
 from invoicing.sample_invoice import sample_invoice
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_tax_billing import CUSTOMER, setting
@@ -92,6 +94,58 @@ def test_a_quote_says_all_that_is_accepted(world: World) -> None:
     ):
         assert words in text, words
     assert "Accepted" not in text
+
+
+CATALOGUE: tuple[dict[str, Any], ...] = (
+    {"product_id": "disk", "name": "Disk", "kind": "product", "billed": "recurring", "unit": "TB"}
+    | {"prices": {"EUR": "10.00"}},
+    {"product_id": "setup", "name": "Setup", "kind": "service", "billed": "once", "prices": {"EUR": "99.00"}},
+    {"product_id": "backup", "name": "Backup", "kind": "bundle"}
+    | {"components": [{"product_id": "disk", "quantity": "3"}, {"product_id": "setup"}]},
+)
+SPRING = {"promotion_id": "spring", "name": "Spring", "percent": "10", "first_periods": 3}
+SAFE = {"outcome_id": "safe", "description": "No data is ever lost", "product_id": "backup"}
+
+
+@pytest.mark.requirement("CON-11")
+def test_what_is_sold_of_the_catalogue_stands_on_the_page_that_is_accepted(world: World) -> None:
+    document = offered(world).quote.model_dump(mode="json")
+    for product in CATALOGUE:
+        PRODUCTS.save(world.ledger, product, now=LONG_AGO)
+    PROMOTIONS.save(world.ledger, SPRING, now=LONG_AGO)
+    sold = {**document, "outcomes": [SAFE], "promotion_ids": ["spring"]}
+    save_quote(world.ledger, sold, actor="sales", now=at("2026-04-02"))
+    stored = get_quote(world.ledger, "q1", now=at("2026-04-02"))
+    texts = printed_quote(stored, quote_parties(world.ledger, stored, seller=None))
+    shown = [
+        f"{line['description']} | {line['detail']} | {line['amount']}".replace("\u200b", "")
+        for line in texts["lines"]
+    ]
+    assert shown == [
+        "Plant |  | 1,000.00",
+        "Advice |  | 250.50",
+        "No data is ever lost: Setup | 1 unit | 89.10",
+        "Monthly fee | flat 30.00 | ",
+        "API calls | 0.01 per call | ",
+        "Storage | each unit at the price of its tier | ",
+        "No data is ever lost: Disk | 3 TB · 10.00 per TB | ",
+        "Newcomer | 20 % | ",
+        "Spring | 10 % · in the first 3 billing periods · No data is ever lost: Disk | ",
+    ]
+    assert texts["total"] == "1,339.60 EUR"
+    assert "A deposit of 30 % of Plant, Advice is asked for on acceptance." in texts["notes"]
+
+
+def test_a_quote_says_whether_tax_is_in_its_prices(world: World) -> None:
+    stored = offered(world)
+    parties = quote_parties(world.ledger, stored, seller=None)
+    [phase] = parties.phases
+    gross = replace(phase, plan=phase.plan.model_copy(update={"prices_include_tax": True}))
+    parties = replace(parties, phases=(gross,))
+    texts = printed_quote(stored, parties)
+    assert texts["tax_notes"] == ["Prices include tax, but not those of Plant, Advice."]
+    without = replace(stored, quote=stored.quote.model_copy(update={"lines": (), "deposit_percent": None}))
+    assert printed_quote(without, parties)["tax_notes"] == ["Prices include tax."]
 
 
 def test_it_speaks_the_customers_language_and_says_who_accepted(world: World) -> None:
