@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+import orjson
+import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from ingest.errors import InvalidDocument, Issue, NotFound
@@ -202,6 +206,17 @@ def test_the_whole_table_equals_the_named_rows(catalogue: Engine, monkeypatch: p
             by_rows = contract_columns._row_columns(connection, stored)
         whole = contract_columns._sorted(contract_columns.columns_table(by_rows, named.schema), stored)
         assert whole.equals(named)
+
+
+@given(
+    st.lists(st.one_of(st.text(st.sampled_from('",[]\\ an\x00\u2028ł'), max_size=4), st.none()), max_size=6)
+)
+@example(["null", None])
+@example(["", "", ","])
+@example([None, "a"])
+def test_texts_are_cut_as_a_parser_reads_them(values: list[str | None]) -> None:
+    written = orjson.dumps(values).decode()
+    assert contract_columns.json_array(written, pa.string()).equals(pa.array(values, pa.string()))
 
 
 @pytest.mark.parametrize(
