@@ -1,4 +1,4 @@
-"""Reads whole ledger tables as columns: at 100,000 contracts a Python tuple a row costs more than the
+"""Reads ledger tables of contracts as columns: at 100,000 contracts a Python tuple a row costs more than the
 read itself.
 
 SQLite hands over each column of a window of rows as one JSON array, which holds any text exactly. Any
@@ -7,17 +7,19 @@ other database hands over rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 
 _ROWS_PER_WINDOW: Final = 1 << 16
 """Of texts of 512 characters, each escaped to six bytes: far below SQLite's gigabyte a value."""
+_IDS_PER_QUERY: Final = 5_000
+"""As in ``invoicing/bulk.py``."""
 
 
 def read_columns(connection: Connection, table: Table, schema: pa.Schema) -> pa.Table:
@@ -27,8 +29,36 @@ def read_columns(connection: Connection, table: Table, schema: pa.Schema) -> pa.
         windows = list(_json_windows(connection, table))
     else:
         windows = [_row_columns(connection, table)]
-    parts = [columns_table(columns, schema) for columns in windows]
-    return _sorted(pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table(), table)
+    return _joined(windows, table, schema)
+
+
+def read_columns_of(
+    connection: Connection, table: Table, schema: pa.Schema, contract_ids: Sequence[str]
+) -> pa.Table:
+    """As ``read_columns``, of the rows of some contracts."""
+    windows = []
+    for first in range(0, len(contract_ids), _IDS_PER_QUERY):
+        part = list(contract_ids[first : first + _IDS_PER_QUERY])
+        if connection.dialect.name == "sqlite":
+            listed = orjson.dumps(part).decode()
+            of_these = "contract_id IN (SELECT value FROM json_each(?))"
+            query = f"SELECT {_json_arrays(table)} FROM {table.name} WHERE {of_these}"
+            windows.append(_json_columns(connection.exec_driver_sql(query, (listed,)).one()))
+        else:
+            rows = connection.execute(select(table).where(table.c.contract_id.in_(part))).all()
+            windows.append(_turned(rows, table))
+    return _joined(windows, table, schema)
+
+
+def rows_of(
+    connection: Connection, table: Table, contract_ids: Sequence[str] | None
+) -> list[tuple[Any, ...]]:
+    """The rows of some contracts, or of all, of a table of texts; also inside a transaction."""
+    if contract_ids is None:
+        return [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
+    schema = pa.schema([(column.name, pa.string()) for column in table.columns])
+    columns = read_columns_of(connection, table, schema, contract_ids)
+    return list(zip(*(column.to_pylist() for column in columns.columns), strict=True))
 
 
 def columns_table(columns: list[list[Any]], schema: pa.Schema) -> pa.Table:
@@ -44,13 +74,11 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _json_windows(connection: Connection, table: Table) -> Iterator[list[list[Any]]]:
-    arrays = ", ".join(f"json_group_array({column.name})" for column in table.columns)
-    query = f"SELECT {arrays} FROM {table.name} WHERE rowid >= ? AND rowid < ?"
+    query = f"SELECT {_json_arrays(table)} FROM {table.name} WHERE rowid >= ? AND rowid < ?"
     with _snapshot(connection):
         first, last = connection.exec_driver_sql(f"SELECT min(rowid), max(rowid) FROM {table.name}").one()
         while first is not None and first <= last:
-            row = connection.exec_driver_sql(query, (first, first + _ROWS_PER_WINDOW)).one()
-            yield [orjson.loads(text) for text in row]
+            yield _json_columns(connection.exec_driver_sql(query, (first, first + _ROWS_PER_WINDOW)).one())
             first += _ROWS_PER_WINDOW
 
 
@@ -68,7 +96,24 @@ def _row_columns(connection: Connection, table: Table) -> list[list[Any]]:
     names = ", ".join(column.name for column in table.columns)
     cursor = connection.exec_driver_sql(f"SELECT {names} FROM {table.name}").cursor
     rows = [] if cursor is None else cursor.fetchall()
+    return _turned(rows, table)
+
+
+def _turned(rows: Sequence[Sequence[Any]], table: Table) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)] or [[] for _ in table.columns]
+
+
+def _json_arrays(table: Table) -> str:
+    return ", ".join(f"json_group_array({column.name})" for column in table.columns)
+
+
+def _json_columns(row: Sequence[Any]) -> list[list[Any]]:
+    return [orjson.loads(text) for text in row]
+
+
+def _joined(windows: Sequence[list[list[Any]]], table: Table, schema: pa.Schema) -> pa.Table:
+    parts = [columns_table(columns, schema) for columns in windows]
+    return _sorted(pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table(), table)
 
 
 def _sorted(columns: pa.Table, table: Table) -> pa.Table:
