@@ -18,18 +18,20 @@ from datetime import date, timedelta
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from ingest.errors import Issue
 from invoicing.billed_agreement import agreement_changes_behind
+from invoicing.billing_catalogue import load_last_settled
 from invoicing.bulk import select_by_ids
 from invoicing.tables import SETTLED_BILLING_DATES
 from rating.agreement_dates import plan_on
+from rating.catalogue import load_contracts, load_plan_versions
 from rating.contract import Contract
 from rating.contract_rules import plan_ids_of
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
-from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, PRICE_PLAN_VERSIONS
+from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
 from rollup.period import billing_boundaries
 
 
@@ -110,6 +112,26 @@ def changed_behind_bill(
             expected = f"a contract from {until} for it, or {subject!r} on {contract_id!r} as before."
             issues.setdefault(holder, []).append(_issue("subjects", found_there, until, expected))
     return issues
+
+
+def all_changed_behind_bill(ledger: Engine, *, contracts_max: int) -> Mapping[str, Sequence[Issue]]:
+    """``changed_behind_bill`` of all contracts, so many at a time. One that holds what another was billed for
+    may be anywhere among them."""
+    changed_once = select(CONTRACTS.c.contract_id).where(CONTRACTS.c.version > 1)
+    with ledger.connect() as connection:
+        contract_ids = sorted(connection.execute(changed_once).scalars())
+    plan_versions = load_plan_versions(ledger) if contract_ids else ()
+    found: dict[str, list[Issue]] = {}
+    for first in range(0, len(contract_ids), contracts_max):
+        part = contract_ids[first : first + contracts_max]
+        contracts, settled = load_contracts(ledger, part), load_last_settled(ledger, part)
+        with ledger.connect() as connection:
+            changed = changed_behind_bill(
+                connection, contracts=contracts, settled=settled, plan_versions=plan_versions
+            )
+        for contract_id, issues in changed.items():
+            found.setdefault(contract_id, []).extend(issues)
+    return found
 
 
 def change_issues(

@@ -64,8 +64,8 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
         segments = load_segments(connection, every_id)
         every = [segment for track in segments.values() for segment in track]
         agreements = load_agreements(connection, {segment.agreement_key for segment in every})
-        invoice_days = load_invoice_days(connection)
-        pool_ids = load_pools(connection) if "pool" in _ways_of_pooling(plan_versions) else {}
+        invoice_days = load_invoice_days(connection, every_id)
+        pool_ids = load_pools(connection, every_id) if "pool" in _ways_of_pooling(plan_versions) else {}
     versions = agreed_versions(plan_versions, every, agreements)
     with ThreadPoolExecutor(max_workers=2) as pool:
         # Reading 100,000 contracts and compiling their plans take turns with Python, so a third is saved.
@@ -75,7 +75,7 @@ def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = 
     return BillingCatalogue(
         contracts=contracts.result(),
         subjects=subjects.result(),
-        settled=_load_last_settled(ledger, contract_ids),
+        settled=load_last_settled(ledger, contract_ids),
         plan_versions=plan_versions,
         segments=segments,
         agreements=agreements,
@@ -165,7 +165,8 @@ def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str,
     }
 
 
-def _load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
+def load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
+    """The last settled date of contracts, as ``BillingCatalogue`` has it; None: of all."""
     dates = SETTLED_BILLING_DATES
     # Dates are settled in order and versions only rise, so these maxima stand in one row.
     statement = select(

@@ -3,7 +3,8 @@
 A run may be killed at any point and simply run again. Rated lines are keyed by what they are for,
 so writing them again changes nothing; invoices, their numbers and the settlement of their billing
 dates are one ledger transaction a chunk; a settled date is not due any more. A chunk is written while the
-next is drafted, one at a time and in their order.
+next is drafted, one at a time and in their order. Contracts are walked in slices: how many there are decides
+how long a run takes, not how much memory.
 
 The same catalogue, contracts, usage and as-of date give the same invoices, byte for byte.
 """
@@ -25,7 +26,7 @@ from ingest.errors import InvalidInput
 from invoicing.accrue import take_back_overtaken
 from invoicing.amendments_due import with_amendments
 from invoicing.billable_read import count_conflicts
-from invoicing.billed_time import changed_behind_bill
+from invoicing.billed_time import all_changed_behind_bill
 from invoicing.billing_catalogue import load_billing_catalogue
 from invoicing.blocks_to_bill import blocks_to_bill
 from invoicing.collector import collector_paused
@@ -36,7 +37,7 @@ from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
 from invoicing.issue import IssuePolicy, Written, write_invoices
 from invoicing.item_invoice_issue import issue_item_invoices
-from invoicing.late_usage import find_late_usage
+from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.lock import billing_lock
 from invoicing.price_due import DueWork, PricedDue, adjustments_of, draft_context, due_contracts, price_due
 from invoicing.pricing import PricedPeriods, Progress, Stages, price_periods
@@ -48,8 +49,9 @@ from invoicing.run_blocks import (
     dates_without,
     lines_without,
     settled_of,
+    slices_of_ids,
 )
-from invoicing.run_context import BillingRun, issue_policy, numbered_as_of
+from invoicing.run_context import BillingRun, RunStart, issue_policy, numbered_as_of
 from invoicing.run_record import (
     FAILED,
     FINISHED,
@@ -63,6 +65,7 @@ from invoicing.run_tally import Tally
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
 from invoicing.write_behind import WriteBehind
+from rating.catalogue import load_contract_ids
 from rating.store import start_writing
 from rating.unfinished_lines import delete_unsettled_lines
 from rollup.stored_usage import StoredUsage
@@ -105,7 +108,10 @@ def run_billing(
         settings = numbered_as_of(ledger, settings, as_of)
         run_id = begin_run(ledger, run_id=run_id, as_of=as_of, now=now)
         try:
-            report = _bill(run_id, as_of, event_store, stored_usage, ledger, now, settings, Stages(progress))
+            stages = Stages(progress)
+            with stages.stage("find due"):
+                start = _start(run_id, as_of, event_store, stored_usage, ledger, now, settings, stages)
+            report = _bill(start)
         except BaseException:
             ended = now + timedelta(seconds=time.perf_counter() - started)
             end_run(ledger, run_id=run_id, state=FAILED, now=ended, report=None)
@@ -115,7 +121,7 @@ def run_billing(
     return report
 
 
-def _bill(
+def _start(
     run_id: str,
     as_of: date,
     event_store: EventStore,
@@ -124,45 +130,61 @@ def _bill(
     now: datetime,
     settings: BillingSettings,
     stages: Stages,
-) -> BillingReport:
-    with stages.stage("find due"):
-        run, periods = _find_due(run_id, as_of, event_store, stored_usage, ledger, now, settings, stages)
-        with ledger.connect() as connection:
-            settled_before = count_settled(connection, as_of=as_of)
-    stages.count("find due", periods.num_rows, total=periods.num_rows)
-    catalogue = run.catalogue
-    tally = Tally()
-    unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
-    tally.due, tally.held = len(unpriced), list(unpriced)
-    tally.wanted = count_billing_dates(periods) + len(unpriced)
+) -> RunStart:
+    """All that is read once, whatever the contracts."""
+    with ledger.connect() as connection:
+        totals_before = invoiced_totals(connection, run_id)
+    return RunStart(
+        run_id=run_id,
+        as_of=as_of,
+        event_store=event_store,
+        stored_usage=stored_usage,
+        ledger=ledger,
+        now=now,
+        settings=settings,
+        stages=stages,
+        looked_through=newest_change(event_store),
+        changed=all_changed_behind_bill(ledger, contracts_max=settings.pricing_contracts),
+        totals_before=totals_before,
+        reviews=open_review_desk(event_store, ledger),
+    )
+
+
+def _bill(start: RunStart) -> BillingReport:
+    ledger, as_of, now, stages = start.ledger, start.as_of, start.now, start.stages
+    with ledger.connect() as connection:
+        settled_before = count_settled(connection, as_of=as_of)
+    tally, late_after_end = Tally(), list[str]()
     with WriteBehind[Written]() as behind:
-        for block in blocks_to_bill(run, periods):
-            _bill_block(run, block, tally, behind, all_periods=periods.num_rows)
+        contract_ids = load_contract_ids(ledger)
+        for slice_ids in slices_of_ids(contract_ids, start.settings.pricing_contracts):
+            late_after_end += _bill_slice(start, slice_ids, tally, behind, all_contracts=len(contract_ids))
         behind.finish()
-    _bill_ended(run, tally)
+    for slice_ids in slices_of_ids(pa.array(late_after_end, pa.string()), start.settings.pricing_contracts):
+        _bill_ended(start, slice_ids, tally)
     with stages.stage("item invoices"):
         beside = issue_item_invoices(
-            event_store=event_store, ledger=ledger, settings=settings, as_of=as_of, now=now
+            event_store=start.event_store, ledger=ledger, settings=start.settings, as_of=as_of, now=now
         )
     with stages.stage("expire credit"):
         expired = expire_credit(ledger, as_of=as_of, now=now)
     with stages.stage("take back accruals"):
         take_back_overtaken(ledger, now=now)
     with stages.stage("add up"), ledger.connect() as connection:
-        tally.check(stored=invoiced_totals(connection, run_id), before=run.totals_before)
+        tally.check(stored=invoiced_totals(connection, start.run_id), before=start.totals_before)
         manifest, conflicts = manifest_hash(connection, as_of=as_of), count_conflicts(connection)
     report = BillingReport(
-        run_id=run_id,
+        run_id=start.run_id,
         as_of=as_of,
         due=tally.due,
         invoiced=tally.invoiced,
-        issued=tally.invoiced - tally.in_review if settings.issue else 0,
+        issued=tally.invoiced - tally.in_review if start.settings.issue else 0,
         in_review=tally.in_review,
         nothing_due=tally.nothing_due,
         already_settled=settled_before,
         lines=tally.lines,
         totals_minor=dict(sorted(tally.totals_minor.items())),
-        held=tuple(tally.held),
+        held=(*tally.unpriced, *tally.held),
         manifest_hash=manifest,
         credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),
         item_invoices=beside.invoices,
@@ -177,26 +199,45 @@ def _bill(
     return report
 
 
+def _bill_slice(
+    start: RunStart,
+    contract_ids: Sequence[str],
+    tally: Tally,
+    behind: WriteBehind[Written],
+    *,
+    all_contracts: int,
+) -> list[str]:
+    """Bill all due dates of some contracts; the rest of them is not in memory. Gives those that have ended
+    and were used late: their bills come after all others."""
+    with start.stages.stage("find due"):
+        run, periods = _find_due(start, contract_ids, behind)
+    catalogue = run.catalogue
+    unpriced = hold_without_plan(
+        without_plan(catalogue.contracts, catalogue.plan_versions), as_of=start.as_of
+    )
+    tally.due += len(unpriced)
+    tally.unpriced += unpriced
+    tally.find(len(contract_ids), count_billing_dates(periods), periods.num_rows, contracts=all_contracts)
+    start.stages.count("find due", periods.num_rows, total=tally.periods_expected)
+    for block in blocks_to_bill(run, periods):
+        _bill_block(run, block, tally, behind)
+    return [contract_id for contract_id in run.late.ended if contract_id in run.late.touched]
+
+
 def _find_due(
-    run_id: str,
-    as_of: date,
-    event_store: EventStore,
-    stored_usage: StoredUsage | None,
-    ledger: Engine,
-    now: datetime,
-    settings: BillingSettings,
-    stages: Stages,
+    start: RunStart, contract_ids: Sequence[str], behind: WriteBehind[Written]
 ) -> tuple[BillingRun, pa.Table]:
-    """The run with all it reads before usage, and its periods: SERVICE_PERIOD_SCHEMA."""
-    catalogue = load_billing_catalogue(ledger)
+    """The run at these contracts with all it reads before usage, and their periods: SERVICE_PERIOD_SCHEMA."""
+    ledger, event_store, settings = start.ledger, start.event_store, start.settings
+    catalogue = load_billing_catalogue(ledger, contract_ids)
     periods = due_service_periods(
         contracts=catalogue.contracts,
         plan_versions=catalogue.plan_versions,
         segments=catalogue.segments,
         agreements=catalogue.agreements,
         settled=catalogue.settled,
-        as_of=as_of,
-        now=now,
+        as_of=start.as_of,
+        now=start.now,
         invoice_days=catalogue.invoice_days,
     )
     amended = with_amendments(
@@ -204,53 +245,50 @@ def _find_due(
         periods,
         event_store=event_store,
         ledger=ledger,
-        as_of=as_of,
-        now=now,
-        run_id=run_id,
+        as_of=start.as_of,
+        now=start.now,
+        run_id=start.run_id,
     )
-    amended.keep_agreements(ledger)
+    if amended.agreements:
+        behind.finish()  # two writers of one ledger would wait for each other's locks
+        amended.keep_agreements(ledger)
     catalogue, periods = amended.catalogue, amended.periods
-    late = find_late_usage(event_store, ledger, catalogue, periods, amended.recounted())
-    with ledger.connect() as connection:
-        totals_before = invoiced_totals(connection, run_id)
-        changed = changed_behind_bill(
-            connection,
-            contracts=catalogue.contracts,
-            settled=catalogue.settled,
-            plan_versions=catalogue.plan_versions,
-        )
+    late = find_late_usage(
+        event_store,
+        ledger,
+        catalogue,
+        periods,
+        looked_through=start.looked_through,
+        recounted=amended.recounted(),
+    )
     work = DueWork(
-        run_id=run_id,
+        run_id=start.run_id,
         event_store=event_store,
-        stored_usage=stored_usage,
+        stored_usage=start.stored_usage,
         ledger=ledger,
         catalogue=catalogue,
-        changed=changed,
+        changed=start.changed,
         credits=amended.credits,
         cuts=amended.cuts,
         late=late,
-        tax=open_tax_desk(ledger, provider=settings.tax_provider),
+        tax=open_tax_desk(ledger, provider=settings.tax_provider, contract_ids=contract_ids),
         seller=settings.seller,
         negative_total=settings.negative_total,
-        now=now,
+        now=start.now,
     )
-    reviews = open_review_desk(event_store, ledger)
-    run = BillingRun(work, as_of, settings, late, totals_before, stages, reviews)
-    return run, periods
+    return BillingRun(start, work, late), periods
 
 
-def _bill_block(
-    run: BillingRun, periods: pa.Table, tally: Tally, behind: WriteBehind[Written], *, all_periods: int
-) -> None:
+def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, behind: WriteBehind[Written]) -> None:
     """Price the periods of many contracts at once, then write their invoices chunk by chunk."""
     contracts = due_contracts(run.catalogue, periods)
 
     def totals_minor() -> Mapping[str, int]:
         behind.finish()  # what is written so far counts
-        return Counter(run.totals_before) + tally.totals_minor
+        return Counter(run.start.totals_before) + tally.totals_minor
 
     due = price_due(run.work, periods, contracts, totals_minor=totals_minor, stages=run.stages)
-    run.stages.count("roll up and rate", periods.num_rows, total=all_periods)
+    run.stages.count("roll up and rate", periods.num_rows, total=tally.periods_expected)
     tally.due += len(due.dates)
     tally.held += due.held
     delete_unsettled_lines(run.event_store, settled_of(contracts, run.catalogue.settled))
@@ -306,16 +344,18 @@ def _issue(
 def _count_issued(
     stages: Stages, tally: Tally, nothing_due: Sequence[Key], dates: int, written: Written
 ) -> None:
-    stages.count("issue", dates, total=tally.wanted - len(tally.held))
+    stages.count("issue", dates, total=tally.dates_expected - len(tally.held))
     tally.add(written.drafts, nothing_due)
     tally.credit_expired += written.credit_expired
 
 
-def _bill_ended(run: BillingRun, tally: Tally) -> None:
+def _bill_ended(start: RunStart, contract_ids: Sequence[str], tally: Tally) -> None:
     """Late usage of contracts that have no further billing date gets a bill of its own."""
-    with run.stages.stage("adjust"):
+    with start.stages.stage("find due"), WriteBehind[Written]() as behind:
+        run, _ = _find_due(start, contract_ids, behind)
+    with start.stages.stage("adjust"):
         found = adjustments_of(run.work, dict.fromkeys(run.late.ended, run.as_of))
-        totals = Counter(run.totals_before) + tally.totals_minor
+        totals = Counter(start.totals_before) + tally.totals_minor
         bills = write_final_bills(run, found, totals_minor=totals)
     tally.due += len(bills.drafts) + len(bills.held)
     tally.held += bills.held

@@ -28,7 +28,7 @@ from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import Held, Key, hold_without_plan
-from invoicing.late_usage import find_late_usage
+from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.price_due import DueWork, due_contracts, price_due
 from invoicing.pricing import Stages
 from invoicing.settings import BillingSettings
@@ -144,7 +144,14 @@ def _due(
         changed=changed,
         credits=amended.credits,
         cuts=amended.cuts,
-        late=find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
+        late=find_late_usage(
+            event_store,
+            ledger,
+            catalogue,
+            periods,
+            looked_through=newest_change(event_store),
+            recounted=amended.recounted(),
+        ),
         tax=open_tax_desk(ledger, provider=settings.tax_provider),
         seller=settings.seller,
         negative_total=settings.negative_total,

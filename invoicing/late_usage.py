@@ -66,16 +66,18 @@ def find_late_usage(
     ledger: Engine,
     catalogue: BillingCatalogue,
     periods: pa.Table,
-    recounted: Collection[str] = (),
+    *,
+    looked_through: int,
+    recounted: Collection[str],
 ) -> LateUsage:
     """Look for late usage of the contracts that are due and of those that have ended, and for changes of
-    licences that were billed in advance. Ask before any usage is counted: what comes in afterwards is looked
-    at by the next bill. periods: SERVICE_PERIOD_SCHEMA, those that are due. recounted: contracts whose
-    licences are counted again whatever events say, because the contract changed."""
-    looked_through = newest_change(store)
+    licences that were billed in advance. periods: SERVICE_PERIOD_SCHEMA, those that are due. looked_through:
+    ``newest_change``, asked before any usage is counted: what comes in afterwards is looked at by the next
+    bill. recounted: contracts whose licences are counted again whatever events say, because the contract
+    changed."""
     due = pc.unique(periods["contract_id"]).to_pylist()
     with ledger.connect() as connection:
-        ignoring = contracts_without_adjustments(connection)
+        ignoring = contracts_without_adjustments(connection, catalogue.contracts["contract_id"].to_pylist())
     ended = ended_contracts(catalogue)
     touched = touched_contracts(store, catalogue, {*due, *ended} - ignoring)
     known = seats_known(catalogue, periods)

@@ -30,7 +30,7 @@ from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import hold_without_plan
 from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
 from invoicing.invoice_tax import InvoiceTax
-from invoicing.late_usage import find_late_usage
+from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.price_due import DueWork, PricedDue, draft_context, price_due
 from invoicing.pricing import Stages
 from invoicing.settings import Seller
@@ -79,7 +79,14 @@ def preview_contract(
         catalogue=catalogue,
         changed=_changed(ledger, catalogue),
         credits=amended.credits,
-        late=find_late_usage(event_store, ledger, catalogue, periods, amended.recounted()),
+        late=find_late_usage(
+            event_store,
+            ledger,
+            catalogue,
+            periods,
+            looked_through=newest_change(event_store),
+            recounted=amended.recounted(),
+        ),
         tax=open_tax_desk(ledger, provider=None),
         seller=seller,
         negative_total="credit_note",  # shown in any case: people look to see what it comes to

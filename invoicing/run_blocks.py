@@ -39,6 +39,12 @@ def slices_of_contracts(contracts: pa.Table, contracts_max: int) -> Iterator[pa.
         yield contracts.slice(start, contracts_max if start else first)
 
 
+def slices_of_ids(contract_ids: pa.Array, contracts_max: int) -> Iterator[list[str]]:
+    """So many ids at a time, in order."""
+    for start in range(0, len(contract_ids), contracts_max):
+        yield contract_ids.slice(start, contracts_max).to_pylist()
+
+
 def subjects_of(block: pa.Table, subjects: pa.Table) -> pa.Table:
     """Those of ``subjects`` that may belong to contracts of a block; both by contract_id."""
     if not block.num_rows:

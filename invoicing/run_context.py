@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import Engine
 
 from ingest.clickhouse import EventStore
+from ingest.errors import Issue
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
@@ -19,20 +20,52 @@ from invoicing.pricing import Stages
 from invoicing.review.open import ReviewDesk
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import TaxDesk
+from rollup.stored_usage import StoredUsage
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What a run is told, and what it reads once, before its first contract. looked_through: the last event
+    or correction by then. changed: what ``changed_behind_bill`` found among all contracts. totals_before:
+    what the run billed before it was taken up, minor units by currency."""
+
+    run_id: str
+    as_of: date
+    event_store: EventStore
+    stored_usage: StoredUsage | None
+    ledger: Engine
+    now: datetime
+    settings: BillingSettings
+    stages: Stages
+    looked_through: int
+    changed: Mapping[str, Sequence[Issue]]
+    totals_before: Mapping[str, int]
+    reviews: ReviewDesk
 
 
 @dataclass(frozen=True, slots=True)
 class BillingRun:
-    """work: what its periods are priced from. totals_before: what the run billed before it was taken up,
-    minor units by currency."""
+    """The run at some of its contracts. work: what their periods are priced from."""
 
+    start: RunStart
     work: DueWork
-    as_of: date
-    settings: BillingSettings
     late: LateUsage
-    totals_before: Mapping[str, int]
-    stages: Stages
-    reviews: ReviewDesk
+
+    @property
+    def as_of(self) -> date:
+        return self.start.as_of
+
+    @property
+    def settings(self) -> BillingSettings:
+        return self.start.settings
+
+    @property
+    def stages(self) -> Stages:
+        return self.start.stages
+
+    @property
+    def reviews(self) -> ReviewDesk:
+        return self.start.reviews
 
     @property
     def run_id(self) -> str:

@@ -13,18 +13,32 @@ from invoicing.hold import Held, Key
 
 @dataclass(slots=True)
 class Tally:
-    """Counts are of billing dates; totals are minor units by currency. wanted: all that are due, with those
-    that turn out to be held."""
+    """Counts are of billing dates; totals are minor units by currency. unpriced: held because no plan
+    has their first day; held: all others. contracts_found, dates_found, periods_found: what has been looked
+    at so far; dates_expected, periods_expected: from that, how many there will be in all."""
 
-    wanted: int = 0
+    contracts_found: int = 0
+    dates_found: int = 0
+    periods_found: int = 0
+    dates_expected: int = 0
+    periods_expected: int = 0
     due: int = 0
     invoiced: int = 0
     in_review: int = 0
     nothing_due: int = 0
     lines: int = 0
     totals_minor: Counter[str] = field(default_factory=Counter)
+    unpriced: list[Held] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     credit_expired: list[str] = field(default_factory=list)
+
+    def find(self, looked_at: int, dates: int, periods: int, *, contracts: int) -> None:
+        """Count what is due of so many contracts more, of ``contracts`` in all."""
+        self.contracts_found += looked_at
+        self.dates_found += dates
+        self.periods_found += periods
+        self.dates_expected = -(-self.dates_found * contracts // self.contracts_found)
+        self.periods_expected = -(-self.periods_found * contracts // self.contracts_found)
 
     def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
         """Count a chunk that is written."""

@@ -5,7 +5,7 @@ While no billing entity is saved there is no desk, and invoices state no tax.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,9 +94,11 @@ class TaxDesk:
         return chosen[0] if len(chosen) == 1 else None
 
 
-def load_tax_desk(connection: Connection, *, provider: TaxProvider | None) -> TaxDesk | None:
+def load_tax_desk(
+    connection: Connection, *, provider: TaxProvider | None, contract_ids: Sequence[str] | None = None
+) -> TaxDesk | None:
     """The desk as of now; None while no billing entity is saved. provider: who answers instead of the tax
-    rates on record."""
+    rates on record. contract_ids: those that are asked about; None: any."""
     entities = load_entities(connection)
     if not entities:
         return None
@@ -107,7 +109,7 @@ def load_tax_desk(connection: Connection, *, provider: TaxProvider | None) -> Ta
         sellers={
             key: (_seller_text(stored), tax_seller(stored.document)) for key, stored in entities.items()
         },
-        named=load_contract_entities(connection),
+        named=load_contract_entities(connection, contract_ids),
         required={
             key: required_fields(stored.document.country, profiles) for key, stored in entities.items()
         },
@@ -115,10 +117,12 @@ def load_tax_desk(connection: Connection, *, provider: TaxProvider | None) -> Ta
     )
 
 
-def open_tax_desk(ledger: Engine, *, provider: TaxProvider | None) -> TaxDesk | None:
+def open_tax_desk(
+    ledger: Engine, *, provider: TaxProvider | None, contract_ids: Sequence[str] | None = None
+) -> TaxDesk | None:
     """As ``load_tax_desk``, with a connection of its own."""
     with ledger.connect() as connection:
-        return load_tax_desk(connection, provider=provider)
+        return load_tax_desk(connection, provider=provider, contract_ids=contract_ids)
 
 
 def tax_seller(entity: BillingEntity) -> TaxSeller:

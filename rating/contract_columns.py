@@ -1,4 +1,4 @@
-"""Reads whole ledger tables as columns: at 100,000 contracts a Python tuple a row costs more than the
+"""Reads ledger tables of contracts as columns: at 100,000 contracts a Python tuple a row costs more than the
 read itself.
 
 SQLite hands over each column of a window of rows as one JSON array, which holds any text exactly. An array
@@ -16,10 +16,12 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 
 _ROWS_PER_WINDOW: Final = 1 << 16
 """Of texts of 512 characters, each escaped to six bytes: far below SQLite's gigabyte a value."""
+_IDS_PER_QUERY: Final = 5_000
+"""As in ``invoicing/bulk.py``."""
 
 
 def read_columns(connection: Connection, table: Table, schema: pa.Schema) -> pa.Table:
@@ -29,7 +31,36 @@ def read_columns(connection: Connection, table: Table, schema: pa.Schema) -> pa.
         parts = [_from_json(window, schema) for window in _json_windows(connection, table)]
     else:
         parts = [columns_table(_row_columns(connection, table), schema)]
-    return _sorted(pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table(), table)
+    return _joined(parts, table, schema)
+
+
+def read_columns_of(
+    connection: Connection, table: Table, schema: pa.Schema, contract_ids: Sequence[str]
+) -> pa.Table:
+    """As ``read_columns``, of the rows of some contracts."""
+    parts = []
+    for first in range(0, len(contract_ids), _IDS_PER_QUERY):
+        part = list(contract_ids[first : first + _IDS_PER_QUERY])
+        if connection.dialect.name == "sqlite":
+            listed = orjson.dumps(part).decode()
+            of_these = "contract_id IN (SELECT value FROM json_each(?))"
+            query = f"SELECT {_json_arrays(table)} FROM {table.name} WHERE {of_these}"
+            parts.append(_from_json(connection.exec_driver_sql(query, (listed,)).one(), schema))
+        else:
+            rows = connection.execute(select(table).where(table.c.contract_id.in_(part))).all()
+            parts.append(columns_table(_turned(rows, table), schema))
+    return _joined(parts, table, schema)
+
+
+def rows_of(
+    connection: Connection, table: Table, contract_ids: Sequence[str] | None
+) -> list[tuple[Any, ...]]:
+    """The rows of some contracts, or of all, of a table of texts; also inside a transaction."""
+    if contract_ids is None:
+        return [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
+    schema = pa.schema([(column.name, pa.string()) for column in table.columns])
+    columns = read_columns_of(connection, table, schema, contract_ids)
+    return list(zip(*(column.to_pylist() for column in columns.columns), strict=True))
 
 
 def columns_table(columns: list[list[Any]], schema: pa.Schema) -> pa.Table:
@@ -69,8 +100,7 @@ def _from_json(window: Sequence[str], schema: pa.Schema) -> pa.Table:
 
 
 def _json_windows(connection: Connection, table: Table) -> Iterator[Sequence[str]]:
-    arrays = ", ".join(f"json_group_array({column.name})" for column in table.columns)
-    query = f"SELECT {arrays} FROM {table.name} WHERE rowid >= ? AND rowid < ?"
+    query = f"SELECT {_json_arrays(table)} FROM {table.name} WHERE rowid >= ? AND rowid < ?"
     with _snapshot(connection):
         # Asked for together in one SELECT, they are found by reading every row.
         ends = f"SELECT (SELECT min(rowid) FROM {table.name}), (SELECT max(rowid) FROM {table.name})"
@@ -94,7 +124,19 @@ def _row_columns(connection: Connection, table: Table) -> list[list[Any]]:
     names = ", ".join(column.name for column in table.columns)
     cursor = connection.exec_driver_sql(f"SELECT {names} FROM {table.name}").cursor
     rows = [] if cursor is None else cursor.fetchall()
+    return _turned(rows, table)
+
+
+def _turned(rows: Sequence[Sequence[Any]], table: Table) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)] or [[] for _ in table.columns]
+
+
+def _json_arrays(table: Table) -> str:
+    return ", ".join(f"json_group_array({column.name})" for column in table.columns)
+
+
+def _joined(parts: Sequence[pa.Table], table: Table, schema: pa.Schema) -> pa.Table:
+    return _sorted(pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table(), table)
 
 
 def _sorted(columns: pa.Table, table: Table) -> pa.Table:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from rating.contract import Contract
+from rating.contract_columns import rows_of
 from rating.tables import CONTRACT_BILLING_ENTITIES
 
 
@@ -27,7 +28,8 @@ def write_billing_entities(connection: Connection, contracts: Iterable[Contract]
         connection.execute(insert(CONTRACT_BILLING_ENTITIES), rows)
 
 
-def load_contract_entities(connection: Connection) -> dict[str, str]:
-    """The entity of every contract in force that names one, by contract_id."""
-    table = CONTRACT_BILLING_ENTITIES
-    return {row[0]: row[1] for row in connection.execute(select(table.c.contract_id, table.c.entity_id))}
+def load_contract_entities(
+    connection: Connection, contract_ids: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The entity of each contract in force (all, or those named) that names one, by contract_id."""
+    return dict(rows_of(connection, CONTRACT_BILLING_ENTITIES, contract_ids))

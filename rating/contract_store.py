@@ -21,7 +21,7 @@ from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from rating.agreement_store import forget_agreements, load_segments, write_agreements
 from rating.contract import Contract
-from rating.contract_columns import columns_table, read_columns
+from rating.contract_columns import columns_table, read_columns, read_columns_of
 from rating.contract_entity_store import forget_billing_entities, write_billing_entities
 from rating.contract_rules import (
     ContractSurroundings,
@@ -39,6 +39,7 @@ from rating.price_plan import PricePlan
 from rating.tables import CONTRACT_SUBJECTS, CONTRACT_VERSIONS, CONTRACTS, PRICE_PLAN_VERSIONS
 
 _KEYS_PER_QUERY: Final = 500  # far under the variable limits of both databases
+_IDS_AT_ONCE: Final = 50_000
 
 FurtherRules = Callable[[Connection, Sequence[Contract]], Mapping[str, Sequence[Issue]]]
 """What other rooms hold against contracts that would change: issues by contract_id."""
@@ -171,16 +172,20 @@ def contracts_table(contracts: Sequence[tuple[Contract, int]]) -> pa.Table:
     return columns_table([[row[name] for row in rows] for name in CONTRACT_SCHEMA.names], CONTRACT_SCHEMA)
 
 
+def load_contract_ids(engine: Engine) -> pa.Array:
+    """The ids of all contracts, ascending by their bytes."""
+    ids = select(CONTRACTS.c.contract_id)
+    with engine.connect() as connection:
+        blocks = connection.execute(ids.execution_options(yield_per=_IDS_AT_ONCE)).scalars().partitions()
+        parts = [pa.array(block, pa.string()) for block in blocks]
+    return pa.chunked_array(parts, pa.string()).combine_chunks().sort()
+
+
 def _load(engine: Engine, table: Table, schema: pa.Schema, ids: Iterable[str] | None) -> pa.Table:
     with engine.connect() as connection:
         if ids is None:
             return read_columns(connection, table, schema)
-        rows: list[Any] = []
-        for part in _parts(sorted(set(ids))):
-            query = select(table).where(table.c.contract_id.in_(part)).order_by(*table.primary_key.columns)
-            rows.extend(connection.execute(query))
-    columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in schema]
-    return columns_table(columns, schema)
+        return read_columns_of(connection, table, schema, sorted(set(ids)))
 
 
 def _parsed(document: Contract | Mapping[str, Any]) -> Contract:

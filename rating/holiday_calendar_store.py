@@ -13,6 +13,7 @@ from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import NotFound
 from ingest.ledger import ledger_transaction
 from rating.contract import Contract
+from rating.contract_columns import rows_of
 from rating.holiday_calendar import WEEKENDS, BusinessDays, HolidayCalendar, calendar_rules
 from rating.invoice_day import InvoiceDayRule
 from rating.plan_version import Entered, SavedDocument
@@ -108,9 +109,11 @@ def write_invoice_days(connection: Connection, contracts: Iterable[Contract]) ->
         connection.execute(insert(CONTRACT_INVOICE_DAYS), rows)
 
 
-def load_invoice_days(connection: Connection) -> dict[str, InvoiceDayRule]:
-    """The rule of every contract that has one, by contract_id."""
-    rows = connection.execute(select(CONTRACT_INVOICE_DAYS)).all()
+def load_invoice_days(
+    connection: Connection, contract_ids: Sequence[str] | None = None
+) -> dict[str, InvoiceDayRule]:
+    """The rule of each contract (all, or those named) that has one, by contract_id."""
+    rows = rows_of(connection, CONTRACT_INVOICE_DAYS, contract_ids)
     if not rows:
         return {}
     texts = connection.execute(select(HOLIDAY_CALENDARS.c.document)).scalars()

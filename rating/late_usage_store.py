@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from rating.contract import Contract
+from rating.contract_columns import rows_of
 from rating.tables import CONTRACTS_WITHOUT_ADJUSTMENTS
 
 
@@ -25,6 +26,8 @@ def write_late_usage(connection: Connection, contracts: Iterable[Contract]) -> N
         connection.execute(insert(CONTRACTS_WITHOUT_ADJUSTMENTS), rows)
 
 
-def contracts_without_adjustments(connection: Connection) -> frozenset[str]:
-    """The contracts in force that ignore late usage."""
-    return frozenset(connection.execute(select(CONTRACTS_WITHOUT_ADJUSTMENTS.c.contract_id)).scalars())
+def contracts_without_adjustments(
+    connection: Connection, contract_ids: Sequence[str] | None = None
+) -> frozenset[str]:
+    """The contracts in force (all, or those named) that ignore late usage."""
+    return frozenset(row[0] for row in rows_of(connection, CONTRACTS_WITHOUT_ADJUSTMENTS, contract_ids))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from rating.contract import Contract
+from rating.contract_columns import rows_of
 from rating.tables import CONTRACT_POOLS
 
 
@@ -27,8 +28,6 @@ def write_pools(connection: Connection, contracts: Iterable[Contract]) -> None:
         connection.execute(insert(CONTRACT_POOLS), rows)
 
 
-def load_pools(connection: Connection) -> dict[str, str]:
-    """The pool of each contract in force that names one, by contract_id."""
-    table = CONTRACT_POOLS
-    rows = connection.execute(select(table.c.contract_id, table.c.pool_id).order_by(table.c.contract_id))
-    return {row.contract_id: row.pool_id for row in rows}
+def load_pools(connection: Connection, contract_ids: Sequence[str] | None = None) -> dict[str, str]:
+    """The pool of each contract in force (all, or those named) that names one, by contract_id."""
+    return dict(rows_of(connection, CONTRACT_POOLS, contract_ids))
