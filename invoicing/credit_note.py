@@ -130,24 +130,8 @@ def draft_credit_note(
         amount - given_back.get(line["line_id"], 0) for line, amount in zip(lines, uncredited, strict=True)
     ]
     taken = _taken(invoice, before, left, request)
-    net, whole = sum(taken), sum(left)
-    if not any(taken) and any(left):
-        raise _refused(Issue("nothing_to_credit", "", "Nothing would be credited.", "an amount above 0."))
-    if not any(left) and given_back:
-        words = f"Nothing is left of {invoice['number']}: credit notes and later bills gave it back already."
-        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
-    if not any(left) and before:
-        words = f"Invoice {invoice['number']} is credited in full already."
-        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
-    if (taken != left or given_back) and not 0 < net <= whole:
-        raise _refused(
-            Issue(
-                "credit_not_within_invoice",
-                "lines",
-                f"The lines come to {_major(net, invoice)}, of the invoice {_major(whole, invoice)} is left.",
-                "lines that come to more than 0 and at most what is left; reductions can be credited too.",
-            )
-        )
+    net = sum(taken)
+    _check_taken(invoice, taken, left, credited=bool(before), given_back=bool(given_back))
     voids = taken == uncredited
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
@@ -180,6 +164,31 @@ def draft_credit_note(
     if put_back:
         document["put_back_credit"] = [asdict(back) for back in put_back]
     return CreditNoteDraft(credit_note_id, document, -net, -tax, tuple(returned), voids, tuple(put_back))
+
+
+def _check_taken(
+    invoice: Mapping[str, Any], taken: Sequence[int], left: Sequence[int], *, credited: bool, given_back: bool
+) -> None:
+    """Raises InvalidInput unless something is taken, and no more than is left. taken, left: minor units by
+    line. credited, given_back: whether credit notes, and later bills, took of the invoice before."""
+    if not any(taken) and any(left):
+        raise _refused(Issue("nothing_to_credit", "", "Nothing would be credited.", "an amount above 0."))
+    if not any(left) and given_back:
+        words = f"Nothing is left of {invoice['number']}: credit notes and later bills gave it back already."
+        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
+    if not any(left) and credited:
+        words = f"Invoice {invoice['number']} is credited in full already."
+        raise _refused(Issue("nothing_to_credit", "", words, "an invoice of which something is left."))
+    if (taken != left or given_back) and not 0 < sum(taken) <= sum(left):
+        asked, rest = _major(sum(taken), invoice), _major(sum(left), invoice)
+        raise _refused(
+            Issue(
+                "credit_not_within_invoice",
+                "lines",
+                f"The lines come to {asked}, of the invoice {rest} is left.",
+                "lines that come to more than 0 and at most what is left; reductions can be credited too.",
+            )
+        )
 
 
 def left_of_lines(invoice: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> list[int]:

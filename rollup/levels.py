@@ -119,7 +119,7 @@ def read_levels(
         status,
         None if holding is None else holding.known_until,
     )
-    changes = kernels.list_changes(
+    group, time, high, low = kernels.list_changes(
         times,
         level_high,
         level_low,
@@ -130,18 +130,12 @@ def read_levels(
         spans.stop,
         spans.group,
     )
-    group, time, high, low = changes
     order = np.lexsort((time, group))
     group, time, high, low = group[order], time[order], high[order], low[order]
     counted = groups
     if holding is not None and holding.days and meter.reading in _OVER_TIME:
         time, counted = _by_day(holding.days, groups, group, time)
-    if holding is not None and holding.only_added and meter.reading in _GIVES_BACK:
-        high, low = kernels.added_changes(group, time, high, low)
-    if isinstance(meter, LevelPart):
-        high, low = _clamped(meter, group, high, low)
-    if meter.reading == "high_water":
-        high, low = kernels.rising_changes(group, time, high, low)
+    high, low = _levels_that_count(meter, holding, group, time, high, low)
     quantity, peaks = _read(meter, counted, group, time, high, low)
     counts = np.zeros(len(groups.period_key), np.int64)
     np.add.at(counts, spans.group, spans.usable)
@@ -156,6 +150,19 @@ def read_levels(
     )
     sequences = events["sequence"].to_numpy()
     return usage, _unusable(times, sequences, operations, status, spans, groups)
+
+
+def _levels_that_count(
+    meter: Meter, holding: Holding | None, group: _Whole, time: _Whole, high: _Words, low: _Words
+) -> tuple[_Words, _Words]:
+    """The level after each change as the meter's reading takes it."""
+    if holding is not None and holding.only_added and meter.reading in _GIVES_BACK:
+        high, low = kernels.added_changes(group, time, high, low)
+    if isinstance(meter, LevelPart):
+        high, low = _clamped(meter, group, high, low)
+    if meter.reading == "high_water":
+        high, low = kernels.rising_changes(group, time, high, low)
+    return high, low
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:

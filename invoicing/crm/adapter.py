@@ -2,7 +2,8 @@
 
 ``StandardAdapter`` is the reference: signed as Standard Webhooks says, with changes as they are. An adapter
 for a CRM that speaks otherwise is a class with the same two methods in a package of its own, announced under
-the entry point group ``ratemill.crm_adapters``; it must pass ``tests/invoicing/test_crm_contract.py``.
+the entry point group ``ratemill.crm_adapters``; it must pass ``tests/invoicing/test_crm_contract.py``
+and ``test_crm_deliveries.py``.
 """
 
 from __future__ import annotations
