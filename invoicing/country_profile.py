@@ -24,6 +24,8 @@ _PARTS: Final = ("seller", "customer", "terms")
 _EU: Final = "EU"
 When = Literal["always", "reverse_charge", "intra_community"]
 _WHEN_CATEGORY: Final[Mapping[str, str]] = {"reverse_charge": "AE", "intra_community": "K"}
+ANY_TREATMENT: Final = tuple(_WHEN_CATEGORY.values())
+"""With these all fields count that are ever asked for."""
 
 
 class RequiredField(Document):
@@ -36,7 +38,7 @@ class RequiredField(Document):
 
     def paths(self) -> tuple[str, ...]:
         """The paths of which one must be filled in."""
-        return tuple(self.field.split("|"))
+        return tuple(".".join(place) for place in _places(self.field))
 
 
 class Retention(Document):
@@ -111,17 +113,28 @@ def missing_fields(
     """The fields that are wanted and empty. invoice: its ``seller``, ``customer`` and ``terms``; categories:
     of its tax groups."""
     present = set(categories)
-    return [
-        entry
-        for entry in required
-        if (entry.when == "always" or _WHEN_CATEGORY[entry.when] in present)
-        and not any(_filled(invoice, path) for path in entry.paths())
-    ]
+    missing = []
+    for entry in required:
+        if entry.when == "always" or _WHEN_CATEGORY[entry.when] in present:
+            for part, name in _places(entry.field):
+                if _filled(invoice.get(part), part, name):
+                    break
+            else:
+                missing.append(entry)
+    return missing
 
 
-def _filled(invoice: Mapping[str, Mapping[str, Any]], path: str) -> bool:
-    part, _, name = path.partition(".")
-    found = invoice.get(part) or {}
+@lru_cache(maxsize=1_000)
+def _places(field: str) -> tuple[tuple[str, str], ...]:
+    """The part and name of each path of a field."""
+    paths = (path.partition(".") for path in field.split("|"))
+    return tuple((part, name) for part, _, name in paths)
+
+
+def _filled(found: Mapping[str, Any] | None, part: str, name: str) -> bool:
+    if not found:
+        return False
+    if found.get(name):
+        return True
     # Who is billed instead stands in a party of its own; its address is the one on the invoice.
-    billed: Mapping[str, Any] = found.get("bill_to") or {} if part == "customer" else {}
-    return bool(billed.get(name)) or bool(found.get(name))
+    return part == "customer" and bool((found.get("bill_to") or {}).get(name))

@@ -42,7 +42,11 @@ def credit_sold(
     statement = select(columns.origin_id, columns.cost_minor, columns.effective_from).where(
         columns.origin.in_(SOLD_BY_INVOICE)
     )
-    selling = [line_id for lines in documents for line_id in _selling(lines)]
+    written = list(documents)
+    charge_ids = {line.charge_id for lines in written for line in lines}
+    if not any(map(_is_of_credit, charge_ids)):
+        return {}
+    selling = [line_id for lines in written for line_id in _selling(lines)]
     return {
         row.origin_id: CreditSold(row.cost_minor, date.fromisoformat(row.effective_from))
         for row in select_by_ids(connection, statement, columns.origin_id, selling)
@@ -69,9 +73,11 @@ def credit_taken_back(
 
 
 def _selling(lines: Sequence[DocumentLine]) -> list[str]:
-    return [
-        line.line_id for line in lines if sells_credit(line.charge_id) or line.charge_id == TOP_UP_CHARGE_ID
-    ]
+    return [line.line_id for line in lines if _is_of_credit(line.charge_id)]
+
+
+def _is_of_credit(charge_id: str) -> bool:
+    return sells_credit(charge_id) or charge_id == TOP_UP_CHARGE_ID
 
 
 def _voided_cost(connection: Connection, line_ids: Sequence[str]) -> dict[str, int]:

@@ -39,6 +39,7 @@ from rating.plan_version import Entered, SavedDocument
 
 _SEARCH_BLOCK: Final = 1_000
 _NOT_ON_INVOICES: Final = ("account_owner", "delivery")
+_MARKS: Final = tuple(f'"{name}":' for name in _NOT_ON_INVOICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ def load_customers(connection: Connection, ids: Sequence[str]) -> Mapping[str, C
 
 
 def _for_invoices(text: str) -> str:
-    if not any(f'"{name}":' in text for name in _NOT_ON_INVOICES):
+    if not any(mark in text for mark in _MARKS):
         return text
     document = orjson.loads(text)
     for name in _NOT_ON_INVOICES:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -101,8 +102,8 @@ class Draft:
         due_date = None if issue_date is None else self.due_date(issue_date)
         drawn = f'"drawn_credit":{self.credit},' if self.credit else ""
         return (
-            f'{self.head}{drawn}"due_date":{_json(due_date)},"invoice_id":"{self.invoice_id}",'
-            f'"issue_date":{_json(issue_date)}{self.middle}"number":{_json(number)}{self.tail}'
+            f'{self.head}{drawn}"due_date":{_day_json(due_date)},"invoice_id":"{self.invoice_id}",'
+            f'"issue_date":{_day_json(issue_date)}{self.middle}"number":{_json(number)}{self.tail}'
         )
 
     @property
@@ -112,7 +113,7 @@ class Draft:
 
     def due_date(self, issue_date: date) -> date | None:
         """None of a credit note: nothing is to be paid."""
-        return issue_date + timedelta(days=self.payment_days) if self.kind == "invoice" else None
+        return _days_after(issue_date, self.payment_days) if self.kind == "invoice" else None
 
 
 def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
@@ -328,15 +329,12 @@ def _sorted_json(value: Any) -> str:
 
 
 def _contract_text(contract: Mapping[str, Any]) -> str:
-    facts = {
-        "contract_id": contract["contract_id"],
-        "version": contract["version"],
-        "start_date": contract["start_date"],
-        "end_date": contract["end_date"],
-        "time_zone": contract["time_zone"],
-        "cadence": contract["cadence"],
-    }
-    return _sorted_json(facts)
+    """Its facts as canonical JSON: names in order. An id is plain by its pattern."""
+    return (
+        f'{{"cadence":{_text_json(contract["cadence"])},"contract_id":"{contract["contract_id"]}",'
+        f'"end_date":{_day_json(contract["end_date"])},"start_date":{_day_json(contract["start_date"])},'
+        f'"time_zone":{_text_json(contract["time_zone"])},"version":{contract["version"]}}}'
+    )
 
 
 def _sums(amounts: NDArray[np.int64], starts: NDArray[np.int64]) -> list[int]:
@@ -350,3 +348,18 @@ def _sums(amounts: NDArray[np.int64], starts: NDArray[np.int64]) -> list[int]:
 
 def _json(value: date | str | None) -> str:
     return "null" if value is None else f'"{value}"'
+
+
+@lru_cache(maxsize=1_000)
+def _day_json(day: date | None) -> str:
+    return _json(day)
+
+
+@lru_cache(maxsize=1_000)
+def _text_json(text: str) -> str:
+    return orjson.dumps(text).decode()
+
+
+@lru_cache(maxsize=1_000)
+def _days_after(day: date, days: int) -> date:
+    return day + timedelta(days=days)

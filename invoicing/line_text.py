@@ -75,21 +75,17 @@ def write_line_texts(
         )
     # Names in alphabetical order, as the canonical text has them; the pieces hold what lies between.
     texts = columns.select(
-        pl.col("adjusts_piece")
-        + _join('"amount":"', "amount", '","amount_minor":', "amount_minor", ",")
-        + pl.col("charge_piece")
-        + _join('"days":', "days", ",")
-        + pl.col("description_piece")
-        + _join('"dimensions":', "dimensions", ',"discounts":[', "discounts", "],")
-        + _join('"event_count":', "event_count", ',"full_days":', "full_days")
-        + _join(',"line_id":"', "line_id", '",')
-        + pl.col("meter_piece")
-        + _join('"period_end":"', "period_end", '","period_start":"', "period_start", '",')
-        + pl.col("plan_piece")
-        + _join('"quantity":"', "quantity", '","rated_quantity":"', "rated_quantity", '",')
-        + pl.col("tax_piece")
-        + _join('"tiers":[', "tiers", "],")
-        + pl.col("unit_piece")
+        _join(
+            *("", "adjusts_piece"),
+            *('"amount":"', "amount", '","amount_minor":', "amount_minor", ",", "charge_piece"),
+            *('"days":', "days", ",", "description_piece"),
+            *('"dimensions":', "dimensions", ',"discounts":[', "discounts"),
+            *('],"event_count":', "event_count", ',"full_days":', "full_days"),
+            *(',"line_id":"', "line_id", '",', "meter_piece"),
+            *('"period_end":"', "period_end", '","period_start":"', "period_start", '",', "plan_piece"),
+            *('"quantity":"', "quantity", '","rated_quantity":"', "rated_quantity", '",', "tax_piece"),
+            *('"tiers":[', "tiers", "],", "unit_piece"),
+        )
     )
     return LineTexts(texts.to_series(), line_ids, start_days, end_days)
 

@@ -7,7 +7,6 @@ between; any other goes by ``document_entries``, which the tests hold this to, r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
@@ -20,24 +19,14 @@ _Period = tuple[str, date, date]
 _SEVERAL: Final = None
 
 
-class RecognisedDays:
-    """The day on which lines of a kind and period are revenue, each found once: one for most lines."""
+class RecognisedDays(dict[_Period, date | None]):
+    """The one day on which lines of a kind and period are revenue, each found once; None where there are
+    several, as of few lines."""
 
-    def __init__(self) -> None:
-        self._found: dict[_Period, date | None] = {}
-
-    def parts(
-        self, charge_kind: str, start: date, end: date, amount_minor: int
-    ) -> Iterable[tuple[date, int]]:
-        """As ``month_parts`` of the days that ``recognised_days`` says."""
-        key = (charge_kind, start, end)
-        if key not in self._found:
-            parts = month_parts(*recognised_days(*key), amount_minor)
-            self._found[key] = parts[0][0] if len(parts) == 1 else _SEVERAL
-        day = self._found[key]
-        if day is _SEVERAL:
-            return month_parts(*recognised_days(*key), amount_minor)
-        return ((day, amount_minor),)
+    def __missing__(self, period: _Period) -> date | None:
+        parts = month_parts(*recognised_days(*period), 1)
+        day = self[period] = parts[0][0] if len(parts) == 1 else _SEVERAL
+        return day
 
 
 def add_document(rows: JournalRows, document: PostedDocument, days: RecognisedDays) -> None:
@@ -54,11 +43,11 @@ def _is_plain(document: PostedDocument) -> bool:
         return False
     if document.kind == "credit_note" and document.corrects:
         return False
-    billed = 0
-    for line in document.lines:
-        if line.charge_kind in NO_REVENUE or line.line_id in document.sold:
+    billed, sold = 0, document.sold
+    for line_id, _, charge_kind, _, _, amount_minor in document.lines:
+        if charge_kind in NO_REVENUE or (sold and line_id in sold):
             return False
-        billed += line.amount_minor
+        billed += amount_minor
     return billed == document.net_minor
 
 
@@ -66,10 +55,14 @@ def _add_plain(rows: JournalRows, document: PostedDocument, days: RecognisedDays
     issue_date = document.issue_date
     parts: dict[tuple[date, str], int] = {}
     for _, charge_id, charge_kind, start, end, amount_minor in document.lines:
-        if amount_minor:
-            for day, part in days.parts(charge_kind, start, end, amount_minor):
-                key = (day, charge_id)
-                parts[key] = parts.get(key, 0) + part
+        if not amount_minor:
+            continue
+        only = days[charge_kind, start, end]
+        if only is not _SEVERAL:
+            parts[only, charge_id] = parts.get((only, charge_id), 0) + amount_minor
+            continue
+        for day, part in month_parts(*recognised_days(charge_kind, start, end), amount_minor):
+            parts[day, charge_id] = parts.get((day, charge_id), 0) + part
     recognised: dict[date, list[tuple[str, int, str]]] = {}
     waiting: dict[tuple[str, str], int] = {}
     for (day, charge_id), amount in parts.items():

@@ -71,7 +71,7 @@ def ask_of_lines(
 ) -> LineQuestions:
     """Ask what every line bears. lines: of contracts that ``taxes`` has. last_days: the local day each line's
     service ends with, since 1970. tax_classes: of lines that have one of their own, by line id in hex."""
-    parties = list(taxes.values())  # each contract by itself: the desk knows an answer it gave before
+    parties = list(taxes.values())  # each contract by itself: an answer that was given is known
     by_contract = {key: place for place, key in enumerate(taxes)}
     at_billing = {key for key, tax in taxes.items() if tax.entity.tax_point == "billing_date"}
     contract = pl.Series(lines["contract_id"])
@@ -90,10 +90,8 @@ def ask_of_lines(
     asked = frame.select(_QUESTION_KEY).unique(maintain_order=True).with_row_index("question")
     numbered = frame.join(asked, on=_QUESTION_KEY, how="left", maintain_order="left")
     answers = tuple(
-        desk.decide(
-            TaxQuestion(parties[party].seller, parties[party].buyer, tax_class, _EPOCH + timedelta(days=day))
-        )
-        for party, tax_class, day in asked.select(_QUESTION_KEY).iter_rows()
+        _answer(desk, parties[party], tax_class, day)
+        for party, tax_class, day in asked.select(_QUESTION_KEY).rows()
     )
     return LineQuestions(
         question=numbered["question"].cast(pl.Int64).to_numpy(),
@@ -101,6 +99,16 @@ def ask_of_lines(
         answers=answers,
         classes=tuple(asked["tax_class"].to_list()),
     )
+
+
+def _answer(desk: TaxDesk, tax: ContractTax, tax_class: str, day: int) -> TaxDecision | Issue:
+    """Asked of the desk once a contract, though its lines are looked at when held and when drafted."""
+    key = tax_class, day
+    answer = tax.answers.get(key)
+    if answer is None:
+        question = TaxQuestion(tax.seller, tax.buyer, tax_class, _EPOCH + timedelta(days=day))
+        answer = tax.answers[key] = desk.decide(question)
+    return answer
 
 
 def unanswered(lines: pa.Table, asked: LineQuestions) -> list[tuple[Key, Issue]]:

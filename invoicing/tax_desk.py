@@ -14,7 +14,13 @@ from sqlalchemy import Connection, Engine
 
 from ingest.errors import Conflict, Issue
 from invoicing.billing_entity import BillingEntity, load_entities, seller_document
-from invoicing.country_profile import COUNTRY_PROFILES, RequiredField, required_fields
+from invoicing.country_profile import (
+    ANY_TREATMENT,
+    COUNTRY_PROFILES,
+    RequiredField,
+    missing_fields,
+    required_fields,
+)
 from invoicing.invoice import Invoice
 from invoicing.invoice_tax import InvoiceLineTax
 from invoicing.saved_document import StoredDocument
@@ -34,18 +40,23 @@ from rating.contract_entity_store import load_contract_entities
 
 @dataclass(frozen=True, slots=True)
 class ContractTax:
-    """Who sends a contract's invoices to whom. seller_text: the snapshot as canonical JSON."""
+    """Who sends a contract's invoices to whom. seller_text: the snapshot as canonical JSON. open_fields: what
+    the seller's country may ask for and neither it nor the customer has. answers: those known, by tax class
+    and day since 1970."""
 
     entity: BillingEntity
     seller_text: str
     seller: TaxSeller
     buyer: TaxBuyer
+    open_fields: tuple[RequiredField, ...] = ()
+    answers: dict[tuple[str, int], TaxDecision | Issue] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TaxDesk:
     """entities: in force, by id. named: the entity a contract names, by contract_id. required: what the
-    countries ask for, by entity id. answers: those the provider gave already."""
+    countries ask for, by entity id; open_fields: what of it the entity itself does not have. answers: those
+    the provider gave already."""
 
     entities: Mapping[str, StoredDocument[BillingEntity]]
     sellers: Mapping[str, tuple[str, TaxSeller]]
@@ -53,6 +64,14 @@ class TaxDesk:
     required: Mapping[str, tuple[RequiredField, ...]]
     provider: TaxProvider
     answers: dict[TaxQuestion, TaxDecision | Issue] = field(default_factory=dict)
+    open_fields: Mapping[str, tuple[RequiredField, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        open_fields = {}
+        for entity_id, fields in self.required.items():
+            seller = {"seller": orjson.loads(self.sellers[entity_id][0])} if fields else {}
+            open_fields[entity_id] = tuple(missing_fields(fields, seller, ANY_TREATMENT))
+        object.__setattr__(self, "open_fields", open_fields)
 
     def decide(self, question: TaxQuestion) -> TaxDecision | Issue:
         """The provider's answer; the same question is asked once."""
@@ -80,7 +99,9 @@ class TaxDesk:
                 f"one of {', '.join(sorted(self.entities))}, or this one saved by `ratemill entity put`.",
             )
         text, seller = self.sellers[entity_id]
-        return ContractTax(stored.document, text, seller, tax_buyer(customer))
+        wanted = self.open_fields.get(entity_id, ())
+        missing = missing_fields(wanted, {"customer": customer}, ANY_TREATMENT) if wanted else ()
+        return ContractTax(stored.document, text, seller, tax_buyer(customer), tuple(missing))
 
     def entity_id_for(self, customer: Mapping[str, Any]) -> str | None:
         """Who sends invoices to a customer whose contract does not say; None when that is not clear."""
@@ -159,15 +180,18 @@ def contract_taxes(
     customers are in neither."""
     taxes: dict[str, ContractTax] = {}
     issues: dict[str, Issue] = {}
+    alike: dict[tuple[str | None, str], ContractTax] = {}
     for contract in contracts if desk is not None else ():
-        known = customers.get(contract["customer_id"])
+        owner, customer_id = contract["contract_id"], contract["customer_id"]
+        known = customers.get(customer_id)
         if desk is None or known is None:
             continue
-        found = desk.contract_tax(contract_of(contract["contract_id"]), orjson.loads(known[1]))
+        key = desk.named.get(contract_of(owner)), customer_id
+        found = alike.get(key) or desk.contract_tax(contract_of(owner), orjson.loads(known[1]))
         if isinstance(found, Issue):
-            issues[contract["contract_id"]] = found
+            issues[owner] = found
         else:
-            taxes[contract["contract_id"]] = found
+            taxes[owner] = alike[key] = found
     return taxes, issues
 
 

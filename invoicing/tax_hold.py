@@ -64,11 +64,7 @@ def prepare_tax(
         tax_classes=tax_classes,
     )
     held += [_held(key, issue) for key, issue in unanswered(known, asked)]
-    terms = _wanted_terms(desk, ledger, {row["contract_id"]: row["version"] for row in rows})
-    by_contract = {
-        row["contract_id"]: customers[row["customer_id"]][1] for row in rows if row["contract_id"] in taxes
-    }
-    held += _without_fields(desk, known, asked, taxes, by_contract, terms)
+    held += _without_fields(known, asked, taxes, ledger, rows)
     return TaxReady(taxes, tuple(held))
 
 
@@ -90,48 +86,50 @@ def refuse_missing_fields(desk: TaxDesk | None, invoice: Invoice) -> None:
 
 
 def _without_fields(
-    desk: TaxDesk,
     lines: pa.Table,
     asked: LineQuestions,
     taxes: Mapping[str, ContractTax],
-    customers: Mapping[str, str],
-    terms: Mapping[str, str],
+    ledger: Engine,
+    rows: Sequence[Mapping[str, Any]],
 ) -> list[Held]:
-    """Dates whose invoice would lack what the seller's country asks for. A contract is looked at once a set
-    of categories."""
+    """Dates whose invoice would lack what the seller's country asks for. Nearly all have it from seller and
+    customer, whatever their treatment."""
+    categories = [answer.category if isinstance(answer, TaxDecision) else "" for answer in asked.answers]
+    of_some = set(categories)
+    wanting = {
+        key: tax.open_fields
+        for key, tax in taxes.items()
+        if tax.open_fields and missing_fields(tax.open_fields, {}, of_some)
+    }
+    if not wanting:
+        return []
     frame = pl.DataFrame(lines.select(["contract_id", "billing_date"])).with_columns(
-        category=pl.Series(
-            [answer.category if isinstance(answer, TaxDecision) else "" for answer in asked.answers],
-            dtype=pl.String,
-        ).gather(pl.Series(asked.question))
+        category=pl.Series(categories, dtype=pl.String).gather(pl.Series(asked.question))
     )
-    grouped = frame.group_by("contract_id", "billing_date", maintain_order=True).agg(
+    chosen = frame.filter(pl.col("contract_id").cast(pl.String).is_in(list(wanting)))
+    grouped = chosen.group_by("contract_id", "billing_date", maintain_order=True).agg(
         pl.col("category").unique().sort()
     )
-    open_fields: dict[tuple[str, tuple[str, ...]], list[RequiredField]] = {}
-    looked_at: dict[tuple[str, tuple[str, ...]], list[RequiredField]] = {}
+    terms = _wanted_terms(wanting, ledger, rows)
     held = []
-    for contract_id, day, categories in grouped.iter_rows():
-        tax, key = taxes[contract_id], (contract_id, tuple(categories))
-        if key not in looked_at:
-            # Most of what is asked for is the seller's, the same for all of its contracts.
-            alike = (tax.entity.entity_id, key[1])
-            if alike not in open_fields:
-                seller: dict[str, Mapping[str, Any]] = {"seller": orjson.loads(tax.seller_text)}
-                open_fields[alike] = missing_fields(desk.required[alike[0]], seller, categories)
-            parts: dict[str, Mapping[str, Any]] = {
-                "customer": orjson.loads(customers[contract_id]),
-                "terms": orjson.loads(terms.get(contract_id, "{}")),
-            }
-            looked_at[key] = missing_fields(open_fields[alike], parts, categories)
-        if looked_at[key]:
-            held.append(Held(contract_id, day, "statutory_field_missing", _missing_words(looked_at[key])))
+    for contract_id, day, own_categories in grouped.iter_rows():
+        parts = {"terms": orjson.loads(terms.get(contract_id, "{}"))}
+        missing = missing_fields(wanting[contract_id], parts, own_categories)
+        if missing:
+            held.append(Held(contract_id, day, "statutory_field_missing", _missing_words(missing)))
     return held
 
 
-def _wanted_terms(desk: TaxDesk, ledger: Engine, versions: Mapping[str, int]) -> Mapping[str, str]:
-    """The terms of contracts by id; nothing is read where no country asks for any."""
-    if not any("terms." in entry.field for fields in desk.required.values() for entry in fields):
+def _wanted_terms(
+    wanting: Mapping[str, Sequence[RequiredField]], ledger: Engine, rows: Sequence[Mapping[str, Any]]
+) -> Mapping[str, str]:
+    """The terms, by contract_id, of contracts that are still asked for some."""
+    versions = {
+        row["contract_id"]: row["version"]
+        for row in rows
+        if any("terms." in entry.field for entry in wanting.get(row["contract_id"], ()))
+    }
+    if not versions:
         return {}
     with ledger.connect() as connection:
         terms = load_terms(connection, {contract_of(key): version for key, version in versions.items()})

@@ -2,30 +2,41 @@
 
 The ledger's work and its disk are outside Python, so that two of a machine's processors are at it. Pieces end
 in the order they were begun in, and a piece that fails stops the next from beginning.
+
+The writer comes back from the ledger every few milliseconds, with the next rows at hand, and Python lets a
+thread that is at work go on for 5 ms before another has its turn. Statements of 2.3 ms with some Python
+between took 8 ms each beside a busy thread, and 5 to 6 with turns of 1 or 2 ms.
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Result = TypeVar("Result")
+_TURN_SECONDS: Final = 0.001
 
 
 class WriteBehind(Generic[Result]):
-    """As a context, nothing is under way when it is left, however it is left."""
+    """As a context, nothing is under way when it is left, however it is left. While it is open the threads
+    of this process take shorter turns."""
 
     def __init__(self) -> None:
+        self._turns_before = sys.getswitchinterval()
         self._under_way: tuple[Future[Result], Callable[[Result], None]] | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write-behind")
 
     def __enter__(self) -> WriteBehind[Result]:
+        self._turns_before = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._turns_before, _TURN_SECONDS))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.shutdown(wait=True)
+        sys.setswitchinterval(self._turns_before)
         give_back_memory()
 
     def begin(self, work: Callable[[], Result], *, done: Callable[[Result], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import pytest
 
@@ -32,3 +33,22 @@ def test_a_collector_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_the_collector_stays_paused_until_the_last_thread_leaves() -> None:
+    """One thread drafts while another writes: the first to end must not start it for the other."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with collector_paused():
+            entered.set()
+            leave.wait(10)
+
+    with collector_paused():
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert entered.wait(10)
+    assert not gc.isenabled()
+    leave.set()
+    writer.join(10)
+    assert gc.isenabled()
