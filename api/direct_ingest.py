@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.auth import allow
-from api.errors import answer_error, answer_unexpected
+from api.errors import answer_failure
 from api.idempotency import HEADER, REPLAYED_HEADER, KeptAnswer, answer_key, request_hash
 from api.intake import place, receive_held, take_events
 from api.routes.events import INGEST_PATH, RESULTS, Results, report_response, results_answer
 from api.state import Ratemill
-from ingest.errors import InvalidInput, Issue, RatemillError
+from ingest.errors import InvalidInput, Issue
 
 Headers = Mapping[bytes, bytes]
 _KEY_HEADER: Final = HEADER.lower().encode()
@@ -48,12 +48,10 @@ class DirectIngest:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         try:
             return await self._take(dict(scope["headers"]), scope["query_string"], receive)
-        except RatemillError as error:
-            return answer_error(Request(scope), error)
         except ClientDisconnect:
             raise
-        except Exception as error:  # noqa: BLE001 - logged, and answered without its internals
-            return answer_unexpected(Request(scope), error)
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is logged, and answered without its internals
+            return answer_failure(Request(scope), error)
 
     async def _take(self, headers: Headers, query: bytes, receive: Receive) -> Response:
         state = self._state

@@ -43,13 +43,18 @@ def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> 
 
 
 async def _on_ratemill_error(request: Request, error: Exception) -> ProblemResponse:
-    if not isinstance(error, RatemillError):
-        return answer_unexpected(request, error)
-    return answer_error(request, error)
+    return answer_failure(request, error)
+
+
+def answer_failure(request: Request, error: Exception) -> ProblemResponse:
+    """The answer to any error, where no handler of the application is called."""
+    if isinstance(error, RatemillError):
+        return answer_error(request, error)
+    return answer_unexpected(request, error)
 
 
 def answer_error(request: Request, error: RatemillError) -> ProblemResponse:
-    """The answer to an error of ours, where no handler of the application is called."""
+    """The answer to an error of ours."""
     document = problem_of(error)
     if isinstance(error, Busy):
         return _answer(document, _BUSY_HEADERS)

@@ -7,42 +7,54 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
 class LoopBridge:
-    """One an event loop; ``wait`` is called on that loop only."""
+    """One an event loop; ``wait`` is called on that loop only, ``call`` by any thread."""
 
     def __init__(self) -> None:
-        self._done: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._woken = False
+
+    def call(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called on the loop. One that has ended is not told: nobody waits there."""
+        # First in, then look: the loop clears the mark before it empties the deque.
+        self._calls.append(callback)
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._call_all, loop)
 
     async def wait(self, work: Future[Result]) -> Result:
         """The result of ``work``, or its exception. Cancelling the wait does not cancel the work."""
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[Result] = loop.create_future()
 
-        def hand_over(done: Future[Result]) -> None:
-            # First in, then look: the loop clears the mark before it empties the deque.
-            self._done.append((mine, done))
-            if not self._woken:
-                self._woken = True
-                loop.call_soon_threadsafe(self._take_over)
-
-        work.add_done_callback(hand_over)
+        work.add_done_callback(lambda done: self.call(loop, partial(_copy, done, mine)))
         return await mine
 
-    def _take_over(self) -> None:
+    def _call_all(self, loop: asyncio.AbstractEventLoop) -> None:
         self._woken = False
-        while self._done:
-            mine, done = self._done.popleft()
-            if mine.done():
-                continue
-            error = done.exception()
-            if error is None:
-                mine.set_result(done.result())
-            else:
-                mine.set_exception(error)
+        try:
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            if self._calls:  # one of them failed, which is for the loop to say; the others go on
+                loop.call_soon(self._call_all, loop)
+
+
+def _copy(done: Future[Result], mine: asyncio.Future[Result]) -> None:
+    if mine.done():
+        return
+    error = done.exception()
+    if error is None:
+        mine.set_result(done.result())
+    else:
+        mine.set_exception(error)

@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from api.app import create_app
+from api.event_protocol import event_protocol
 from api.settings import Settings
 from api.state import Ratemill, open_ratemill
 from ingest.clock import SystemClock
@@ -42,7 +43,13 @@ def private_server(settings: Settings) -> Iterator[tuple[httpx.BaseTransport, st
 @contextmanager
 def serving(state: Ratemill, listener: socket.socket) -> Iterator[None]:
     """Serve ``state`` on a listening socket, in a thread, while the block runs."""
-    config = uvicorn.Config(create_app(state), log_level="warning", access_log=False, lifespan="on")
+    config = uvicorn.Config(
+        create_app(state),
+        http=event_protocol(state),
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="private-server", daemon=True)
     thread.start()

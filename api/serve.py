@@ -17,6 +17,7 @@ import uvicorn
 
 from api.app import create_app
 from api.client import SERVER_FILE
+from api.event_protocol import event_protocol
 from api.scheduler import scheduling
 from api.settings import Settings
 from api.state import open_ratemill
@@ -44,6 +45,7 @@ def run_server(settings: Settings, *, announce: Callable[[str], None]) -> None:
     try:
         config = uvicorn.Config(
             create_app(state),
+            http=event_protocol(state),
             log_level="warning",
             access_log=False,
             lifespan="on",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +32,7 @@ from ingest.commit import (
 )
 from ingest.queue_room import QueueRoom, shutting_down
 from ingest.settings import IngestSettings
-from ingest.waiting import ReadyBatch, WaitingRequest, prepare_alone, prepare_together
+from ingest.waiting import Answer, ReadyBatch, WaitingRequest, prepare_alone, prepare_together
 
 DECODING_THREADS: Final = 2
 
@@ -119,18 +119,26 @@ class GroupCommit:
         """
         answer: Future[IngestReport] = Future()
         answer.set_running_or_notify_cancel()
-        request = WaitingRequest(body, content_type, content_encoding, received_at, refusals_max, answer)
-        with self._line.lock:
-            if not self._line.open:
+        self.submit_all(
+            [WaitingRequest(body, content_type, content_encoding, received_at, refusals_max, answer)]
+        )
+        return answer
+
+    def submit_all(self, requests: Iterable[WaitingRequest]) -> None:
+        """As ``submit``, for many at a time and whatever they are to be answered by."""
+        line, small_bytes_max = self._line, self._ingest.settings.small_body_bytes_max
+        with line.lock:
+            if not line.open:
                 raise shutting_down()
             self._start_threads()
-            if len(body) <= self._ingest.settings.small_body_bytes_max:
-                self._line.small.append(request)
-                self._line.to_commit.notify()
-            else:
-                self._line.large.append(request)
-                self._line.to_decode.notify()
-        return answer
+            for request in requests:
+                if len(request.body) > small_bytes_max:
+                    line.large.append(request)
+                    line.to_decode.notify()
+                else:
+                    line.small.append(request)
+            if line.small:
+                line.to_commit.notify()
 
     @property
     def records_ready(self) -> int:
@@ -256,5 +264,5 @@ def _fail(group: Sequence[ReadyBatch], error: BaseException) -> None:
         answer.set_exception(error)
 
 
-def _answers(group: Sequence[ReadyBatch]) -> list[Future[IngestReport]]:
+def _answers(group: Sequence[ReadyBatch]) -> list[Answer]:
     return [answer for one in group for answer in one.answers]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import uuid4
 
 from ingest.commit import BatchPart, IngestContext, IngestReport, PreparedBatch
@@ -17,6 +17,15 @@ from ingest.decode import decode_body
 from ingest.join import SmallBody, decode_joined, may_join, small_body
 from ingest.load import prepare_batch
 from ingest.media_type import known_media_type
+
+
+class Answer(Protocol):
+    """What a request waits for: a future, or what is told like one, in a committing thread. Neither method
+    raises."""
+
+    def set_result(self, report: IngestReport, /) -> None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class WaitingRequest:
     content_encoding: str | None
     received_at: datetime
     refusals_max: int
-    answer: Future[IngestReport]
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class ReadyBatch:
     """
 
     batch: PreparedBatch
-    answers: tuple[Future[IngestReport], ...]
+    answers: tuple[Answer, ...]
     bytes_held: int
 
 
@@ -110,6 +119,6 @@ def _batch_ids(count: int) -> list[str]:
     return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
-def _ready(batch: PreparedBatch, answers: tuple[Future[IngestReport], ...], body_bytes: int) -> ReadyBatch:
+def _ready(batch: PreparedBatch, answers: tuple[Answer, ...], body_bytes: int) -> ReadyBatch:
     held = max(body_bytes, batch.raw.records.nbytes) + batch.valid.events.nbytes
     return ReadyBatch(batch, answers, held)
