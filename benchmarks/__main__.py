@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_NOT_BUILT
     with tempfile.TemporaryDirectory(prefix="ratemill-bench-") as scratch:
         folder = options.folder or Path(scratch)
-        place = Place(folder / options.size / "data", folder / options.size, console.print)
+        sized = folder / options.size
+        place = Place(sized / "data", sized, console.print, options.cloudkitty_python)
         if options.stage == "proof":
             return 0 if prove(options.size, place.work / "proof", say=console.print) else EXIT_FAILED
         stages = list(STAGES) if options.stage == "all" else [options.stage]
@@ -105,6 +106,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="*",
         default=[],
         help="scale: with so many events sent, one after the other",
+    )
+    parser.add_argument(
+        "--cloudkitty-python",
+        type=Path,
+        metavar="PATH",
+        help="rating: an interpreter that has CloudKitty 25.0.0, to race its hashmap module too",
     )
     parser.add_argument(
         "--folder",

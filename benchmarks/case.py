@@ -42,6 +42,8 @@ def read_request(text: str) -> CaseRequest:
     """The request back from its JSON."""
     values = orjson.loads(text)
     values["data"], values["work"] = Path(values["data"]), Path(values["work"])
+    interpreter = values["cloudkitty_python"]
+    values["cloudkitty_python"] = None if interpreter is None else Path(interpreter)
     return CaseRequest(**values)
 
 

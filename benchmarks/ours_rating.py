@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.by_level import plan_versions_by_level
 from benchmarks.canonical_plans import meter_documents
 from benchmarks.rating_data import as_periods_and_usage, first_amounts, plan_versions, read_usage
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
@@ -16,6 +18,7 @@ from ingest.meter import Meter
 from rating.batch import price_batch
 from rating.compile import PriceBook, compile_price_book
 from rating.kernel_types import Rows
+from rating.plan_version import PlanVersion
 from rating.rate import rate_usage
 
 RATED_LINES_MAX: Final = 2_400_000
@@ -24,8 +27,17 @@ RATED_LINES_MAX: Final = 2_400_000
 
 def run_amounts(request: CaseRequest) -> Measured:
     """Quantities and price rows as arrays to amounts, tier rows included."""
+    return _amounts(request, plan_versions(request.workload))
+
+
+def run_amounts_by_level(request: CaseRequest) -> Measured:
+    """The same with the prices of ``by_level.py``."""
+    return _amounts(request, plan_versions_by_level(request.workload))
+
+
+def _amounts(request: CaseRequest, versions: Sequence[PlanVersion]) -> Measured:
     usage = read_usage(request)
-    book = _book(request)
+    book = _book(versions)
     rows = _kernel_rows(usage, book)
     found: dict[str, Any] = {}
 
@@ -46,8 +58,17 @@ def run_amounts(request: CaseRequest) -> Measured:
 
 def run_rated_lines(request: CaseRequest) -> Measured:
     """USAGE_SCHEMA and SERVICE_PERIOD_SCHEMA tables to RATED_LINE_SCHEMA."""
+    return _rated_lines(request, plan_versions(request.workload))
+
+
+def run_rated_lines_by_level(request: CaseRequest) -> Measured:
+    """The same with the prices of ``by_level.py``."""
+    return _rated_lines(request, plan_versions_by_level(request.workload))
+
+
+def _rated_lines(request: CaseRequest, versions: Sequence[PlanVersion]) -> Measured:
     periods, usage = as_periods_and_usage(read_usage(request, rows_max=RATED_LINES_MAX))
-    book = _book(request)
+    book = _book(versions)
     found: dict[str, pa.Table] = {}
 
     def job() -> None:
@@ -67,9 +88,9 @@ def run_rated_lines(request: CaseRequest) -> Measured:
     )
 
 
-def _book(request: CaseRequest) -> PriceBook:
+def _book(versions: Sequence[PlanVersion]) -> PriceBook:
     meters = {text["meter_id"]: Meter.model_validate(text) for text in meter_documents()}
-    return compile_price_book(plan_versions(request.workload), meters)
+    return compile_price_book(versions, meters)
 
 
 def _kernel_rows(usage: pa.Table, book: PriceBook) -> Rows:

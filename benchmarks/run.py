@@ -20,6 +20,10 @@ from benchmarks.stages import OURS, OWN_WORKLOAD, REPEATS, STAGES, Case, Contend
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Say = Callable[[str], None]
+HOW_TO_HAVE_CLOUDKITTY: Final = (
+    "to have it: python -m venv DIR, DIR/bin/pip install cloudkitty==25.0.0, "
+    "--cloudkitty-python DIR/bin/python"
+)
 
 
 class ResultsDiffer(Exception):
@@ -28,11 +32,13 @@ class ResultsDiffer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """data: the dataset. work: stores of the systems. say: told what is going on."""
+    """data: the dataset. work: stores of the systems. say: told what is going on. cloudkitty_python: an
+    interpreter that has CloudKitty; None: it is left out."""
 
     data: Path
     work: Path
     say: Say
+    cloudkitty_python: Path | None
 
 
 def run_stage(
@@ -57,13 +63,22 @@ def run_stage(
         if cases and case.name not in cases:
             continue
         results = []
-        for contender in case.contenders:
+        for contender in _able(case, place):
             if systems and contender.system not in systems:
                 continue
             for result in _run_contender(stage, size, case, contender, place, events):
                 results.append(result)
                 yield result
         check_equal(results)
+
+
+def _able(case: Case, place: Place) -> Sequence[Contender]:
+    """The contenders without those whose interpreter is not named, which is said once."""
+    left_out = [contender.system for contender in case.contenders if contender.needs_cloudkitty]
+    if not left_out or place.cloudkitty_python is not None:
+        return case.contenders
+    place.say(f"{case.name}: {' and '.join(left_out)} left out; {HOW_TO_HAVE_CLOUDKITTY}")
+    return [contender for contender in case.contenders if not contender.needs_cloudkitty]
 
 
 def check_equal(results: Sequence[CaseResult]) -> None:
@@ -107,6 +122,7 @@ def _run_contender(
         fresh=False,
         started_at=0.0,
         events=events,
+        cloudkitty_python=place.cloudkitty_python,
     )
     loaded = work / "loaded.txt"
     if not loaded.exists():

@@ -12,7 +12,8 @@ REPEATS: Final = {"tiny": 1, "small": 3, "full": 3}
 @dataclass(frozen=True, slots=True)
 class Contender:
     """load and run: ``module:function``, called in processes of their own. store: contenders of one
-    system with the same store share what was loaded. repeat_max, warm_up=False: for slow systems."""
+    system with the same store share what was loaded. repeat_max, warm_up=False: for slow systems.
+    needs_cloudkitty: left out unless an interpreter that has CloudKitty is named."""
 
     system: str
     load: str
@@ -20,6 +21,7 @@ class Contender:
     store: str
     repeat_max: int = 3
     warm_up: bool = True
+    needs_cloudkitty: bool = False
 
     @property
     def owner(self) -> str:
@@ -108,6 +110,13 @@ _INGEST: Final = (
     _ingest_case("http_singles", "run_singles", "ours_http"),
 )
 
+
+def _cloudkitty(system: str, run: str) -> Contender:
+    return Contender(
+        system, "rating_data:load", f"peer_cloudkitty:{run}", "rating", warm_up=False, needs_cloudkitty=True
+    )
+
+
 _RATING: Final = (
     Case(
         "amounts",
@@ -120,6 +129,15 @@ _RATING: Final = (
         ),
     ),
     Case("rated_lines", (Contender(OURS, "rating_data:load", "ours_rating:run_rated_lines", "rating"),)),
+    Case(
+        "by_level",
+        (
+            Contender(OURS, "rating_data:load", "ours_rating:run_amounts_by_level", "rating"),
+            Contender(f"{OURS}_lines", "rating_data:load", "ours_rating:run_rated_lines_by_level", "rating"),
+            _cloudkitty("cloudkitty", "run_core"),
+            _cloudkitty("cloudkitty_worker", "run_worker"),
+        ),
+    ),
 )
 
 _BILLING_RUN: Final = (

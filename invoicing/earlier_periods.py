@@ -1,4 +1,5 @@
-"""The time before a period that its charges count from: the contract year so far, or the contract so far.
+"""The time before a period that its charges count from: the contract year or the contract so far, or the
+earlier parts of the same billing period.
 
 A contract year begins with the first billing period on or after the anniversary of the contract's start, so
 that no period is cut; with the usual anchor day that is the anniversary itself. A start on 29 February
@@ -34,6 +35,11 @@ from rollup.schema import CALENDAR_SCHEMA
 Version = tuple[str, int]
 """(plan_id, version)."""
 _PERIOD: Final = ["contract_id", "billing_date", "period_start", "period_end"]
+_BEGINS_LATER: Final = pl.col("period_start").dt.replace_time_zone(None) > pl.col("period_first_day").cast(
+    pl.Datetime("us")
+) + timedelta(hours=9)
+"""Rows that do not begin with their billing period (of far western time zones all): the next local midnight
+is at least 10 hours after 00:00 UTC of the first day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,14 @@ def earlier_time(
     versions: Sequence[PlanVersion],
     periods: pa.Table,
     counting: Collection[Version],
-    by_year: bool,
+    span: str,
 ) -> EarlierTime:
-    """What lies before those of ``periods`` that are priced by one of ``counting``. by_year: only in the
-    period's contract year. versions: by which the periods were made."""
+    """What lies before those of ``periods`` that are priced by one of ``counting``, in their contract, its
+    ``year`` or the ``whole_period``, as ``span`` says. versions: by which the periods were made."""
     begun = np.zeros(periods.num_rows, np.bool_)
     mine = arrears_rows(periods, counting)
+    if span == "whole_period":
+        mine = mine.filter(_BEGINS_LATER)
     if not len(mine):
         return EarlierTime(CALENDAR_SCHEMA.empty_table(), begun)
     ids = pa.array(mine["contract_id"].unique().sort().to_list(), pa.string())
@@ -65,7 +73,9 @@ def earlier_time(
     contracts = known.filter(pc.is_in(known["contract_id"], value_set=ids))
     every = rows_from_the_start(catalogue, contracts, versions, periods)
     keys = ["contract_id"]
-    if by_year:
+    if span == "whole_period":
+        keys.append("period_number")
+    if span == "year":
         mine, every = with_contract_year(mine, contracts), with_contract_year(every, contracts)
         keys.append("year")
     pairs = mine.select("period_key", *keys, starts="period_start").join(every, on=keys)

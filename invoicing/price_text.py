@@ -128,7 +128,8 @@ def _counting_text(charge: Charge) -> str:
     elif charge.tiers_count == "moment":
         said.append("each unit in the tier it stands in")
     elif charge.tiers_count != "period":
-        said.append(f"counted over the {'contract year' if charge.tiers_count == 'year' else 'contract'}")
+        span = "contract year" if charge.tiers_count == "year" else charge.tiers_count.replace("_", " ")
+        said.append(f"counted over the {span}")
     if charge.pooled_over != "contract":
         beside = "the customer's other contracts" if charge.pooled_over == "customer" else "its pool"
         said.append(f"counted together with {beside}")

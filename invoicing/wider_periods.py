@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.earlier_periods import EarlierTime, Version, earlier_time
 from invoicing.pools import Pools, pools_of
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, counts_before
+from rating.price_plan import WIDER_SPANS, Charge, counts_before
 from rating.service_period import SERVICE_PERIOD_SCHEMA
 from rating.wider_usage import EarlierUsage, WiderUsage
 from rollup.roll_up import RolledUp, roll_up_usage
@@ -29,7 +28,6 @@ from rollup.stored_usage import StoredUsage
 
 RollUp = Callable[[pa.Table, Sequence[Meter]], RolledUp]
 """Counts a calendar by some meters, as the caller counts its own periods."""
-_SPANS: Final = ("year", "contract")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def wider_periods(
     versions: the plan versions by which the periods were made, without those that come of agreements.
     meters: all that are priced.
     """
-    spans = {name: _counting(versions, [name], pooled=False) for name in _SPANS}
+    spans = {name: _counting(versions, [name], pooled=False) for name in WIDER_SPANS}
     pooling = _counting(versions, [], pooled=True)
     if not pooling.versions and not any(counting.versions for counting in spans.values()):
         return None
@@ -109,7 +107,7 @@ def wider_periods(
             versions=versions,
             periods=every,
             counting=counting.versions,
-            by_year=name == "year",
+            span=name,
         )
         for name, counting in spans.items()
     }

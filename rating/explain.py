@@ -298,7 +298,8 @@ def _wider_steps(line: Mapping[str, Any], charge: Charge, currency: str) -> Iter
     if BEFORE_QUANTITY in inputs:
         before = inputs[BEFORE_QUANTITY]
         through = decimal_text(added_exactly(inputs.get(POOL_QUANTITY, line["quantity"]), before))
-        said = f"tiers count over the {charge.tiers_count}: {decimal_text(before)} {unit} came before"
+        span = charge.tiers_count.replace("_", " ")
+        said = f"tiers count over the {span}: {decimal_text(before)} {unit} came before"
         yield ExplanationStep("quantity", said, f"up to {through} {unit}")
     if POOL_QUANTITY in inputs:
         total, count = decimal_text(inputs[POOL_QUANTITY]), decimal_text(inputs[POOL_CONTRACTS])

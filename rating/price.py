@@ -184,7 +184,7 @@ def _wider_issues(request: PriceRequest) -> list[Issue]:
                 "before_unused",
                 "before",
                 "Tiers of the charge do not go on from anything.",
-                "no before, or tiers_count: period, year or contract on the charge.",
+                "no before, or tiers_count: period, whole_period, year or contract on the charge.",
             )
         )
     if request.pool and request.charge.get("pooled_over", "contract") == "contract":

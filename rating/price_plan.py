@@ -32,7 +32,9 @@ RoundingPlace = Literal["line", "invoice"]
 CreditsPlace = Literal["before_tax", "after_tax"]
 Direction = Literal["up", "down"]
 ZeroUsage = Literal["skip", "charge"]
-TiersCount = Literal["event", "moment", "period", "year", "contract"]
+TiersCount = Literal["event", "moment", "period", "whole_period", "year", "contract"]
+WIDER_SPANS: Final[tuple[str, ...]] = ("whole_period", "year", "contract")
+"""What tiers go on over beyond the part of a period that is priced."""
 PooledOver = Literal["contract", "customer", "pool"]
 Proration = Literal["by_day", "by_second", "thirty_360", "none"]
 ProrationDivisor = Literal["billing_period", "thirty_days"]
@@ -229,8 +231,9 @@ class Charge(Document):
 
     formula: instead of one meter, a formula of several (``rating/formula.py``).
 
-    tiers_count: what the price counts from: the billing ``period``, the contract's ``year`` or all of the
-    ``contract`` (the line is for what the period adds), each ``event`` by itself
+    tiers_count: what the price counts from: the billing ``period`` or its part, the ``whole_period`` where a
+    new price or agreement splits it, the contract's ``year`` or all of the ``contract`` (the line is for what
+    the period adds), each ``event`` by itself
     (``rating/event_tiers.py``), or a level at each ``moment`` (``rating/level_tiers.py``).
 
     pooled_over: ``customer`` counts the usage of all contracts of one customer together, ``pool`` that of all
@@ -295,7 +298,7 @@ def is_licence_in_advance(charge: Charge) -> bool:
 
 def counts_before(charge: Charge) -> bool:
     """Whether its tiers go on from what was counted before the period."""
-    return charge.tiers_count in ("year", "contract")
+    return charge.tiers_count in WIDER_SPANS
 
 
 def is_special(charge: Charge) -> bool:

@@ -20,6 +20,7 @@ from rating.event_tiers import tier_inputs
 from rating.level_tiers import input_name
 from rating.period_columns import PeriodColumns
 from rating.pool_rows import pooled_rows
+from rating.price_plan import WIDER_SPANS
 from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, Inputs
 from rating.usage_rows import Dimensions, Usage, usage_of
 from rating.wider_usage import WiderUsage
@@ -55,12 +56,12 @@ def _earlier_inputs(
     known: dict[str, Usage] = {}
     for row in rows.tolist():
         counts = price_book.terms[int(due.rows.price_row[row])].tiers_count
-        if counts not in ("year", "contract"):
+        if counts not in WIDER_SPANS:
             continue
         if wider is None:
             raise BrokenState(
-                f"a charge counts its tiers over the {counts}, and what came before its period was not "
-                "given; gather it with invoicing.wider_periods."
+                f"a charge counts its tiers over the {counts.replace('_', ' ')}, and what came before its "
+                "period was not given; gather it with invoicing.wider_periods."
             )
         earlier, period = wider.earlier[counts], int(due.period[row])
         if period >= len(earlier.begun) or not earlier.begun[period]:

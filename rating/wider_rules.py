@@ -65,7 +65,7 @@ def _counted_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             "tiers_count_meter",
             at,
             f"What was counted before a period can be gone on from only where periods add up to the "
-            f"{charge.tiers_count}.",
+            f"{charge.tiers_count.replace('_', ' ')}.",
             "a usage charge with a count or sum meter, or one that reads unit_days.",
         )
     unfit = [price.model for price in simple_prices(charge.price) if not goes_on(price)]

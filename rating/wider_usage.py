@@ -1,8 +1,8 @@
 """What some charges count beyond their own period and contract, as ``rate_usage`` takes it.
 
-Charges with ``tiers_count: year`` or ``contract`` begin at the quantity reached before the period; charges
-with ``pooled_over: customer`` are priced by the total of several contracts. Whoever knows contracts gathers
-it (``invoicing/wider_periods.py``)."""
+Charges with ``tiers_count: whole_period``, ``year`` or ``contract`` begin at the quantity reached before the
+period; charges with ``pooled_over: customer`` are priced by the total of several contracts. Whoever knows
+contracts gathers it (``invoicing/wider_periods.py``)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,12 @@ def test_the_tiny_size_runs_and_all_exact_systems_agree(
     assert done.returncode == 0, done.stderr
     results = read_results(report)
     chosen = [case for case in STAGES[stage] if not cases or case.name in cases]
-    wanted = {(case.name, contender.system) for case in chosen for contender in case.contenders}
+    wanted = {
+        (case.name, contender.system)
+        for case in chosen
+        for contender in case.contenders
+        if not contender.needs_cloudkitty
+    }
     assert wanted <= {(result.case, result.system) for result in results}
     for case in {result.case for result in results}:
         assert len({result.result_hash for result in results if result.case == case}) == 1

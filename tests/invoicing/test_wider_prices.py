@@ -11,7 +11,7 @@ from invoicing.customer_store import save_customer
 from invoicing.open_usage import keep_open_usage
 from rollup.stored_usage import StoredUsage
 from tests.invoicing.test_special_prices import again, charge, check_lines, lines, previewed, tried
-from tests.invoicing.world import LONG_AGO, World, at
+from tests.invoicing.world import LONG_AGO, World, at, readable
 
 YEARLY = charge(
     "calls",
@@ -78,6 +78,66 @@ def test_tiers_over_the_contract_go_on_through_a_new_price(world: World) -> None
         "2025-03-15 calls 2025-03-01..2025-03-15 30 call 15.00",
     ]
     check_lines(world)
+
+
+@pytest.mark.requirement("RAT-06")
+def test_tiers_of_a_period_go_on_through_a_new_price_in_the_middle_of_it(world: World) -> None:
+    """From 1 March units beyond 100 cost 0.25, and a period goes from the 15th to the 15th. Of the 30 after
+    the change 10 fill the tier that 90 before it reached, and its flat amount is not due again. With tiers
+    that count for each part the 30 are 5 + 30. In the next period they begin again. So in every time zone."""
+    whole = {**YEARLY, "tiers_count": "whole_period"}
+    cheaper = {**YEARLY["price"], "tiers": [YEARLY["price"]["tiers"][0], {"unit_price": "0.25"}]}
+    for plan_id, tiers_count in [("gold", "whole_period"), ("parts", "period")]:
+        world.plan({**whole, "tiers_count": tiers_count}, plan_id=plan_id)
+        later = {**whole, "tiers_count": tiers_count, "price": cheaper}
+        world.plan(later, plan_id=plan_id, start="2025-03-01")
+    world.contract("parts", plan_id="parts", start_date=date(2025, 2, 15))
+    used(world, "parts", _2025_02_20="90", _2025_03_05="30", _2025_03_20="10")
+    zones = {"c1": "Europe/Berlin", "east": "Pacific/Kiritimati", "west": "Pacific/Pago_Pago"}
+    for contract_id, zone in zones.items():
+        world.contract(contract_id, time_zone=zone, start_date=date(2025, 2, 15))
+        used(world, contract_id, _2025_02_20="90", _2025_03_05="30", _2025_03_20="10")
+    seen = previewed(world, "2025-03-10")
+    assert [line.amount_minor for line in seen.lines] == [9500, 1500]
+    world.bill("2025-04-15", now=at("2025-05-01"))
+    for contract_id in zones:
+        assert [row for stored in world.invoices(contract_id=contract_id) for row in readable(stored)] == [
+            "2025-03-15 calls 2025-02-15..2025-03-01 90 call 95.00",
+            "2025-03-15 calls 2025-03-01..2025-03-15 30 call 15.00",
+            "2025-04-15 calls 2025-03-15..2025-04-15 10 call 15.00",
+        ]
+    came_before = "tiers count over the whole period: 90 call came before -> up to 120 call"
+    second, *others = [one for one in check_lines(world) if came_before in one.to_text()]
+    assert len(others) == 2
+    assert [(tier.number, tier.units, tier.amount) for tier in second.tiers] == [
+        (1, "10", "10"),
+        (2, "20", "5"),
+    ]
+    assert [row[-5:] for stored in world.invoices(contract_id="parts") for row in readable(stored)] == [
+        "95.00", "35.00", "15.00",
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("RAT-07")
+def test_late_usage_of_a_part_of_a_period_carries_on_to_its_other_part(world: World) -> None:
+    """The part to 1 March was billed for 60, that from it for 30. 40 more come in for the first: they are 40,
+    and the 30 then begin at 100 and cost 0.25 instead of 1."""
+    whole = {**YEARLY, "tiers_count": "whole_period"}
+    cheaper = {**YEARLY["price"], "tiers": [YEARLY["price"]["tiers"][0], {"unit_price": "0.25"}]}
+    world.plan(whole)
+    world.plan({**whole, "price": cheaper}, start="2025-03-01")
+    world.contract(start_date=date(2025, 2, 15))
+    used(world, "c1", _2025_02_20="60", _2025_03_05="30")
+    world.bill("2025-03-15")
+    used(world, "c1", _2025_02_25="40")
+    world.bill("2025-04-15", now=at("2025-05-01"))
+    assert lines(world) == [
+        "2025-03-15 calls 2025-02-15..2025-03-01 60 call 65.00",
+        "2025-03-15 calls 2025-03-01..2025-03-15 30 call 30.00",
+        "2025-04-15 calls 2025-02-15..2025-03-01 100 call 40.00",
+        "2025-04-15 calls 2025-03-01..2025-03-15 30 call -22.50",
+    ]
+    assert [row for table in again(world).tables() for row in table.to_pylist()] == []
 
 
 @pytest.mark.requirement("RAT-07")

@@ -3,10 +3,10 @@
     python -m tests.rating.fuzz --cases 2000000 --seed 1
 
 By hand, beside the tests: one process, memory of one block. Three in four quantities stand on the edge of a
-tier or one unit of the last place beside it, come to half a minor unit, or are past what a line can hold;
-prices have up to 12 decimals, quantities go to 1e15 and over. Some go on from what was counted before (then
-nothing is prorated: such meters add up). The first difference is printed with all that makes it again, and
-the exit status is 1.
+tier or package or one unit of the last place beside it, come to half a minor unit, or are past what a line
+can hold; prices have up to 12 decimals, quantities go to 1e15 and over. Some go on from what was counted
+before (then nothing is prorated: such meters add up). The first difference is printed with all that makes it
+again, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ from rating import verify
 from rating.batch import PricedRows, price_batch
 from rating.kernels import OK, measure_rows
 from rating.price_arrays import price_arrays
-from rating.price_plan import PerUnitPrice, Tier, TieredPrice, VolumePrice, tiers_of
+from rating.price_plan import (
+    PackagePrice,
+    PerUnitPrice,
+    SimplePrice,
+    Tier,
+    TieredPrice,
+    VolumePrice,
+    tiers_of,
+)
 from rating.reference import Priced, PriceTerms
 from rating.special_price import BEFORE_EVENTS, BEFORE_QUANTITY, NO_INPUTS, Inputs, price_line
 from rating.unrateable import Unrateable
@@ -81,8 +89,9 @@ def _tie_terms(source: random.Random) -> PriceTerms:
 
 
 def _edges(terms: PriceTerms) -> list[int]:
-    """Where a tier, the free units or nothing ends, as metered numbers at scale 12."""
+    """Where a tier, a package, the free units or nothing ends, as metered numbers at scale 12."""
     bounds = [tier.up_to for tier in tiers_of(terms.price)] if isinstance(terms.price, TieredPrice) else []
+    bounds += _package_ends(terms.price)
     free = Fraction(terms.free_units or 0)
     found = [Fraction(0), free, *(Fraction(bound) + free for bound in bounds if bound is not None)]
     conversion = terms.unit_conversion
@@ -91,6 +100,18 @@ def _edges(terms: PriceTerms) -> list[int]:
         factor = factor if conversion.operation == "multiply" else 1 / factor
         found = [bound / factor for bound in found]
     return [int(bound * SCALE) for bound in found]
+
+
+def _package_ends(price: SimplePrice) -> list[Decimal]:
+    """The first and the third package of a price, and the first one of each tier that is sold in them."""
+    if isinstance(price, PackagePrice):
+        return [price.package_size, 3 * price.package_size]
+    found, lower = [], Decimal(0)
+    for tier in tiers_of(price) if isinstance(price, TieredPrice) else ():
+        if isinstance(tier, Tier) and tier.package_size is not None:
+            found.append(lower + tier.package_size)
+        lower = tier.up_to or lower
+    return found
 
 
 def _case(source: random.Random, terms: Sequence[PriceTerms], edges: Sequence[list[int]]) -> Case:
