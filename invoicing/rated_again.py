@@ -184,6 +184,7 @@ def _rate_again(
         contracts=contracts,
         catalogue=catalogue,
         event_store=inputs.event_store,
+        ledger=inputs.ledger,
         run_id=inputs.run_id,
     )
     untrued = hold_unrated(priced.unrated, periods=kept)
