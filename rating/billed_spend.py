@@ -29,7 +29,10 @@ SPANS_SCHEMA: Final = pa.schema(
 """One row a contract, and one for its bills after its end: lines that stand under the key ``owner``, whose
 period lies in [span_start, span_end), of billing dates up to the last one that is settled: lines after it are
 of a run that was killed or is at work. They count for ``contract_id``."""
-_COLUMNS: Final = "owner String, contract_id String, span_start DateTime64(6, 'UTC'), span_end DateTime64(6, 'UTC'), settled Date32"
+_COLUMNS: Final = (
+    "owner String, contract_id String, span_start DateTime64(6, 'UTC'), "
+    "span_end DateTime64(6, 'UTC'), settled Date32"
+)
 
 
 def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:

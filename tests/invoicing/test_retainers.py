@@ -244,7 +244,7 @@ def test_rating_again_and_what_if_know_the_retainer(world: World) -> None:
 
 def test_credit_is_sold_once_though_its_price_is_put_right(world: World) -> None:
     """A retainer of 100.00 and 100.00 of calls share 50.00 off. With 300.00 of calls, of which 200.00 come
-    late, the retainer's share is 12.50 instead of 25.00: its price is adjusted, its credit was sold already."""
+    late, the retainer's share is 12.50 instead of 25.00: its price is adjusted, its credit is sold."""
     world.plan(CALLS | {"price": {"model": "per_unit", "unit_price": "1"}, "charge_id": "calls"})
     less = {"discount_id": "d", "name": "Less", "amount": "50"}
     world.contract(
