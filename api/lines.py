@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -53,13 +53,16 @@ def explain(state: Ratemill, line_id: str) -> tuple[Explanation, dict[str, Any] 
     Raises NotFound, InvalidInput for what is no line id, and BrokenState when the plan version
     and agreement named on the line do not give its amount.
     """
-    line = get_rated_line(state.event_store, line_id)
-    line = {**line, "contract_id": contract_of(line["contract_id"])}
+    found = get_rated_line(state.event_store, line_id)
+    contract_id = contract_of(found["contract_id"])
+    line = {**found, "contract_id": contract_id}
     plan = get_plan_version(state.ledger, line["plan_id"], line["plan_version"]).plan
-    (zone,) = load_contracts(state.ledger, [line["contract_id"]])["time_zone"].to_pylist() or ["UTC"]
+    (zone,) = load_contracts(state.ledger, [contract_id])["time_zone"].to_pylist() or ["UTC"]
     agreement = get_agreement(state.ledger, line["agreement"])
     commitment = commitment_of_line(line, agreement) if line["charge_id"] == TRUE_UP_CHARGE_ID else None
-    spent = [] if commitment is None else spent_towards(state.event_store, line, commitment, time_zone=zone)
+    spent: Sequence[tuple[date, Decimal]] = ()
+    if commitment is not None:
+        spent = spent_towards(state.event_store, found, commitment, contract_id=contract_id, time_zone=zone)
     explanation = explain_line(
         line,
         plan,

@@ -287,6 +287,7 @@ def _priced(
         contracts=catalogue.contracts,
         catalogue=catalogue,
         event_store=event_store,
+        ledger=ledger,
         run_id=_RUN_ID,
     )
     held = [

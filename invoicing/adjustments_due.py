@@ -98,7 +98,7 @@ def adjustments_due(
     differences = [
         one
         for one in line_differences(event_store, again.lines, again.billed)
-        if one.difference_minor and _is_put_right(one, late, committed)
+        if _is_put_right(one, late, committed)
     ]
     twice = _given_back_already(differences, next_dates, ledger)
     held = [

@@ -80,10 +80,11 @@ def sold_by(
     invoice: Invoice, contract: Contract, plans: Mapping[tuple[str, int], PricePlan], *, customer_id: str
 ) -> list[StoredGrant]:
     """The grants the invoice's retainer lines buy. Pure. contract: the version the invoice names. plans:
-    those its retainer lines name. What comes to nothing because of a trial or a discount buys nothing."""
+    those its retainer lines name. What comes to nothing because of a trial or a discount buys nothing, and
+    an adjustment of such a line only puts its price right: its credit was sold when it was billed."""
     found = []
     for line in invoice.lines:
-        if not sells_credit(line.charge_id):
+        if not sells_credit(line.charge_id) or line.adjusts is not None:
             continue
         retainer = _retainer_of(line, contract)
         plan = plans[line.plan_id, line.plan_version]

@@ -54,8 +54,9 @@ class LineDifference:
 
 
 def line_differences(store: EventStore, lines: pa.Table, billed: pl.DataFrame) -> list[LineDifference]:
-    """Pair both sides by line id, and what is left by what the lines are for; those that differ, and those
-    that only one side has. lines: RATED_LINE_SCHEMA. billed: of ``give_back_at_most``."""
+    """Pair both sides by line id, and what is left by what the lines are for; those that come to something
+    else. A line of nothing that only one side has is no difference. lines: RATED_LINE_SCHEMA. billed: of
+    ``give_back_at_most``."""
     fresh = pl.DataFrame(
         {
             "line_id": pl.Series(lines["line_id"].cast(pa.binary()).combine_chunks()),
@@ -88,7 +89,7 @@ def line_differences(store: EventStore, lines: pa.Table, billed: pl.DataFrame) -
         )
         for was, becomes in _paired(past, now)
     ]
-    return [one for one in found if one.difference_minor or one.change != "changed"]
+    return [one for one in found if one.difference_minor]
 
 
 def _paired(

@@ -116,6 +116,7 @@ def price_due(
         contracts=contracts,
         catalogue=catalogue,
         event_store=work.event_store,
+        ledger=work.ledger,
         run_id=work.run_id,
     )
     with stages.stage("hold"), collector_paused():

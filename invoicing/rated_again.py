@@ -111,6 +111,7 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
         billed.join(chosen, on=["contract_id", "billing_date"]),
         lines=lines,
         credits_now=inputs.credits,
+        plan_versions=past.catalogue.plan_versions,
         store=inputs.event_store,
     )
     return RatedAgain(
@@ -184,6 +185,7 @@ def _rate_again(
         contracts=contracts,
         catalogue=catalogue,
         event_store=inputs.event_store,
+        ledger=inputs.ledger,
         run_id=inputs.run_id,
     )
     untrued = hold_unrated(priced.unrated, periods=kept)

@@ -113,7 +113,7 @@ def _row(one: LineDifference) -> dict[str, Any]:
         "billed_minor": one.billed_minor,
         "now_minor": one.now_minor,
         "difference_minor": difference,
-        "implies": DEBIT if difference > 0 else CREDIT if difference < 0 else "",
+        "implies": DEBIT if difference > 0 else CREDIT,
     }
 
 

@@ -10,10 +10,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import Engine, func, select
 
 from ingest.clickhouse import EventStore
 from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.bulk import select_by_ids
 from invoicing.pricing import PricedPeriods
+from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
 from rating.billed_spend import SPANS_SCHEMA, read_billed_spend
 from rating.plan_version import PlanVersion
 from rating.steps import ADJUSTMENT_KIND
@@ -28,6 +31,7 @@ def add_true_ups(
     catalogue: BillingCatalogue,
     plan_versions: Sequence[PlanVersion] | None = None,
     event_store: EventStore,
+    ledger: Engine,
     run_id: str,
 ) -> PricedPeriods:
     """``priced`` with a line for every commitment whose term ends with one of the periods, where less was
@@ -43,7 +47,7 @@ def add_true_ups(
     trued = with_true_up_lines(
         priced.lines,
         due=due,
-        billed=_billed_elsewhere(event_store, due, periods, catalogue.settled),
+        billed=_billed_elsewhere(event_store, ledger, due, periods, catalogue.settled),
         plan_versions=catalogue.plan_versions if plan_versions is None else plan_versions,
         run_id=run_id,
     )
@@ -51,10 +55,14 @@ def add_true_ups(
 
 
 def _billed_elsewhere(
-    event_store: EventStore, due: Sequence[DueTrueUp], periods: pa.Table, settled: pa.Table
+    event_store: EventStore,
+    ledger: Engine,
+    due: Sequence[DueTrueUp],
+    periods: pa.Table,
+    settled: pa.Table,
 ) -> pa.Table:
     """What the contracts were billed in their terms on dates that are not priced here."""
-    billed = read_billed_spend(event_store, _spans(due, settled))
+    billed = read_billed_spend(event_store, _spans(due, _billed_until(ledger, due, settled)))
     here = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique()
     # An adjustment counts with the period it adjusts, on whatever invoice it stands.
     adjusting = pc.equal(billed["charge_kind"], ADJUSTMENT_KIND)
@@ -70,22 +78,37 @@ def _without(billed: pa.Table, here: pl.DataFrame, keys: list[str]) -> pa.Table:
     return billed.take(rows.join(here, on=keys, how="anti", maintain_order="left")["index"].to_arrow())
 
 
-def _spans(due: Sequence[DueTrueUp], settled: pa.Table) -> pa.Table:
-    """One span a contract, over all of its terms. A contract that was never billed has none."""
-    last = dict(zip(settled["contract_id"].to_pylist(), settled["billing_date"].to_pylist(), strict=True))
+def _billed_until(ledger: Engine, due: Sequence[DueTrueUp], settled: pa.Table) -> dict[str, dict[str, date]]:
+    """By contract_id and key, the last date that its lines of that key are billed up to: of its billing
+    dates, and of its bills for late usage after its end. A contract that was never billed has none."""
+    columns = (settled[name].to_pylist() for name in ("contract_id", "billing_date"))
+    last = dict(zip(*columns, strict=True))
+    found = {
+        key: {key: last[key]} for key in sorted({row.period["contract_id"] for row in due}) if key in last
+    }
+    after_end = select(INVOICES.c.contract_id, func.max(INVOICES.c.billing_date)).group_by(
+        INVOICES.c.contract_id
+    )
+    with ledger.connect() as connection:
+        owners = [f"{key}{LATE_USAGE_SUFFIX}" for key in found]
+        for owner, day in select_by_ids(connection, after_end, INVOICES.c.contract_id, owners):
+            found[contract_of(owner)][owner] = day
+    return {
+        key: {owner: date.fromisoformat(str(day)) for owner, day in days.items()}
+        for key, days in found.items()
+    }
+
+
+def _spans(due: Sequence[DueTrueUp], billed_until: Mapping[str, Mapping[str, date]]) -> pa.Table:
+    """A span for each key of a contract, over all of its terms."""
     spans: dict[str, tuple[datetime, datetime]] = {}
     for entry in due:
         contract_id, end = entry.period["contract_id"], entry.term_end
         start, until = spans.get(contract_id, (entry.term_start, end))
         spans[contract_id] = (min(start, entry.term_start), max(until, end))
     rows: list[Mapping[str, Any]] = [
-        {
-            "contract_id": contract_id,
-            "span_start": start,
-            "span_end": until,
-            "settled": date.fromisoformat(str(last[contract_id])),
-        }
+        {"owner": owner, "contract_id": contract_id, "span_start": start, "span_end": until, "settled": day}
         for contract_id, (start, until) in spans.items()
-        if contract_id in last
+        for owner, day in billed_until.get(contract_id, {}).items()
     ]
     return pa.Table.from_pylist(rows, schema=SPANS_SCHEMA)

@@ -100,6 +100,7 @@ class _Block:
     dates: BillingDates
     now: datetime
     event_store: EventStore
+    ledger: Engine
     meters: Mapping[str, Meter]
     used: Mapping[tuple[Any, ...], tuple[pa.Table, RolledUp]] = field(default_factory=dict)
     wider: Mapping[tuple[Any, ...], tuple[WiderUsage | None, pa.Table]] = field(default_factory=dict)
@@ -177,6 +178,7 @@ class _Block:
             catalogue=self.catalogue,
             plan_versions=prices.versions,
             event_store=self.event_store,
+            ledger=self.ledger,
             run_id="what-if",
         )
         kind = pc.equal(trued.lines["charge_kind"].cast(pa.string()), TRUE_UP_KIND)
@@ -223,7 +225,7 @@ def what_if(
         part = contracts.slice(first, CONTRACTS_AT_ONCE)
         here = slice(first, first + part.num_rows)
         block = _roll_up(
-            _Block(catalogue, part, dates, now, event_store, meters),
+            _Block(catalogue, part, dates, now, event_store, ledger, meters),
             [base, *alternatives],
             meters,
             event_store=event_store,

@@ -19,16 +19,19 @@ from rollup.period import local_midnight
 
 SPANS_SCHEMA: Final = pa.schema(
     [
+        pa.field("owner", pa.string(), nullable=False),
         pa.field("contract_id", pa.string(), nullable=False),
         pa.field("span_start", TIMESTAMP, nullable=False),
         pa.field("span_end", TIMESTAMP, nullable=False),
         pa.field("settled", pa.date32(), nullable=False),
     ]
 )
-"""One row a contract: lines whose period lies in [span_start, span_end), of billing dates up to the last
-one that is settled. Lines after it are of a run that was killed or is at work."""
+"""One row a contract, and one for its bills after its end: lines that stand under the key ``owner``, whose
+period lies in [span_start, span_end), of billing dates up to the last one that is settled: lines after it are
+of a run that was killed or is at work. They count for ``contract_id``."""
 _COLUMNS: Final = (
-    "contract_id String, span_start DateTime64(6, 'UTC'), span_end DateTime64(6, 'UTC'), settled Date32"
+    "owner String, contract_id String, span_start DateTime64(6, 'UTC'), "
+    "span_end DateTime64(6, 'UTC'), settled Date32"
 )
 
 
@@ -36,16 +39,17 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
     """BILLED_SPEND_SCHEMA, one row a contract, billing date, charge and period. spans: SPANS_SCHEMA."""
     if not spans.num_rows:
         return BILLED_SPEND_SCHEMA.empty_table()
-    keys = [f"lines.{name} AS {name}" for name in BILLED_SPEND_SCHEMA.names if name not in SPENT]
+    names = [name for name in BILLED_SPEND_SCHEMA.names if name not in {*SPENT, "contract_id"}]
+    keys = ["spans.contract_id AS contract_id", *(f"lines.{name} AS {name}" for name in names)]
     with store.scratch_table(_COLUMNS, spans.cast(SPANS_SCHEMA)) as scratch:
         found = store.query(
             f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor, "
             "sum(lines.added_units) AS units "
-            "FROM (SELECT contract_id, billing_date, charge_id, charge_kind, currency, "
+            "FROM (SELECT contract_id AS owner, billing_date, charge_id, charge_kind, currency, "
             f"period_start, period_end, amount_minor, quantity - inputs['{BILLED_QUANTITY}'] AS added_units "
             "FROM rated_lines FINAL "
-            f"WHERE contract_id IN (SELECT contract_id FROM {scratch})) AS lines "
-            f"INNER JOIN {scratch} AS spans ON lines.contract_id = spans.contract_id "
+            f"WHERE contract_id IN (SELECT owner FROM {scratch})) AS lines "
+            f"INNER JOIN {scratch} AS spans ON lines.owner = spans.owner "
             "WHERE lines.period_start >= spans.span_start AND lines.period_end <= spans.span_end "
             "AND lines.billing_date <= spans.settled "
             "GROUP BY contract_id, billing_date, charge_id, charge_kind, currency, period_start, period_end "
@@ -60,22 +64,32 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
 
 
 def spent_towards(
-    store: EventStore, line: Mapping[str, Any], commitment: TermCommitment, *, time_zone: str
+    store: EventStore,
+    line: Mapping[str, Any],
+    commitment: TermCommitment,
+    *,
+    contract_id: str,
+    time_zone: str,
 ) -> list[tuple[date, Decimal]]:
     """(billing date, major units or units) that counted towards the commitment, for each date that counted
     something.
 
     line: the true-up, one row of RATED_LINE_SCHEMA as Python values; its period is the term, as far as the
-    contract went. time_zone: of the contract.
+    contract went. One that was adjusted after the end stands under another key than its contract's, whose
+    lines count too. contract_id, time_zone: of the contract.
     """
-    span = {
-        "contract_id": line["contract_id"],
-        "span_start": line["period_start"],
-        "span_end": local_midnight(commitment.effective_until, time_zone),
-        "settled": line["billing_date"],
-    }
+    spans = [
+        {
+            "owner": owner,
+            "contract_id": contract_id,
+            "span_start": line["period_start"],
+            "span_end": local_midnight(commitment.effective_until, time_zone),
+            "settled": line["billing_date"],
+        }
+        for owner in dict.fromkeys((contract_id, line["contract_id"]))
+    ]
     spent: dict[date, Decimal] = {}
-    for row in read_billed_spend(store, pa.Table.from_pylist([span], schema=SPANS_SCHEMA)).to_pylist():
+    for row in read_billed_spend(store, pa.Table.from_pylist(spans, schema=SPANS_SCHEMA)).to_pylist():
         if commitment.covers(charge_id=row["charge_id"], charge_kind=row["charge_kind"]):
             counted = row["units"]
             if commitment.units is None:

@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidInput
+from invoicing.audit_verify import verify_books
 from invoicing.given_back_at_most import COUNTED
+from invoicing.journal_check import verify_journal
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_adjustments import JANUARY, Sender
 from tests.invoicing.test_credit_before_tax import welcome
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER
+from tests.invoicing.test_rerate import again, rows
 from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines, settled
 from tests.invoicing.test_tax_billing import setting, tax_lines
 from tests.invoicing.world import World, at
@@ -46,13 +49,21 @@ def test_all_adjustments_of_a_line_come_to_the_same_in_whatever_steps(
     steps = [*((now, 0, percent) for now, percent in before), *((0, instead, p) for instead, p in after)]
     for now, instead, percent in steps:
         row = {"charged_minor": charged, "allowed_minor": allowed, "now_minor": now}
-        frame = pl.DataFrame([row | {"given_back_minor": 0, "instead_minor": instead}])
+        more = {"given_back_minor": 0, "instead_minor": instead, "together_minor": None}
+        frame = pl.DataFrame([row | more], schema_overrides={"together_minor": pl.Int64})
         difference = now - frame.select(COUNTED).item()
         assert charged + difference == charged_in_all(now, allowed, 0, instead)
         assert not allowed or charged + difference + instead >= 0
         off = min(max(0, difference), now) * percent // 100
         charged, allowed = charged + difference - off, allowed + off
         assert charged == charged_in_all(now, allowed, 0, instead)
+
+
+def agreed(world: World) -> None:
+    """Nothing is left to put right, and the books agree; also where credit is taken off an adjustment."""
+    assert rows(again(world, end="2025-12-01")) == []
+    assert verify_journal(world.ledger) == []
+    assert verify_books(world.ledger).broken == ()
 
 
 def licensed(world: World, credit: str) -> Seats:
@@ -160,6 +171,86 @@ def test_usage_that_is_lowered_and_raised_again(world: World) -> None:
         if line.period_start == date(2025, 1, 1)
     ]
     assert january == [500, -500, 100, 400, 1000]
+
+
+@pytest.mark.parametrize(
+    ("more", "paid"),
+    [
+        # 100.00 of credit cover the minimum: whatever of it turns out to be usage, up to 100.00
+        ({}, [0, 0, 0, 5000, 0, 0]),
+        # 30.00 more may be given for usage: not for what the minimum comes to less
+        ({"charge_ids": ["calls"]}, [0, 0, 0, 2000, 0, 0]),
+    ],
+)
+def test_usage_that_takes_the_place_of_a_minimum_keeps_its_credit(
+    world: World, more: dict[str, Any], paid: list[int]
+) -> None:
+    """100.00 a month at least, and 100.00 given for nothing. 60.00 of calls come late, become 150.00, 20.00
+    and none: the month comes to 100.00, and once to 150.00."""
+    setting(world, customer=BUYER, **SELLER)
+    sender = Sender(world)
+    world.plan(CALLS, credits="before_tax", minimum_spend="100")
+    world.contract(**JANUARY, subjects=["c1-subject"])
+    welcome(world, "100.00")
+    sender.calls(("one", "c1", "2025-01-10", "80"))  # with the 120 of the setting 2.00
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    if more:
+        welcome(world, "30.00", "calls", **more)
+    for month, value in ((3, "5880"), (4, "5880"), (5, "14880"), (6, "1880"), (7, "80")):
+        sender.received_at = at(f"2025-{month - 1:02d}-05")
+        sender.correct("one", value)
+        assert world.bill(f"2025-{month:02d}-01", now=at(f"2025-{month:02d}-01T06:00")).held == ()
+        agreed(world)
+    january = [
+        sum(line.amount_minor for line in stored.invoice.lines if line.period_start == date(2025, 1, 1))
+        for stored in world.invoices()
+    ]
+    assert [sum(january[: place + 1]) for place in range(len(january))] == paid
+
+
+def test_a_minimum_of_usage_that_is_taxed_apart_pays_out_no_tax(world: World) -> None:
+    """100.00 of credit cover the minimum, at 19 %. 60.00 of it turn out to be calls at 7 %: were they to take
+    the place of 60.00 at 19 %, 7.20 of tax would come back that nobody paid."""
+    setting(world, customer=BUYER, **SELLER)
+    sender = Sender(world)
+    more = CALLS | {"charge_id": "seats", "meter_id": "seats", "kind": "licence"}
+    world.plan(CALLS | {"tax_class": "reduced"}, more, credits="before_tax", minimum_spend="100")
+    world.contract(**JANUARY)
+    welcome(world, "100.00")
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    sender.received_at = at("2025-02-05")
+    sender.calls(("late", "c1", "2025-01-10", "5880"))
+    assert world.bill("2025-03-01", now=at("2025-03-01T06:00")).held == ()
+    agreed(world)
+    assert all(group.tax_minor >= 0 for stored in world.invoices() for group in stored.invoice.tax)
+
+
+def test_usage_with_credit_that_falls_below_a_minimum_is_not_paid_twice(world: World) -> None:
+    """60.00 of calls that credit covers and 40.00 up to the minimum. Without the calls the minimum is 100.00:
+    40.00 are paid as before."""
+    setting(world, customer=BUYER, **SELLER)
+    sender = Sender(world)
+    world.plan(CALLS, credits="before_tax", minimum_spend="100")
+    world.contract(**JANUARY)
+    welcome(world, "60.00")
+    sender.calls(("one", "c1", "2025-01-10", "5880"))
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    sender.received_at = at("2025-02-05")
+    sender.correct("one", None)
+    assert world.bill("2025-03-01", now=at("2025-03-01T06:00")).held == ()
+    agreed(world)
+    lines_of_january = [
+        (line.charge_id, line.amount_minor)
+        for stored in world.invoices()
+        for line in stored.invoice.lines
+        if line.period_start == date(2025, 1, 1)
+    ]
+    assert lines_of_january == [
+        ("calls", 0),
+        ("minimum-spend", 4000),
+        ("calls", -5880),
+        ("minimum-spend", 5880),
+    ]
 
 
 def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: World) -> None:

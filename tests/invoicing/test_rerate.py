@@ -74,6 +74,20 @@ def test_nothing_changed_is_no_difference(any_world: World) -> None:
 
 
 @pytest.mark.requirement("RAT-07")
+def test_late_usage_that_costs_nothing_is_no_difference(world: World) -> None:
+    """15 calls within 20 free units come late; another contract was billed 3 of them at 0.00."""
+    world.plan(MONTHLY_FEE, CALLS | {"free_units": "20"})
+    world.contracts(["a", "b"])
+    world.events(("call", "b-subject", "2025-01-20", "3"))
+    world.bill("2025-02-15")
+    world.events(("call", "a-subject", "2025-01-21", "15"))
+    answer = again(world)
+    assert rows(answer) == []
+    ((lines, unchanged, *_),) = sums(answer)
+    assert lines == unchanged
+
+
+@pytest.mark.requirement("RAT-07")
 def test_late_usage_is_exactly_the_difference(world: World) -> None:
     """100 calls at 0.01 billed; 50 come late: 0.50 more. The other contract had no line and has one now."""
     world.plan(MONTHLY_FEE, CALLS)

@@ -17,6 +17,7 @@ from invoicing.credit_balance import balance_on
 from invoicing.credit_store import entries_of, get_grant, grants_of_customer
 from invoicing.history import BillingDates
 from invoicing.issue import issue_invoice
+from invoicing.journal_check import verify_journal
 from invoicing.preview import preview_contract
 from invoicing.rerate import rerate
 from invoicing.retainer_statement import RetainerPeriod, retainer_statement
@@ -31,6 +32,8 @@ from rating.retainer import DatedRetainer
 from rating.store import get_rated_line
 from tests.invoicing.credit_case import credit_story
 from tests.invoicing.support import CALLS
+from tests.invoicing.test_adjustments import Sender
+from tests.invoicing.test_rerate import again, rows
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 from tests.rating.plans import plan, usage_charge
 
@@ -237,6 +240,40 @@ def test_rating_again_and_what_if_know_the_retainer(world: World) -> None:
     variant = PricePlan.model_validate({**plan.model_dump(), "charges": [dear]})
     answer = what_if(variants=[PriceVariant("dear", (variant,))], **asked)
     assert (answer.now_minor.tolist(), answer.minor.tolist()) == ([2840000], [[2910000]])
+
+
+def test_credit_is_sold_once_though_its_price_is_put_right(world: World) -> None:
+    """A retainer of 100.00 and 100.00 of calls share 50.00 off. With 300.00 of calls, of which 200.00 come
+    late, the retainer's share is 12.50 instead of 25.00: its price is adjusted, its credit is sold."""
+    world.plan(CALLS | {"price": {"model": "per_unit", "unit_price": "1"}, "charge_id": "calls"})
+    less = {"discount_id": "d", "name": "Less", "amount": "50"}
+    world.contract(
+        start_date=date(2025, 1, 1),
+        retainers=[{"retainer_id": "r", "amount": "100", "effective_from": date(2025, 2, 1)}],
+        discounts=[less],
+    )
+    sender = Sender(world)
+    sender.calls(("one", "c1", "2025-01-10", "100"))
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    sender.received_at = at("2025-02-05")
+    sender.calls(("late", "c1", "2025-01-20", "200"))
+    assert world.bill("2025-03-01", now=at("2025-03-01T06:00")).held == ()
+    priced = [
+        (line.charge_id, line.charge_kind, line.amount_minor)
+        for stored in world.invoices()
+        for line in stored.invoice.lines
+        if line.charge_id.startswith("retainer")
+    ]
+    assert priced[0] == ("retainer:r", "recurring", 7500)
+    assert ("retainer:r", "adjustment", 1250) in priced
+    grants = grants_of_customer(world.ledger, "acme")
+    assert [(one.grant.effective_from, one.amount_minor, one.cost_minor) for one in grants] == [
+        (date(2025, 2, 1), 10000, 7500),
+        (date(2025, 3, 1), 10000, 5000),
+    ]
+    assert len(statement(world)) == 2
+    assert verify_journal(world.ledger) == []
+    assert rows(again(world, end="2025-12-01")) == []
 
 
 def test_a_draft_sells_its_credit_when_it_is_issued(world: World) -> None:

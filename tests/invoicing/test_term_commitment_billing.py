@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from api.json import to_json
+from api.lines import explain
+from api.state import Ratemill
 from ingest.errors import InvalidDocument
 from invoicing.billed_time import contract_change_issues
 from invoicing.document import printed
@@ -26,6 +29,8 @@ from rating.price_plan import PricePlan
 from rating.store import get_rated_line
 from rating.verify import differences
 from tests.invoicing.support import CALLS, MONTHLY_FEE
+from tests.invoicing.test_adjustments import Sender
+from tests.invoicing.test_rerate import again, rows
 from tests.invoicing.test_term_commitments import term, units_of
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
@@ -61,7 +66,8 @@ def test_a_term_is_trued_up_explained_previewed_and_rated_again(world: World) ->
 
     rated = get_rated_line(world.event_store, line.line_id)
     agreement = get_agreement(world.ledger, rated["agreement"])
-    spent = spent_towards(world.event_store, rated, agreement.term_commitments[0], time_zone="UTC")
+    commitment = agreement.term_commitments[0]
+    spent = spent_towards(world.event_store, rated, commitment, contract_id="c1", time_zone="UTC")
     assert spent == [(date(2025, month, 1), Decimal(10)) for month in (2, 3, 4)]
     text = explain_line(
         rated,
@@ -114,7 +120,8 @@ def test_units_are_trued_up_with_what_came_late_and_shown_as_units(world: World)
     assert "3,120 of 3,500 call used" in printed(last.invoice)["lines"][-1]["detail"]
     rated = get_rated_line(world.event_store, line.line_id)
     agreement = get_agreement(world.ledger, rated["agreement"])
-    spent = spent_towards(world.event_store, rated, agreement.term_commitments[0], time_zone="UTC")
+    commitment = agreement.term_commitments[0]
+    spent = spent_towards(world.event_store, rated, commitment, contract_id="c1", time_zone="UTC")
     assert spent == [
         (date(2025, month, 1), Decimal(units)) for month, units in ((2, 1000), (3, 1120), (4, 1000))
     ]
@@ -122,6 +129,32 @@ def test_units_are_trued_up_with_what_came_late_and_shown_as_units(world: World)
     explanation = explain_line(rated, plan, agreement=agreement, spent=spent)
     assert "committed 3,500 call at 0.85 EUR -> 3,500 call" in explanation.to_text()
     assert differences(json.loads(to_json(explanation.to_dict()))) == []
+
+
+def test_a_true_up_counts_what_was_billed_after_the_end(world: World) -> None:
+    """40.00 are committed for a quarter and 30.00 spent. After the end 200 calls of January come, 2.00, and
+    later 100 of March, 1.00: each makes the true-up of 10.00 less by as much, and can be explained."""
+    quarter_in(world, end_date=date(2025, 4, 1))
+    sender = Sender(world)
+    for as_of in ("2025-02-01", "2025-03-01", "2025-04-01"):
+        world.bill(as_of, now=at(f"{as_of}T06:00"))
+    for number, (day, value) in enumerate((("2025-01-20", "200"), ("2025-03-20", "100"))):
+        received = at(f"2025-05-0{1 + number}")
+        sender.received_at = received
+        sender.calls((f"late{number}", "c1", day, value))
+        assert world.bill(f"{received:%Y-%m-%d}", now=received.replace(hour=6)).held == ()
+    first, second = [stored.invoice for stored in world.invoices()][-2:]
+    assert [[line.amount_minor for line in bill.lines] for bill in (first, second)] == [
+        [200, -200],
+        [100, -100],
+    ]
+    assert rows(again(world, first="2025-04-01", end="2025-05-01")) == []
+    state = cast(Ratemill, SimpleNamespace(event_store=world.event_store, ledger=world.ledger))
+    for stored in world.invoices():
+        for line in stored.invoice.lines:
+            explanation, _ = explain(state, line.line_id)
+            assert explanation.amount_minor == line.amount_minor
+            assert differences(json.loads(to_json(explanation.to_dict()))) == []
 
 
 def test_what_if_prices_the_true_up_too(world: World) -> None:
