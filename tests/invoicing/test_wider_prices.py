@@ -109,6 +109,7 @@ def test_tiers_of_a_period_go_on_through_a_new_price_in_the_middle_of_it(world: 
     came_before = "tiers count over the whole period: 90 call came before -> up to 120 call"
     second, *others = [one for one in check_lines(world) if came_before in one.to_text()]
     assert len(others) == 2
+    assert "10 units, 1.00 each and flat 5.00 once = 10.00" in second.to_text()  # it was due before
     assert [(tier.number, tier.units, tier.amount) for tier in second.tiers] == [
         (1, "10", "10"),
         (2, "20", "5"),
