@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from benchmarks.by_level import plan_versions_by_level
 from benchmarks.canonical_plans import meter_documents
+from benchmarks.mixed_tiers import mixed_plan_versions
 from benchmarks.rating_data import as_periods_and_usage, first_amounts, plan_versions, read_usage
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import amounts_hash
@@ -54,6 +55,11 @@ def _amounts(request: CaseRequest, versions: Sequence[PlanVersion]) -> Measured:
             first_amounts(np.arange(len(usage)), found["priced"].results.amount_minor)
         ),
     )
+
+
+def run_mixed_amounts(request: CaseRequest) -> Measured:
+    """The same with the prices of ``mixed_tiers.py``."""
+    return _amounts(request, mixed_plan_versions(request.workload))
 
 
 def run_rated_lines(request: CaseRequest) -> Measured:

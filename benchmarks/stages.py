@@ -130,6 +130,16 @@ _RATING: Final = (
     ),
     Case("rated_lines", (Contender(OURS, "rating_data:load", "ours_rating:run_rated_lines", "rating"),)),
     Case(
+        "mixed_tiers",
+        (
+            Contender(OURS, "mixed_tiers:load", "ours_rating:run_mixed_amounts", "mixed"),
+            Contender("duckdb", "mixed_tiers:load", "peer_mixed:run_duckdb", "mixed"),
+            Contender("clickhouse", "mixed_tiers:load", "peer_mixed:run_clickhouse", "mixed"),
+            Contender("decimal_loop", "mixed_tiers:load", "peer_mixed:run_decimal_loop", "mixed", 1, False),
+            Contender("pandas_apply", "mixed_tiers:load", "peer_mixed:run_pandas_apply", "mixed", 1, False),
+        ),
+    ),
+    Case(
         "by_level",
         (
             Contender(OURS, "rating_data:load", "ours_rating:run_amounts_by_level", "rating"),

@@ -30,7 +30,7 @@ from rating.line_inputs import (
     true_up_inputs,
 )
 from rating.money import exact_money, format_minor, minor_digits
-from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice
+from rating.price_plan import Charge, PercentagePrice, PricePlan, SimplePrice, counts_before
 from rating.reference import Priced, cut_decimal, minimum_spend_terms, terms_of
 from rating.reprice import (
     charge_of_line,
@@ -106,7 +106,7 @@ def explain_line(
         own_price=own_price,
         inputs=line_inputs(line, terms, currency=plan.currency, formula=charge.formula),
         steps=tuple(_steps(line, plan, charge, price, priced, prorated)),
-        tiers=tuple(tier_rows(price, priced, digits=digits)),
+        tiers=tuple(tier_rows(price, priced, digits=digits, goes_on=counts_before(charge))),
     )
 
 

@@ -22,7 +22,15 @@ from rating.formula import formula_quantity
 from rating.level_tiers import input_name
 from rating.money import format_minor, minor_digits
 from rating.plan_rules import price_plan_rules
-from rating.price_plan import Charge, CurrencyCode, MatrixPrice, PricePlan, RoundingMode, SimplePrice
+from rating.price_plan import (
+    Charge,
+    CurrencyCode,
+    MatrixPrice,
+    PricePlan,
+    RoundingMode,
+    SimplePrice,
+    counts_before,
+)
 from rating.priced_meters import banded_meter_of, level_parts_of
 from rating.reference import Priced, PriceTerms, applicable_price, cut_decimal, terms_of
 from rating.special_price import (
@@ -304,6 +312,8 @@ def _line(
         priced = price_line(terms, quantity=quantity, event_count=event_count, share=share, inputs=inputs)
     except Unrateable as error:
         raise InvalidInput(str(error), reason_code=error.reason_code) from error
+    goes_on = BEFORE_QUANTITY in inputs or counts_before(charge)
+    rows = tier_rows(price, priced, digits=minor_digits(request.currency), goes_on=goes_on)
     return {
         "charge_id": charge.charge_id,
         "price_model": price.model,
@@ -312,7 +322,7 @@ def _line(
         "rated_quantity": decimal_text(cut_decimal(priced.rated_quantity)),
         "unit": charge.unit,
         "event_count": event_count,
-        "tiers": [row.to_dict() for row in tier_rows(price, priced, digits=minor_digits(request.currency))],
+        "tiers": [row.to_dict() for row in rows],
         "bound": _bound(priced),
         "amount": decimal_text(cut_decimal(priced.amount)),
         "amount_minor": priced.amount_minor,

@@ -47,9 +47,10 @@ class TierRow:
         return f"tier {self.number} ({bounds}): {units} units, {grouped_words(self.price)} = {amount}"
 
 
-def tier_rows(price: SimplePrice, priced: Priced, *, digits: int) -> Iterator[TierRow]:
+def tier_rows(price: SimplePrice, priced: Priced, *, digits: int, goes_on: bool) -> Iterator[TierRow]:
     """The rows of one priced quantity; their amounts sum to the cut model amount. digits: those of the
-    currency."""
+    currency. goes_on: tiers go on from an earlier period, so that a flat amount is due once in all of them
+    and perhaps not in this row."""
     for share, amount in zip(priced.tiers, priced.tier_amounts(), strict=True):
         above, up_to = "0", None
         if isinstance(price, TieredPrice):
@@ -62,12 +63,12 @@ def tier_rows(price: SimplePrice, priced: Priced, *, digits: int) -> Iterator[Ti
             above=above,
             up_to=up_to,
             units=decimal_text(cut_decimal(share.units)),
-            price=_price_text(price, share.number, digits),
+            price=_price_text(price, share.number, digits, goes_on=goes_on),
             amount=decimal_text(cut_decimal(amount)),
         )
 
 
-def _price_text(price: SimplePrice, number: int, digits: int) -> str:
+def _price_text(price: SimplePrice, number: int, digits: int, *, goes_on: bool) -> str:
     def money(amount: Decimal) -> str:
         return exact_money(amount, digits=digits)
 
@@ -85,7 +86,7 @@ def _price_text(price: SimplePrice, number: int, digits: int) -> str:
             bound = price.minimum_per_event if number < BETWEEN else price.maximum_per_event
             return f"{'least' if number < BETWEEN else 'most'} {money(bound or Decimal(0))} for each event"
         return f"{decimal_text(price.percent)} %" + _fixed_text(price, digits)
-    return _tier_text(price.tiers[number - 1], digits)
+    return _tier_text(price.tiers[number - 1], digits, goes_on=goes_on)
 
 
 def _package_text(size: Decimal, cost: str, *, up: bool) -> str:
@@ -99,7 +100,7 @@ def _fixed_text(price: PercentagePrice, digits: int) -> str:
     return f" and {exact_money(price.fixed_per_event, digits=digits)} for each event{free}"
 
 
-def _tier_text(tier: Tier | PercentTier, digits: int) -> str:
+def _tier_text(tier: Tier | PercentTier, digits: int, *, goes_on: bool) -> str:
     parts = []
     if isinstance(tier, PercentTier):
         parts += [] if tier.percent is None else [f"{decimal_text(tier.percent)} %"]
@@ -109,5 +110,5 @@ def _tier_text(tier: Tier | PercentTier, digits: int) -> str:
     elif tier.unit_price is not None:
         parts.append(f"{exact_money(tier.unit_price, digits=digits)} each")
     if tier.flat_amount is not None:
-        parts.append(f"flat {exact_money(tier.flat_amount, digits=digits)}")
+        parts.append(f"flat {exact_money(tier.flat_amount, digits=digits)}{' once' if goes_on else ''}")
     return " and ".join(parts)

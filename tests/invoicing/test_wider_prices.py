@@ -10,6 +10,7 @@ from ingest.errors import InvalidDocument
 from invoicing.customer_store import save_customer
 from invoicing.open_usage import keep_open_usage
 from rollup.stored_usage import StoredUsage
+from tests.invoicing.support import MONTHLY_FEE
 from tests.invoicing.test_special_prices import again, charge, check_lines, lines, previewed, tried
 from tests.invoicing.world import LONG_AGO, World, at, readable
 
@@ -109,6 +110,7 @@ def test_tiers_of_a_period_go_on_through_a_new_price_in_the_middle_of_it(world: 
     came_before = "tiers count over the whole period: 90 call came before -> up to 120 call"
     second, *others = [one for one in check_lines(world) if came_before in one.to_text()]
     assert len(others) == 2
+    assert "10 units, 1.00 each and flat 5.00 once = 10.00" in second.to_text()  # it was due before
     assert [(tier.number, tier.units, tier.amount) for tier in second.tiers] == [
         (1, "10", "10"),
         (2, "20", "5"),
@@ -116,6 +118,40 @@ def test_tiers_of_a_period_go_on_through_a_new_price_in_the_middle_of_it(world: 
     assert [row[-5:] for stored in world.invoices(contract_id="parts") for row in readable(stored)] == [
         "95.00", "35.00", "15.00",
     ]  # fmt: skip
+
+
+def test_what_a_contract_agrees_about_another_charge_gives_no_cheap_tiers_twice(world: World) -> None:
+    """Two agreements about the fee cut the period from 15 February into four parts. The price of the calls
+    stays what it is: they come to what 150 cost at once, 5 + 100 + 25. In two pooled contracts too, 300 in
+    all."""
+    fees = [
+        {
+            "charge_id": "fee",
+            "effective_from": date(2025, 2, first),
+            "effective_until": date(2025, 2, past),
+            "price": {"model": "flat", "amount": str(first)},
+        }
+        for first, past in ((20, 22), (22, 25))
+    ]
+    for number, (plan_id, pooled_over) in enumerate([("alone", "contract"), ("pooled", "customer")]):
+        calls = {**YEARLY, "tiers_count": "whole_period", "pooled_over": pooled_over}
+        world.plan(MONTHLY_FEE, calls, plan_id=plan_id)
+        for contract_id in [f"{plan_id}-{member}" for member in range(number + 1)]:
+            world.contract(contract_id, plan_id=plan_id, start_date=date(2025, 2, 15), overrides=fees)
+            used(world, contract_id, _2025_02_16="70", _2025_02_21="20", _2025_02_23="40", _2025_03_02="20")
+    world.bill("2025-03-15")
+    found = {
+        plan_id: [
+            line.amount_minor
+            for stored in world.invoices()
+            for line in stored.invoice.lines
+            if line.charge_id == "calls" and stored.summary.contract_id.startswith(plan_id)
+        ]
+        for plan_id in ("alone", "pooled")
+    }
+    assert found["alone"] == [500 + 7000, 2000, 1000 + 1500, 1000]
+    assert (len(found["pooled"]), sum(found["pooled"])) == (8, 500 + 10_000 + 10_000)
+    assert [table.to_pylist() for table in again(world).tables()] == []
 
 
 @pytest.mark.requirement("RAT-07")
