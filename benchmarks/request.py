@@ -19,7 +19,7 @@ class CaseRequest:
     work: this system's own folder (its stores). months: how many of the three months are billed.
     repeat: timed repetitions in one process, after one that does not count if ``warm_up``. fresh:
     time one job from ``started_at``, the wall time at which the process was started. events: events sent
-    instead of the size's; None: as many as it has."""
+    instead of the size's; None: as many as it has. contracts: the same of contracts, where a case says so."""
 
     stage: str
     case: str
@@ -33,6 +33,7 @@ class CaseRequest:
     fresh: bool
     started_at: float
     events: int | None
+    contracts: int | None
 
     @property
     def workload(self) -> Workload:
