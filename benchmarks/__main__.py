@@ -66,7 +66,13 @@ def _stage_results(stage: str, options: argparse.Namespace, place: Place) -> Ite
     """The results of a stage, once for each number of events that was given."""
     for events in options.events if options.events and stage in BY_EVENTS else [None]:
         yield from run_stage(
-            stage, options.size, place, systems=options.systems, cases=options.cases, events=events
+            stage,
+            options.size,
+            place,
+            systems=options.systems,
+            cases=options.cases,
+            events=events,
+            contracts=options.contracts,
         )
 
 
@@ -107,6 +113,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         help="scale: with so many events sent, one after the other",
     )
+    parser.add_argument("--contracts", type=int, help="billing_run invoices: of so many contracts, run once")
     parser.add_argument(
         "--cloudkitty-python",
         type=Path,

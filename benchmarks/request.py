@@ -19,8 +19,8 @@ class CaseRequest:
     work: this system's own folder (its stores). months: how many of the three months are billed.
     repeat: timed repetitions in one process, after one that does not count if ``warm_up``. fresh:
     time one job from ``started_at``, the wall time at which the process was started. events: events sent
-    instead of the size's; None: as many as it has. cloudkitty_python: an interpreter that has CloudKitty;
-    None: no such peer runs."""
+    instead of the size's; None: as many as it has. contracts: the same of contracts, where a case says so.
+    cloudkitty_python: an interpreter that has CloudKitty; None: no such peer runs."""
 
     stage: str
     case: str
@@ -34,6 +34,7 @@ class CaseRequest:
     fresh: bool
     started_at: float
     events: int | None
+    contracts: int | None
     cloudkitty_python: Path | None
 
     @property

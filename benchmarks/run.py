@@ -16,7 +16,7 @@ from benchmarks.case import request_text
 from benchmarks.dataset import write_dataset
 from benchmarks.request import CaseRequest
 from benchmarks.result import CaseResult, read_results
-from benchmarks.stages import OURS, OWN_WORKLOAD, REPEATS, STAGES, Case, Contender
+from benchmarks.stages import BY_CONTRACTS, OURS, OWN_WORKLOAD, REPEATS, STAGES, Case, Contender
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Say = Callable[[str], None]
@@ -41,6 +41,14 @@ class Place:
     cloudkitty_python: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How many events and contracts there are instead of the size's."""
+
+    events: int | None
+    contracts: int | None
+
+
 def run_stage(
     stage: str,
     size: str,
@@ -49,9 +57,11 @@ def run_stage(
     systems: Sequence[str],
     cases: Sequence[str],
     events: int | None = None,
+    contracts: int | None = None,
 ) -> Iterator[CaseResult]:
     """The results of the stage's cases as they come in. systems, cases: only these; empty: all. events: how
     many are sent instead of the size's, in a stage of OWN_WORKLOAD that asks for it; named with the case.
+    contracts: the same of contracts, in cases of BY_CONTRACTS; such a case runs once and not before.
 
     Raises ResultsDiffer after a case in which exact systems disagree, subprocess.CalledProcessError
     when a system fails.
@@ -63,10 +73,11 @@ def run_stage(
         if cases and case.name not in cases:
             continue
         results = []
+        numbers = Numbers(events, contracts if (stage, case.name) in BY_CONTRACTS else None)
         for contender in _able(case, place):
             if systems and contender.system not in systems:
                 continue
-            for result in _run_contender(stage, size, case, contender, place, events):
+            for result in _run_contender(stage, size, case, contender, place, numbers):
                 results.append(result)
                 yield result
         check_equal(results)
@@ -105,9 +116,10 @@ def ratio(result: CaseResult, results: Sequence[CaseResult]) -> float | None:
 
 
 def _run_contender(
-    stage: str, size: str, case: Case, contender: Contender, place: Place, events: int | None
+    stage: str, size: str, case: Case, contender: Contender, place: Place, numbers: Numbers
 ) -> Iterator[CaseResult]:
-    counted = "" if events is None else f"_{events}"
+    events, contracts = numbers.events, numbers.contracts
+    counted = "".join(f"_{number}" for number in (events, contracts) if number is not None)
     work = place.work / f"{contender.owner}-{contender.store}{counted}"
     request = CaseRequest(
         stage=stage,
@@ -117,11 +129,12 @@ def _run_contender(
         data=place.data,
         work=work,
         months=case.months,
-        repeat=min(REPEATS[size], contender.repeat_max),
-        warm_up=contender.warm_up,
+        repeat=min(REPEATS[size], contender.repeat_max) if contracts is None else 1,
+        warm_up=contender.warm_up and contracts is None,
         fresh=False,
         started_at=0.0,
         events=events,
+        contracts=contracts,
         cloudkitty_python=place.cloudkitty_python,
     )
     loaded = work / "loaded.txt"

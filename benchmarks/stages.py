@@ -213,4 +213,6 @@ OWN_WORKLOAD: Final = frozenset({"rerate", "whatif", "scale", "reports", "docume
 """Stages that make their events themselves (``history.py``, ``scale.py``) and need no dataset."""
 BY_EVENTS: Final = frozenset({"scale"})
 """Stages that take ``--events``."""
+BY_CONTRACTS: Final = frozenset({("billing_run", "invoices")})
+"""Stages and cases that take ``--contracts``."""
 NOT_BUILT: Final = ("query", "matching")

@@ -11,6 +11,7 @@ comes of them). Without credit there are no such fields.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
@@ -21,7 +22,6 @@ import orjson
 
 from ingest.document import decimal_text
 from ingest.errors import BrokenState, Conflict
-from invoicing.digest import sha256_hex
 from invoicing.invoice_tax import (
     TAX_NOTE,
     InvoiceLineTax,
@@ -232,7 +232,7 @@ def entity_id_of(invoice: Invoice) -> str | None:
 def invoice_id_of(*, contract_id: str, billing_date: date) -> str:
     """The same contract and billing date always have the same invoice id (32 hex digits)."""
     question = f"ratemill invoice\n{contract_id}\n{billing_date.isoformat()}"
-    return sha256_hex(question)[:32]
+    return hashlib.sha256(question.encode()).hexdigest()[:32]
 
 
 def invoice_text(invoice: Invoice) -> str:
@@ -264,7 +264,7 @@ def adjusts_document(adjusts: InvoiceAdjusts) -> dict[str, Any]:
 
 def invoice_hash(text: str) -> str:
     """SHA-256 of the canonical text, in hex."""
-    return sha256_hex(text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_invoice(text: str) -> Invoice:

@@ -6,6 +6,7 @@ its series: none can be altered, removed or slipped in without every later hash 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,7 +17,6 @@ from sqlalchemy import Connection, select, update
 from ingest.errors import BrokenState
 from invoicing.audit_trail import Change, record_changes
 from invoicing.bulk import insert_rows
-from invoicing.digest import sha256_hex
 from invoicing.number import DrawnNumbers, number_text
 from invoicing.posting import DocumentLine
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
@@ -99,7 +99,7 @@ def _issued(document: IssuedDocument, series: str, issuer: Issuer) -> Change:
 
 def chained(before: str, text: str) -> str:
     """The chain hash of the document with this text after the one whose chain hash is ``before``."""
-    return sha256_hex(before, text)
+    return hashlib.sha256((before + text).encode()).hexdigest()
 
 
 def register_documents(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import partial
 
@@ -68,3 +69,17 @@ def test_a_piece_under_way_has_ended_when_the_caller_fails() -> None:
     with pytest.raises(ValueError, match="caller"):
         caller()
     assert ended.is_set()
+
+
+def test_threads_take_short_turns_until_it_is_left() -> None:
+    """Also when it is left by an error."""
+    before = sys.getswitchinterval()
+    with pytest.raises(KeyError, match="inside"):
+        _fail_within(min(before, 0.001))
+    assert sys.getswitchinterval() == pytest.approx(before)
+
+
+def _fail_within(turn_seconds: float) -> None:
+    with WriteBehind[int]():
+        assert sys.getswitchinterval() == pytest.approx(turn_seconds)
+        raise KeyError("inside")
