@@ -21,7 +21,7 @@ from ingest.errors import Issue
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
-from invoicing.given_back_at_most import FEES, stands_instead
+from invoicing.given_back_at_most import stands_instead
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
@@ -175,9 +175,8 @@ def _committed(catalogue: BillingCatalogue) -> set[str]:
 
 def _is_refused(one: LineDifference, committed: Collection[str]) -> bool:
     """Whether no adjustment can say the difference rightly."""
-    kind = one.line["charge_kind"]
-    counted = kind in FEES or one.is_limited
-    return kind == FEE_CREDIT_KIND or (counted and one.line["contract_id"] in committed)
+    limited = one.is_limited and one.line["contract_id"] in committed
+    return limited or one.line["charge_kind"] == FEE_CREDIT_KIND
 
 
 def _refused(
@@ -193,17 +192,16 @@ def _refused(
                 next_dates[contract_id],
                 "adjustment_refused",
                 f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
-                f"{one.line['billing_date']} ({kind}), because {_why(one)}"
-                + ("." if kind == FEE_CREDIT_KIND else ", and a commitment over a term counts it.")
+                f"{one.line['billing_date']} ({kind}), because "
+                + (
+                    "not all that it comes to less can be given back of what was paid, and a commitment over "
+                    "a term counts it."
+                    if one.is_limited
+                    else "a discount or rounded sum is shared out again."
+                )
                 + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
     return list(found.values())
-
-
-def _why(one: LineDifference) -> str:
-    if one.is_limited:
-        return "not all that it comes to less can be given back of what was paid"
-    return "a discount or rounded sum is shared out again"
 
 
 def _given_back_already(

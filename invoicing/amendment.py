@@ -160,7 +160,9 @@ def _is_comparable(charge: Charge, plan: PricePlan) -> bool:
 
 def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> Decimal | None:
     """How many units more the fee has now; None when it is another fee."""
-    if charge is None or now is None or reductions_of(fee.plan, charge) != reductions_of(now.plan, charge):
+    if charge is None or now is None:
+        return None
+    if reductions_of(fee.plan, charge, now.row) != reductions_of(now.plan, charge, now.row):
         return None
     alike = {"name": "", "quantity": None}
     if fee.charge.model_copy(update=alike) != charge.model_copy(update=alike):
@@ -170,9 +172,17 @@ def _more_units(fee: BilledFee, charge: Charge | None, now: DueTerms | None) -> 
     return None if more and bounded else more  # a bound is for all units, so a part has no price of its own
 
 
-def reductions_of(plan: PricePlan, charge: Charge) -> tuple[Any, ...]:
-    """All beside the charge itself that decides what it comes to."""
-    covering = [discount for discount in plan.discounts if discount.covers(charge.charge_id, charge.kind)]
+def reductions_of(plan: PricePlan, charge: Charge, period: Mapping[str, Any]) -> tuple[Any, ...]:
+    """All beside the charge itself that decides what it comes to in a period, a row of
+    SERVICE_PERIOD_SCHEMA. Of discounts, those that hold in it, for however long."""
+    number, first_day = period["period_number"], period["period_first_day"]
+    whenever = {"name": "", "first_periods": None, "effective_from": None, "effective_until": None}
+    covering = [
+        discount.model_copy(update=whenever)
+        for discount in plan.discounts
+        if discount.covers(charge.charge_id, charge.kind)
+        and discount.holds_in(period_number=number, first_day=first_day)
+    ]
     return (covering, plan.discounting, plan.rounding)
 
 
@@ -206,7 +216,8 @@ class _Stretch:
             and (mine.row["plan_id"], mine.row["plan_version"]) == (row["plan_id"], row["plan_version"])
             and self.due.quantity == other.quantity
             and _priced(self.due) == _priced(other)
-            and reductions_of(mine.plan, other.charge) == reductions_of(other.terms.plan, other.charge)
+            and reductions_of(mine.plan, other.charge, row)
+            == reductions_of(other.terms.plan, other.charge, row)
         )
 
 

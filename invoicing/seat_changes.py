@@ -93,7 +93,10 @@ def _alike(
 ) -> bool:
     if new is None or were != are:
         return not were and not are
-    return all(reductions_of(old.plan, charge) == reductions_of(new.plan, charge) for charge in were.values())
+    return all(
+        reductions_of(old.plan, charge, new.row) == reductions_of(new.plan, charge, new.row)
+        for charge in were.values()
+    )
 
 
 def _joined(due: Sequence[FeeCharge]) -> Iterator[FeeCharge]:

@@ -19,7 +19,7 @@ from invoicing.pricing import PricedPeriods
 from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
 from rating.billed_spend import SPANS_SCHEMA, read_billed_spend
 from rating.plan_version import PlanVersion
-from rating.steps import ADJUSTMENT_KIND
+from rating.steps import ADJUSTMENT_KIND, FEE_ADJUSTMENT
 from rating.true_up import BILLED_SPEND_SCHEMA, DueTrueUp, due_true_ups, with_true_up_lines
 
 
@@ -65,7 +65,7 @@ def _billed_elsewhere(
     billed = read_billed_spend(event_store, _spans(due, _billed_until(ledger, due, settled)))
     here = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique()
     # An adjustment counts with the period it adjusts, on whatever invoice it stands.
-    adjusting = pc.equal(billed["charge_kind"], ADJUSTMENT_KIND)
+    adjusting = pc.is_in(billed["charge_kind"], value_set=pa.array([ADJUSTMENT_KIND, FEE_ADJUSTMENT]))
     spans = ["contract_id", "period_start", "period_end"]
     lines, adjustments = billed.filter(pc.invert(adjusting)), billed.filter(adjusting)
     kept = _without(lines, here, ["contract_id", "billing_date"])

@@ -129,7 +129,7 @@ class _Block:
         places = pc.index_in(owners, value_set=self.contracts["contract_id"].combine_chunks())
         place = np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
         amount, wrapped = sums_by_group(place, priced.amount_minor, self.contracts.num_rows)
-        trued = self._true_ups(prices, periods, rolled)
+        trued = self._true_ups(prices, periods, rolled, wider)
         owner = pc.index_in(
             trued.lines["contract_id"], value_set=self.contracts["contract_id"].combine_chunks()
         )
@@ -161,7 +161,9 @@ class _Block:
             known=seats_known(replace(self.catalogue, plan_versions=list(prices.versions)), periods),
         )
 
-    def _true_ups(self, prices: _Prices, periods: pa.Table, rolled: RolledUp) -> PricedPeriods:
+    def _true_ups(
+        self, prices: _Prices, periods: pa.Table, rolled: RolledUp, wider: WiderUsage | None
+    ) -> PricedPeriods:
         """The lines that true up terms which end in the dates, under those prices."""
         agreements = self.catalogue.agreements
         due = due_true_ups(periods, agreements=agreements, contracts=self.contracts)
@@ -170,7 +172,9 @@ class _Block:
         )
         if not due:
             return nothing
-        rated = rate_usage(periods=periods, usage=rolled.usage, price_book=prices.book, run_id="what-if")
+        rated = rate_usage(
+            periods=periods, usage=rolled.usage, price_book=prices.book, run_id="what-if", wider=wider
+        )
         trued = add_true_ups(
             PricedPeriods(rated.lines, nothing.unrated, nothing.unusable),
             periods=periods,

@@ -27,7 +27,10 @@ from rating.term_commitment import TRUE_UP_CHARGE_ID, TRUE_UP_KIND
 BILLED_AMOUNT: Final = "billed_amount"
 BILLED_QUANTITY: Final = "billed_quantity"
 RATED_AMOUNT: Final = "rated_amount"
-_OWN_INPUTS: Final = frozenset({BILLED_AMOUNT, BILLED_QUANTITY, RATED_AMOUNT})
+ADJUSTED_FEE: Final = "adjusted_fee"
+"""Stands on the adjustment of a fee: a commitment over a term counts it as the fee."""
+_FEE_KINDS: Final = frozenset({"recurring", "one_time"})
+_OWN_INPUTS: Final = frozenset({BILLED_AMOUNT, BILLED_QUANTITY, RATED_AMOUNT, ADJUSTED_FEE})
 _WORD_BYTES: Final = 8
 
 
@@ -58,6 +61,8 @@ def adjustment_line(
     if now is not None:
         own[RATED_AMOUNT] = now["amount"]
     before = [f"{name} {decimal_text(number)}" for name, number in own.items()]
+    if line["charge_kind"] in _FEE_KINDS:
+        own[ADJUSTED_FEE] = Decimal(1)
     return {
         **line,
         "line_id": _hash("adjustment", adjusted["line_id"].hex(), str(billing_date), *part),

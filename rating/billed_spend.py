@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from ingest.clickhouse import EventStore
 from ingest.event import TIMESTAMP
-from rating.adjustment_line import BILLED_QUANTITY
+from rating.adjustment_line import ADJUSTED_FEE, BILLED_QUANTITY
 from rating.money import minor_to_decimal
+from rating.steps import FEE_ADJUSTMENT
 from rating.term_commitment import TermCommitment
 from rating.true_up import BILLED_SPEND_SCHEMA, SPENT
 from rollup.period import local_midnight
@@ -45,7 +46,9 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
         found = store.query(
             f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor, "
             "sum(lines.added_units) AS units "
-            "FROM (SELECT contract_id AS owner, billing_date, charge_id, charge_kind, currency, "
+            "FROM (SELECT contract_id AS owner, billing_date, charge_id, currency, "
+            f"if(mapContains(inputs, '{ADJUSTED_FEE}'), '{FEE_ADJUSTMENT}', toString(charge_kind)) "
+            "AS charge_kind, "
             f"period_start, period_end, amount_minor, quantity - inputs['{BILLED_QUANTITY}'] AS added_units "
             "FROM rated_lines FINAL "
             f"WHERE contract_id IN (SELECT owner FROM {scratch})) AS lines "

@@ -15,6 +15,8 @@ from rating.price_plan import Charge
 MINIMUM_SPEND_KIND: Final = "minimum_spend"
 FEE_CREDIT_KIND: Final = "fee_credit"
 ADJUSTMENT_KIND: Final = "adjustment"
+FEE_ADJUSTMENT: Final = "fee_adjustment"
+"""What a commitment over a term calls the adjustment of a fee."""
 
 STEPS: Final = (
     ("quantity", "Everything starts from what the meter counted, or the fixed quantity of the charge."),

@@ -21,15 +21,15 @@ from ingest.meter import Key
 from rating.money import round_to_minor
 from rating.price_plan import RoundingMode
 from rating.retainer import sells_credit
-from rating.steps import ADJUSTMENT_KIND, FEE_CREDIT_KIND
+from rating.steps import ADJUSTMENT_KIND, FEE_ADJUSTMENT, FEE_CREDIT_KIND
 
 TRUE_UP_CHARGE_ID: Final = "commitment-true-up"
 TRUE_UP_KIND: Final = "commitment_true_up"
 COMMITMENT: Final = "commitment"
 """The dimension of a true-up line that names its commitment."""
 _USAGE_KINDS: Final = frozenset({"usage", "licence", "minimum_spend", ADJUSTMENT_KIND})
-_FEE_KINDS: Final = frozenset({"recurring", "one_time", FEE_CREDIT_KIND})
-"""What is given back of a fee counts as the fee did."""
+_FEE_KINDS: Final = frozenset({"recurring", "one_time", FEE_CREDIT_KIND, FEE_ADJUSTMENT})
+"""What is given back of a fee, and what adjusts it, counts as the fee did."""
 
 
 class TermCommitment(Document):

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.event import QUANTITY_SCALE, QUANTITY_TYPE, TIMESTAMP
-from rating.adjustment_line import BILLED_QUANTITY
+from rating.adjustment_line import ADJUSTED_FEE, BILLED_QUANTITY
 from rating.agreement import Agreement
 from rating.line_hash import hash_all
 from rating.line_item import RATED_LINE_SCHEMA
@@ -29,6 +29,7 @@ from rating.money import minor_digits, minor_to_decimal
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.reference import cut_decimal
+from rating.steps import FEE_ADJUSTMENT
 from rating.term_commitment import (
     COMMITMENT,
     TRUE_UP_CHARGE_ID,
@@ -53,7 +54,7 @@ BILLED_SPEND_SCHEMA: Final = pa.schema(
     ]
 )
 """What charges came to on billed dates: sums of rated lines, in minor units, and in units as metered (of an
-adjustment those that it adds)."""
+adjustment those that it adds). charge_kind: of the line; FEE_ADJUSTMENT of the adjustment of a fee."""
 SPENT: Final = ("amount_minor", "units")
 _LINE_KEYS: Final = [name for name in BILLED_SPEND_SCHEMA.names if name not in SPENT]
 
@@ -145,6 +146,9 @@ def with_true_up_lines(
 def spend_of_lines(lines: pa.Table) -> pa.Table:
     """Lines of RATED_LINE_SCHEMA as BILLED_SPEND_SCHEMA, a row each."""
     columns = [lines[name].cast(BILLED_SPEND_SCHEMA.field(name).type) for name in _LINE_KEYS]
+    of_fee = pc.is_valid(pc.map_lookup(lines["inputs"], ADJUSTED_FEE, "first"))
+    place = _LINE_KEYS.index("charge_kind")
+    columns[place] = pc.if_else(of_fee, FEE_ADJUSTMENT, columns[place])
     amounts = lines["amount_minor"].cast(BILLED_SPEND_SCHEMA.field("amount_minor").type)
     before = pc.map_lookup(lines["inputs"], BILLED_QUANTITY, "first")
     wide = pa.decimal256(50, QUANTITY_SCALE)  # a difference of two quantities has a digit more

@@ -11,35 +11,44 @@ from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, issue_credit_note
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_adjustments import JANUARY, Sender, adjustments
-from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines
+from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines, settled
 from tests.invoicing.world import World, at
 
 
-def test_a_shared_discount_beside_a_commitment_is_refused(world: World) -> None:
-    """The fee's share of 3.00 off changes, and a commitment would have to know that it is a fee."""
+@pytest.mark.parametrize(
+    ("counted", "true_up"),
+    [
+        # 20.00 less 1.20 of calls in January; 200.00 are committed
+        ({}, 20000 - 1880),
+        # with the fees: 30.00 less 1.80, 30.00 less 3.00 twice
+        ({"counts_fees": True}, 20000 - 1880 - 2820 - 2 * 2700),
+        ({"charge_ids": ["fee"]}, 20000 - 2820 - 2 * 2700),
+    ],
+)
+def test_a_commitment_counts_the_adjustment_of_a_fee_as_the_fee(
+    world: World, counted: dict[str, Any], true_up: int
+) -> None:
+    """3.00 off are shared by 10.00 of calls and the fee of 30.00, and by 20.00 when 10.00 come late."""
     sender = Sender(world)
-    world.plan(MONTHLY_FEE, CALLS)
-    term = {"amount": "500", "effective_from": date(2025, 1, 1), "effective_until": date(2026, 1, 1)}
+    world.plan(MONTHLY_FEE | {"timing": "arrears"}, CALLS)
+    term = {"amount": "200", "effective_from": date(2025, 1, 1), "effective_until": date(2025, 4, 1)}
     world.contract(
         **JANUARY,
         discounts=[{"discount_id": "off", "name": "Off", "amount": "3"}],
-        term_commitments=[{"commitment_id": "year", **term}],
+        term_commitments=[{"commitment_id": "quarter", **term, **counted}],
     )
     sender.calls(("one", "c1", "2025-01-10", "1000"))
     world.bill("2025-02-01")
     sender.calls(("two", "c1", "2025-01-11", "1000"))
-    report = world.bill("2025-03-01")
-    assert [(entry.billing_date, entry.reason_code) for entry in report.held] == [
-        (date(2025, 3, 1), "adjustment_refused")
+    for day in ("2025-03-01", "2025-04-01"):
+        assert world.bill(day).held == ()
+    assert adjustments(world) == [
+        "2025-03-01 c1 calls of 2025-02-01: 1000 -> 2000, 9.25 -> 18.80: 9.55",
+        "2025-03-01 c1 fee of 2025-02-01: 1 -> 1, 27.75 -> 28.20: 0.45",
     ]
-    world.contract(
-        **JANUARY,
-        discounts=[{"discount_id": "off", "name": "Off", "amount": "3"}],
-        term_commitments=[{"commitment_id": "year", **term}],
-        late_usage="ignore",
-    )
-    assert world.bill("2025-03-01").held == ()
-    assert adjustments(world) == []
+    last = world.invoices()[-1].invoice.lines[-1]
+    assert (last.charge_id, last.amount_minor) == ("commitment-true-up", true_up)
+    settled(world)
 
 
 @pytest.mark.requirement("TAX-07")
@@ -120,8 +129,7 @@ def test_licences_in_advance_that_were_credited(
 
 
 def test_licences_in_advance_beside_a_fee_that_a_commitment_counts(world: World) -> None:
-    """Ten seats less four from the 11th: the discount of 10.00 goes to the fee and the seats by other parts.
-    The commitment cannot take up the 0.29 of the fee; whoever lets it be is billed on for the seats."""
+    """Ten seats less four from the 11th: the 10.00 off go to fee and seats by other parts."""
     seats = Seats(world)
     world.plan(SEATS, MONTHLY_FEE)
     term = {"amount": "5000", "effective_from": date(2025, 1, 1), "effective_until": date(2026, 1, 1)}
@@ -133,9 +141,9 @@ def test_licences_in_advance_beside_a_fee_that_a_commitment_counts(world: World)
     seats.send("c1", "2025-01-01T00:00 set 10")
     world.bill("2025-01-01")
     seats.send("c1", "2025-01-11T00:00 remove 4")
-    assert [entry.reason_code for entry in world.bill("2025-02-01").held] == ["adjustment_refused"]
-    world.contract(**JANUARY, **more, late_usage="ignore")
     assert world.bill("2025-02-01").held == ()
     assert [line for line in lines(world, "c1") if "before" in line] == [
-        "2025-02-01 01-01..02-01 7.290322580645 = -83.71, of 2025-01-01: 300.88 before"
+        "2025-02-01 01-01..02-01 1 = -0.29, of 2025-01-01: 29.12 before",
+        "2025-02-01 01-01..02-01 7.290322580645 = -83.71, of 2025-01-01: 300.88 before",
     ]
+    settled(world)

@@ -253,6 +253,26 @@ def test_usage_with_credit_that_falls_below_a_minimum_is_not_paid_twice(world: W
     ]
 
 
+def test_a_discount_of_periods_to_come_leaves_what_is_paid_alone(world: World) -> None:
+    """A fee of 30.00 and ten seats of 31.00, which credit covers. 10 % off from February on, agreed before,
+    change nothing of January: it is neither given back nor charged once more."""
+    seats = Seats(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(SEATS, MONTHLY_FEE, credits="before_tax")
+    world.contract(**JANUARY)
+    welcome(world, "340.00")
+    seats.send("c1", TEN)
+    world.bill("2025-01-01")
+    less = {"discount_id": "d", "name": "Less", "percent": "10", "effective_from": date(2025, 2, 1)}
+    world.contract(**JANUARY, discounts=[less])
+    assert world.bill("2025-02-01").held == ()
+    assert [(line.charge_id, line.amount_minor) for line in world.invoices()[1].invoice.lines] == [
+        ("seats", 27900),
+        ("fee", 2700),
+    ]
+    settled(world)
+
+
 def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: World) -> None:
     """100.00 for the fee and 300.00 for ten seats, less 100.00; the contract ends after a day. 75.00 were
     billed of the fee: its 27 of 28 days come back, and the rest, as fewer seats share the discount."""

@@ -179,6 +179,31 @@ def test_what_if_prices_the_true_up_too(world: World) -> None:
     assert answer.minor.tolist() == [[500 + 3000 + 1500]]
 
 
+def test_what_if_trues_up_tiers_that_count_over_the_year(world: World) -> None:
+    """1,000 calls a month at 0.01 up to 2,500 of the year and free from there on: 10.00, 10.00 and 5.00 of
+    40.00 that are committed. At one price March comes to 10.00, and the true-up to 10.00 instead of 15.00."""
+    tiers = [{"up_to": "2500", "unit_price": "0.01"}, {"up_to": None, "unit_price": "0"}]
+    world.plan(CALLS | {"tiers_count": "year", "price": {"model": "graduated", "tiers": tiers}})
+    world.contract(start_date=date(2025, 1, 1), term_commitments=[term("40", "2025-01-01", "2025-04-01")])
+    for month in (1, 2, 3):
+        world.events(("call", "c1-subject", f"2025-{month:02}-10", "1000"))
+    plan = get_plan_version(world.ledger, "gold", 1).plan
+    answer = what_if(
+        variants=[
+            PriceVariant("one price", (PricePlan.model_validate({**plan.model_dump(), "charges": [CALLS]}),))
+        ],
+        dates=BillingDates(date(2025, 1, 1), date(2025, 4, 2)),
+        contract_ids=None,
+        event_store=world.event_store,
+        stored_usage=None,
+        ledger=world.ledger,
+        now=at("2025-06-01"),
+        progress=unseen,
+    )
+    assert answer.now_minor.tolist() == [1000 + 1000 + 500 + 1500]
+    assert answer.minor.tolist() == [[3 * 1000 + 1000]]
+
+
 def test_a_plan_of_fees_alone_is_trued_up_at_the_end_of_the_contract(world: World) -> None:
     world.plan(MONTHLY_FEE)
     world.contract(
