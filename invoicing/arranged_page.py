@@ -1,9 +1,9 @@
 """Where the texts of a page go: on known spots, wherever they cannot wrap.
 
 Setting a cell of a table costs the typesetter far more than setting a line of text. So a line of the document
-whose texts are sure to fit is placed, its tiers as one text a column with a line each,.
-What might wrap is set as rows; both look the same. Widths are bounds from above, so nothing that is taken to
-fit can run over its neighbour. Facts and sums stay rows, so that programs read a number behind its name.
+whose texts are sure to fit is placed, its tiers as one text a column with a line each, and facts and sums are
+one text with a line each, number behind its name as programs read it. What might wrap is set as rows; both
+look the same. Widths are bounds from above, so nothing that is taken to fit can run over its neighbour.
 """
 
 from __future__ import annotations
@@ -29,35 +29,73 @@ _GUTTER_MM: Final = 5.0
 _QUANTITY_MM: Final = 38.0
 _PRICE_MM: Final = 30.0
 _INDENT_MM: Final = 4.0
+_FACTS_MM: Final = 77.0
+"""Width of the column of facts."""
+_NAME_GAP_MM: Final = 10.0
+"""Between a name and its number; less than half of it is what widths are known to."""
+_SUMS_MAX_MM: Final = 120.0
+_SUM_PT: Final = 9.0
+_TOTAL_PT: Final = 12.0
+_BOLD: Final = 1.12
+_EM_THOUSANDTHS: Final = {
+    letter: width
+    for width, letters in (
+        (205, "'|"), (220, ",."), (240, ":; \u00a0"), (268, "lij"), (290, "{}!I()\\"), (315, "ftJ/"),
+        (337, '"-'), (362, "[]*r"), (391, "s`"), (430, "zc?"), (455, "ea~"), (465, "#$0123456789€"),
+        (490, "FS_x"), (502, "bvgqod"), (517, "ky^pL"), (540, "uhPn"), (555, "+<=>E"), (590, "YRBT"),
+        (604, "Z"), (648, "%KCV"), (661, "XU"), (699, "GANDOQ&"), (738, "Hw"), (790, "m"), (839, "M"),
+        (895, "@"), (951, "W"),
+    )
+    for letter in letters
+}  # fmt: skip
+"""Of the page's font, for where a column begins that is as wide as what stands in it."""
+_ONE_PAGE_PT: Final = 600.0
+"""Of 661 on US letter, the lower of the papers."""
 _ROWS_PLACED_MAX: Final = 20
 """A placed line stays on one page, so a longer list of tiers is set row by row."""
 
 
 def arranged(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """The texts of a document with lines placed, and the widths of the columns in mm."""
+    """The texts of a document with lines placed, the widths of the columns in mm, and what else is known of
+    the page before it is set. sums_width: of the sums, 0 where they are rows."""
     widths = _widths(texts)
+    lines = [_arranged_line(line, widths) for line in texts["lines"]]
     return {
         **texts,
         "columns": widths,
-        "lines": [_arranged_line(line, widths) for line in texts["lines"]],
+        "lines": lines,
+        "facts_placed": _facts_fit(texts["facts"]),
+        "sums_width": _sums_width(texts),
+        "one_page": _height_about(texts, lines) <= _ONE_PAGE_PT,
     }
+
+
+class _EmsAtMost(dict[str, float]):
+    """Widths of letters in em, each worked out when it is first met."""
+
+    def __missing__(self, letter: str) -> float:
+        self[letter] = width = _ems_at_most(letter)
+        return width
+
+
+_EMS: Final = _EmsAtMost()
 
 
 def width_at_most_mm(text: str, *, size_pt: float) -> float:
     """No text of the page's font is wider; infinite where that cannot be said."""
-    ems = 0.0
-    for letter in text:
-        if letter in _NARROW:
-            ems += 0.4
-        elif letter < " " or ord(letter) > _SCRIPTS_END:
-            return inf
-        elif letter in _WIDE or ord(letter) > _LATIN_END or not (letter.isalpha() or letter.isascii()):
-            ems += 1.3 if ord(letter) > _LATIN_END else 1.0
-        elif letter.isdecimal():
-            ems += 0.47
-        else:
-            ems += 0.81 if letter.isupper() else 0.58
-    return ems * size_pt * _POINT_MM
+    return sum(map(_EMS.__getitem__, text)) * size_pt * _POINT_MM
+
+
+def _ems_at_most(letter: str) -> float:
+    if letter in _NARROW:
+        return 0.4
+    if letter < " " or ord(letter) > _SCRIPTS_END:
+        return inf
+    if letter in _WIDE or ord(letter) > _LATIN_END or not (letter.isalpha() or letter.isascii()):
+        return 1.3 if ord(letter) > _LATIN_END else 1.0
+    if letter.isdecimal():
+        return 0.47
+    return 0.81 if letter.isupper() else 0.58
 
 
 def _joined(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -119,3 +157,38 @@ def _head(text: str) -> float:
 
 def _quantity(line: Mapping[str, Any]) -> float:
     return inf if line["wide"] else _normal(f"{line['quantity']} ") + _small(line["unit"])
+
+
+def _facts_fit(facts: Sequence[Mapping[str, str]]) -> bool:
+    """Whether each fact has room on a line of its own."""
+    room = _FACTS_MM - _NAME_GAP_MM / 2
+    return all(_normal(fact["label"] + fact["value"]) <= room for fact in facts)
+
+
+def _sums_width(texts: Mapping[str, Any]) -> float:
+    """Of names, gap and numbers of the sums, in mm; 0 where it is too much or cannot be said."""
+    sums, bold = texts["sums"], _TOTAL_PT * _BOLD
+    names = [_about(texts["total_label"], bold), *(_about(row["label"], _SUM_PT) for row in sums)]
+    numbers = [_about(texts["total"], bold), *(_about(row["value"], _SUM_PT) for row in sums)]
+    width = max(names) + _NAME_GAP_MM + max(numbers)
+    return _up(width) if width <= _SUMS_MAX_MM else 0.0
+
+
+def _about(text: str, size_pt: float) -> float:
+    """The width of a text without kerning, from above for letters that the table has not; in mm."""
+    ems = sum(_EM_THOUSANDTHS.get(letter, 0) / 1000 or _EMS[letter] for letter in text)
+    return ems * size_pt * _POINT_MM
+
+
+def _height_about(texts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> float:
+    """How much of a page the document takes, roughly and in points: whether it may be one page. Who sets the
+    page counts its pages afterwards."""
+    parties = 12.5 * max(len(texts["facts"]), len(texts["customer_lines"]) + len(texts["sold_to_lines"]) + 3)
+    head = 80 + 11.5 * len(texts["seller_lines"]) + parties + 13 * len(texts["head"]) / 80
+    rows = sum(26 + 9.0 * line["tier_rows"] + (0 if line["placed"] else 13) for line in lines)
+    payment = texts["payment"]
+    terms = 12 * (len(texts["notes"]) + len(payment["rows"]) + sum(map(len, texts["notes"])) / 80)
+    foot = sum(16 + 11 * len(text) / 100 for text in texts["foot"])
+    sums = 45 + 13 * (len(texts["sums"]) + len(texts["tax_notes"]))
+    about: float = head + 20 + rows + sums + max(terms, 90 if payment["code"] else 0) + foot
+    return about

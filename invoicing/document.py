@@ -8,6 +8,7 @@ the page says that amounts are net.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -17,6 +18,7 @@ from typing import Any, Final, Literal
 import orjson
 import typst
 
+from ingest.errors import BrokenState
 from invoicing.arranged_page import arranged
 from invoicing.factur_x import ATTACHMENT, with_factur_x_metadata
 from invoicing.invoice import Invoice
@@ -32,6 +34,7 @@ from invoicing.words import Words, words_of
 PAGE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
 _PDF_STANDARD: Final = "a-3b"
+_PAGES: Final = re.compile(rb"/Type/Pages/Count (?P<count>\d+)/Kids")
 PAGE_WORDS: Final = ("description", "quantity", "price", "page", "of")
 """What the page itself says, on every kind of document."""
 _PARTY_WORD: Final = 32
@@ -43,7 +46,8 @@ class InvoicePrinter:
     compiler used by two threads raises."""
 
     def __init__(self, page: Path = PAGE) -> None:
-        self._source = page.read_bytes()
+        self._page = page
+        self._main = f'#import "{page.name}": invoice\n#invoice(json(bytes(%s)))'.encode()
         self._per_thread = threading.local()
 
     def pdf(self, invoice: Invoice, template: DocumentTemplate = PLAIN, *, logo: bytes = b"") -> bytes:
@@ -83,23 +87,45 @@ class InvoicePrinter:
         kind: Literal["pdf", "png"],
         cii: bytes = b"",
     ) -> list[bytes]:
+        data = {**arranged(texts), "logo": list(logo), "attachment": ATTACHMENT if cii else ""}
+        made = self._compiled(data, cii, dated, kind)
+        if data["one_page"] and _page_count(made, kind) > 1:
+            made = self._compiled({**data, "one_page": False}, cii, dated, kind)
+        return made
+
+    def _compiled(
+        self, data: Mapping[str, Any], cii: bytes, dated: date, kind: Literal["pdf", "png"]
+    ) -> list[bytes]:
+        """The texts stand in the program that calls the template, which is parsed once: JSON, its quotes
+        escaped as typst does. As inputs, they would have the library built anew for each document."""
         compiler = getattr(self._per_thread, "compiler", None)
         if compiler is None:
-            compiler = typst.Compiler(ignore_system_fonts=True)
+            compiler = typst.Compiler(root=self._page.parent, ignore_system_fonts=True)
             self._per_thread.compiler = compiler
-        inputs = {"invoice": orjson.dumps({**arranged(texts), "logo": list(logo)}).decode()}
-        if cii:
-            inputs |= {"attachment": cii.decode(), "attachment_name": ATTACHMENT}
+        program = self._main % orjson.dumps(orjson.dumps(data).decode())
+        files: Any = {"main": program, "attachment": cii}  # accepted, but not in the library's type hints
         output = compiler.compile(
-            self._source,
+            files,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
-            sys_inputs=inputs,
             pdf_standards=[_PDF_STANDARD] if kind == "pdf" else [],
             timestamp=datetime.combine(dated, time(), tzinfo=UTC),
         )
         pages = output if isinstance(output, list) else [output]
         return [page for page in pages if page is not None]
+
+
+def _page_count(made: Sequence[bytes], kind: Literal["pdf", "png"]) -> int:
+    """Raises BrokenState for a PDF that is not made as typst makes them."""
+    if kind == "png":
+        return len(made)
+    found = _PAGES.search(made[0])
+    if found is None:
+        raise BrokenState(
+            "the typeset file does not say how many pages it has. Install the version of typst that this "
+            "version of Ratemill was made for."
+        )
+    return int(found["count"])
 
 
 def _dated(invoice: Invoice) -> date:

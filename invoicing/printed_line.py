@@ -61,6 +61,8 @@ def is_wide(quantity: str, unit: str) -> bool:
 
 def breakable(words: str, *, longest: int = _LONGEST_WORD) -> str:
     """The same words with places where those of more than ``longest`` characters may be broken."""
+    if len(words) <= longest:
+        return words
     pieces = []
     for word in words.split(" "):
         parts = [word[place : place + longest] for place in range(0, len(word), longest)]
