@@ -21,7 +21,7 @@ from api.event_protocol import event_protocol
 from api.scheduler import scheduling
 from api.settings import Settings
 from api.state import open_ratemill
-from api.warm_up import warm_up
+from api.warm_up import keep_for_good, warm_up
 from ingest.clock import SystemClock
 from ingest.errors import StoreUnavailable
 
@@ -52,13 +52,18 @@ def run_server(settings: Settings, *, announce: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
         )
         with _noted(settings.data, url), _quiet_signals(), scheduling(state):
-            threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+            threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
             # The socket listens already: whoever connects now is answered as soon as the loop runs.
             announce(url)
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()
         state.close()
+
+
+def _warm_up() -> None:
+    warm_up()
+    keep_for_good()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ import orjson
 from api.private import serving
 from api.settings import Settings
 from api.state import Ratemill, compose
+from api.warm_up import keep_for_good
 from benchmarks.dataset import EVENTS_NDJSON
 from benchmarks.http_load import LoadResult
 from benchmarks.ours_stores import open_stores
@@ -45,6 +46,7 @@ def _run(request: CaseRequest, connections: int, records_a_request: int, records
         for repetition in range(request.repeat + 1):
             stores.events.command("TRUNCATE TABLE events")
             state = compose(Settings(data=request.work), SystemClock(), stores.events, stores.ledger)
+            keep_for_good()  # as the server does
             try:
                 done = _load(state, request, connections, records_a_request, records_max)
             finally:

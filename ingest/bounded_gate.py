@@ -55,7 +55,7 @@ class BoundedGate(IdentityGate):
     @property
     def bytes_held(self) -> int:
         """Memory of the filter, the slots and what waits."""
-        return self._filter.bytes_held + self._slots.nbytes + self._waiting.nbytes
+        return self._filter.bytes_held + super().bytes_held + self._waiting.nbytes
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """See ``IdentityGate``. Raises what the store raises when it cannot be asked."""

@@ -12,6 +12,8 @@ insert failed and nobody knows whether it landed, the gate is marked stale and r
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -32,6 +34,8 @@ Outcomes = npt.NDArray[np.uint8]
 
 _FIRST_CAPACITY: Final = 1 << 16
 _LOAD_PERCENT_MAX: Final = 65
+_MOVED_A_ROW: Final = 8
+_MOVED_MIN: Final = 1024
 _EMPTY: Final = np.uint64(0)
 
 _IDENTITIES_SQL: Final = tuple(
@@ -45,6 +49,9 @@ NONE_FOUND: Final[Words] = np.zeros((1, 3), np.uint64)
 
 class IdentityGate:
     """Not thread safe: the caller holds the planning lock around every method but ``mark_stale``.
+
+    A set that is full moves into one of twice the size little by little, with every batch that is remembered:
+    to move millions at once would stop every sender for a second. Until then both are asked.
 
     next_sequence: the sequence number the next accepted event gets.
     stale: an insert failed with unknown outcome: what is classified does not hold before a ``reload``.
@@ -65,7 +72,7 @@ class IdentityGate:
     @property
     def bytes_held(self) -> int:
         """Memory that identities take."""
-        return self._slots.nbytes
+        return self._slots.nbytes + self._older.nbytes
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
@@ -108,7 +115,9 @@ class IdentityGate:
         self.turn = turn
 
     def _forget(self) -> None:
-        self._slots: Words = np.zeros((_FIRST_CAPACITY, 3), np.uint64)
+        self._slots = empty_slots(_FIRST_CAPACITY)
+        self._older: Words = NONE_FOUND  # what is being moved into ``_slots``
+        self._older_moved = 0  # how many of its slots were
         self._held = 0
 
     def _compare(
@@ -118,7 +127,7 @@ class IdentityGate:
         rows = len(body_hashes)
         outcomes = np.empty(rows, np.uint8)
         places = np.full(0 if alone else _power_of_two(2 * rows + 2), -1, np.int64)
-        _classify(self._slots, found, identities, body_hashes, places, outcomes)
+        _classify(self._slots, self._older, found, identities, body_hashes, places, outcomes)
         return outcomes
 
     def _read(self, store: EventStore, sql: str) -> int:
@@ -134,22 +143,42 @@ class IdentityGate:
 
     def _add(self, identities: Words, body_hashes: Words) -> int:
         self._reserve(len(body_hashes))
-        added = _add_all(self._slots, identities, body_hashes)
+        added = _add_all(self._slots, self._older, identities, body_hashes)
         self._held += added
         return len(body_hashes) - added
 
     def _reserve(self, more: int) -> None:
+        self._move_on(_MOVED_A_ROW * more + _MOVED_MIN)
         wanted = (self._held + more) * 100 // _LOAD_PERCENT_MAX + 1
         if wanted > len(self._slots):
-            larger = np.zeros((_power_of_two(wanted), 3), np.uint64)
-            _move_all(self._slots, larger)
-            self._slots = larger
+            self._move_on(len(self._older))
+            self._older, self._slots = self._slots, empty_slots(_power_of_two(wanted))
+
+    def _move_on(self, slots: int) -> None:
+        """Move so many slots of the smaller set, and let go of it when that was the last."""
+        end = min(self._older_moved + slots, len(self._older))
+        _move(self._older, self._older_moved, end, self._slots)
+        self._older_moved = end
+        if end == len(self._older):
+            self._older, self._older_moved = NONE_FOUND, 0
+
+
+def empty_slots(count: int) -> Words:
+    """So many slots with nothing in them, in memory pages of the small size.
+
+    numpy asks for huge ones, and as identities lie anywhere, the first batch in a larger set touches them
+    all: the system then clears hundreds of megabytes while every sender waits.
+    """
+    memory = mmap.mmap(-1, count * NONE_FOUND.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(AttributeError, OSError):  # a system without huge pages has no such advice
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.uint64).reshape(count, 3)
 
 
 def slots_of(identities: Words, body_hashes: Words) -> Words:
     """Slots that hold these identities. Raises BrokenState when one is there twice."""
     slots = np.zeros((_power_of_two(2 * len(body_hashes) + 2), 3), np.uint64)
-    if _add_all(slots, identities, body_hashes) != len(body_hashes):
+    if _add_all(slots, NONE_FOUND, identities, body_hashes) != len(body_hashes):
         raise BrokenState("an identity is on record twice; open the store again, which says of what.")
     return slots
 
@@ -157,7 +186,7 @@ def slots_of(identities: Words, body_hashes: Words) -> Words:
 def count_different(identities: Words) -> int:
     """How many different identities these are."""
     slots = np.zeros((_power_of_two(2 * len(identities) + 2), 3), np.uint64)
-    return _add_all(slots, identities, np.zeros(len(identities), np.uint64))
+    return _add_all(slots, NONE_FOUND, identities, np.zeros(len(identities), np.uint64))
 
 
 def repeated_identities(store: EventStore, identities: int, different: int) -> BrokenState:
@@ -204,17 +233,23 @@ def _put(slots: Words, low: np.uint64, high: np.uint64, body: np.uint64) -> bool
 
 
 @compiled
-def _add_all(slots: Words, identities: Words, body_hashes: Words) -> int:
+def _add_all(slots: Words, older: Words, identities: Words, body_hashes: Words) -> int:
     added = 0
     for row in range(len(body_hashes)):
-        if _put(slots, identities[row, 0], identities[row, 1], body_hashes[row]):
+        low, high = identities[row, 0], identities[row, 1]
+        if not _holds(older, _find(older, low, high)) and _put(slots, low, high, body_hashes[row]):
             added += 1
     return added
 
 
 @compiled
-def _move_all(slots: Words, larger: Words) -> None:
-    for place in range(len(slots)):
+def _holds(slots: Words, place: np.int64) -> bool:
+    return bool(slots[place, 0] != _EMPTY or slots[place, 1] != _EMPTY)
+
+
+@compiled
+def _move(slots: Words, first: int, end: int, larger: Words) -> None:
+    for place in range(first, end):
         if slots[place, 0] != _EMPTY or slots[place, 1] != _EMPTY:
             _put(larger, slots[place, 0], slots[place, 1], slots[place, 2])
 
@@ -222,6 +257,7 @@ def _move_all(slots: Words, larger: Words) -> None:
 @compiled
 def _classify(
     slots: Words,
+    older: Words,
     found: Words,
     identities: Words,
     body_hashes: Words,
@@ -234,6 +270,10 @@ def _classify(
         slot = _find(slots, low, high)
         if slots[slot, 0] != _EMPTY or slots[slot, 1] != _EMPTY:
             outcomes[row] = DUPLICATE if slots[slot, 2] == body_hashes[row] else CONFLICT
+            continue
+        slot = _find(older, low, high)
+        if older[slot, 0] != _EMPTY or older[slot, 1] != _EMPTY:
+            outcomes[row] = DUPLICATE if older[slot, 2] == body_hashes[row] else CONFLICT
             continue
         slot = _find(found, low, high)
         if found[slot, 0] != _EMPTY or found[slot, 1] != _EMPTY:

@@ -3,7 +3,8 @@
 A commit that is in the log is answered. It is in the engine after ``LANDING_SECONDS``, or as soon as anybody
 reads: every read of the event store first waits for what was acknowledged before it (``settle``), so a
 sender who has his answer sees his events. An insert that fails is tried again for as long as it takes;
-meanwhile reads say so, and senders are refused once ``ROWS_WAITING_MAX`` rows wait.
+meanwhile reads say so, and senders are refused once ``ROWS_WAITING_MAX`` rows wait. Whoever sends faster
+than the engine takes in is slowed down before that (``ingest/landing_pace.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from ingest.errors import StoreUnavailable
 from ingest.event_log import EventLog, LogEntry
+from ingest.landing_pace import LandingPace
 
 LANDING_SECONDS: Final = 0.25
 """How long a commit may wait in the log for others when nobody reads."""
@@ -49,6 +51,7 @@ class Lander:
         self._changed = threading.Condition()
         self._waiting: deque[LogEntry] = deque()
         self._rows = 0  # of events in self._waiting
+        self._pace = LandingPace(ROWS_A_BLOCK)
         self._since = 0.0
         self._appended = 0
         self._landed = 0
@@ -80,6 +83,8 @@ class Lander:
         """
         with self._changed:
             self._changed.wait_for(self._has_room)
+            while seconds := self._pace.seconds_to_wait(self._rows - self._pace.rows, now=time.monotonic()):
+                self._changed.wait(seconds)
             if not self._has_room(even_failing=False):
                 raise self._refusal() from self._failed
         with self._writing:
@@ -140,10 +145,11 @@ class Lander:
         while True:
             with self._changed:
                 while not self._is_time():
-                    self._changed.wait(self._pause())
+                    self._changed.wait(self._landing_pause())
                 if not self._waiting or (self._failed and not self._open):
                     return
                 taken = _first(self._waiting)
+                self._pace.begin(sum(entry.events.num_rows for entry in taken), now=time.monotonic())
             self._land_taken(taken)
 
     def _is_time(self) -> bool:
@@ -159,7 +165,7 @@ class Lander:
             or time.monotonic() >= self._since + LANDING_SECONDS
         )
 
-    def _pause(self) -> float | None:
+    def _landing_pause(self) -> float | None:
         if not self._waiting:
             return None
         seconds = LANDING_SECONDS if self._failed is None else _RETRY_SECONDS
@@ -171,6 +177,7 @@ class Lander:
         except Exception as error:  # noqa: BLE001 - told to whoever reads, and tried again
             with self._changed:
                 self._failed, self._since = error, time.monotonic()
+                self._pace.end(landed=False, now=self._since)
                 self._tries += 1
                 self._changed.notify_all()
             return
@@ -181,6 +188,7 @@ class Lander:
                 self._rows -= self._waiting.popleft().events.num_rows
             self._landed += len(taken)
             self._since = time.monotonic()
+            self._pace.end(landed=True, now=self._since)
             self._changed.notify_all()
         with self._writing:
             if self._landed == self._appended or self._log.size >= _FILE_BYTES_MAX:

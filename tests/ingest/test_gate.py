@@ -3,6 +3,8 @@ and reopening, and refuses to go on over a table that counts an event twice."""
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,6 +97,31 @@ def test_growing_forgets_nothing() -> None:
     assert (gate.classify(words, bodies) == DUPLICATE).all()
     assert (gate.classify(words, bodies + np.uint64(1)) == CONFLICT).all()
     assert (gate.classify(words ^ np.uint64(1 << 63), bodies) == NEW).all()
+
+
+@pytest.mark.parametrize("moved_a_row", [2, 4, 1000])
+def test_a_gate_that_is_growing_is_a_dictionary(monkeypatch: pytest.MonkeyPatch, moved_a_row: int) -> None:
+    """Half-moved sets are asked at every step of five doublings."""
+    monkeypatch.setattr("ingest.gate._FIRST_CAPACITY", 64)
+    monkeypatch.setattr("ingest.gate._MOVED_MIN", 0)
+    monkeypatch.setattr("ingest.gate._MOVED_A_ROW", moved_a_row)
+    draw = random.Random(7283)
+    gate, known, between = IdentityGate(), dict[tuple[int, int], int](), 0
+    while len(known) < 64 * 2**5:
+        batch = [(draw.randrange(4000), draw.randrange(2), draw.randrange(2)) for _ in range(9)]
+        expected = []
+        for low, high, body in batch:
+            seen = (low, high) in known
+            first = known.setdefault((low, high), body)
+            expected.append((DUPLICATE if first == body else CONFLICT) if seen else NEW)
+        assert take(gate, batch) == expected
+        between += len(gate._older) > 1
+    identities, bodies = columns([(low, high, body) for (low, high), body in known.items()])
+    assert (gate.classify(identities, bodies) == DUPLICATE).all()
+    assert gate.count == len(known)
+    with pytest.raises(BrokenState, match="known already"):
+        gate.remember(identities[:1], bodies[:1])
+    assert between > 20 or moved_a_row == 1000
 
 
 def test_remembering_twice_is_a_broken_state() -> None:

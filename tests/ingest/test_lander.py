@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -217,3 +218,28 @@ def test_a_gate_read_anew_knows_what_is_only_in_the_log(
         assert ingest.gate.next_sequence == 4
     finally:
         group.close()
+
+
+def test_a_sender_is_slowed_down_while_a_block_lands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.landing_pace.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("ingest.landing_pace.ROWS_MEASURED_MIN", 1)
+    monkeypatch.setattr("ingest.lander.ROWS_A_BLOCK", 10)
+    engine = Engine()
+    lander = Lander(engine, tmp_path)
+    engine.gate.clear()
+    lander.append(entry(1, 10))
+    time.sleep(0.2)  # what that block takes
+    engine.gate.set()
+    lander.settle()
+    engine.gate.clear()
+    lander.append(entry(11, 10))
+    while not lander._pace.rows:
+        time.sleep(0.001)
+    lander.append(entry(21, 1))
+    started = time.monotonic()
+    for number in range(22, 31):
+        lander.append(entry(number, 1))  # the last when seven tenths of the block should have landed
+    assert time.monotonic() - started > 0.1
+    engine.gate.set()
+    lander.close()
+    assert engine.sequences == list(range(1, 31))
