@@ -21,7 +21,7 @@ from ingest.errors import Issue
 from invoicing.adjusted_line import AdjustedLine
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
-from invoicing.given_back_at_most import stands_instead
+from invoicing.given_back_at_most import COVERED, stands_instead
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
@@ -34,6 +34,7 @@ from invoicing.seat_changes import CutRow
 from invoicing.tables import INVOICES
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
+from rating.spend_ids import is_minimum
 from rating.steps import FEE_CREDIT_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
@@ -208,7 +209,9 @@ def _given_back_already(
     differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
 ) -> list[Held]:
     """Contracts whose late usage would give back of a line what credit notes gave back before. A period of
-    licences that is cut is taken back whole and billed for the days before: that counts as one."""
+    licences that is cut is taken back whole and billed for the days before: that counts as one. So do a
+    minimum and the usage that counts towards it, of which one falls as the other rises."""
+    differences = list(differences)
     lowered = [one for one in differences if one.was is not None and one.difference_minor < 0]
     with ledger.connect() as connection:
         credited = credited_of_lines(connection, [one.line["line_id"] for one in lowered])
@@ -217,7 +220,7 @@ def _given_back_already(
         taken = credited.get(one.line["line_id"], 0)
         left = max(0, one.charged_minor - taken)
         instead = sum(other.difference_minor for other in differences if stands_instead(other.line, one.line))
-        off = -one.difference_minor - instead
+        off = min(-one.difference_minor - instead, _off_with_minimum(one, differences))
         if taken <= 0 or off <= left:
             continue
         line = one.line
@@ -231,6 +234,25 @@ def _given_back_already(
             "`late_usage: ignore`.",
         )
     return list(found.values())
+
+
+def _off_with_minimum(one: LineDifference, differences: Sequence[LineDifference]) -> int:
+    """What is given back of the line, or less where a minimum of its period and what counts towards it take
+    each other's place."""
+    period = _period(one.line)
+    counted = [
+        other
+        for other in differences
+        if other.line["charge_kind"] in COVERED and _period(other.line) == period
+    ]
+    of_minimum = any(is_minimum(other.line["charge_id"]) for other in counted)
+    if not of_minimum or one.line["charge_kind"] not in COVERED:
+        return -one.difference_minor
+    return -sum(other.difference_minor for other in counted)
+
+
+def _period(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(line[name] for name in ("contract_id", "billing_date", "period_start", "period_end"))
 
 
 def _made(

@@ -35,7 +35,8 @@ FEES: Final = frozenset({"recurring", "one_time"})
 _OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
 _OF_ONE_FEE: Final = ["contract_id", "plan_id", "charge_id"]
 _OF_ONE_MINIMUM: Final = ["contract_id", "billing_date", "currency", "period_start", "period_end"]
-_COVERED: Final = frozenset({"usage", "licence", MINIMUM_SPEND_KIND})
+COVERED: Final = frozenset({"usage", "licence", MINIMUM_SPEND_KIND})
+"""What a minimum spend counts, and itself."""
 _TOO_MUCH: Final = (
     pl.when(pl.col("allowed_minor") > 0)
     .then((pl.col("allowed_minor") - pl.col("now_minor")).clip(lower_bound=0))
@@ -106,7 +107,7 @@ def _taxed_apart(plan_versions: Sequence[PlanVersion]) -> list[str]:
     """The plans whose usage bears tax of several classes: credit of a minimum is worth another tax there."""
     classes: dict[str, set[str]] = {}
     for entry in plan_versions:
-        used = (charge.tax_class for charge in entry.plan.charges if charge.kind in _COVERED)
+        used = (charge.tax_class for charge in entry.plan.charges if charge.kind in COVERED)
         classes.setdefault(entry.plan.plan_id, set()).update(used)
     return sorted(plan_id for plan_id, found in classes.items() if len(found) > 1)
 
@@ -122,7 +123,7 @@ def _together(
     is charged in all. past: billed lines that are not rated any more, as they were. moved: those of them that
     are rated under another plan version; their periods are left out, and so are the plans ``taxed_apart``."""
     names = ["plan_id", *_OF_ONE_MINIMUM, "charge_kind", "line_id", "now_minor"]
-    rated = _only([lines], _COVERED, more=("currency", "charge_kind")).rename({"amount_minor": "now_minor"})
+    rated = _only([lines], COVERED, more=("currency", "charge_kind")).rename({"amount_minor": "now_minor"})
     were = [
         {
             **{name: line[name] for name in ("plan_id", *_OF_ONE_MINIMUM, "charge_kind")},
@@ -130,7 +131,7 @@ def _together(
             "now_minor": 0,
         }
         for key, line in past.items()
-        if line["charge_kind"] in _COVERED
+        if line["charge_kind"] in COVERED
     ]
     found = pl.concat([rated.select(names), pl.DataFrame(were, schema=rated.select(names).schema)])
     found = found.filter((pl.col("charge_kind") == MINIMUM_SPEND_KIND).any().over(_OF_ONE_MINIMUM))

@@ -84,6 +84,34 @@ def test_what_a_credit_note_gave_back_is_not_given_back_again(
     assert bool(adjustments(world)) is not held
 
 
+def test_usage_in_the_place_of_a_credited_minimum_is_no_second_credit(world: World) -> None:
+    """10.00 a month at least; January was credited whole. 4.00 of calls come late, and then never were: each
+    time the minimum moves the other way, and nothing is owed. 15.00 of calls are 5.00 more."""
+    sender = Sender(world)
+    world.plan(CALLS, minimum_spend="10")
+    world.contract(**JANUARY)
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    issue_credit_note(
+        world.ledger,
+        world.invoices()[0].summary.invoice_id,
+        CreditNoteRequest.model_validate({"reason": "not our customer yet"}),
+        Issuing("CN", "ada", None, at("2025-02-03")),
+    )
+    sender.received_at = at("2025-02-05")
+    sender.calls(("one", "c1", "2025-01-10", "400"))
+    totals = []
+    for month, value in ((3, "400"), (4, "0"), (5, "1500")):
+        sender.received_at = at(f"2025-{month - 1:02d}-06")
+        sender.correct("one", value)
+        assert world.bill(f"2025-{month:02d}-01", now=at(f"2025-{month:02d}-01T06:00")).held == ()
+        lines_of_january = [
+            line for line in world.invoices()[-1].invoice.lines if line.period_start == date(2025, 1, 1)
+        ]
+        totals.append(sum(line.amount_minor for line in lines_of_january))
+    assert totals == [0, 0, 500]
+    settled(world)
+
+
 @pytest.mark.parametrize(
     ("change", "credited", "held", "ignored"),
     [
