@@ -1,9 +1,10 @@
-"""The short way of a small request with events: from the bytes of a connection to the group commit and back.
+"""The short way of a request with events: from the bytes of a connection to the group commit and back.
 
-uvicorn makes a scope, a task and a dozen messages of every request. An ordinary POST /v1/events with a small
-body needs none of them: its head says all there is to know, and its answer is one write. Everything else, and
-every answer but the plain 200, goes uvicorn's way, and both ways call the same functions; so nobody can tell
-which one was taken but by the clock. Measured: ARCHITECTURE.md.
+uvicorn makes a scope, a task and a dozen messages of every request, and copies its body again and again.
+An ordinary POST /v1/events needs none of that: its head says all there is to know, its body is put together
+once, and its answer is one write. Everything else, and every answer but the plain 200, goes uvicorn's way,
+and both ways call the same functions; so nobody can tell which one was taken but by the clock. Measured:
+ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class EventDoor:
     def admit(self, head: Head) -> Held | None:
         """A place for a request with this head; None when another way has to look closer."""
         state = self.state
-        if head.length > state.ingest.settings.small_body_bytes_max:
+        if head.length > state.ingest.settings.body_bytes_max:
             return None
         key = state.keys.remembered(head.authorization)
         if key is None or not key.allows("ingest"):
@@ -94,15 +95,14 @@ class EventDoor:
     def _submit(self) -> None:
         coming, self._coming = self._coming, []
         now, refusals_max = self.state.clock.now(), self.state.ingest.settings.refusals_reported_max
-        try:
-            self.state.group_commit.submit_all(
-                [
-                    WaitingRequest(
-                        one.body, one.head.content_type, one.head.content_encoding, now, refusals_max, one
-                    )
-                    for one in coming
-                ]
+        requests = []
+        for one in coming:
+            body, head = one.take_body(), one.head
+            requests.append(
+                WaitingRequest(body, head.content_type, head.content_encoding, now, refusals_max, one)
             )
+        try:
+            self.state.group_commit.submit_all(requests)
         except Busy as error:  # the server stops
             for one in coming:
                 one.protocol.answer(one, error)
@@ -113,7 +113,7 @@ class Taking:
     """A request under way. To the group commit it is the future that it answers; to uvicorn's protocol it is
     what its connection is busy with, as a ``RequestResponseCycle`` is.
 
-    head_bytes: as they came, for uvicorn if it has to take over. body: what came of it so far.
+    head_bytes: as they came, for uvicorn if it has to take over. pieces: what came of the body so far.
     """
 
     protocol: EventProtocol
@@ -121,11 +121,20 @@ class Taking:
     head_bytes: bytes
     held: Held
     started: float
-    body: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    missing: int = field(init=False)
     keep_alive: bool = True
     disconnected: bool = False
     response_complete: bool = False
     message_event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.missing = self.head.length
+
+    def take_body(self) -> bytes:
+        """The body, which is then held by whoever asked."""
+        body, self.pieces = b"".join(self.pieces), []
+        return body
 
     def set_result(self, report: IngestReport) -> None:
         self._finish(report)
@@ -195,15 +204,16 @@ class EventProtocol(HttpToolsProtocol):
 
     def _go_on(self, taking: Taking, data: bytes) -> None:
         """More of the body, and of what comes behind it."""
-        missing = taking.head.length - len(taking.body)
+        missing = taking.missing
         own = data[:missing]
         try:
             taking.held.more(len(own))
         except Busy:
             self._hand_over(taking, data)
             return
-        taking.body += own
-        if len(own) < missing:
+        taking.pieces.append(own)
+        taking.missing -= len(own)
+        if taking.missing:
             return
         self._begun = None
         self.door.take(taking)
@@ -214,7 +224,7 @@ class EventProtocol(HttpToolsProtocol):
         """Let uvicorn have what came so far: the way through ``DirectIngest`` says what is wrong."""
         taking.held.release()
         self._begun = self.cycle = None
-        super().data_received(taking.head_bytes + taking.body + data)
+        super().data_received(taking.head_bytes + taking.take_body() + data)
         if not taking.keep_alive:
             self.shutdown()
 
