@@ -284,8 +284,8 @@ def _bill_block(run: BillingRun, periods: pa.Table, tally: Tally, behind: WriteB
     contracts = due_contracts(run.catalogue, periods)
 
     def totals_minor() -> Mapping[str, int]:
-        behind.finish()  # what is written so far counts
-        return Counter(run.start.totals_before) + tally.totals_minor
+        # As drafted: whoever waited for what is being written would draft nothing meanwhile.
+        return Counter(run.start.totals_before) + tally.begun_minor
 
     due = price_due(run.work, periods, contracts, totals_minor=totals_minor, stages=run.stages)
     run.stages.count("roll up and rate", periods.num_rows, total=tally.periods_expected)
@@ -327,6 +327,7 @@ def _write_block(
                     issue=run.settings.issue,
                 )
             reviewed = replace(policy, reviews=reviews)
+            tally.begin(drafts)
             behind.begin(
                 partial(_issue, run, drafts, nothing_due, reviewed),
                 done=partial(_count_issued, stages, tally, nothing_due, len(chunk_dates)),

@@ -15,7 +15,8 @@ from invoicing.hold import Held, Key
 class Tally:
     """Counts are of billing dates; totals are minor units by currency. unpriced: held because no plan
     has their first day; held: all others. contracts_found, dates_found, periods_found: what has been looked
-    at so far; dates_expected, periods_expected: from that, how many there will be in all."""
+    at so far; dates_expected, periods_expected: from that, how many there will be in all.
+    begun_minor: of all drafts whose writing has begun, as drafted: credit before tax comes off later."""
 
     contracts_found: int = 0
     dates_found: int = 0
@@ -28,6 +29,7 @@ class Tally:
     nothing_due: int = 0
     lines: int = 0
     totals_minor: Counter[str] = field(default_factory=Counter)
+    begun_minor: Counter[str] = field(default_factory=Counter)
     unpriced: list[Held] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     credit_expired: list[str] = field(default_factory=list)
@@ -39,6 +41,11 @@ class Tally:
         self.periods_found += periods
         self.dates_expected = -(-self.dates_found * contracts // self.contracts_found)
         self.periods_expected = -(-self.periods_found * contracts // self.contracts_found)
+
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        """Count a chunk whose writing begins."""
+        for draft in drafts:
+            self.begun_minor[draft.currency] += draft.total_minor
 
     def add(self, drafts: Sequence[Draft], nothing_due: Sequence[Key]) -> None:
         """Count a chunk that is written."""
