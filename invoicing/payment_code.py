@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -40,13 +39,11 @@ def payment_code_svg(text: str) -> str:
     )
 
 
-def _runs(modules: NDArray[np.uint8]) -> Iterator[str]:
+def _runs(modules: NDArray[np.uint8]) -> list[str]:
     """The dark modules, a stroke one module wide for each run of a row."""
     edges = np.diff(modules.astype(np.int8), axis=1, prepend=0, append=0)
     rows, starts = np.nonzero(edges > 0)
     lengths = np.nonzero(edges < 0)[1] - starts
-    spots = zip(
-        (rows + _QUIET_MODULES).tolist(), (starts + _QUIET_MODULES).tolist(), lengths.tolist(), strict=True
-    )
-    for row, left, length in spots:
-        yield f"M{left} {row}.5h{length}"
+    spots = zip(rows.tolist(), starts.tolist(), lengths.tolist(), strict=True)
+    quiet = _QUIET_MODULES
+    return [f"M{left + quiet} {row + quiet}.5h{length}" for row, left, length in spots]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from math import inf
 from typing import Any
 
 import pytest
@@ -94,3 +95,44 @@ def test_columns_that_are_not_shown_leave_their_room_to_the_description() -> Non
     bare = texts | {"shown": {"quantity": False, "price": False}}
     gained = arranged(bare)["columns"]["description"] - arranged(texts)["columns"]["description"]
     assert gained > 20
+
+
+def text_of(pdf: bytes) -> list[str]:
+    return [page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages]
+
+
+def test_pages_are_counted_where_one_was_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    printer = InvoicePrinter()
+    long, short = invoice(*[line(number) for number in range(1, 13)]), invoice(line(1))
+    assert [arranged(printed(made))["one_page"] for made in (long, short)] == [False, True]
+    counted = [printer.pdf(long), printer.pdf(short)]
+    assert [text.splitlines()[-1].endswith("Page 2 of 2") for text in text_of(counted[0])] == [False, True]
+    monkeypatch.setattr(arranged_page, "_ONE_PAGE_PT", inf)
+    assert printer.pdf(long) == counted[0]
+    assert len(printer.png_pages(long)) == 2
+    monkeypatch.setattr(arranged_page, "_ONE_PAGE_PT", 0.0)
+    assert text_of(printer.pdf(short)) == text_of(counted[1])
+
+
+def test_facts_and_sums_say_the_same_in_one_text_and_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, printer = sample_invoice(), InvoicePrinter()
+    ready = arranged(printed(made))
+    assert ready["facts_placed"]
+    assert 0 < ready["sums_width"] < 80
+    placed = printer.pdf(made)
+    monkeypatch.setattr(arranged_page, "_FACTS_MM", 0.0)
+    monkeypatch.setattr(arranged_page, "_SUMS_MAX_MM", 0.0)
+    in_rows = printer.pdf(made)
+    assert "".join(text_of(placed)).split() == "".join(text_of(in_rows)).split()
+    tops = [{text.strip(): height for _, text, height in spots_of(pdf)} for pdf in (placed, in_rows)]
+    for name in ("Issue date", "Customer", "Total"):
+        assert abs(tops[0][name] - tops[1][name]) < 0.7, name
+
+
+def test_long_facts_and_names_of_credit_are_rows() -> None:
+    texts = printed(sample_invoice())
+    facts = [*texts["facts"], {"label": "Purchase order", "value": "4711 " * 10}]
+    sums = [{"label": "Credit " * 20, "value": "-1.00"}]
+    ready = arranged(texts | {"facts": facts, "sums": sums})
+    assert not ready["facts_placed"]
+    assert ready["sums_width"] == 0

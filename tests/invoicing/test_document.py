@@ -202,3 +202,9 @@ def test_text_of_a_customer_is_never_read_as_markup() -> None:
 def test_a_page_can_be_looked_at_as_a_picture() -> None:
     (picture,) = PRINTER.png_pages(invoice(line()))
     assert picture.startswith(b"\x89PNG")
+
+
+def test_texts_are_printed_as_written_whatever_they_mean_to_the_typesetter() -> None:
+    hostile = 'a "b" \\ #let c = 1 $d$ \\u{41} *e* \\"'
+    (text,) = pages_of(invoice(line(description=hostile)))
+    assert hostile in text
