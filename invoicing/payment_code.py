@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Final
 
 import numpy as np
+import zxingcpp
 from numpy.typing import NDArray
 
 from invoicing.payee import Payee
-from invoicing.qr_code import qr_modules
 
 _AMOUNT_MAX: Final = 99_999_999_999
 """In cents: 999,999,999.99, the most that the guideline allows."""
@@ -31,7 +31,7 @@ def payment_code_text(payee: Payee, *, amount_minor: int, currency: str, referen
 
 def payment_code_svg(text: str) -> str:
     """The code as SVG, with the quiet zone that readers need, error correction M as the guideline wants."""
-    modules = qr_modules(text.encode())
+    modules = _dark_modules(text)
     size = len(modules) + 2 * _QUIET_MODULES
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
@@ -39,7 +39,15 @@ def payment_code_svg(text: str) -> str:
     )
 
 
-def _runs(modules: NDArray[np.uint8]) -> list[str]:
+def _dark_modules(text: str) -> NDArray[np.bool_]:
+    """Shape (side, side), without a quiet zone."""
+    # Of text the library would make ISO 8859-1 where it can; the code says that it is UTF-8.
+    code = zxingcpp.create_barcode(text.encode(), zxingcpp.BarcodeFormat.QRCode, ec_level="M")
+    dark: NDArray[np.bool_] = np.asarray(code.to_image(scale=1, add_quiet_zones=False)) == 0
+    return dark
+
+
+def _runs(modules: NDArray[np.bool_]) -> list[str]:
     """The dark modules, a stroke one module wide for each run of a row."""
     edges = np.diff(modules.astype(np.int8), axis=1, prepend=0, append=0)
     rows, starts = np.nonzero(edges > 0)
