@@ -138,11 +138,18 @@ def _refuse_held(due: PricedDue, catalogue: BillingCatalogue) -> None:
     unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)
     held = [*hold_without_plan(unpriced, as_of=date.max), *due.held]
     if held:
-        reasons = " ".join(f"{entry.billing_date}: {entry.message}" for entry in held)
+        dates: dict[str, list[date]] = {}
+        for entry in held:
+            dates.setdefault(entry.message, []).append(entry.billing_date)
+        reasons = " ".join(f"{_dates_text(days)}: {message}" for message, days in dates.items())
         raise Conflict(
             f"contract {held[0].contract_id!r} would be held, not billed. {reasons}",
             reason_code="invoice_held",
         )
+
+
+def _dates_text(days: Sequence[date]) -> str:
+    return f"{days[0]}" if len(days) == 1 else f"{len(days)} dates, {days[0]} to {days[-1]}"
 
 
 def _credit_of(parts: Sequence[Invoice]) -> tuple[InvoiceCredit, ...]:

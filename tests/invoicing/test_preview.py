@@ -101,6 +101,7 @@ def test_whatever_the_run_would_hold_is_told_and_not_shown(world: World) -> None
         with pytest.raises(Conflict, match=words) as told:
             preview(world, "2025-02-25", contract_id)
         assert told.value.reason_code == "invoice_held"
+        assert str(told.value).count(words) == 1, "a reason is said once, whatever dates it holds"
 
 
 def test_an_unknown_contract_is_named(world: World) -> None:
