@@ -105,7 +105,11 @@ def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
     for lines in ([{"line_id": issued.lines[0].line_id, "quantity": "40"}], []):
         request = CreditNoteRequest.model_validate({"reason": "counted twice", "lines": lines})
         draft = draft_credit_note(
-            orjson.loads(invoice_text(issued)), before=parts, given_back={}, request=request
+            orjson.loads(invoice_text(issued)),
+            before=parts,
+            given_back={},
+            credit_given_back={},
+            request=request,
         )
         number = f"CN-2025-00000{len(parts) + 1}"
         parts.append(orjson.loads(draft.text(number=number, issue_date=date(2025, 3, 1))))
