@@ -240,8 +240,8 @@ def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str
 
 
 def _over_lines(amount_minor: int, lines: Sequence[DocumentLine]) -> list[tuple[str, int]]:
-    """Credit given back for lines that are not on the document that gives it: in proportion to those that are and
-    take something back."""
+    """Credit given back for lines that are not on the document that gives it: in proportion to those that are
+    and take something back."""
     weights = [max(0, -line.amount_minor) for line in lines]
     if not any(weights):
         weights[0] = 1
