@@ -3,11 +3,8 @@
 A bill falls below zero because it gives back of earlier ones: of a fee at an early end, of usage that was
 lowered. What it gives back of an earlier bill goes first to the credit that was drawn for that bill, as a
 credit note on it would give it back: the grant drawn last gets its own first, never more than was drawn and
-did not come back yet, and never more than the bill is below zero.
-
-Of which earlier lines a line below zero gives back: an adjustment of the line it names and what adjusted
-that, a credit of a fee of the fee whose days it lies in, any other (tiers counted over a year, a commitment)
-of the lines of its charge, the newest first. A line somebody added by hand gives back of none.
+did not come back yet, and never more than the bill is below zero. What a bill charged beside a reduction was
+paid for by the reduction: when that is given back in turn, it goes to the credit of the bill reduced first.
 """
 
 from __future__ import annotations
@@ -18,14 +15,8 @@ from dataclasses import dataclass, field
 
 from invoicing.credit import CreditEntry, StoredGrant
 from invoicing.credit_back import given_back
-from invoicing.given_back_at_most import FEES
-from invoicing.invoice import Invoice, InvoiceLine
-from invoicing.recognition import CORRECTION_KIND
-from invoicing.tax_amounts import gross_of_lines, shares_of
-from rating.item_line import ITEM_KIND
-from rating.steps import FEE_CREDIT_KIND
-
-_BY_HAND = frozenset({CORRECTION_KIND, ITEM_KIND})
+from invoicing.invoice import Invoice
+from invoicing.lines_given_back import BilledLines, standing_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +52,13 @@ def credit_to_give_back(invoice: Invoice, past: Past, *, entries: Sequence[Credi
     budget = -invoice.gross_minor
     if budget <= 0:
         return []
-    taken = _taken_of_lines(invoice, past)
-    found: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for bill in reversed(past.bills):
-        wanted = {line.line_id: taken[line.line_id] for line in bill.lines if line.line_id in taken}
-        most = min(budget, sum(wanted.values()))
-        left_of = drawn_left(entries, bill.invoice_id) if most > 0 else {}
-        for credit in reversed(bill.drawn_credit):
-            left = left_of.get(credit.grant_id, {})
-            amount = min(most, sum(left.values()))
-            if amount > 0:
-                found[credit.grant_id] += given_back(left, amount, first=wanted.keys())
-                most -= amount
-                budget -= amount
-    return [GivenBack(grant_id, tuple(lines)) for grant_id, lines in found.items()]
+    history = _History(list(entries))
+    for bill in past.bills:
+        history.add(bill, past.credited)
+    taken = history.billed.taken_by(invoice, {})
+    for bill_id, amount in history.by_bill(taken):
+        budget -= history.give_back(bill_id, min(budget, amount), first=taken.keys())
+    return [GivenBack(grant_id, tuple(lines)) for grant_id, lines in history.found.items()]
 
 
 def drawn_left(entries: Iterable[CreditEntry], invoice_id: str) -> dict[str, dict[str, int]]:
@@ -117,73 +101,74 @@ def returned_by_bills(
     return found
 
 
-def _taken_of_lines(invoice: Invoice, past: Past) -> dict[str, int]:
-    """What the invoice takes back of each earlier line, with tax, by line_id, minor units above zero."""
-    billed = _Billed()
-    for bill in past.bills:
-        for line in bill.lines:
-            amount = line.amount_minor + past.credited.get(line.line_id, 0)
-            billed.add(line, amount)
-    taken: dict[str, int] = defaultdict(int)
-    for line, gross in zip(invoice.lines, gross_of_lines(invoice), strict=True):
-        if line.amount_minor >= 0 or gross >= 0:
-            continue
-        parts = billed.take(line, -line.amount_minor)
-        rest = -line.amount_minor - sum(part for _, part in parts)
-        shares = shares_of(-gross, [*(part for _, part in parts), rest])
-        for (line_id, _), share in zip(parts, shares, strict=False):
-            taken[line_id] += share
-    return taken
-
-
 @dataclass(slots=True)
-class _Billed:
-    """Billed lines one after the other, and what is left of each, net minor units."""
+class _History:
+    """Earlier bills one after the other. set_off: by bill, what of the lines it charged was paid for by what
+    it gave back of earlier bills, by those, minor units; that is where it goes back to. left: what each bill
+    drew and did not get back yet. found: what goes back, by grant."""
 
-    left: dict[str, int] = field(default_factory=dict)
-    by_root: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    by_charge: dict[tuple[str, str], list[InvoiceLine]] = field(default_factory=lambda: defaultdict(list))
+    entries: Sequence[CreditEntry]
+    billed: BilledLines = field(default_factory=BilledLines)
+    bills: dict[str, Invoice] = field(default_factory=dict)
+    bill_of: dict[str, str] = field(default_factory=dict)
+    set_off: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    left: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    found: dict[str, list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, line: InvoiceLine, amount: int) -> None:
-        """amount: of the line, after credit notes."""
-        if line.amount_minor < 0:
-            self.take(line, -amount)
-            return
-        self.left[line.line_id] = amount
-        self.by_root[_root(line)].append(line.line_id)
-        self.by_charge[_charge(line)].append(line)
+    def by_bill(self, of_lines: Mapping[str, int]) -> list[tuple[str, int]]:
+        """(invoice_id, sum) of amounts of lines, the newest bill first."""
+        sums: dict[str, int] = defaultdict(int)
+        for line_id, amount in of_lines.items():
+            sums[self.bill_of[line_id]] += amount
+        return [(bill_id, sums[bill_id]) for bill_id in reversed(self.bills) if bill_id in sums]
 
-    def take(self, line: InvoiceLine, amount: int) -> list[tuple[str, int]]:
-        """(line_id, net minor units above zero) of earlier lines that a line below zero gives back of."""
-        found = []
-        for line_id in self._of(line):
-            part = min(amount, self.left[line_id])
-            if part > 0:
-                found.append((line_id, part))
-                self.left[line_id] -= part
+    def add(self, bill: Invoice, credited: Mapping[str, int]) -> None:
+        """credited: of ``Past``."""
+        returned: dict[str, int] = defaultdict(int)
+        for entry in self.entries:
+            if entry.kind == "returned" and entry.invoice_id == bill.invoice_id:
+                for line_id, amount in entry.lines:
+                    if line_id in self.bill_of:
+                        returned[self.bill_of[line_id]] -= amount
+        charged = sum(gross for _, net, gross in standing_lines(bill, credited) if net > 0)
+        for bill_id, amount in self.by_bill(self.billed.taken_by(bill, credited)):
+            directly = min(amount, returned[bill_id])
+            returned[bill_id] -= directly
+            kept = min(charged, amount - directly)
+            charged -= kept
+            if kept:
+                self.set_off[bill.invoice_id][bill_id] = kept
+        for bill_id, amount in returned.items():
+            self._use_up(bill_id, amount)
+        self.bills[bill.invoice_id] = bill
+        for line, net, _ in standing_lines(bill, credited):
+            self.bill_of[line.line_id] = bill.invoice_id
+            self.billed.add(line, net)
+
+    def _use_up(self, source: str, amount: int) -> None:
+        """What went back to a bill by way of others that it had paid for."""
+        for sources in self.set_off.values():
+            part = min(amount, sources.get(source, 0))
+            if part:
+                sources[source] -= part
                 amount -= part
-        return found
 
-    def _of(self, line: InvoiceLine) -> list[str]:
-        if line.adjusts is not None:
-            return self.by_root[_root(line)]
-        if line.charge_kind in _BY_HAND:
-            return []
-        alike = self.by_charge[_charge(line)]
-        if line.charge_kind != FEE_CREDIT_KIND:
-            return [each.line_id for each in reversed(alike)]
-        roots = [each.line_id for each in alike if _is_credit_of(line, each)]
-        return [line_id for root in roots for line_id in self.by_root[root]]
-
-
-def _root(line: InvoiceLine) -> str:
-    return line.line_id if line.adjusts is None else line.adjusts.line_id
-
-
-def _charge(line: InvoiceLine) -> tuple[str, str]:
-    return line.charge_id, repr(sorted(line.dimensions.items()))
-
-
-def _is_credit_of(credit: InvoiceLine, line: InvoiceLine) -> bool:
-    within = line.period_start <= credit.period_start and credit.period_end <= line.period_end
-    return line.charge_kind in FEES and line.plan_id == credit.plan_id and within
+    def give_back(self, bill_id: str, amount: int, *, first: Collection[str]) -> int:
+        """Of ``amount`` that is given back of a bill, what goes to the credit it drew, then to that of bills
+        whose reductions paid for it. first: lines whose credit goes back before that of others."""
+        bill, rest = self.bills[bill_id], amount
+        left_of = self.left.setdefault(bill_id, drawn_left(self.entries, bill_id))
+        for credit in reversed(bill.drawn_credit):
+            left = left_of.get(credit.grant_id, {})
+            lines = given_back(left, rest, first=first)
+            for line_id, part in lines:
+                left[line_id] += part
+                rest += part
+            if lines:
+                self.found[credit.grant_id] += lines
+        sources = self.set_off.get(bill_id, {})
+        for source in sources:  # newest first, as they were noted
+            part = self.give_back(source, min(rest, sources[source]), first=())
+            sources[source] -= part
+            rest -= part
+        return amount - rest

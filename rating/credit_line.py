@@ -6,7 +6,7 @@ major units, ``rated_quantity`` how many of its units are given back, ``days`` f
 
     amount = -(billed amount x units given back / units billed x days / full_days), rounded once
 
-A line that is left with less (earlier credits of the same fee took the rest, or credit before tax paid for it)
+A line that is left with less (earlier credits of the same fee took the rest, credit before tax paid for it)
 has that rest as its billed amount, whole, and keeps in its inputs what it would have been (``IN_FULL``) and
 of what (``OF_BILLED``), both in minor units: a fee that is raised later is charged only beyond that.
 """

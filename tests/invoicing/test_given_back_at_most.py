@@ -300,8 +300,8 @@ def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: Wor
 @pytest.mark.parametrize("late_first", [False, True])
 def test_a_fee_that_credit_paid_is_not_charged_for_days_after_an_end(world: World, late_first: bool) -> None:
     """31.00 less its share of 12.00 for February, of which 19.00 are credit and 4.71 were paid. The contract
-    ends after 10 of 28 days: the 4.71 come back. Late calls take more of the discount, and the fee of all February
-    would be 27.32: its 10 days are 9.76, less than the 19.00 given, so nothing more is due for it."""
+    ends after 10 of 28 days: the 4.71 come back. Late calls take more of the discount, and the fee of all of
+    February would be 27.32: its 10 days are 9.76, less than the 19.00 given, so nothing more is due."""
     sender = Sender(world)
     setting(world, customer=BUYER, **SELLER)
     calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
