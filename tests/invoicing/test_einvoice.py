@@ -130,6 +130,19 @@ def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
         electronic_credit_note({**parts[0], "tax": "excluded"}, profile="en16931")
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_bill_below_zero_states_the_credit_it_gives_back(checker: EInvoiceChecker, syntax: Syntax) -> None:
+    issued = taxed(priced("0.25", "-120"))
+    back = InvoiceCredit("g", "Welcome", "promotional", -2000, 2000)
+    document = electronic_invoice(replace(issued, drawn_credit=(back,), due_date=None), profile="en16931")
+    assert (document.gross, document.prepaid, document.due) == (
+        Decimal("-36.90"),
+        Decimal("-20.00"),
+        Decimal("-16.90"),
+    )
+    assert errors(checker, einvoice_xml(document, syntax)) == []
+
+
 def test_a_price_is_stated_exactly_and_readable() -> None:
     """(price, quantity) -> (BT-129, BT-146, BT-149) as written."""
     for price, quantity, written in (
