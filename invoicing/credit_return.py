@@ -13,7 +13,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
-from ingest.errors import BrokenState
+from ingest.errors import BrokenState, Conflict
 from invoicing.credit import CreditEntry, EntryKind, StoredGrant
 from invoicing.credit_back import coming_back, cost_back, given_back
 from invoicing.credit_give_back import drawn_left
@@ -36,7 +36,8 @@ def return_credit(
     now: datetime,
 ) -> None:
     """Enter what goes back, in the transaction that issues the credit note. put_back: what was taken off
-    lines before tax. line_ids: the lines it is for; what they drew goes back before what others did."""
+    lines before tax. line_ids: the lines it is for; what they drew goes back before what others did.
+    Raises Conflict when a bill gave some of it back since the credit note was drafted."""
     if not returned and not put_back:
         return
     lock_grants(connection, [customer_id])
@@ -53,6 +54,12 @@ def return_credit(
         stored = grants[back.grant_id]
         cost = cost_back(stored, back.amount_minor, remaining_minor=stored.remaining_minor)
         lines = given_back(drawn.get(back.grant_id, {}), back.amount_minor, first=line_ids)
+        if -sum(part for _, part in lines) != back.amount_minor:
+            raise Conflict(
+                f"another document gave credit {back.grant_id!r} back meanwhile; nothing was credited. "
+                "Send the request again.",
+                reason_code="credit_changed",
+            )
         made.append(_coming(back.grant_id, "returned", back.amount_minor, cost, lines))
     for grant_id, lines in before_tax.items():
         amount = -sum(part for _, part in lines)

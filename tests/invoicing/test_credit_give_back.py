@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.errors import Conflict
 from invoicing.audit_verify import verify_books
 from invoicing.credit import StoredGrant
 from invoicing.credit_account import CreditAccount
 from invoicing.credit_give_back import Past
-from invoicing.credit_note import CreditNoteRequest
+from invoicing.credit_note import CreditBack, CreditNoteRequest
 from invoicing.credit_note_store import Issuing, issue_credit_note
+from invoicing.credit_return import return_credit
 from invoicing.credit_store import grants_of_customer
 from invoicing.document import printed
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, parse_invoice
@@ -101,6 +103,34 @@ def test_credit_comes_back_once_by_credit_note_and_by_bill(world: World) -> None
     assert left(world) == {"g": 3000}
     assert outstanding_minor(world) == 0
     proved(world)
+
+
+def test_what_a_bill_gave_back_meanwhile_is_not_given_back_again(world: World) -> None:
+    """A credit note that was drafted before the bill."""
+    world.plan(fee("30"))
+    save(world)
+    give(world, amount="30", **PRESENT)
+    world.bill("2025-04-01")
+    first = world.invoices()[0].invoice
+    save(world, end_date=APRIL_16)
+    world.bill("2025-04-16")
+    with (
+        pytest.raises(Conflict, match="Send the request again") as caught,
+        world.ledger.begin() as connection,
+    ):
+        return_credit(
+            connection,
+            [CreditBack("g", "Credit g", 3000)],
+            put_back=[],
+            customer_id="acme",
+            invoice_id=first.invoice_id,
+            credit_note_id="cn",
+            line_ids=[],
+            issue_date=date(2026, 1, 2),
+            now=at("2026-01-02"),
+        )
+    assert caught.value.reason_code == "credit_changed"
+    assert left(world) == {"g": 1500}
 
 
 def credit_note(world: World, number: str, day: str, **wanted: str) -> None:
