@@ -90,9 +90,10 @@ class StoredGrant:
 class CreditEntry:
     """One entry on a grant, minor units: what came is above zero, what went is below. cost_minor: the part
     of the cost basis that came or went with it. lines: of a draw, (line_id, amount drawn) of each line.
-    ``returned``: drawn by an invoice and given back by a credit note, whose id is then the ``invoice_id``;
-    its lines are below zero. ``taken_off`` and ``put_back``: the same of promotional credit that was taken
-    off lines before tax (``invoicing/credit_allowance.py``)."""
+    ``returned``: drawn by an invoice and given back by a credit note or a later bill below zero, whose id is
+    then the ``invoice_id``; its lines, of the invoice that drew, are below zero. ``taken_off`` and
+    ``put_back``: the same of promotional credit that was taken off lines before tax
+    (``invoicing/credit_allowance.py``)."""
 
     grant_id: str
     kind: EntryKind

@@ -1,8 +1,8 @@
 """A customer's credit as invoices are settled one after the other. Pure: what it did is entered by others.
 
-An invoice is settled in three steps: what it sells becomes a grant, what it may draw it draws, and what has
-expired by its billing date and no other bill can reach lapses, so that what rolls over is there for the
-next one.
+An invoice is settled in three steps: what it sells becomes a grant, what it may draw it draws (a bill below
+zero gives back what earlier ones drew, ``credit_give_back.py``), and what has expired by its billing date and
+no other bill can reach lapses, so that what rolls over is there for the next one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from invoicing.credit_allowance import (
     with_allowances,
     without_credit,
 )
+from invoicing.credit_back import coming_back, cost_back
 from invoicing.credit_draw import draw_credit, drawn_entries
 from invoicing.credit_expiry import lapse_of
+from invoicing.credit_give_back import GivenBack, Past, credit_to_give_back
 from invoicing.invoice import Invoice, InvoiceCredit
 
 
@@ -49,12 +51,19 @@ class CreditAccount:
             self.remaining[stored.grant.grant_id] = stored.remaining_minor
 
     def settle(
-        self, invoice: Invoice, *, sold: Sequence[StoredGrant], reach: Reach, entry_date: date
+        self,
+        invoice: Invoice,
+        *,
+        sold: Sequence[StoredGrant],
+        past: Past | None,
+        reach: Reach,
+        entry_date: date,
     ) -> Invoice:
-        """The invoice with what it draws. sold: the grants its retainer lines buy."""
+        """The invoice with what it draws or gives back. sold: the grants its retainer lines buy. past: what
+        it may give back of; None: nothing."""
         for stored in sold:
             self._open(stored)
-        invoice = self.draw(invoice, entry_date=entry_date)
+        invoice = self.draw(invoice, past=past, entry_date=entry_date)
         for stored in self._out_of_reach(invoice, reach):
             lapse = lapse_of(stored)
             self.remaining[stored.grant.grant_id] = 0
@@ -64,8 +73,8 @@ class CreditAccount:
                 self._open(lapse.rolled_over)
         return invoice
 
-    def draw(self, invoice: Invoice, *, entry_date: date) -> Invoice:
-        """The invoice with what it draws, before tax and after, and nothing else."""
+    def draw(self, invoice: Invoice, *, past: Past | None, entry_date: date) -> Invoice:
+        """The invoice with what it draws, before tax and after, or gives back, and nothing else."""
         invoice = without_credit(invoice)
         allowed = draw_allowances(invoice, self.grants, remaining=self.remaining)
         for draw in allowed:
@@ -73,6 +82,8 @@ class CreditAccount:
         self.entries += allowance_entries(allowed, invoice_id=invoice.invoice_id, entry_date=entry_date)
         paying = [stored for stored in self.grants if not is_allowance(invoice, stored)]
         invoice = with_allowances(invoice, allowed)
+        if invoice.gross_minor < 0 and past is not None:
+            return replace(invoice, drawn_credit=self._give_back(invoice, past, entry_date))
         draws = draw_credit(invoice, paying, remaining=self.remaining)
         self.entries += drawn_entries(
             draws, remaining=self.remaining, invoice_id=invoice.invoice_id, entry_date=entry_date
@@ -84,6 +95,35 @@ class CreditAccount:
             left = self.remaining[grant.grant_id]
             credit.append(InvoiceCredit(grant.grant_id, grant.name, grant.kind, draw.amount_minor, left))
         return replace(invoice, drawn_credit=tuple(credit))
+
+    def _give_back(self, invoice: Invoice, past: Past, entry_date: date) -> tuple[InvoiceCredit, ...]:
+        """What goes back to the grants earlier bills drew, as credit below zero."""
+        for stored in past.grants:
+            if stored.grant.grant_id not in self.remaining:
+                self.grants.append(stored)
+                self.remaining[stored.grant.grant_id] = stored.remaining_minor
+        known = [*past.entries, *self.entries]
+        backs = credit_to_give_back(invoice, past, entries=known)
+        return tuple(self._take_back(back, invoice.invoice_id, past, entry_date) for back in backs)
+
+    def _take_back(self, back: GivenBack, invoice_id: str, past: Past, entry_date: date) -> InvoiceCredit:
+        grant_id = back.grant_id
+        stored = next(each for each in self.grants if each.grant.grant_id == grant_id)
+        amount, remaining = back.amount_minor, self.remaining[grant_id]
+        cost = cost_back(stored, amount, remaining_minor=remaining)
+        entry = CreditEntry(
+            grant_id, "returned", entry_date, amount, cost, invoice_id=invoice_id, lines=back.lines
+        )
+        came = coming_back(entry, stored, ended=grant_id in past.ended or grant_id in self.lapsed)
+        self.entries += came.entries
+        for successor in came.opened:
+            self.grants.append(successor)
+            self.opened.append(successor)
+            self.remaining[successor.grant.grant_id] = amount
+        if not came.opened:
+            self.remaining[grant_id] += amount
+        left = amount if came.opened else self.remaining[grant_id]
+        return InvoiceCredit(grant_id, stored.grant.name, stored.grant.kind, -amount, left)
 
     def _open(self, stored: StoredGrant) -> None:
         self.grants.append(stored)

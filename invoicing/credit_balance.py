@@ -15,7 +15,8 @@ class CreditBalance:
     """Minor units of one currency up to the end of a day; each also at cost basis.
 
     committed = granted - voided = drawn + expired + remaining, in amounts and at cost. What rolls over is in
-    neither: it moves from one grant to another. What a credit note gave back counts as not drawn.
+    neither: it moves from one grant to another. What a credit note or a bill below zero gave back counts
+    as not drawn.
     recognised_cost: of what was paid, what is revenue by now: used up or lapsed. remaining_cost: what is
     still owed as service (deferred).
     """

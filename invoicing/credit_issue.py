@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Connection, select
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, select
 from invoicing.bulk import select_by_ids
 from invoicing.credit import StoredGrant
 from invoicing.credit_account import CreditAccount, Reach
+from invoicing.credit_give_back import Past
+from invoicing.credit_past import drew_credit, load_past
 from invoicing.credit_sale import SaleTerms, load_sale_terms
 from invoicing.credit_store import lock_grants, open_grants, write_entries, write_grants
 from invoicing.draft import Draft
@@ -28,15 +31,10 @@ def settle_drafts(
     it were issued next."""
     ids = [draft.customer_id for draft in drafts]
     if issue_date is None:
-        held = open_grants(connection, ids)
-        shown = (
-            _shown(draft, held.get(draft.customer_id, [])) if draft.customer_id in held else draft
-            for draft in drafts
-        )
-        return list(shown), []
+        return _all_shown(connection, drafts, open_grants(connection, ids)), []
     held = lock_grants(connection, ids)
     buyers = {draft.customer_id for draft in drafts if any(map(sells_credit, draft.charge_ids))}
-    touched = buyers | held.keys()
+    touched = buyers | held.keys() | {draft.customer_id for draft in _giving_back(connection, drafts)}
     if not touched:
         return list(drafts), []
     accounts = {customer_id: CreditAccount(held.get(customer_id, [])) for customer_id in touched}
@@ -44,6 +42,7 @@ def settle_drafts(
     plain = {draft.invoice_id: _parsed(draft) for draft in drafts if draft.customer_id in touched}
     terms = load_sale_terms(connection, list(plain.values()))
     settled = []
+    beside: dict[str, list[Invoice]] = defaultdict(list)
     for draft in drafts:
         account = accounts.get(draft.customer_id)
         if account is None:
@@ -52,9 +51,11 @@ def settle_drafts(
         invoice = account.settle(
             plain[draft.invoice_id],
             sold=terms.sold_by(plain[draft.invoice_id], customer_id=draft.customer_id),
+            past=_past(connection, plain[draft.invoice_id], beside[draft.contract_id]),
             reach=reach.get(draft.customer_id, Reach()),
             entry_date=issue_date,
         )
+        beside[draft.contract_id].append(invoice)
         settled.append(with_credit(draft, invoice))
     return settled, _enter(connection, [accounts[key] for key in sorted(accounts)], now=now)
 
@@ -67,6 +68,7 @@ def settle_invoice(
     settled = account.settle(
         invoice,
         sold=load_sale_terms(connection, [invoice]).sold_by(invoice, customer_id=customer_id),
+        past=_past(connection, invoice, []),
         reach=_reach(connection, [customer_id]).get(customer_id, Reach()),
         entry_date=issue_date,
     )
@@ -81,15 +83,23 @@ def settle_on_paper(
     account = CreditAccount(open_grants(connection, [customer_id]).get(customer_id, []))
     reach = _reach(connection, [customer_id]).get(customer_id, Reach())
     terms: SaleTerms = load_sale_terms(connection, invoices)
-    return [
-        account.settle(
+    settled: list[Invoice] = []
+    for invoice in invoices:
+        billed = account.settle(
             invoice,
             sold=terms.sold_by(invoice, customer_id=customer_id),
+            past=_past(connection, invoice, settled),
             reach=reach,
             entry_date=invoice.billing_date,
         )
-        for invoice in invoices
-    ]
+        settled.append(billed)
+    return settled
+
+
+def show_credit(connection: Connection, invoice: Invoice, *, customer_id: str) -> Invoice:
+    """A draft with what it would draw or give back if it were issued next. Read only."""
+    account = CreditAccount(open_grants(connection, [customer_id]).get(customer_id, []))
+    return account.draw(invoice, past=_past(connection, invoice, []), entry_date=invoice.billing_date)
 
 
 def _enter(connection: Connection, accounts: Sequence[CreditAccount], *, now: datetime) -> list[str]:
@@ -123,7 +133,30 @@ def _parsed(draft: Draft) -> Invoice:
     return parse_invoice(draft.text(number=None, issue_date=None))
 
 
-def _shown(draft: Draft, grants: Sequence[StoredGrant]) -> Draft:
-    """A draft with what it would draw."""
-    account = CreditAccount(list(grants))
-    return with_credit(draft, account.draw(_parsed(draft), entry_date=draft.billing_date))
+def _all_shown(
+    connection: Connection, drafts: Sequence[Draft], held: Mapping[str, Sequence[StoredGrant]]
+) -> list[Draft]:
+    """The drafts with what each would draw or give back."""
+    giving = {draft.invoice_id for draft in _giving_back(connection, drafts)}
+    shown = []
+    for draft in drafts:
+        if draft.customer_id not in held and draft.invoice_id not in giving:
+            shown.append(draft)
+            continue
+        account, invoice = CreditAccount(list(held.get(draft.customer_id, []))), _parsed(draft)
+        past = _past(connection, invoice, [])
+        shown.append(with_credit(draft, account.draw(invoice, past=past, entry_date=draft.billing_date)))
+    return shown
+
+
+def _giving_back(connection: Connection, drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts below zero of contracts whose bills drew credit."""
+    below = [draft for draft in drafts if draft.total_minor + draft.tax_minor < 0]
+    drew = drew_credit(connection, {draft.contract_id for draft in below}) if below else set()
+    return [draft for draft in below if draft.contract_id in drew]
+
+
+def _past(connection: Connection, invoice: Invoice, beside: Sequence[Invoice]) -> Past | None:
+    """What a bill below zero may give back of; None for any other. beside: of its contract, settled before
+    it in the same transaction."""
+    return load_past(connection, invoice, beside=beside) if invoice.gross_minor < 0 else None

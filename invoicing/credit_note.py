@@ -115,14 +115,16 @@ def draft_credit_note(
     *,
     before: Sequence[Mapping[str, Any]],
     given_back: Mapping[str, int],
+    credit_given_back: Mapping[str, int],
     request: CreditNoteRequest,
 ) -> CreditNoteDraft:
     """The credit note that takes back of an issued invoice what is asked for.
 
     invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first.
     given_back: by line_id, minor units above zero, what later bills gave back of lines; an invoice of which
-    there is any is not voided, because it is owed as it was issued less its credit notes. Raises InvalidInput
-    naming every line that cannot be credited so.
+    there is any is not voided, because it is owed as it was issued less its credit notes. credit_given_back:
+    by grant, minor units above zero, what later bills gave back of its credit. Raises InvalidInput naming
+    every line that cannot be credited so.
     """
     lines = invoice["lines"]
     uncredited = left_of_lines(invoice, before)
@@ -135,7 +137,7 @@ def draft_credit_note(
     voids = taken == uncredited
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
-    returned = _credit_back(invoice, before, gross_minor=net + tax)
+    returned = _credit_back(invoice, before, credit_given_back, gross_minor=net + tax)
     put_back = put_back_with(invoice, before, taken, left, uncredited)
     identity = f"ratemill credit note\n{invoice['invoice_id']}\n{len(before) + 1}"
     credit_note_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
@@ -340,12 +342,16 @@ def _negated(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _credit_back(
-    invoice: Mapping[str, Any], before: Sequence[Mapping[str, Any]], *, gross_minor: int
+    invoice: Mapping[str, Any],
+    before: Sequence[Mapping[str, Any]],
+    by_bills: Mapping[str, int],
+    *,
+    gross_minor: int,
 ) -> list[CreditBack]:
-    """What goes back to prepaid credit: all that is credited, up to what the invoice drew; the grant drawn
-    last gets its own back first."""
+    """What goes back to prepaid credit: all that is credited, up to what the invoice drew and did not get
+    back yet; the grant drawn last gets its own back first."""
     grants = invoice.get("drawn_credit", {"grants": ()})["grants"]
-    earlier: dict[str, int] = {}
+    earlier = dict(by_bills)
     for back in (back for note in before for back in note["returned_credit"]["grants"]):
         earlier[back["grant_id"]] = earlier.get(back["grant_id"], 0) + back["amount_minor"]
     budget = max(0, gross_minor)

@@ -55,6 +55,6 @@ CREDIT_ENTRIES: Final = sa.Table(
     sa.Column("created_at", sa.String(32), nullable=False),
 )
 """``kind``: granted, rolled_in (both add), drawn, taken_off (drawn before tax), expired, rolled_over, voided
-(all take away; their amounts are below zero), returned, put_back (what credit notes give back of either).
+(all take away; their amounts are below zero), returned, put_back (what comes back of either).
 ``entry_id`` is a hash of what the entry is for, so that nothing is entered twice.
 ``lines``: of a draw, what each invoice line got, as JSON [[line_id, amount_minor], ...]."""

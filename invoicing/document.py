@@ -204,7 +204,8 @@ def _title(invoice: Invoice, w: Words) -> str:
 
 
 def _sums(invoice: Invoice, w: Words) -> list[dict[str, str]]:
-    """What stands above the amount due: the net total and each group of tax, then what credit pays."""
+    """What stands above the amount due: the net total and each group of tax, then what credit pays
+    or gets back."""
     digits = invoice.minor_digits
     rows = []
     if invoice.tax:
@@ -216,7 +217,8 @@ def _sums(invoice: Invoice, w: Words) -> list[dict[str, str]]:
     rows.append({"label": label, "value": w.money(invoice.gross_minor, digits)})
     for entry in invoice.drawn_credit:
         left = w.money(entry.remaining_minor, digits)
-        label = w("credit_left", name=breakable(entry.name), left=left)
+        words = "credit_left" if entry.amount_minor >= 0 else "credit_given_back"
+        label = w(words, name=breakable(entry.name), left=left)
         rows.append({"label": label, "value": w.money(-entry.amount_minor, digits)})
     return rows
 

@@ -11,6 +11,8 @@ where licences that are cut have lines that stand instead (``seat_changes.py``),
 A minimum and the usage that counts towards it take each other's place too: in a period with a minimum, credit
 that one line needs no more is left to the others, and only what all of them need no more is kept back. (Not
 where their tax differs: the difference would be paid out.)
+A fee whose credit was cut short, because credit before tax had paid for what was not had, is charged nothing
+more until what it comes to more exceeds what that credit was cut by.
 It does not matter in how many steps ``now`` gets where it is: all adjustments of a line sum to the same.
 Lines without credit or fee credits are charged what they come to.
 """
@@ -27,6 +29,7 @@ import pyarrow.compute as pc
 from ingest.clickhouse import EventStore
 from invoicing.billed_lines import billed_again_as
 from invoicing.line_differences import purpose_of
+from rating.credit_line import IN_FULL, OF_BILLED
 from rating.plan_version import PlanVersion
 from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.store import line_to_python
@@ -50,6 +53,19 @@ _CHARGED_IN_ALL: Final = pl.coalesce(
     ),
 )
 _IS_LIMITED: Final = (pl.col("allowed_minor") > 0) | (pl.col("given_back_minor") > 0)
+_PAID: Final = pl.col("of_minor") - pl.col("allowed_minor")
+"""Of a fee whose credit was cut short, what was paid of it with the bill it is on."""
+_ABSORBED: Final = (
+    pl.when(pl.col("of_minor") > 0)
+    .then(
+        pl.min_horizontal(
+            (pl.col("now_minor") - pl.col("of_minor")).clip(lower_bound=0),
+            (pl.col("in_full_minor") - _PAID).clip(lower_bound=0),
+        )
+    )
+    .otherwise(0)
+)
+"""What a fee comes to more that is left to what its credit was cut by."""
 COUNTED: Final = pl.col("charged_minor") + pl.when(_IS_LIMITED).then(
     pl.col("now_minor") - _CHARGED_IN_ALL
 ).otherwise(0)
@@ -89,9 +105,14 @@ def give_back_at_most(
         .join(instead, on="line_id", how="left", maintain_order="left")
         .join(together, on="line_id", how="left", maintain_order="left")
         .with_columns(pl.coalesce("now_minor", "successor_minor").alias("now_minor"))
-        .with_columns(pl.col("now_minor", "given_back_minor", "instead_minor").fill_null(0))
+        .with_columns(
+            pl.col("now_minor", "given_back_minor", "instead_minor", "in_full_minor", "of_minor").fill_null(0)
+        )
+        .with_columns(absorbed_minor=_ABSORBED)
+        .with_columns(pl.col("now_minor") - pl.col("absorbed_minor"))
     )
-    return both.with_columns(billed_minor=COUNTED).select(*billed.columns, "billed_minor")
+    counted = both.with_columns(billed_minor=COUNTED + pl.col("absorbed_minor"))
+    return counted.select(*billed.columns, "billed_minor")
 
 
 def stands_instead(other: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
@@ -167,9 +188,11 @@ def _instead(past: Mapping[bytes, Mapping[str, Any]], lines: pa.Table) -> pl.Dat
 
 
 def _given_back(lines: pa.Table, credits_now: pa.Table) -> pl.DataFrame:
-    """(line_id, given_back_minor): what fee credits give back of fees, above zero. A credit is of the fee of
+    """(line_id, given_back_minor, in_full_minor, of_minor): what fee credits give back of fees, above zero;
+    what they would if none was cut short, and of what such ones are, 0 for none. A credit is of the fee of
     its charge that an earlier date billed for its days."""
-    credits_found = _only([lines, credits_now], {FEE_CREDIT_KIND}).drop("line_id")
+    credits_found = _only([lines, credits_now], {FEE_CREDIT_KIND}, inputs=(IN_FULL, OF_BILLED))
+    credits_found = credits_found.drop("line_id")
     fees = _only([lines], FEES).drop("amount_minor")
     return (
         fees.join(credits_found, on=_OF_ONE_FEE, suffix="_back")
@@ -179,19 +202,33 @@ def _given_back(lines: pa.Table, credits_now: pa.Table) -> pl.DataFrame:
             & (pl.col("period_end_back") <= pl.col("period_end"))
         )
         .group_by("line_id")
-        .agg(given_back_minor=-pl.col("amount_minor").sum())
+        .agg(
+            given_back_minor=-pl.col("amount_minor").sum(),
+            in_full_minor=pl.coalesce(IN_FULL, -pl.col("amount_minor")).sum(),
+            of_minor=pl.col(OF_BILLED).max().fill_null(0),
+        )
     )
 
 
 def _only(
-    tables: Sequence[pa.Table], kinds: frozenset[str] | set[str], *, more: Sequence[str] = ()
+    tables: Sequence[pa.Table],
+    kinds: frozenset[str] | set[str],
+    *,
+    more: Sequence[str] = (),
+    inputs: Sequence[str] = (),
 ) -> pl.DataFrame:
+    """inputs: of the lines, as whole numbers; null where a line has none."""
     names = [*_OF_ONE_FEE, "billing_date", "period_start", "period_end", "line_id", "amount_minor", *more]
     wanted = pa.array(sorted(kinds), pa.string())
     parts = []
     for table in tables:
-        some = table.filter(pc.is_in(table["charge_kind"].cast(pa.string()), value_set=wanted)).select(names)
-        frame: Any = pl.from_arrow(some.set_column(6, "line_id", some["line_id"].cast(pa.binary())))
+        chosen = table.filter(pc.is_in(table["charge_kind"].cast(pa.string()), value_set=wanted))
+        some = chosen.select(names)
+        some = some.set_column(6, "line_id", some["line_id"].cast(pa.binary()))
+        for name in inputs:
+            found = pc.map_lookup(chosen["inputs"], name, "first")
+            some = some.append_column(name, found.cast(pa.decimal128(38, 0)).cast(pa.int64()))
+        frame: Any = pl.from_arrow(some)
         parts.append(frame.with_columns(pl.col(*_OF_ONE_FEE, *more).cast(pl.String)))
     both: pl.DataFrame = pl.concat(parts)
     return both

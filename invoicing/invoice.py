@@ -141,7 +141,9 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceCredit:
-    """What one grant of credit pays: ``amount_minor``; ``remaining_minor`` is what it has left after that."""
+    """What one grant of credit pays: ``amount_minor``; ``remaining_minor`` is what it has left after that.
+    Of a bill below zero, what goes back to it: below zero; of a grant that has ended, ``remaining_minor`` is
+    that of the new one that takes it."""
 
     grant_id: str
     name: str
@@ -156,7 +158,8 @@ class Invoice:
 
     period_start/period_end: the whole time the lines cover, local dates, half-open. total_minor: the sum of
     the lines, net of tax. tax: its groups in the order of category and rate, empty where no tax is stated.
-    drawn_credit: what of the gross amount credit pays, in the order drawn; ``due_minor`` is the rest.
+    drawn_credit: what of the gross amount credit pays, in the order drawn, or what of an amount below zero
+    goes back to credit (``credit_give_back.py``), below zero; ``due_minor`` is the rest.
     credits: whether promotional credit is taken before tax, off the lines (``credit_allowance.py``).
     """
 

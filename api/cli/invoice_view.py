@@ -91,7 +91,8 @@ def _credit_shown(invoice: Mapping[str, Any], digits: int) -> list[str]:
     if not drawn:
         return []
     rows = [
-        f"Credit {entry['name']} ({entry['grant_id']}): -{money(entry['amount_minor'], digits)}, "
+        f"{'Back to credit' if entry['amount_minor'] < 0 else 'Credit'} {entry['name']} "
+        f"({entry['grant_id']}): {money(-entry['amount_minor'], digits)}, "
         f"{money(entry['remaining_minor'], digits)} left"
         for entry in drawn["grants"]
     ]

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import record_change
-from invoicing.credit_account import CreditAccount
-from invoicing.credit_store import open_grants
+from invoicing.credit_issue import show_credit
 from invoicing.invoice import Invoice, invoice_hash, invoice_text, parse_invoice
 from invoicing.line_rewrite import rewrite_lines
 from invoicing.lock import billing_lock
@@ -39,8 +38,7 @@ def correct(
             select(INVOICES.c.document, INVOICES.c.customer_id).where(INVOICES.c.invoice_id == invoice_id)
         ).one()
         before = parse_invoice(row.document)
-        account = CreditAccount(open_grants(connection, [row.customer_id]).get(row.customer_id, []))
-        after = account.draw(corrected(before, request), entry_date=before.billing_date)
+        after = show_credit(connection, corrected(before, request), customer_id=row.customer_id)
         text = invoice_text(after)
         _write_invoice(connection, before, after, text)
         prepared = dict.fromkeys((*review.prepared_by, acting.reviewer))

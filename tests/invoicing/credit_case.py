@@ -122,7 +122,7 @@ def given_for_nothing(grant_id: str, amount: str, **more: Any) -> StoredGrant:
 
 def settled(billed: Invoice, *grants: StoredGrant) -> Invoice:
     """The invoice with the credit it takes."""
-    return CreditAccount(list(grants)).draw(billed, entry_date=date(2026, 2, 1))
+    return CreditAccount(list(grants)).draw(billed, past=None, entry_date=date(2026, 2, 1))
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, select, text
 from ingest.errors import Conflict, InvalidInput
 from invoicing.audit_verify import verify_books
 from invoicing.billing_entity import save_entity
+from invoicing.credit_back import given_back
 from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, issue_credit_note, list_credit_notes
-from invoicing.credit_return import given_back
 from invoicing.credit_store import grant_credit, grants_of_customer, void_grant
 from invoicing.customer_store import save_customer
 from invoicing.journal_check import verify_journal

@@ -55,7 +55,9 @@ def story(case: dict[str, Any]) -> Iterator[str]:
     for wanted in case["credit_notes"]:
         request = validate_document(CreditNoteRequest, {"reason": "why", **wanted}, what="the request")
         try:
-            draft = draft_credit_note(document, before=before, given_back={}, request=request)
+            draft = draft_credit_note(
+                document, before=before, given_back={}, credit_given_back={}, request=request
+            )
         except InvalidInput as refused:
             yield f"refused {refused.reason_code}"
             continue

@@ -105,7 +105,11 @@ def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
     for lines in ([{"line_id": issued.lines[0].line_id, "quantity": "40"}], []):
         request = CreditNoteRequest.model_validate({"reason": "counted twice", "lines": lines})
         draft = draft_credit_note(
-            orjson.loads(invoice_text(issued)), before=parts, given_back={}, request=request
+            orjson.loads(invoice_text(issued)),
+            before=parts,
+            given_back={},
+            credit_given_back={},
+            request=request,
         )
         number = f"CN-2025-00000{len(parts) + 1}"
         parts.append(orjson.loads(draft.text(number=number, issue_date=date(2025, 3, 1))))
@@ -124,6 +128,19 @@ def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
     assert first.prepaid + rest.prepaid == whole.prepaid
     with pytest.raises(InvalidInput, match="credit note CN-2025-000001 cannot be"):
         electronic_credit_note({**parts[0], "tax": "excluded"}, profile="en16931")
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_bill_below_zero_states_the_credit_it_gives_back(checker: EInvoiceChecker, syntax: Syntax) -> None:
+    issued = taxed(priced("0.25", "-120"))
+    back = InvoiceCredit("g", "Welcome", "promotional", -2000, 2000)
+    document = electronic_invoice(replace(issued, drawn_credit=(back,), due_date=None), profile="en16931")
+    assert (document.gross, document.prepaid, document.due) == (
+        Decimal("-36.90"),
+        Decimal("-20.00"),
+        Decimal("-16.90"),
+    )
+    assert errors(checker, einvoice_xml(document, syntax)) == []
 
 
 def test_a_price_is_stated_exactly_and_readable() -> None:

@@ -295,3 +295,47 @@ def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: Wor
     assert back["fee", "adjustment"] == -268
     assert -30000 <= last.summary.total_minor < -29000
     settled(world)
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+def test_a_fee_that_credit_paid_is_not_charged_for_days_after_an_end(world: World, late_first: bool) -> None:
+    """31.00 less its share of 12.00 for February, of which 19.00 are credit and 4.71 were paid. The contract
+    ends after 10 of 28 days: the 4.71 come back. Late calls take more of the discount, and the fee of all of
+    February would be 27.32: its 10 days are 9.76, less than the 19.00 given, so nothing more is due."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
+    world.plan(calls, MONTHLY_FEE | {"price": {"model": "flat", "amount": "31"}}, credits="before_tax")
+    terms = {**JANUARY, "discounts": [{"discount_id": "d", "name": "Less", "amount": "12"}]}
+    world.contracts(["c2"], **terms)
+    welcome(world, "53.29")
+    sender.calls(("call", "c2", "2025-01-10", "20"))
+    world.bill("2025-02-01")
+    assert lines_of(world) == [("calls", 0), ("fee", 471)]
+    if late_first:
+        sender.correct("call", value="70")
+    world.contracts(["c2"], **terms, end_date=date(2025, 2, 11))
+    world.bill("2025-02-11")
+    if not late_first:
+        assert lines_of(world) == [("fee", -471)]
+        sender.correct("call", value="70")
+        world.bill("2025-02-20")
+    assert [amount for charge, amount in lines_of(world) if charge == "calls"] == [4639]
+    fees = sum(
+        line.amount_minor
+        for stored in world.invoices()[1:]
+        for line in stored.invoice.lines
+        if line.charge_id == "fee"
+    )
+    assert fees == 0
+    settled(world)
+    sender.correct("call", value="20")
+    world.bill("2025-03-01")
+    assert lines_of(world) == [("calls", -4639)]
+    settled(world)
+
+
+def lines_of(world: World) -> list[tuple[str, int]]:
+    """(charge, net minor units) of the newest bill."""
+    newest = max(world.invoices(), key=lambda stored: stored.invoice.billing_date)
+    return [(line.charge_id, line.amount_minor) for line in newest.invoice.lines]
