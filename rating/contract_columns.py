@@ -10,7 +10,9 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -18,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, Table, select
 
-_ROWS_PER_WINDOW: Final = 1 << 16
+_ROWS_PER_WINDOW: Final = 1 << 14
 """Of texts of 512 characters, each escaped to six bytes: far below SQLite's gigabyte a value."""
 _IDS_PER_QUERY: Final = 5_000
 """As in ``invoicing/bulk.py``."""
@@ -28,7 +30,9 @@ def read_columns(connection: Connection, table: Table, schema: pa.Schema) -> pa.
     """The whole table as ``schema`` (the table's columns in order), sorted by its primary key, texts by
     their bytes. Dates stand in the ledger as ISO text."""
     if connection.dialect.name == "sqlite":
-        parts = [_from_json(window, schema) for window in _json_windows(connection, table)]
+        with ThreadPoolExecutor(max_workers=1) as cutting:  # what was read, while more is read
+            windows = _json_windows(connection, table)
+            parts = list(cutting.map(partial(_from_json, schema=schema), windows))
     else:
         parts = [columns_table(_row_columns(connection, table), schema)]
     return _joined(parts, table, schema)
