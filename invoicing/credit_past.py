@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
 
 import orjson
 from sqlalchemy import Connection, select
@@ -13,7 +12,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
 from invoicing.credit_give_back import Past
 from invoicing.credit_note_tables import CREDIT_NOTES
-from invoicing.credit_store import stored_grants
+from invoicing.credit_store import read_entry, stored_grants
 from invoicing.credit_tables import CREDIT_ENTRIES
 from invoicing.invoice import Invoice, parse_invoice
 from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX
@@ -52,20 +51,11 @@ def load_past(connection: Connection, invoice: Invoice, *, beside: Sequence[Invo
 def drawn_and_returned(connection: Connection, grant_ids: Collection[str]) -> list[CreditEntry]:
     """What documents drew of these grants after tax and gave back, in the order of their dates."""
     kinds = _E.kind.in_(("drawn", "returned"))
-    rows = select_by_ids(connection, select(CREDIT_ENTRIES).where(kinds), _E.grant_id, sorted(set(grant_ids)))
-    return [
-        CreditEntry(
-            grant_id=row.grant_id,
-            kind=row.kind,
-            entry_date=date.fromisoformat(row.entry_date),
-            amount_minor=row.amount_minor,
-            cost_minor=row.cost_minor,
-            invoice_id=row.invoice_id,
-            reason=row.reason,
-            lines=tuple((line_id, amount) for line_id, amount in orjson.loads(row.lines)),
-        )
-        for row in sorted(rows, key=lambda row: (row.entry_date, row.grant_id, row.invoice_id or ""))
-    ]
+    found = select_by_ids(
+        connection, select(CREDIT_ENTRIES).where(kinds), _E.grant_id, sorted(set(grant_ids))
+    )
+    rows = sorted(found, key=lambda row: (row.entry_date, row.grant_id, row.invoice_id or ""))
+    return [read_entry(row) for row in rows]
 
 
 def ended_grants(connection: Connection, grant_ids: Collection[str]) -> frozenset[str]:

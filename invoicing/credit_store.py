@@ -257,19 +257,21 @@ def entries_of(ledger: Engine, grant_ids: Sequence[str]) -> list[CreditEntry]:
     rows.sort(
         key=lambda row: (row.entry_date, _KIND_ORDER.index(row.kind), row.grant_id, row.invoice_id or "")
     )
-    return [
-        CreditEntry(
-            grant_id=row.grant_id,
-            kind=row.kind,
-            entry_date=date.fromisoformat(row.entry_date),
-            amount_minor=row.amount_minor,
-            cost_minor=row.cost_minor,
-            invoice_id=row.invoice_id,
-            reason=row.reason,
-            lines=tuple((line_id, amount) for line_id, amount in orjson.loads(row.lines)),
-        )
-        for row in rows
-    ]
+    return [read_entry(row) for row in rows]
+
+
+def read_entry(row: Row[Any]) -> CreditEntry:
+    """A row of CREDIT_ENTRIES, parsed."""
+    return CreditEntry(
+        grant_id=row.grant_id,
+        kind=row.kind,
+        entry_date=date.fromisoformat(row.entry_date),
+        amount_minor=row.amount_minor,
+        cost_minor=row.cost_minor,
+        invoice_id=row.invoice_id,
+        reason=row.reason,
+        lines=tuple((line_id, amount) for line_id, amount in orjson.loads(row.lines)),
+    )
 
 
 def grants_of_customer(ledger: Engine, customer_id: str) -> list[StoredGrant]:

@@ -1,12 +1,11 @@
 """Goal: the CloudKitty peer prices the same rows by rules that mean the same, and is never absent in silence.
 
-With ``RATEMILL_CLOUDKITTY_PYTHON`` naming an interpreter that has CloudKitty, the race itself runs too.
+That its cents are ours is checked by the race itself, which ends without figures where they are not.
 """
 
 from __future__ import annotations
 
 import ast
-import os
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.by_level import VOLUME_METERS, plan_versions_by_level
 from benchmarks.canonical import EVENT_TYPES, SIZES
 from benchmarks.peer_cloudkitty import check_total, rules, unit_price
-from benchmarks.result import read_results
-from benchmarks.stages import STAGES
 
-INTERPRETER = os.environ.get("RATEMILL_CLOUDKITTY_PYTHON")
 FLAT, LEVELS = ("plan", EVENT_TYPES[0]), ("plan", EVENT_TYPES[1])
 TIERS = [
     (Decimal(0), Decimal(10), Decimal("0.5")),
@@ -95,14 +91,3 @@ def test_what_runs_in_the_other_interpreter_imports_nothing_of_ours() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert imported - set(sys.stdlib_module_names) == {"cloudkitty", "oslo_config"}
-
-
-@pytest.mark.skipif(INTERPRETER is None, reason="RATEMILL_CLOUDKITTY_PYTHON names no interpreter")
-def test_cloudkitty_gives_the_same_cents(tmp_path: Path) -> None:
-    report = tmp_path / "report.jsonl"
-    arguments = ["rating", "--size", "tiny", "--cases", "by_level", "--json", str(report)]
-    assert main([*arguments, "--cloudkitty-python", str(INTERPRETER)]) == 0
-    results = read_results(report)
-    by_level = next(case for case in STAGES["rating"] if case.name == "by_level")
-    assert [result.system for result in results] == [contender.system for contender in by_level.contenders]
-    assert len({result.result_hash for result in results}) == 1
