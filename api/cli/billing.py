@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from api.cli import electronic_invoices, print_invoices, write_offs
 from api.cli.delivery import add_resend
-from api.cli.files import save_file
+from api.cli.document_pdf import add_pdf
 from api.cli.invoice_view import invoice_shown, money
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from api.problem import ApiProblem
@@ -69,25 +68,10 @@ def add_commands(app: typer.Typer) -> None:
     _add_list(invoices)
     _add_show(invoices)
     print_invoices.add_commands(invoices)
+    add_pdf(invoices, "/v1/invoices")
     add_resend(invoices, "/v1/invoices")
     electronic_invoices.add_commands(invoices, "/v1/invoices")
     write_offs.add_commands(invoices)
-
-    @command(invoices, "pdf")
-    def pdf(
-        session: Session,
-        invoice: IdOrNumber,
-        out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
-        factur_x: Annotated[
-            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
-        ] = False,
-    ) -> None:
-        """Write the invoice as PDF."""
-        params = {"profile": "factur-x"} if factur_x else {}
-        with session.client() as client:
-            body = client.get_bytes(f"/v1/invoices/{invoice}/pdf", accept="application/pdf", params=params)
-        path = out or Path(f"{invoice}.pdf")
-        save_file(session, path, body)
 
     @command(invoices, "issue")
     def issue(session: Session, invoice: IdOrNumber) -> None:

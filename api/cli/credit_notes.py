@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
-from api.cli.files import save_file
+from api.cli.document_pdf import add_pdf
 from api.cli.invoice_view import money, money_column
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 
@@ -37,7 +36,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_create(notes)
     _add_list(notes)
     _add_show(notes)
-    _add_pdf(notes)
+    add_pdf(notes, "/v1/credit-notes")
     add_resend(notes, "/v1/credit-notes")
     electronic_invoices.add_commands(notes, "/v1/credit-notes")
 
@@ -96,25 +95,6 @@ def _add_show(sub: typer.Typer) -> None:
         with session.client() as client:
             answer = client.get(f"/v1/credit-notes/{credit_note}")
         session.show(answer, *_shown(answer))
-
-
-def _add_pdf(sub: typer.Typer) -> None:
-    @command(sub, "pdf")
-    def pdf(
-        session: Session,
-        credit_note: IdOrNumber,
-        out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
-        factur_x: Annotated[
-            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
-        ] = False,
-    ) -> None:
-        """Write the credit note as PDF."""
-        params = {"profile": "factur-x"} if factur_x else {}
-        where = f"/v1/credit-notes/{credit_note}/pdf"
-        with session.client() as client:
-            body = client.get_bytes(where, accept="application/pdf", params=params)
-        path = out or Path(f"{credit_note}.pdf")
-        save_file(session, path, body)
 
 
 def _line(text: str) -> dict[str, str]:

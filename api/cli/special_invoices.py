@@ -10,7 +10,7 @@ import typer
 
 from api.cli import electronic_invoices
 from api.cli.delivery import add_resend
-from api.cli.files import save_file
+from api.cli.document_pdf import add_pdf
 from api.cli.invoice_view import money, money_column, standing_shown
 from api.cli.session import Column, Limit, Session, command, group, more, table
 from ingest.errors import UnreadableBody
@@ -39,7 +39,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_create(sub)
     _add_list(sub)
     _add_show(sub)
-    _add_pdf(sub)
+    add_pdf(sub, "/v1/special-invoices")
     add_resend(sub, "/v1/special-invoices")
     electronic_invoices.add_commands(sub, "/v1/special-invoices")
 
@@ -98,25 +98,6 @@ def _add_show(sub: typer.Typer) -> None:
         with session.client() as client:
             answer = client.get(f"/v1/special-invoices/{invoice}")
         session.show(answer, *_shown(answer))
-
-
-def _add_pdf(sub: typer.Typer) -> None:
-    @command(sub, "pdf")
-    def pdf(
-        session: Session,
-        invoice: IdOrNumber,
-        out: Annotated[Path | None, typer.Option(help="File to write. Left out: NUMBER.pdf here.")] = None,
-        factur_x: Annotated[
-            bool, typer.Option("--factur-x", help="With the e-invoice inside (Factur-X, ZUGFeRD).")
-        ] = False,
-    ) -> None:
-        """Write the special invoice as PDF."""
-        params = {"profile": "factur-x"} if factur_x else {}
-        where = f"/v1/special-invoices/{invoice}/pdf"
-        with session.client() as client:
-            body = client.get_bytes(where, accept="application/pdf", params=params)
-        path = out or Path(f"{invoice}.pdf")
-        save_file(session, path, body)
 
 
 def read_one(file: Path) -> dict[str, Any]:
