@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from ingest.errors import InvalidInput
 from invoicing.journal import JournalEntry, JournalLine
-from invoicing.recognition import month_parts, recognised_days
+from invoicing.recognition import MonthShares, line_parts
 
 _A_DAY = timedelta(days=1)
 
@@ -70,15 +70,17 @@ def accrued_parts(
     through: date,
     *,
     counted: bool = False,
+    shares: MonthShares | None = None,
 ) -> list[tuple[date, int]]:
     """What each month up to ``through`` gets, dated as ``month_parts`` does. The period is half-open.
-    counted: the amount is of what was used up to ``through``, not of the whole period."""
+    counted: the amount is of what was used up to ``through``, not of the whole period. shares: where the
+    usage of the line is known month by month."""
     if period_start > through:
         return []
     if counted:
         period_end = min(period_end, through + _A_DAY)
-    first, end = recognised_days(charge_kind, period_start, period_end)
-    return [(day, part) for day, part in month_parts(first, end, amount_minor) if day <= through and part]
+    parts = line_parts(charge_kind, period_start, period_end, amount_minor, shares)
+    return [(day, part) for day, part in parts if day <= through and part]
 
 
 def accrual_entries(

@@ -7,9 +7,10 @@ settled, which are priced with the usage up to the end of the month. Both go by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from ingest.clickhouse import EventStore
 from ingest.errors import Conflict
 from ingest.event import TIMESTAMP
 from ingest.ledger import ledger_transaction
+from ingest.meter import Meter
 from invoicing.accrual import AccrualKey, NotAccrued, accrued_parts, check_month_end
 from invoicing.accrual_store import (
     accrued_through,
@@ -38,6 +40,8 @@ from invoicing.bulk import select_by_ids
 from invoicing.hold import hold_unrated, hold_unusable
 from invoicing.invoice import invoice_id_of
 from invoicing.journal_store import lock_journal
+from invoicing.month_share_store import shares_of_lines
+from invoicing.month_shares import month_shares
 from invoicing.open_usage import begun_periods
 from invoicing.posting import (
     NO_REVENUE,
@@ -45,7 +49,9 @@ from invoicing.posting import (
     document_lines,
     with_corrected_kinds,
 )
-from invoicing.pricing import price_periods
+from invoicing.posting_rows import RecognisedDays
+from invoicing.pricing import price_periods, roll_up_until
+from invoicing.recognition import MonthShares
 from invoicing.run_blocks import billing_dates
 from invoicing.seats_in_advance import seats_known
 from invoicing.tables import INVOICES, contract_of
@@ -53,6 +59,7 @@ from invoicing.true_up import add_true_ups
 from invoicing.wider_periods import wider_in_force
 from rating.retainer import sells_credit
 from rollup.period import find_time_zone
+from rollup.roll_up import RolledUp
 
 _RUN_ID: Final = "accrual"
 _A_DAY: Final = timedelta(days=1)
@@ -174,19 +181,25 @@ def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[
     with ledger.connect() as connection:
         every = connection.execute(select(column).where(INVOICES.c.state == "draft")).scalars()
         ids = [invoice_id for invoice_id in every if invoice_id not in without]
+    days = RecognisedDays()
     for start in range(0, len(ids), _DRAFTS):
         # Read and let go before anything is posted.
         with ledger.connect() as connection:
-            rows = list(select_by_ids(connection, drafts, column, ids[start : start + _DRAFTS]))
-        for row in rows:
-            document = orjson.loads(row.document)
-            lines = document_lines(document)
-            whose = (row.customer_id, contract_of(row.contract_id))
+            rows = [
+                (row.invoice_id, row.customer_id, contract_of(row.contract_id), orjson.loads(row.document))
+                for row in select_by_ids(connection, drafts, column, ids[start : start + _DRAFTS])
+            ]
+            shares = shares_of_lines(
+                connection, chain.from_iterable(document_lines(row[3]) for row in rows), days
+            )
+        for invoice_id, customer_id, contract_id, document in rows:
+            lines, whose = document_lines(document), (customer_id, contract_id)
             for line in with_corrected_kinds(lines, lines):
                 if not _is_revenue(line.charge_id, line.charge_kind):
                     continue
-                for day, part in accrued_parts(*line[2:], through=through):
-                    yield AccrualKey(row.invoice_id, day, *whose, line.charge_id, document["currency"]), part
+                own = shares.get(line.line_id)
+                for day, part in accrued_parts(*line[2:], through=through, shares=own):
+                    yield AccrualKey(invoice_id, day, *whose, line.charge_id, document["currency"]), part
 
 
 def _is_revenue(charge_id: str, charge_kind: str) -> bool:
@@ -206,7 +219,7 @@ def _of_open_periods(
         (one.plan.plan_id, one.version) for one in catalogue.plan_versions if one.plan.prices_include_tax
     }
     for zone, until, periods in _begun_by_zone(catalogue, through):
-        lines, left_out = _priced(event_store, ledger, catalogue, periods, until)
+        lines, shares, left_out = _priced(event_store, ledger, catalogue, periods, until)
         not_accrued += left_out
         skipped = {(one.contract_id, one.billing_date) for one in left_out}
         for row in _rows(lines):
@@ -224,12 +237,16 @@ def _of_open_periods(
             counted = row["charge_kind"] == "usage" and row["meter_id"] not in levels
             amount = row["amount_minor"]
             document_id = invoice_id_of(contract_id=contract_id, billing_date=billing_date)
-            for day, part in accrued_parts(row["charge_kind"], start, end, amount, through, counted=counted):
+            own = shares.get(row["line_id"].hex())
+            for day, part in accrued_parts(
+                row["charge_kind"], start, end, amount, through, counted=counted, shares=own
+            ):
                 whose = (customers[contract_id], contract_id, row["charge_id"], row["currency"])
                 yield AccrualKey(document_id, day, *whose), part
 
 
 _COLUMNS: Final = [
+    "line_id",
     "contract_id",
     "billing_date",
     "plan_id",
@@ -267,8 +284,9 @@ def _begun_by_zone(catalogue: BillingCatalogue, through: date) -> Iterator[tuple
 
 def _priced(
     event_store: EventStore, ledger: Engine, catalogue: BillingCatalogue, periods: pa.Table, until: datetime
-) -> tuple[pa.Table, list[NotAccrued]]:
-    """The lines of the periods with usage before ``until``, and the dates that cannot be priced."""
+) -> tuple[pa.Table, Mapping[str, MonthShares], list[NotAccrued]]:
+    """The lines of the periods with usage before ``until``, their month shares by then, and the dates that
+    cannot be priced."""
     items = items_due(ledger, catalogue, billing_dates(periods), run_id=_RUN_ID)
     priced = price_periods(
         event_store=event_store,
@@ -296,4 +314,9 @@ def _priced(
         *items.held,
     ]
     left_out = [NotAccrued(one.contract_id, one.billing_date, one.reason_code, one.message) for one in held]
-    return with_credits(priced.lines, items.lines), left_out
+
+    def roll_up(calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
+        return roll_up_until(event_store, calendar, meters, until)
+
+    shares = month_shares(priced.lines, catalogue=catalogue, ledger=ledger, roll_up=roll_up)
+    return with_credits(priced.lines, items.lines), shares, left_out

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 import orjson
 
 from invoicing.invoice import InvoiceAdjusts, adjusts_document
+from invoicing.recognition import MonthShares
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustedLine:
-    """charge_kind: what the adjusted line is. shown: what the invoice says."""
+    """charge_kind: what the adjusted line is. shown: what the invoice says. month_shares: what of the
+    adjustment is of which month, where that follows usage."""
 
     contract_id: str
     charge_kind: str
     shown: InvoiceAdjusts
+    month_shares: MonthShares = ()
 
     def text(self) -> str:
         """The member ``adjusts`` of the invoice line, as the canonical text has it."""

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, select
 from ingest.clickhouse import EventStore
 from ingest.errors import Issue
 from invoicing.adjusted_line import AdjustedLine
+from invoicing.adjustment_shares import adjustment_shares
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.given_back_at_most import COVERED, stands_instead
@@ -30,8 +31,10 @@ from invoicing.left_to_give_back import credited_of_lines
 from invoicing.line_differences import LineDifference, line_differences
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
+from invoicing.recognition import MonthShares
 from invoicing.seat_changes import CutRow
 from invoicing.tables import INVOICES
+from invoicing.wider_periods import counts_with
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.spend_ids import is_minimum
@@ -110,7 +113,10 @@ def adjustments_due(
     without = {entry.contract_id for entry in (*held, *twice)}
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept = _in_two(sorted(kept, key=_order), again.added)
-    return AdjustmentsDue(*_made(again.catalogue, kept, next_dates, ledger, run_id), held)
+    shares = adjustment_shares(
+        kept, again.lines, catalogue=catalogue, ledger=ledger, roll_up=counts_with(event_store, stored_usage)
+    )
+    return AdjustmentsDue(*_made(again.catalogue, kept, shares, next_dates, ledger, run_id), held)
 
 
 def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[str]) -> bool:
@@ -258,6 +264,7 @@ def _period(line: Mapping[str, Any]) -> tuple[Any, ...]:
 def _made(
     catalogue: BillingCatalogue,
     differences: Sequence[LineDifference],
+    shares: Mapping[bytes, MonthShares],
     next_dates: Mapping[str, date],
     ledger: Engine,
     run_id: str,
@@ -287,7 +294,9 @@ def _made(
             billed_amount=inputs[BILLED_AMOUNT],
             rated_amount=inputs[BILLED_AMOUNT] + row["amount"],
         )
-        adjusted[row["line_id"].hex()] = AdjustedLine(line["contract_id"], line["charge_kind"], shown)
+        adjusted[row["line_id"].hex()] = AdjustedLine(
+            line["contract_id"], line["charge_kind"], shown, shares.get(line["line_id"], ())
+        )
     return catalogue, pa.Table.from_pylist(rows, schema=RATED_LINE_SCHEMA), adjusted
 
 

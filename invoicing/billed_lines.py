@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -54,6 +54,21 @@ def load_billed_lines(connection: Connection, ids: Sequence[str], dates: Billing
         pl.col("line_id").str.decode("hex"),
         pl.col("adjusted_by").str.decode("hex"),
     )
+
+
+def load_lines_billed(connection: Connection, line_ids: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Of some billed lines, each itself and every adjustment of it: (line_id, the id of that one, its amount
+    as it was rated, in minor units as it is priced). Ids in hex."""
+    rated = _CHARGED + _ALLOWED
+    lines = INVOICE_LINES.outerjoin(LINE_ALLOWANCES, _IS_ALLOWED)
+    line_id, adjusts = INVOICE_LINES.c.line_id, LINE_ADJUSTMENTS.c.adjusted_line_id
+    own = select(line_id, line_id, rated).select_from(lines)
+    adjusting = select(adjusts, line_id, rated).select_from(
+        lines.join(LINE_ADJUSTMENTS, LINE_ADJUSTMENTS.c.line_id == line_id)
+    )
+    for statement, key in ((own, line_id), (adjusting, adjusts)):
+        for row in select_by_ids(connection, statement, key, line_ids):
+            yield row[0], row[1], int(row[2])
 
 
 def billed_again_as(store: EventStore, billed: Iterable[Mapping[str, Any]]) -> dict[bytes, dict[str, Any]]:

@@ -32,8 +32,10 @@ from invoicing.invoice import (
 )
 from invoicing.issue_documents import issue_documents
 from invoicing.line_rewrite import rewrite_lines
+from invoicing.month_share_store import enter_month_shares
 from invoicing.number import DrawnNumbers, draw_for
 from invoicing.numbering import NumberPrefixes, Numbers, bill_kind, draw_each, load_prefixes
+from invoicing.recognition import MonthShares
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.review.open import NeededReview, enter_reviews
 from invoicing.review.review_store import refuse_unreviewed
@@ -65,7 +67,8 @@ class IssuePolicy:
     contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
     actor: who bills, as the audit trail names them.
     items: (item_id, version) behind each line of items, by line id in hex. reviews: by invoice id, the drafts
-    that stay drafts because people look at them first."""
+    that stay drafts because people look at them first. month_shares: of lines over several months, by line id
+    in hex; those of adjustments stand in ``adjusted``."""
 
     prefixes: NumberPrefixes
     issue_date: date | None
@@ -78,6 +81,15 @@ class IssuePolicy:
     actor: str
     items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     reviews: Mapping[str, NeededReview] = field(default_factory=dict)
+    month_shares: Mapping[str, MonthShares] = field(default_factory=dict)
+
+    def shares_of(self, drafts: Sequence[Draft]) -> dict[str, MonthShares]:
+        """The month shares of the lines of some drafts, by line id in hex."""
+        if not self.month_shares and not self.adjusted:
+            return {}
+        own = {key: one.month_shares for key, one in self.adjusted.items() if one.month_shares}
+        every = {**self.month_shares, **own}
+        return {key: every[key] for draft in drafts for key in draft.line_ids if key in every}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,7 @@ def _write(
         wanted = [policy.prefixes.of(draft.kind, draft.entity_id) for draft in drafts]
         drawn = draw_each(connection, wanted, issue_date=policy.issue_date)
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
+    enter_month_shares(connection, policy.shares_of(drafts))
     for block, places in _parts(len(drafts), drawn):
         _write_documents(connection, drafts, places, policy, drawn, block)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts))

@@ -41,8 +41,8 @@ from invoicing.recognition import (
     CORRECTION_KIND,
     ON_FIRST_DAY,
     ON_LAST_DAY,
-    month_parts,
-    recognised_days,
+    MonthShares,
+    line_parts,
 )
 from rating.money import allocate
 
@@ -127,7 +127,7 @@ class PostedDocument:
     """An issued document as posting sees it. Amounts as in the register. used: of its drawn credit. sold: by
     line_id. taken_back: of a credit note's lines that sold credit, what was voided of it, at cost, by
     line_id. corrects: of a credit note, whether it takes back an earlier document; False: it is a bill that
-    came to less than nothing."""
+    came to less than nothing. shares: by line_id, of lines over several months that go by what was used."""
 
     document_id: str
     kind: EntryKind
@@ -143,6 +143,7 @@ class PostedDocument:
     sold: Mapping[str, CreditSold] = field(default_factory=dict)
     taken_back: Mapping[str, int] = field(default_factory=dict)
     corrects: bool = True
+    shares: Mapping[str, MonthShares] = field(default_factory=dict)
 
 
 _Parts = dict[tuple[date, Account, str], int]
@@ -214,8 +215,8 @@ def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Part
             continue
         if not left:
             continue
-        first, end = recognised_days(line.charge_kind, line.period_start, line.period_end)
-        for day, amount in month_parts(first, end, left):
+        shares = document.shares.get(line.line_id)
+        for day, amount in line_parts(line.charge_kind, line.period_start, line.period_end, left, shares):
             counted_on = max(day, document.issue_date) if catches_up else day
             parts[counted_on, "revenue", line.charge_id] += amount
     return parts

@@ -12,7 +12,7 @@ from typing import Final
 
 from invoicing.journal_rows import JournalRows, LineRow
 from invoicing.posting import NO_REVENUE, PostedDocument, document_entries
-from invoicing.recognition import month_parts, recognised_days
+from invoicing.recognition import line_parts, month_parts, recognised_days
 
 _Period = tuple[str, date, date]
 """The kind of a line's charge and its period: what its days depend on."""
@@ -52,16 +52,16 @@ def _is_plain(document: PostedDocument) -> bool:
 
 
 def _add_plain(rows: JournalRows, document: PostedDocument, days: RecognisedDays) -> None:
-    issue_date = document.issue_date
+    issue_date, shares = document.issue_date, document.shares
     parts: dict[tuple[date, str], int] = {}
-    for _, charge_id, charge_kind, start, end, amount_minor in document.lines:
+    for line_id, charge_id, charge_kind, start, end, amount_minor in document.lines:
         if not amount_minor:
             continue
         only = days[charge_kind, start, end]
         if only is not _SEVERAL:
             parts[only, charge_id] = parts.get((only, charge_id), 0) + amount_minor
             continue
-        for day, part in month_parts(*recognised_days(charge_kind, start, end), amount_minor):
+        for day, part in line_parts(charge_kind, start, end, amount_minor, shares.get(line_id)):
             parts[day, charge_id] = parts.get((day, charge_id), 0) + part
     recognised: dict[date, list[tuple[str, int, str]]] = {}
     waiting: dict[tuple[str, str], int] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -24,6 +25,7 @@ from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import DOCUMENT_KINDS, JournalEntry
 from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
+from invoicing.month_share_store import shares_of_lines
 from invoicing.payment_allocation import free_credited
 from invoicing.posting import (
     CreditPosting,
@@ -58,6 +60,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     notes = {each.document_id for each in documents if each.refers_to is not None}
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
     rows, days = begin_rows(connection, now=now), RecognisedDays()
+    shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
     for document in documents:
         add_document(
             rows,
@@ -75,6 +78,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
                 lines=lines[document.document_id],
                 used=used.get(document.document_id, ()),
                 sold=sold,
+                shares=shares,
                 taken_back=(
                     credit_taken_back(connection, document, lines[document.document_id])
                     if document.document_id in notes

@@ -96,7 +96,7 @@ def price_periods(
         def roll_up(calendar: pa.Table, counted: Sequence[Meter]) -> RolledUp:
             if usage_until is None:
                 return roll_up_usage(event_store, calendar=calendar, meters=counted, stored=stored_usage)
-            return _roll_up_until(event_store, calendar, counted, usage_until)
+            return roll_up_until(event_store, calendar, counted, usage_until)
 
         calendar = calendar_of(periods=periods, contract_subjects=subjects)
         needed = needed_meters(price_book, periods, meters)
@@ -152,9 +152,10 @@ def price_blocks(
         yield PricedPeriods(rated.lines, rated.unrated, counted.unusable)
 
 
-def _roll_up_until(
+def roll_up_until(
     event_store: EventStore, calendar: pa.Table, meters: Sequence[Meter], until: datetime
 ) -> RolledUp:
+    """Count events before an instant; levels such as seats are taken to stay as they are to the end."""
     instant = pa.scalar(until, TIMESTAMP)
     begun = calendar.filter(pc.less(calendar["period_start"], instant))
     cut = begun.set_column(

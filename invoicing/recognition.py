@@ -1,7 +1,9 @@
 """When an invoice line is revenue: its amount spread over the days of its service. Pure.
 
-- usage, licences, fees that recur, and what adjusts or gives back such lines: straight line by day over the
-  service period. Usage of a period inside one month is wholly in the month it was consumed in.
+- usage of a period inside one month: wholly in that month. Of a period over several months each gets what was
+  consumed in it, where that is known (``month_shares.py``).
+- licences, fees that recur, usage that does not add up over days, and what adjusts or gives back such lines:
+  straight line by day over the service period.
 - a one-time charge: on the first day. A minimum or a true-up: on the last day, when it is known.
 - a correction from a review: when the line it corrects is.
 
@@ -11,6 +13,11 @@ line.
 
     >>> month_parts(date(2026, 1, 15), date(2026, 3, 15), 1000)
     [(datetime.date(2026, 1, 31), 288), (datetime.date(2026, 2, 28), 475), (datetime.date(2026, 3, 14), 237)]
+
+Two calls in three were made in January:
+
+    >>> shared_parts(((date(2026, 1, 31), 2), (date(2026, 2, 14), 1)), 1000)
+    [(datetime.date(2026, 1, 31), 667), (datetime.date(2026, 2, 14), 333)]
 """
 
 from __future__ import annotations
@@ -26,6 +33,10 @@ ON_FIRST_DAY: Final = frozenset({"one_time"})
 ON_LAST_DAY: Final = frozenset({MINIMUM_SPEND_KIND, TRUE_UP_KIND})
 CORRECTION_KIND: Final = "correction"
 """Of lines that a review put beside others, with their charge and period."""
+MonthShares = tuple[tuple[date, int], ...]
+"""What of a line's amount is of which month: (the month's last day within the period, share), by day. Shares
+are whole numbers, in 10^-12 of a unit consumed; their sum is not 0. Those of an adjustment are in 10^-12 of
+a minor unit, and some may lie below 0."""
 
 
 def recognised_days(charge_kind: str, period_start: date, period_end: date) -> tuple[date, date]:
@@ -41,12 +52,38 @@ def recognised_days(charge_kind: str, period_start: date, period_end: date) -> t
     return period_start, last + _A_DAY
 
 
+def line_parts(
+    charge_kind: str, period_start: date, period_end: date, amount_minor: int, shares: MonthShares | None
+) -> list[tuple[date, int]]:
+    """What each calendar month gets of a line: by its shares where it has some, else straight line."""
+    if shares:
+        return shared_parts(shares, amount_minor)
+    return month_parts(*recognised_days(charge_kind, period_start, period_end), amount_minor)
+
+
+def shared_parts(shares: MonthShares, amount_minor: int) -> list[tuple[date, int]]:
+    """What each month gets in proportion to its share; the parts sum to the amount."""
+    total = sum(share for _, share in shares)
+    parts, running, before = [], 0, 0
+    for day, share in shares:
+        running += share
+        through = _rounded(amount_minor * running, total)
+        parts.append((day, through - before))
+        before = through
+    return parts
+
+
+def _rounded(number: int, divisor: int) -> int:
+    """The quotient as a whole number, half away from zero."""
+    size = (2 * abs(number) + abs(divisor)) // (2 * abs(divisor))
+    return size if (number >= 0) == (divisor > 0) else -size
+
+
 def recognised_through(period_start: date, period_end: date, amount_minor: int, day: date) -> int:
     """What of the amount is recognised by the end of ``day``. The period is half-open."""
     days = (period_end - period_start).days
     gone = min(max((day - period_start).days + 1, 0), days)
-    size = (2 * abs(amount_minor) * gone + days) // (2 * days)
-    return size if amount_minor >= 0 else -size
+    return _rounded(amount_minor * gone, days)
 
 
 def month_parts(period_start: date, period_end: date, amount_minor: int) -> list[tuple[date, int]]:

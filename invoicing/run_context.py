@@ -13,6 +13,7 @@ from ingest.errors import Issue
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.issue import IssuePolicy
 from invoicing.late_usage import LateUsage
+from invoicing.month_shares import month_shares
 from invoicing.number import last_issue_date, refuse_earlier_issue_date
 from invoicing.numbering import NumberPrefixes, load_prefixes
 from invoicing.price_due import DueWork, PricedDue
@@ -20,6 +21,7 @@ from invoicing.pricing import Stages
 from invoicing.review.open import ReviewDesk
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import TaxDesk
+from invoicing.wider_periods import counts_with
 from rollup.stored_usage import StoredUsage
 
 
@@ -94,6 +96,13 @@ class BillingRun:
 
 def issue_policy(run: BillingRun, due: PricedDue) -> IssuePolicy:
     """How the invoices of a block are issued."""
+    with run.stages.stage("roll up"):
+        shares = month_shares(
+            due.lines,
+            catalogue=run.catalogue,
+            ledger=run.ledger,
+            roll_up=counts_with(run.event_store, run.work.stored_usage),
+        )
     return IssuePolicy(
         prefixes=issue_prefixes(run),
         issue_date=run.as_of if run.settings.issue else None,
@@ -105,6 +114,7 @@ def issue_policy(run: BillingRun, due: PricedDue) -> IssuePolicy:
         adjusted=due.adjustments.adjusted,
         actor=run.settings.actor,
         items=due.items.items,
+        month_shares=shares,
     )
 
 

@@ -184,6 +184,18 @@ LINE_ADJUSTMENTS: Final = sa.Table(
 """Invoice lines that adjust lines of earlier billing dates. adjusted_line_id, billing_date, charge_kind: of
 the line adjusted, which has no invoice line of its own when nothing was billed of it then."""
 
+LINE_MONTH_SHARES: Final = sa.Table(
+    "line_month_shares",
+    LEDGER,
+    sa.Column("line_id", sa.String(32), primary_key=True),
+    sa.Column("month_end", sa.String(10), primary_key=True),
+    sa.Column("share", sa.String(48), nullable=False),
+)
+"""What of an invoice line's amount is of which calendar month, of lines over several months whose usage adds
+up over days; written with the line and never changed. month_end: the last day of the month within the line's
+period. share: a decimal number, in proportion to which the amount is recognised: of usage the quantity
+consumed in the month, of an adjustment the minor units the month gets. Months without any have no row."""
+
 NUMBER_SERIES: Final = sa.Table(
     "number_series",
     LEDGER,

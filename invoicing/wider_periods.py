@@ -184,7 +184,13 @@ def count_wider(
     if wider is None:
         return None, used.unusable
 
+    return wider.count(counts_with(event_store, stored_usage), used.unusable)
+
+
+def counts_with(event_store: EventStore, stored_usage: StoredUsage | None) -> RollUp:
+    """Counts a calendar from what is stored of it, or from events; the figures are the same."""
+
     def roll_up(calendar: pa.Table, meters: Sequence[Meter]) -> RolledUp:
         return roll_up_usage(event_store, calendar=calendar, meters=meters, stored=stored_usage)
 
-    return wider.count(roll_up, used.unusable)
+    return roll_up

@@ -13,6 +13,7 @@ from invoicing.credit_issue import show_credit
 from invoicing.invoice import Invoice, invoice_hash, invoice_text, parse_invoice
 from invoicing.line_rewrite import rewrite_lines
 from invoicing.lock import billing_lock
+from invoicing.month_share_store import copy_month_shares
 from invoicing.review.correction import CorrectionRequest, corrected
 from invoicing.review.open import INVOICE_OBJECT
 from invoicing.review.review import IN_REVIEW, RETURNED, Acting, Review, check_turn, restarted
@@ -46,6 +47,7 @@ def correct(
         changed = replace(changed, prepared_by=tuple(prepared), corrections=review.corrections + 1)
         write_review(connection, changed, now=now)
         added = after.lines[-1]
+        copy_month_shares(connection, line_id=request.line_id, to_line_id=added.line_id)
         connection.execute(
             insert(REVIEW_CORRECTIONS).values(
                 line_id=added.line_id,

@@ -27,6 +27,11 @@ SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
 def _entries(case: dict[str, Any]) -> list[str]:
+    shares = {
+        str(place): tuple((_date(day), int(quantity)) for day, quantity in line.pop("consumed"))
+        for place, line in enumerate(case["lines"])
+        if "consumed" in line
+    }
     lines = [DocumentLine(line_id=str(place), **line) for place, line in enumerate(_dated(case["lines"]))]
     net = sum(line.amount_minor for line in lines)
     document = PostedDocument(
@@ -40,6 +45,7 @@ def _entries(case: dict[str, Any]) -> list[str]:
         tax_minor=int(case.get("tax_minor", 0)),
         credit_minor=0,
         lines=lines,
+        shares=shares,
     )
     return [
         " ".join(filter(None, (str(entry.entry_date), entry.kind, line.account, line.part)))

@@ -1,0 +1,189 @@
+"""In which months the usage of a line was consumed, where its period lies in several.
+
+What is consumed is revenue on the day it is consumed. A period inside one month needs no more than that; of
+another, what adds up over days is counted month by month, by the time zone of the contract:
+
+| meter | adds up over days |
+|---|---|
+| count, sum | yes |
+| time_weighted: unit_days | yes |
+| time_weighted: any other reading; max, min, avg, latest, unique_count | no |
+| a formula of several meters | no |
+
+The amount follows these quantities, whatever the price made of their sum (tiers, free units, a minimum of the
+charge). Where usage does not add up, comes to nothing in all, or lies below zero in some months and above in
+others, there are no shares, and the line is revenue straight line.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from ingest.meter import Meter
+from invoicing.billing_catalogue import BillingCatalogue
+from invoicing.earlier_periods import calendar_of_rows
+from invoicing.recognition import MonthShares
+from invoicing.wider_periods import RollUp
+from rating.usage_rows import Usage, usage_of
+from rating.wide_columns import scaled_integer
+from rollup.banded_meter import BandedMeter
+from rollup.level_part import LevelPart
+from rollup.period import find_time_zone, local_midnight
+
+USAGE_KIND: Final = "usage"
+_A_DAY: Final = timedelta(days=1)
+_SPAN: Final = ("contract_id", "billing_date", "period_start", "period_end")
+_Month = tuple[datetime, datetime, date]
+"""A calendar month of a period: [start, end), and its last local day."""
+
+
+def adds_up(meter: Meter) -> bool:
+    """Whether what the meter counts in two spans of time is the sum of both."""
+    if isinstance(meter, BandedMeter | LevelPart):
+        return False  # no line names one
+    return meter.aggregation in {"count", "sum"} or meter.reading == "unit_days"
+
+
+def month_shares(
+    lines: pa.Table, *, catalogue: BillingCatalogue, ledger: Engine, roll_up: RollUp
+) -> dict[str, MonthShares]:
+    """The shares of those lines that have some, by line id in hex; usage is counted only for these.
+
+    lines: RATED_LINE_SCHEMA, of contracts of the catalogue. roll_up: counts as the lines were counted.
+    """
+    meters = {meter.meter_id: meter for meter in catalogue.meters if adds_up(meter)}
+    found = _over_months(lines, zones_of(catalogue), meters)
+    if not len(found):
+        return {}
+    months = _months_of_spans(found)
+    calendar = calendar_of_rows(months, catalogue, ledger)
+    counted = set(found["meter_id"].to_list())
+    rolled = roll_up(calendar, [meter for key, meter in meters.items() if key in counted])
+    spoiled = set(rolled.unusable["period_key"].to_pylist())
+    used = _used_by_span(months, usage_of(rolled.usage, counted), spoiled)
+    dimensions = lines["dimensions"].take(found["row"].to_arrow()).to_pylist()
+    shares = {}
+    for named, (line_id, meter_id, *span) in zip(
+        dimensions, found.select("line_id", "meter_id", *_SPAN).iter_rows(), strict=True
+    ):
+        own = of_one_sign(used.get((*span, meter_id, tuple(sorted(named))), ()))
+        if own:
+            shares[line_id] = own
+    return shares
+
+
+def of_one_sign(months: Iterable[tuple[date, int]]) -> MonthShares:
+    """Those that are not 0, by day; none at all where some lie above and some below it."""
+    shares = tuple(sorted((day, share) for day, share in months if share))
+    return shares if len({share > 0 for _, share in shares}) == 1 else ()
+
+
+def months_between(period_start: datetime, period_end: datetime, time_zone: str) -> Sequence[_Month]:
+    """The calendar months of a period, both instants at the start of a local day."""
+    zone = find_time_zone(time_zone)
+    day, last = period_start.astimezone(zone).date(), period_end.astimezone(zone).date() - _A_DAY
+    found: list[_Month] = []
+    start = period_start
+    while day <= last:
+        following = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+        end = period_end if following > last else local_midnight(following, time_zone)
+        if start < end:
+            found.append((start, end, min(following - _A_DAY, last)))
+        day, start = following, end
+    return found
+
+
+_cached_months = lru_cache(maxsize=4096)(months_between)
+
+
+def zones_of(catalogue: BillingCatalogue) -> dict[str, str]:
+    """The time zone of each contract."""
+    columns = (catalogue.contracts[name].to_pylist() for name in ("contract_id", "time_zone"))
+    return dict(zip(*columns, strict=True))
+
+
+def _over_months(lines: pa.Table, zones: Mapping[str, str], meters: Mapping[str, Meter]) -> pl.DataFrame:
+    """row, line_id (hex), meter_id, the span and the time zone of each line that needs shares.
+
+    Nearly all periods are a month, so first the few different spans are looked at, in all zones there are.
+    """
+    usage = np.flatnonzero(pc.equal(lines["charge_kind"].cast(pa.string()), USAGE_KIND).to_numpy())
+    spans = pl.DataFrame(lines.select(["period_start", "period_end"]).take(pa.array(usage))).unique()
+    names = sorted(set(zones.values()))
+    several = spans.filter(
+        pl.Series(
+            [any(len(_cached_months(*span, zone)) > 1 for zone in names) for span in spans.iter_rows()],
+            dtype=pl.Boolean,
+        )
+    )
+    if not len(several):
+        return pl.DataFrame()
+    chosen = lines.select(["line_id", "meter_id", *_SPAN]).take(pa.array(usage))
+    frame = pl.DataFrame(chosen.drop_columns("line_id")).with_columns(
+        pl.col("meter_id").cast(pl.String),
+        row=pl.Series(usage),
+        line_id=pl.Series(chosen["line_id"].cast(pa.binary())),
+    )
+    found = frame.join(several, on=["period_start", "period_end"], how="semi", maintain_order="left")
+    found = found.filter(pl.col("meter_id").is_in(list(meters))).with_columns(
+        pl.col("line_id").bin.encode("hex"),
+        zone=pl.col("contract_id").replace_strict(zones, return_dtype=pl.String),
+    )
+    return found.filter(
+        pl.Series(
+            [
+                len(_cached_months(*row)) > 1
+                for row in found.select("period_start", "period_end", "zone").iter_rows()
+            ],
+            dtype=pl.Boolean,
+        )
+    )
+
+
+def _months_of_spans(found: pl.DataFrame) -> pl.DataFrame:
+    """A row a month of each span: period_key, contract_id, billing_date, period_start and period_end of the
+    month, its last day, and span_start and span_end."""
+    rows = [
+        (contract_id, billing_date, *month, start, end)
+        for contract_id, billing_date, start, end, zone in found.select(*_SPAN, "zone")
+        .unique(maintain_order=True)
+        .iter_rows()
+        for month in _cached_months(start, end, zone)
+    ]
+    instant = pl.Datetime("us", "UTC")
+    schema: dict[str, Any] = {
+        **dict(zip(_SPAN, (pl.String, pl.Date, instant, instant), strict=True)),
+        "month_end": pl.Date,
+        "span_start": instant,
+        "span_end": instant,
+    }
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.with_row_index("period_key").cast({"period_key": pl.UInt32})
+
+
+def _used_by_span(
+    months: pl.DataFrame, usage: Usage, spoiled: set[int]
+) -> dict[tuple[Any, ...], list[tuple[date, int]]]:
+    """By span, meter and dimensions: what each of its months used, in 10^-12; spans with an event that
+    cannot be counted are left out."""
+    keys = list(
+        months.select("contract_id", "billing_date", "span_start", "span_end", "month_end").iter_rows()
+    )
+    left_out = {keys[key][:4] for key in spoiled}
+    found: dict[tuple[Any, ...], list[tuple[date, int]]] = defaultdict(list)
+    for (period_key, meter_id, dimensions), (quantity, _) in usage.items():
+        *span, month_end = keys[period_key]
+        if tuple(span) not in left_out:
+            named = tuple(sorted(dimensions))
+            found[(*span, meter_id, named)].append((month_end, scaled_integer(quantity)))
+    return found

@@ -1,0 +1,352 @@
+"""Goal: usage of a period over several months is revenue of the months it was consumed in, to the cent,
+however it became known: billed, accrued, late, corrected, or posted again from nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from ingest.ledger import ledger_transaction
+from ingest.meter import Meter
+from ingest.meter_store import save_meter
+from invoicing.adjustment_shares import RatedPart, difference_shares
+from invoicing.issue import issue_invoice
+from invoicing.journal_check import verify_journal
+from invoicing.journal_store import JournalFilter, list_entries
+from invoicing.month_shares import adds_up, months_between, of_one_sign
+from invoicing.posting_store import post_missing
+from invoicing.recognition import MonthShares, line_parts, month_parts, shared_parts
+from invoicing.review.correct import correct
+from invoicing.review.moves import approve
+from invoicing.tables import LINE_MONTH_SHARES
+from rollup.period import local_midnight
+from tests.invoicing.support import CALLS
+from tests.invoicing.test_accrual import recognise, ties
+from tests.invoicing.test_journal import without_journal
+from tests.invoicing.test_review import NOW, person, rules
+from tests.invoicing.test_review_correction import request
+from tests.invoicing.world import LONG_AGO, World, at
+
+D = date.fromisoformat
+BY_REGION = {
+    **CALLS,
+    "charge_id": "transfer",
+    "meter_id": "transfer",
+    "unit": "GB",
+    "price": {"model": "per_unit", "unit_price": "1"},
+}
+PEAK = {**CALLS, "charge_id": "peak", "meter_id": "peak", "price": {"model": "per_unit", "unit_price": "1"}}
+TIERED = {
+    **CALLS,
+    "price": {
+        "model": "graduated",
+        "tiers": [{"up_to": "100", "unit_price": "1"}, {"up_to": None, "unit_price": "0.10"}],
+    },
+}
+"""The first 100 calls at 1.00, each further one at 0.10."""
+
+
+def revenue(world: World, known_at: str | None = None) -> list[str]:
+    """``calls 2025-01 5.00`` a charge and month, as known then."""
+    chosen = JournalFilter(account="revenue", known_at=None if known_at is None else at(known_at))
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for entry in list_entries(world.ledger, chosen=chosen, limit=10_000):
+        for line in entry["lines"]:
+            if line["account"] == "revenue":
+                sums[line["charge_id"], str(entry["entry_date"])[:7]] -= line["amount_minor"]
+    return [
+        f"{charge} {month} {Decimal(amount).scaleb(-2)}"
+        for (charge, month), amount in sorted(sums.items())
+        if amount
+    ]
+
+
+def table(words: str) -> list[str]:
+    """The rows of a table people can read."""
+    return [" ".join(row.split()) for row in words.strip().splitlines()]
+
+
+@pytest.mark.requirement("REP-04")
+def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> None:
+    """A month from the 15th, in Sao Paulo, three hours behind UTC."""
+    world = any_world
+    save_meter(world.ledger, Meter(meter_id="peak", event_type="call", aggregation="max"), now=LONG_AGO)
+    world.plan(CALLS, BY_REGION, PEAK)
+    world.contract(start_date=date(2025, 1, 15), time_zone="America/Sao_Paulo")
+    world.events(
+        ("call", "c1-subject", "2025-01-20", "500"),
+        ("call", "c1-subject", "2025-02-01T02:59", "100"),  # 31 January there
+        ("call", "c1-subject", "2025-02-01T03:00", "300"),
+        ("transfer", "c1-subject", "2025-01-20", "10", {"region": "eu"}),
+        ("transfer", "c1-subject", "2025-02-14", "5", {"region": "us"}),
+        ("transfer", "c1-subject", "2025-02-14", "10", {"region": "eu"}),
+    )
+    recognise(world, "2025-01-31", "2025-02-01T12:00")
+    used_by_then = table("""
+        calls    2025-01   6.00
+        peak     2025-01 500.00
+        transfer 2025-01  10.00
+    """)
+    assert revenue(world) == used_by_then
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    # What was accrued stands, and the invoice adds what came then. A peak is of no month: straight line.
+    assert revenue(world) == table("""
+        calls    2025-01   6.00
+        calls    2025-02   3.00
+        peak     2025-01 274.19
+        peak     2025-02 225.81
+        transfer 2025-01  10.00
+        transfer 2025-02  15.00
+    """)
+    assert revenue(world, "2025-02-10") == used_by_then
+    ties(world)
+    columns = LINE_MONTH_SHARES.c
+    with world.ledger.connect() as connection:
+        rows = connection.execute(select(columns.month_end, columns.share)).all()
+    assert sorted(map(tuple, rows)) == [
+        ("2025-01-31", "10"),
+        ("2025-01-31", "600"),
+        ("2025-02-14", "10"),
+        ("2025-02-14", "300"),
+        ("2025-02-14", "5"),
+    ]
+    shown = revenue(world)
+    without_journal(world.ledger)
+    assert post_missing(world.ledger).documents == 1
+    assert revenue(world) == shown
+    assert verify_journal(world.ledger) == []
+    for statement in ("UPDATE line_month_shares SET share = '1'", "DELETE FROM line_month_shares"):
+        with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
+            connection.execute(text(statement))
+
+
+@pytest.mark.requirement("REP-04")
+def test_late_usage_moves_revenue_to_where_it_belongs(world: World) -> None:
+    """A quarter with tiers: 100 calls in January, 100 in March. Then 200 of February come late, and those of
+    March turn out to be 2."""
+    world.plan(TIERED)
+    world.contract(start_date=date(2025, 1, 1), billing={"cadence": "quarterly"})
+    world.events(("call", "c1-subject", "2025-01-20", "100"), ("call", "c1-subject", "2025-03-20", "100"))
+    world.bill("2025-04-01", now=at("2025-04-02"))
+    assert revenue(world) == table("""
+        calls 2025-01 55.00
+        calls 2025-03 55.00
+    """)
+    world.events(("call", "c1-subject", "2025-02-20", "200"), ("call", "c1-subject", "2025-05-01", "10"))
+    world.bill("2025-07-01", now=at("2025-07-02"))
+    # 130.00 in all, of which a quarter, a half, a quarter: the adjustment of 20.00 is -22.50, 65.00, -22.50.
+    assert revenue(world) == table("""
+        calls 2025-01 32.50
+        calls 2025-02 65.00
+        calls 2025-03 32.50
+        calls 2025-05 10.00
+    """)
+    ties(world)
+    world.event_store.command("ALTER TABLE events DELETE WHERE id = 'e2' SETTINGS mutations_sync = 2")
+    world.events(("call", "c1-subject", "2025-03-21", "2"))
+    world.bill("2025-10-01", now=at("2025-10-02"))
+    # 302 calls come to 120.20.
+    assert revenue(world) == table("""
+        calls 2025-01 39.80
+        calls 2025-02 79.60
+        calls 2025-03  0.80
+        calls 2025-05 10.00
+    """)
+    assert revenue(world, "2025-04-03") == ["calls 2025-01 55.00", "calls 2025-03 55.00"]
+    ties(world)
+    shown = revenue(world)
+    without_journal(world.ledger)
+    post_missing(world.ledger)
+    assert revenue(world) == shown
+
+
+def test_drafts_and_their_corrections_go_by_what_was_consumed(world: World) -> None:
+    world.plan(CALLS)
+    rules(world, policy="all", reviewers=["anna"], four_eyes=False)
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"), ("call", "c1-subject", "2025-02-03", "900"))
+    world.bill("2025-02-15", now=at("2025-02-15"))
+    recognise(world, "2025-01-31", "2025-02-15")
+    assert revenue(world) == ["calls 2025-01 5.00"]
+    (draft,) = world.invoices()
+    invoice_id, (line,) = draft.summary.invoice_id, draft.invoice.lines
+    correct(world.ledger, invoice_id, person("anna"), request(line.line_id, "28.00"), now=NOW)
+    recognise(world, "2025-01-31", "2025-03-01")
+    assert revenue(world) == ["calls 2025-01 10.00"]
+    approve(world.ledger, invoice_id, person("anna"), reason="", now=NOW)
+    issue_invoice(world.ledger, invoice_id=invoice_id, now=NOW, series_prefix="INV")
+    assert revenue(world) == ["calls 2025-01 10.00", "calls 2025-02 18.00"]
+    ties(world)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "reading", "adds"),
+    [
+        ("count", None, True),
+        ("sum", None, True),
+        ("time_weighted", "unit_days", True),
+        ("time_weighted", "average", False),
+        ("time_weighted", "peak", False),
+        ("time_weighted", "high_water", False),
+        ("time_weighted", "end", False),
+        ("max", None, False),
+        ("min", None, False),
+        ("avg", None, False),
+        ("latest", None, False),
+        ("unique_count", None, False),
+    ],
+)
+def test_which_meters_add_up_over_days(aggregation: str, reading: str | None, adds: bool) -> None:
+    unique = "user" if aggregation == "unique_count" else None
+    document = {"meter_id": "m", "event_type": "e", "aggregation": aggregation, "reading": reading}
+    assert adds_up(Meter.model_validate({**document, "unique_property": unique})) is adds
+
+
+def test_usage_that_says_nothing_about_months_has_no_shares() -> None:
+    january, february = D("2025-01-31"), D("2025-02-14")
+    assert of_one_sign([(february, 3), (january, 0)]) == ((february, 3),)
+    assert of_one_sign([(february, -3), (january, -1)]) == ((january, -1), (february, -3))
+    assert of_one_sign([(february, 3), (january, -1)]) == ()
+    assert of_one_sign([(february, 0)]) == ()
+
+
+MONTH_ENDS = [D("2025-01-31"), D("2025-02-28"), D("2025-03-31"), D("2025-04-14")]
+START, END = D("2025-01-15"), D("2025-04-15")
+quantities = st.integers(0, 10**20)
+amounts = st.integers(-(10**14), 10**14)
+
+
+@st.composite
+def usage_shares(draw: st.DrawFn) -> MonthShares:
+    return of_one_sign((day, draw(quantities)) for day in MONTH_ENDS)
+
+
+def plainly(shares: MonthShares, amount: int) -> dict[date, int]:
+    """Each running total as a fraction, rounded by hand."""
+    total, found, before = sum(share for _, share in shares), {}, 0
+    for place, (day, _) in enumerate(shares, 1):
+        exact = Fraction(amount * sum(share for _, share in shares[:place]), total)
+        through = int(abs(exact) + Fraction(1, 2)) * (1 if exact >= 0 else -1)
+        found[day], before = through - before, through
+    return found
+
+
+@given(usage_shares(), amounts)
+def test_parts_follow_the_shares_and_sum_to_the_line(shares: MonthShares, amount: int) -> None:
+    if not shares:
+        assert line_parts("usage", START, END, amount, shares) == month_parts(START, END, amount)
+        return
+    parts = shared_parts(shares, amount)
+    assert dict(parts) == plainly(shares, amount)
+    assert sum(part for _, part in parts) == amount
+    assert line_parts("usage", START, END, amount, shares) == parts
+
+
+@given(usage_shares(), amounts, st.lists(st.tuples(usage_shares(), amounts), max_size=3), st.booleans())
+@settings(max_examples=100)
+def test_a_line_and_its_adjustments_are_the_sum_by_the_new_shares(
+    now: MonthShares, now_minor: int, steps: list[tuple[MonthShares, int]], knew: bool
+) -> None:
+    """However it came there: step by step, from a line that knew its months or from one that did not."""
+    billed: list[RatedPart] = [RatedPart(1_000, ((MONTH_ENDS[1], 7),) if knew else None)]
+    for shares, amount in [*steps, (now, now_minor)]:
+        before = sum(part.amount_minor for part in billed)
+        if amount == before:
+            continue  # no difference, so no adjustment
+        found = difference_shares(START, END, RatedPart(amount, shares or None), billed)
+        billed.append(RatedPart(amount - before, found or None))
+        sums: dict[date, int] = defaultdict(int)
+        for part in billed:
+            for day, minor in line_parts("usage", START, END, part.amount_minor, part.shares):
+                sums[day] += minor
+        wanted = dict(line_parts("usage", START, END, amount, shares or None))
+        if found:
+            assert {day: minor for day, minor in sums.items() if minor} == {
+                day: minor for day, minor in wanted.items() if minor
+            }
+        else:
+            assert sum(sums.values()) == amount
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Sao_Paulo", "Pacific/Apia", "Asia/Beirut"])
+def test_months_tile_a_period_from_local_midnight_to_local_midnight(zone: str) -> None:
+    start, end = local_midnight(D("2018-10-15"), zone), local_midnight(D("2019-04-03"), zone)
+    months = months_between(start, end, zone)
+    assert [month[2] for month in months] == [
+        D("2018-10-31"),
+        D("2018-11-30"),
+        D("2018-12-31"),
+        D("2019-01-31"),
+        D("2019-02-28"),
+        D("2019-03-31"),
+        D("2019-04-02"),
+    ]
+    edges = [month[0] for month in months]
+    assert edges == [start, *(month[1] for month in months[:-1])]
+    assert months[-1][1] == end
+
+
+@pytest.mark.requirement("REP-04")
+def test_random_usage_is_revenue_by_its_local_days(world: World) -> None:
+    """Contracts of several cadences, zones and days to begin on, against a count made here event by event."""
+    chosen = Random(20261126)
+    world.plan(CALLS)
+    contracts = [
+        ("c1", "monthly", "UTC", D("2025-01-31")),
+        ("c2", "quarterly", "Asia/Tokyo", D("2025-01-15")),
+        ("c3", "quarterly", "America/Los_Angeles", D("2025-02-01")),
+        ("c4", "monthly", "Europe/Berlin", D("2025-02-01")),
+    ]
+    wanted: dict[tuple[str, date], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    events = []
+    for contract_id, cadence, zone, start in contracts:
+        world.contract(contract_id, billing={"cadence": cadence}, time_zone=zone, start_date=start)
+        for _ in range(40):
+            moment = datetime(2025, 1, 14, tzinfo=UTC) + timedelta(minutes=chosen.randrange(60 * 24 * 100))
+            value = chosen.randrange(1, 1_000)
+            events.append(("call", f"{contract_id}-subject", moment.isoformat()[:16], str(value)))
+            local = moment.astimezone(ZoneInfo(zone)).date()
+            for first, end in periods(start, cadence):
+                if first <= local < end <= D("2025-05-15"):
+                    wanted[contract_id, first][str(local)[:7]] += value
+    world.events(*events)
+    world.bill("2025-05-15", now=at("2025-05-16"))
+    # A call is one cent, so what a month consumed is its revenue and no rounding hides anything.
+    for contract_id, *_ in contracts:
+        chosen_entries = JournalFilter(account="revenue", contract_id=contract_id)
+        found: dict[str, int] = defaultdict(int)
+        for entry in list_entries(world.ledger, chosen=chosen_entries, limit=10_000):
+            for line in entry["lines"]:
+                if line["account"] != "revenue":
+                    continue
+                found[str(entry["entry_date"])[:7]] -= line["amount_minor"]
+        own: dict[str, int] = defaultdict(int)
+        for (owner, _), months in wanted.items():
+            for month, value in months.items():
+                own[month] += value if owner == contract_id else 0
+        assert dict(found) == {month: value for month, value in own.items() if value}, contract_id
+    ties(world)
+
+
+def periods(start: date, cadence: str) -> Sequence[tuple[date, date]]:
+    """Those of 2025, counted from the first day each time: the 31st is the last of a shorter month."""
+    step = 1 if cadence == "monthly" else 3
+    edges = []
+    for number in range(0, 6 * step, step):
+        month = start.month - 1 + number
+        following = date(start.year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
+        last = (following - timedelta(days=1)).day
+        edges.append(date(start.year + month // 12, month % 12 + 1, min(start.day, last)))
+    return list(pairwise(edges))
