@@ -44,6 +44,9 @@ _EVENT_COLUMNS: Final = """
     properties Map(LowCardinality(String), LowCardinality(String))
 """
 
+_PLAIN_TABLE: Final = "ENGINE = MergeTree ORDER BY (type, subject, time)"
+"""The order of Ratemill's events table."""
+
 _SETUP: Final = f"""
 CREATE TABLE events (
     {_EVENT_COLUMNS},
@@ -123,13 +126,33 @@ def run_bare_job(request: CaseRequest) -> Measured:
         return measured(request, seconds, exact=True, hash_result=lambda: lines_hash(store.query(lines)))
 
 
+def load_once(request: CaseRequest) -> None:
+    """The same events in a plain table in the order of Ratemill's, each once: resends are dropped here and
+    not in the query. Not timed."""
+    load_job(request)
+    with peer_store(request) as store:
+        store.command(f"CREATE TABLE events_once ({_EVENT_COLUMNS}) {_PLAIN_TABLE}")
+        columns = "source, id, type, subject, time, value, properties"
+        store.command(f"INSERT INTO events_once SELECT {columns} FROM events FINAL")
+        wait_for_merges(store)
+
+
 def run_rollup(request: CaseRequest) -> Measured:
     """Stored events to an Arrow table of usage in this process."""
+    return _run_rollup(request, USAGE)
+
+
+def run_rollup_once(request: CaseRequest) -> Measured:
+    """The same of rows that are there once: a scan and a GROUP BY."""
+    return _run_rollup(request, USAGE.replace("events FINAL", "events_once"))
+
+
+def _run_rollup(request: CaseRequest, usage: str) -> Measured:
     found: dict[str, pa.Table] = {}
     with peer_store(request) as store:
 
         def job() -> None:
-            found["usage"] = store.query(with_span(USAGE, request))
+            found["usage"] = store.query(with_span(usage, request))
 
         seconds = time_repeatedly(request, job, found.clear)
         return measured(request, seconds, exact=True, hash_result=lambda: usage_hash(found["usage"]))
@@ -138,9 +161,7 @@ def run_rollup(request: CaseRequest) -> Measured:
 def load_ingest(request: CaseRequest) -> None:
     """An empty MergeTree in the order of Ratemill's events table, without ids hashed. Not timed."""
     with peer_store(request) as store:
-        store.command(
-            f"CREATE TABLE events ({_EVENT_COLUMNS}) ENGINE = MergeTree ORDER BY (type, subject, time)"
-        )
+        store.command(f"CREATE TABLE events ({_EVENT_COLUMNS}) {_PLAIN_TABLE}")
 
 
 def run_parquet(request: CaseRequest) -> Measured:

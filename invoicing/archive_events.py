@@ -23,6 +23,7 @@ from ingest.event import TIMESTAMP
 from invoicing.period_classes import ClassedTime, classed_time
 from rollup import stored_rows
 from rollup.archived_time import is_level
+from rollup.banded_meter import is_stored
 from rollup.completeness import Part, account_for_events
 from rollup.schema import CALENDAR_SCHEMA
 from rollup.stored_usage import StoredUsage
@@ -39,7 +40,8 @@ def archive_before(
     ingest: IngestContext,
     progress: Progress,
 ) -> StoredArchive:
-    """Move all events before that instant into files in ``folder``, but those of licences.
+    """Move all events before that instant into files in ``folder``, but those of licences and of meters whose
+    usage is not kept.
 
     Their usage is added up first and proved by counting again, so every total and bill of that time stays.
     Raises InvalidInput (``time_to_come``, ``nothing_to_archive``, ``folder_not_empty``), Conflict
@@ -53,7 +55,7 @@ def archive_before(
         )
     snapshot = take_snapshot(ingest)
     time = classed_time(ledger, now=now)
-    levels = {meter.event_type for meter in time.meters if is_level(meter)}
+    staying = {meter.event_type for meter in time.meters if is_level(meter) or not is_stored(meter)}
     report = account_for_events(
         ingest.store,
         periods=time.periods,
@@ -62,12 +64,13 @@ def archive_before(
         time_from=None,
         time_to=time_before,
     )
-    parts = [part for part in report.parts if part.type not in levels]
+    parts = [part for part in report.parts if part.type not in staying]
     _refuse_unbilled(parts)
     types = tuple(sorted({part.type for part in parts}))
     if not types:
         raise InvalidInput(
-            "there are no events before that time, other than those of licences, which stay.",
+            "there are no events before that time, other than those of licences and of meters that count "
+            "the highest of parts, which stay.",
             reason_code="nothing_to_archive",
         )
     calendar = _billed_calendar(time, time_before)

@@ -26,6 +26,7 @@ from rating.price_plan import Charge, MatrixPrice, Price, PricePlan
 from rating.price_rules import simple_price_rules
 from rating.retainer import sells_credit
 from rating.spend_ids import STATED_CHARGE_ID, is_minimum
+from rating.steps import reads_level
 from rating.term_commitment import TRUE_UP_CHARGE_ID
 from rating.tier_rules import not_negative
 from rating.wider_rules import pool_rules, wider_rules
@@ -146,7 +147,8 @@ def _metered_rules(charge: Charge, pointer: str, meters: Mapping[str, Meter]) ->
             "capacity_meter",
             f"{pointer}.meter_id",
             f"A capacity price needs the highest level, and meter {unread[0]!r} does not read it.",
-            "a max meter, a time_weighted one with reading: peak, or model: volume.",
+            "a max meter, a time_weighted one with reading: peak, a highest_sum or highest_count one by day "
+            "or hour, or model: volume.",
         )
     if charge.timing == "advance":
         yield from advance_rules(charge, pointer)
@@ -175,7 +177,8 @@ def _models(price: Price) -> set[str]:
 
 
 def _reads_peak(meter: Meter) -> bool:
-    return meter.aggregation == "max" or meter.reading == "peak"
+    busiest = meter.parts is not None and meter.parts.are_times and reads_level(meter)
+    return busiest or meter.aggregation == "max" or meter.reading == "peak"
 
 
 def _fixed_rules(charge: Charge, pointer: str) -> Iterator[Issue]:

@@ -6,7 +6,7 @@ It uses the reference alone, so it starts without compiled kernels and without a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ingest.document import Document, ExactDecimal, decimal_text, validate_document
 from ingest.errors import InvalidInput, Issue
-from ingest.meter import Aggregation, Meter, Reading
+from ingest.meter import Aggregation, Meter, MeterParts, Reading, parts_rules
 from rating.event_bounds import band_inputs
 from rating.event_tiers import tier_inputs
 from rating.formula import formula_quantity
@@ -61,10 +61,11 @@ class PriceEvent(Document):
 
 class PriceMeter(Document):
     """What the quantity is: of a meter that reads a level the price is prorated. ``events`` can only
-    be summed or counted. reading: of a time_weighted meter, as every licence meter is."""
+    be summed or counted. reading: of a time_weighted meter, as every licence meter is. parts: a meter's."""
 
     aggregation: Aggregation = "sum"
     reading: Reading = "average"
+    parts: MeterParts | None = None
 
 
 class PriceBefore(Document):
@@ -172,6 +173,10 @@ def _request_rules(request: PriceRequest) -> list[Issue]:
             )
         )
     issues += _wider_issues(request)
+    issues += [
+        replace(one, pointer=f"meter.{one.pointer}")
+        for one in parts_rules(request.meter.aggregation, request.meter.parts)
+    ]
     if request.days > request.full_days:
         issues.append(
             Issue(
@@ -230,6 +235,7 @@ def _charge(request: PriceRequest) -> tuple[Charge, Meter]:
         event_type=_INLINE_METER,
         aggregation=aggregation,
         reading=request.meter.reading if aggregation == "time_weighted" else None,
+        parts=None if aggregation == "time_weighted" else request.meter.parts,
         group_by=tuple(dimensions) if isinstance(dimensions, Sequence) else (),
     )
     document = {

@@ -56,6 +56,7 @@ STEPS: Final = (
 )
 
 _LEVELS: Final[frozenset[Aggregation]] = frozenset({"max", "min", "avg", "latest", "time_weighted"})
+_HIGHEST: Final[frozenset[Aggregation]] = frozenset({"highest_sum", "highest_count"})
 
 
 def is_prorated(charge: Charge, meters: Sequence[Meter]) -> bool:
@@ -78,5 +79,9 @@ def reads_level(meter: Meter) -> bool:
 
     ``count``, ``sum`` and ``unit_days`` add up over the parts of a period. ``unique_count`` does not
     quite, but counts what was active in the part: it is usage, and nobody is active by the day.
+    The busiest day or hour is a level, and what the peaks of days sum to is not; of groups it is the
+    other way round: what the largest one used adds up, the peaks of all stand beside each other.
     """
+    if meter.parts is not None:
+        return (meter.aggregation in _HIGHEST) == meter.parts.are_times
     return meter.aggregation in _LEVELS and meter.reading != "unit_days"

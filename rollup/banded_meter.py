@@ -94,10 +94,10 @@ def banded_meter(
 
 def is_stored(meter: Meter) -> bool:
     """Whether usage of the meter is kept as it arrives. Levels are read from licence events, of which there
-    are few; bands with free events do not add up."""
+    are few; bands with free events and the highest of parts do not add up."""
     if isinstance(meter, BandedMeter):
         return meter.adds_up
-    return meter.aggregation != "time_weighted"
+    return meter.aggregation != "time_weighted" and meter.parts is None
 
 
 def read_meter(document: str) -> Meter:

@@ -45,6 +45,9 @@ class Parameters:
     def whole(self, value: int) -> str:
         return self._add(value, "Int64")
 
+    def wholes(self, value: Sequence[int]) -> str:
+        return self._add(list(value), "Array(Int64)")
+
     def instant(self, micros: int) -> str:
         return f"fromUnixTimestamp64Micro({self.whole(micros)}, 'UTC')"
 
@@ -117,7 +120,7 @@ def _scaled_text(number: Decimal) -> str:
 
 def _number(meter: Meter, parameters: Parameters) -> tuple[str, str]:
     """What an event contributes, null when unusable, and the reason code for that."""
-    if meter.aggregation == "count":
+    if meter.aggregation in ("count", "highest_count"):
         return "toUInt8(1)", "''"
     if meter.aggregation == "unique_count":
         name = parameters.text(meter.unique_property or "")

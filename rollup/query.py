@@ -68,6 +68,8 @@ def is_plain(meter: Meter) -> bool:
     """Whether a meter reads whole events of its type, so that it can share a query."""
     if meter.filters or meter.group_by or meter.aggregation in ("unique_count", "time_weighted"):
         return False
+    if meter.parts is not None:
+        return False
     return meter.aggregation == "count" or meter.factors == ("value",)
 
 

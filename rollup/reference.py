@@ -21,6 +21,7 @@ from ingest.event import OPERATION_PROPERTY, OPERATIONS, QUANTITY_SCALE, VALUE_I
 from ingest.meter import Meter, MeterFilter
 from rollup.banded_meter import BAND_KEY, BandedMeter, charged_by_band
 from rollup.level_part import LevelPart
+from rollup.period import find_time_zone
 from rollup.roll_up import RolledUp
 from rollup.schema import UNUSABLE_SCHEMA, USAGE_SCHEMA
 
@@ -154,15 +155,43 @@ def _plain_usage(
     ]
     spoiled = [(one, reason) for one in inside if (reason := _contribution(meter, one)[1])]
     groups: dict[tuple[str, ...], list[Any]] = {}
+    parts: dict[tuple[str, ...], dict[Any, list[Fraction]]] = {}
     for one in inside:
         number, reason = _contribution(meter, one)
         if not reason:
             groups.setdefault(_dimensions(meter, one), []).append(number)
+            own = parts.setdefault(_dimensions(meter, one), {})
+            own.setdefault(_part(meter, one), []).append(number)
     if isinstance(meter, BandedMeter):
         groups = _bands(meter, groups)
     return [
-        _usage_row(meter, key, _aggregate(meter, groups[key]), len(groups[key])) for key in _in_order(groups)
+        _usage_row(
+            meter,
+            key,
+            _aggregate(meter, groups[key]) if meter.parts is None else _of_parts(meter, parts[key]),
+            len(groups[key]),
+        )
+        for key in _in_order(groups)
     ], spoiled
+
+
+def _part(meter: Meter, one: _Event) -> Any:
+    """Which part of its period an event falls in, by the rules of the zone itself."""
+    if meter.parts is None:
+        return None
+    if meter.parts.by == "hour":
+        return one.time.replace(minute=0, second=0, microsecond=0)
+    if meter.parts.by == "day":
+        return one.time.astimezone(find_time_zone(meter.parts.time_zone or "")).date()
+    return one.properties.get(meter.parts.by.removeprefix("properties."), "")
+
+
+def _of_parts(meter: Meter, parts: dict[Any, list[Fraction]]) -> Fraction:
+    if meter.aggregation == "highest_sum":
+        return max(sum(numbers, Fraction(0)) for numbers in parts.values())
+    if meter.aggregation == "highest_count":
+        return Fraction(max(len(numbers) for numbers in parts.values()))
+    return sum((max(numbers) for numbers in parts.values()), Fraction(0))
 
 
 def _bands(meter: BandedMeter, groups: dict[tuple[str, ...], list[Any]]) -> dict[tuple[str, ...], list[Any]]:
@@ -176,7 +205,7 @@ def _bands(meter: BandedMeter, groups: dict[tuple[str, ...], list[Any]]) -> dict
 
 def _contribution(meter: Meter, one: _Event) -> tuple[Any, str]:
     """The number (or the unique text) an event adds, or the reason why it cannot."""
-    if meter.aggregation == "count":
+    if meter.aggregation in ("count", "highest_count"):
         return Fraction(1), ""
     if meter.aggregation == "unique_count":
         text = one.properties.get(meter.unique_property or "")

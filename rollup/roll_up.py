@@ -30,6 +30,7 @@ from rollup.banded_meter import BandedMeter
 from rollup.bands_query import free_bands_query
 from rollup.calendar import CALENDAR_COLUMNS_SQL, CalendarFacts, check_calendar
 from rollup.level_usage import roll_up_levels
+from rollup.parts_query import parts_query
 from rollup.query import (
     aggregate_of,
     is_plain,
@@ -273,7 +274,9 @@ def _roll_up_plain(place: _Place, plain: dict[int, Meter], parts: list[MeterUsag
 
 def _roll_up_one(place: _Place, number: int, meter: Meter, parts: list[MeterUsage]) -> bool:
     """Answer a meter that needs a query of its own; returns whether it met unusable events."""
-    if isinstance(meter, BandedMeter) and not meter.adds_up:
+    if meter.parts is not None:
+        query = parts_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
+    elif isinstance(meter, BandedMeter) and not meter.adds_up:
         query = free_bands_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)
     else:
         query = meter_usage_query(meter=meter, calendar=place.calendar, facts=place.facts, cut=place.cut)

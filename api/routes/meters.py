@@ -12,9 +12,10 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import validate_document
-from ingest.meter import Meter, meter_rules
+from ingest.meter import Meter
 from ingest.meter_store import get_meter, save_meter
 from invoicing.audit_trail import Change, record_changes
+from rollup.meter_rules import all_meter_rules
 
 router = APIRouter()
 
@@ -40,7 +41,7 @@ def put_meter(state: State, meter_id: str, body: DocumentBody, actor: Actor) -> 
     It counts events already stored as well.
     """
     document = keyed_document(body, field="meter_id", key=meter_id, what="meter")
-    meter = validate_document(Meter, document, what=f"meter {meter_id!r}", rules=meter_rules)
+    meter = validate_document(Meter, document, what=f"meter {meter_id!r}", rules=all_meter_rules)
     now = state.clock.now()
     change = Change(actor, "saved", "meter", meter_id, None, {"version": 1}, "")
     created = save_meter(

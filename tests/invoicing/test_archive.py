@@ -22,6 +22,8 @@ from ingest.clickhouse import EventStore
 from ingest.correct import correct_events
 from ingest.errors import BrokenState, Conflict, InvalidInput, NotFound
 from ingest.load import IngestContext
+from ingest.meter import Meter, MeterParts
+from ingest.meter_store import save_meter
 from invoicing.archive_events import archive_before
 from rollup.roll_up import roll_up_usage
 from rollup.source import events_behind
@@ -260,6 +262,20 @@ def test_only_what_is_billed_may_go(billed: Billed, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="not empty"):
         archive(world, ingest, tmp_path / "full")
     assert len(rows(world.event_store)) == 10
+
+
+def test_events_stay_of_which_a_meter_counts_the_busiest_day(billed: Billed, tmp_path: Path) -> None:
+    world, ingest, _ = billed
+    busiest = Meter(
+        meter_id="busiest",
+        event_type="call",
+        aggregation="highest_sum",
+        parts=MeterParts(by="day", time_zone="UTC"),
+    )
+    save_meter(world.ledger, busiest, now=NOW)
+    assert archive(world, ingest, tmp_path / "a").event_count == 1  # the fax
+    used = roll_up_usage(world.event_store, calendar=LATER, meters=[busiest]).usage
+    assert used["quantity"].to_pylist() == [100]
 
 
 def test_a_second_archive_goes_on_and_a_meter_made_later_is_not_added_up(

@@ -8,17 +8,19 @@ from typing import Any, get_args
 
 import pytest
 
-from ingest.document import read_document
+from ingest.document import read_document, validate_document
+from ingest.meter import Meter
 from rating.batch import UNRATED_CODES
 from rating.price import price_request
 from rating.price_plan import Charge, Price, PricePlan
 from rating.steps import STEPS
+from rollup.meter_rules import all_meter_rules
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
 PEERS = (
     "Lago", "OpenMeter", "Kill Bill", "CGRateS", "CloudKitty", "Stripe", "Orb", "Metronome", "Zuora", "m3ter",
-    "Chargebee", "AWS", "OpenAI",
+    "Chargebee", "Flexprice", "Meteroid", "AWS", "Twilio", "OpenAI",
 )  # fmt: skip
 PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
@@ -26,7 +28,7 @@ PEER_SECTION = re.compile(
 VALUES = re.compile(r"values ((?:-?[\d.]+ )+)= (-?[\d.]+)$")
 LEVELS = re.compile(r"levels((?: [\d.]+x\d+)+) = (-?[\d.]+)$")
 METERS = re.compile(r"with((?: \w+=[\d.]+)+) = (-?[\d.]+)$")
-WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+)) = (-?[\d.]+)$")
+WIDER = re.compile(r"([\d.]+) (?:before ([\d.]+)|pool((?: [\d.]+)+))((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 LINE = re.compile(r"(-?[\d.]+)(?: events (\d+))?(?: days (\d+)/(\d+))?((?: \w+=[\w.]+)*) = (-?[\d.]+)$")
 
 
@@ -76,9 +78,10 @@ def check(charge: dict[str, Any], line: str) -> None:
         return
     wider = WIDER.match(line)
     if wider:
-        more = {"before": {"quantity": wider[2]}} if wider[2] else {"pool": wider[3].split()}
+        more: dict[str, Any] = {"before": {"quantity": wider[2]}} if wider[2] else {"pool": wider[3].split()}
+        more["dimensions"] = dict(pair.split("=") for pair in wider[4].split())
         request = {"charge": charge, "currency": "EUR", "quantity": wider[1], **more}
-        assert price_request(request)["billed"] == wider[4]
+        assert price_request(request)["billed"] == wider[5]
         return
     found = LINE.match(line)
     assert found, f"not an example line: {line!r}"
@@ -117,6 +120,13 @@ def test_every_peer_has_its_table_and_every_row_says_how_or_why_not() -> None:
         assert there, peer
         assert in_words or here.startswith("`{"), (peer, there)
         assert in_words == (lines == ""), (peer, there)
+
+
+def test_the_meters_of_the_page_can_be_saved() -> None:
+    meters = re.findall(r"^    (\{meter_id: .+\})$", PAGE, re.MULTILINE)
+    assert len(meters) == 2
+    for text in meters:
+        validate_document(Meter, read_document("---\n" + text), what="meter", rules=all_meter_rules)
 
 
 def test_the_page_has_an_example_of_every_model() -> None:

@@ -91,6 +91,18 @@ def test_a_level_is_prorated_and_usage_is_not() -> None:
     assert price_request(request)["billed"] == "31.00"
     assert price_request({**request, "meter": {"aggregation": "unique_count"}})["billed"] == "31.00"
     assert price_request({**request, "meter": {"aggregation": "max"}})["billed"] == "17.00"
+    of_parts = [
+        ("highest_sum", {"by": "day", "time_zone": "UTC"}, "17.00"),
+        ("highest_count", {"by": "hour"}, "17.00"),
+        ("sum_of_highest", {"by": "hour"}, "31.00"),
+        ("highest_sum", {"by": "properties.team"}, "31.00"),
+        ("sum_of_highest", {"by": "properties.vm"}, "17.00"),
+    ]
+    for aggregation, parts, billed in of_parts:
+        assert (
+            price_request({**request, "meter": {"aggregation": aggregation, "parts": parts}})["billed"]
+            == billed
+        )
     licence = {**request, "charge": {**charge, "kind": "licence"}}
     assert price_request(licence)["billed"] == "17.00"
     assert price_request({**licence, "meter": {"reading": "unit_days"}})["billed"] == "31.00"
@@ -107,6 +119,7 @@ def test_a_level_is_prorated_and_usage_is_not() -> None:
         ({"days": 5, "full_days": 2}, "days_above_full_days"),
         ({"charge": {"price": {"model": "volume", "tiers": []}}}, "tier_count"),
         ({"quantity": None, "events": [], "meter": {"aggregation": "max"}}, "events_not_counted"),
+        ({"meter": {"aggregation": "highest_sum"}}, "parts_mismatch"),
         ({"charge": {"price": {"model": "barter"}}}, "union_tag_invalid"),
         ({"tax": "19"}, "extra_forbidden"),
     ],

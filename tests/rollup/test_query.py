@@ -14,6 +14,7 @@ import pytest
 from ingest.in_force import EventCut
 from ingest.meter import Meter
 from rollup.calendar import CalendarFacts
+from rollup.parts_query import parts_query
 from rollup.query import (
     Query,
     aggregate_of,
@@ -50,6 +51,9 @@ FILTERED = meter(
 FACTORS = meter("m", "flight", "sum", factors=["value", "properties.seats"])
 SEATS = meter("m", "seats", "time_weighted", reading="average", group_by=["edition"])
 UNIQUE = meter("m", "login", "unique_count", unique_property="user")
+BUSIEST_DAY = meter(
+    "m", "call", "highest_sum", group_by=["region"], parts={"by": "day", "time_zone": "Europe/Berlin"}
+)
 
 
 def plain(names: list[str], cut: EventCut = NO_CORRECTIONS) -> Query:
@@ -96,6 +100,9 @@ CASES: dict[str, Callable[[], Query]] = {
     ),
     "unique_count": lambda: meter_usage_query(
         meter=UNIQUE, calendar="calendar", facts=IN_TURN, cut=NO_CORRECTIONS
+    ),
+    "busiest_day": lambda: parts_query(
+        meter=BUSIEST_DAY, calendar="calendar", facts=IN_TURN, cut=NO_CORRECTIONS
     ),
     "levels": lambda: level_events_query(meter=SEATS, subjects="subjects", end_micros=2, cut=NO_CORRECTIONS),
     "source_page": lambda: behind(FILTERED, ["eu", "gold"]),
