@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -142,6 +142,54 @@ def ledger_snapshot(engine: Engine) -> Iterator[Connection]:
         connection = plain.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             yield connection
+
+
+@contextmanager
+def ledger_snapshots(engine: Engine, count: int) -> Iterator[tuple[Connection, ...]]:
+    """As ``ledger_snapshot``, so many connections that all see the ledger as it was at the same moment, for
+    threads that read it together."""
+    with ExitStack() as opened:
+        first = opened.enter_context(engine.connect())
+        others = [opened.enter_context(engine.connect()) for _ in range(count - 1)]
+        if engine.dialect.name == "sqlite":
+            _begin_together(first, others)
+            for connection in (first, *others):
+                opened.callback(connection.exec_driver_sql, "ROLLBACK")
+            yield (first, *others)
+            return
+        connections = [one.execution_options(isolation_level="REPEATABLE READ") for one in (first, *others)]
+        for connection in connections:
+            opened.enter_context(connection.begin())
+        shared = connections[0].execute(text("SELECT pg_export_snapshot()")).scalar_one()
+        for connection in connections[1:]:
+            # No parameter can stand there; the name is PostgreSQL's own, of hexadecimal digits and dashes.
+            connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{shared}'")
+        yield tuple(connections)
+
+
+def _begin_together(first: Connection, others: Sequence[Connection]) -> None:
+    """Begin to read on SQLite connections, again until no commit came between the first and the last."""
+    while True:
+        before = first.exec_driver_sql("PRAGMA data_version").scalar_one()
+        for connection in (*others, first):
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(
+                "SELECT 1 FROM sqlite_master LIMIT 1"
+            ).all()  # from here on it is a snapshot
+        if first.exec_driver_sql("PRAGMA data_version").scalar_one() == before:
+            return
+        for connection in (*others, first):
+            connection.exec_driver_sql("ROLLBACK")
+
+
+@contextmanager
+def reading(ledger: Engine | Connection) -> Iterator[Connection]:
+    """The connection that was given, to read in its transaction, or one for the time being."""
+    if isinstance(ledger, Connection):
+        yield ledger
+        return
+    with ledger.connect() as connection:
+        yield connection
 
 
 def default_ledger_url(data_folder: str | os.PathLike[str]) -> str:

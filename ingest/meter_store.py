@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Engine, String, Table, Text, select
 
 from ingest.document import canonical_json, document_hash
 from ingest.errors import Conflict, NotFound
-from ingest.ledger import LEDGER, ledger_transaction
+from ingest.ledger import LEDGER, ledger_transaction, reading
 from ingest.meter import Meter
 
 METERS: Final = Table(
@@ -73,9 +73,9 @@ def get_meter(engine: Engine, meter_id: str) -> Meter:
     return Meter.model_validate_json(text)
 
 
-def list_meters(engine: Engine) -> tuple[Meter, ...]:
+def list_meters(ledger: Engine | Connection) -> tuple[Meter, ...]:
     """All meters, by id."""
-    with engine.connect() as connection:
+    with reading(ledger) as connection:
         texts = connection.execute(select(METERS.c.document).order_by(METERS.c.meter_id)).scalars().all()
     return tuple(Meter.model_validate_json(text) for text in texts)
 

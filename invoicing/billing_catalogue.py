@@ -12,6 +12,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Engine, func, select
 
 from ingest.document import canonical_json
+from ingest.ledger import ledger_snapshots, reading
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from invoicing.bulk import select_by_ids
@@ -55,34 +56,36 @@ class BillingCatalogue:
 
 
 def load_billing_catalogue(ledger: Engine, contract_ids: Sequence[str] | None = None) -> BillingCatalogue:
-    """Read the catalogue, all contracts or those named (unknown ids are left out)."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    """Read the catalogue, all contracts or those named (unknown ids are left out), as it is at one moment: a
+    contract that is changed meanwhile is read as before the change in all its parts."""
+    with ledger_snapshots(ledger, 2) as (connection, beside), ThreadPoolExecutor(max_workers=1) as pool:
         # Reading 100,000 contracts and the rest take turns with Python, so a third is saved.
-        contracts = pool.submit(_sorted_contracts, ledger, contract_ids)
-        plan_versions = load_plan_versions(ledger)
-        meters = {meter.meter_id: meter for meter in list_meters(ledger)}
-        others = _companion_ids(ledger, contract_ids, plan_versions)
+        contracts = pool.submit(_sorted_contracts, beside, contract_ids)
+        plan_versions = load_plan_versions(connection)
+        meters = {meter.meter_id: meter for meter in list_meters(connection)}
+        others = _companion_ids(connection, contract_ids, plan_versions)
         every_id = None if contract_ids is None else [*contract_ids, *others]
-        subjects = pool.submit(load_contract_subjects, ledger, every_id)
-        with ledger.connect() as connection:
-            segments = load_segments(connection, every_id)
-            every = [segment for track in segments.values() for segment in track]
-            agreements = load_agreements(connection, {segment.agreement_key for segment in every})
-            invoice_days = load_invoice_days(connection, every_id)
-            pool_ids = load_pools(connection, every_id) if "pool" in _ways_of_pooling(plan_versions) else {}
+        subjects = pool.submit(load_contract_subjects, beside, every_id)
+        segments = load_segments(connection, every_id)
+        every = [segment for track in segments.values() for segment in track]
+        agreements = load_agreements(connection, {segment.agreement_key for segment in every})
+        invoice_days = load_invoice_days(connection, every_id)
+        pool_ids = load_pools(connection, every_id) if "pool" in _ways_of_pooling(plan_versions) else {}
+        settled = load_last_settled(connection, contract_ids)
         versions = agreed_versions(plan_versions, every, agreements)
         price_book, priced = _compiled(_ToCompile(_content_of(versions, meters), versions, meters))
+        companions = _sorted_contracts(connection, others)
     return BillingCatalogue(
         contracts=contracts.result(),
         subjects=subjects.result(),
-        settled=load_last_settled(ledger, contract_ids),
+        settled=settled,
         plan_versions=plan_versions,
         segments=segments,
         agreements=agreements,
         agreed_versions=versions,
         meters=priced,
         price_book=price_book,
-        companions=_sorted_contracts(ledger, others),
+        companions=companions,
         invoice_days=invoice_days,
         pool_ids=pool_ids,
     )
@@ -115,8 +118,8 @@ def _compiled(wanted: _ToCompile) -> tuple[PriceBook, tuple[Meter, ...]]:
     return book, tuple(priced_meters(wanted.versions, wanted.meters))
 
 
-def _sorted_contracts(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
-    contracts = load_contracts(ledger, contract_ids)
+def _sorted_contracts(connection: Connection, contract_ids: Sequence[str] | None) -> pa.Table:
+    contracts = load_contracts(connection, contract_ids)
     if contract_ids is None:
         return contracts  # sorted by their bytes
     # A database sorts text by its own rules; by code point it is the same everywhere.
@@ -124,7 +127,7 @@ def _sorted_contracts(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.
 
 
 def _companion_ids(
-    ledger: Engine, contract_ids: Sequence[str] | None, plan_versions: Sequence[PlanVersion]
+    connection: Connection, contract_ids: Sequence[str] | None, plan_versions: Sequence[PlanVersion]
 ) -> list[str]:
     """The other contracts of the customers and of the pools of some contracts, if any plan counts them
     together."""
@@ -133,13 +136,12 @@ def _companion_ids(
         return []
     owners = {"customer": CONTRACTS.c.customer_id, "pool": CONTRACT_POOLS.c.pool_id}
     found: set[str] = set()
-    with ledger.connect() as connection:
-        for way, owner in owners.items():
-            if way not in ways:
-                continue
-            named = owner.table.c.contract_id
-            wanted = sorted({row[0] for row in select_by_ids(connection, select(owner), named, contract_ids)})
-            found |= {row[0] for row in select_by_ids(connection, select(named), owner, wanted)}
+    for way, owner in owners.items():
+        if way not in ways:
+            continue
+        named = owner.table.c.contract_id
+        wanted = sorted({row[0] for row in select_by_ids(connection, select(owner), named, contract_ids)})
+        found |= {row[0] for row in select_by_ids(connection, select(named), owner, wanted)}
     return sorted(found - set(contract_ids))
 
 
@@ -165,7 +167,7 @@ def load_terms(connection: Connection, versions: Mapping[str, int]) -> dict[str,
     }
 
 
-def load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.Table:
+def load_last_settled(ledger: Engine | Connection, contract_ids: Sequence[str] | None) -> pa.Table:
     """The last settled date of contracts, as ``BillingCatalogue`` has it; None: of all."""
     dates = SETTLED_BILLING_DATES
     # Dates are settled in order and versions only rise, so these maxima stand in one row.
@@ -175,7 +177,7 @@ def load_last_settled(ledger: Engine, contract_ids: Sequence[str] | None) -> pa.
         func.max(dates.c.contract_version),
         func.max(dates.c.looked_through),
     ).group_by(dates.c.contract_id)
-    with ledger.connect() as connection:
+    with reading(ledger) as connection:
         if contract_ids is None:
             rows = [tuple(row) for row in connection.execute(statement)]
         else:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import Issue, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, reading
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from rating.contract_store import (
@@ -160,11 +160,11 @@ def list_plan_versions(engine: Engine, plan_id: str | None = None) -> list[PlanV
         return _history(connection, plan_id)
 
 
-def load_plan_versions(engine: Engine) -> tuple[PlanVersion, ...]:
+def load_plan_versions(ledger: Engine | Connection) -> tuple[PlanVersion, ...]:
     """Every version of every plan, parsed, by plan and version: what a billing run compiles."""
     table = PRICE_PLAN_VERSIONS
     query = select(table.c.document, table.c.version).order_by(table.c.plan_id, table.c.version)
-    with engine.connect() as connection:
+    with reading(ledger) as connection:
         rows = connection.execute(query).all()
     return tuple(PlanVersion(_parsed(text), version) for text, version in rows)
 

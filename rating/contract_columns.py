@@ -116,7 +116,11 @@ def _json_windows(connection: Connection, table: Table) -> Iterator[Sequence[str
 
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
-    # All windows must be of one moment. SQLite connections are in autocommit (``ingest/ledger.py``).
+    # All windows must be of one moment. SQLite connections are in autocommit (``ingest/ledger.py``), unless
+    # the caller has begun to read already.
+    if connection.connection.in_transaction:
+        yield
+        return
     connection.exec_driver_sql("BEGIN")
     try:
         yield

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select
 
 from ingest.document import canonical_json, document_hash, validate_document
 from ingest.errors import InvalidDocument, Issue, NotFound
-from ingest.ledger import ledger_transaction
+from ingest.ledger import ledger_transaction, reading
 from ingest.meter import Meter
 from ingest.meter_store import list_meters
 from rating.agreement_store import forget_agreements, load_segments, write_agreements
@@ -156,14 +156,14 @@ def contract_history(engine: Engine, contract_id: str) -> list[ContractVersion]:
     return [ContractVersion(Contract.model_validate_json(text), number, at) for text, number, at in rows]
 
 
-def load_contracts(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
+def load_contracts(ledger: Engine | Connection, ids: Iterable[str] | None = None) -> pa.Table:
     """The contracts in force (all, or those named) as CONTRACT_SCHEMA; unknown ids are left out."""
-    return _load(engine, CONTRACTS, CONTRACT_SCHEMA, ids)
+    return _load(ledger, CONTRACTS, CONTRACT_SCHEMA, ids)
 
 
-def load_contract_subjects(engine: Engine, ids: Iterable[str] | None = None) -> pa.Table:
+def load_contract_subjects(ledger: Engine | Connection, ids: Iterable[str] | None = None) -> pa.Table:
     """The subjects of the contracts (all, or those named), sorted by contract and subject."""
-    return _load(engine, CONTRACT_SUBJECTS, CONTRACT_SUBJECT_SCHEMA, ids)
+    return _load(ledger, CONTRACT_SUBJECTS, CONTRACT_SUBJECT_SCHEMA, ids)
 
 
 def contracts_table(contracts: Sequence[tuple[Contract, int]]) -> pa.Table:
@@ -181,8 +181,10 @@ def load_contract_ids(engine: Engine) -> pa.Array:
     return pa.chunked_array(parts, pa.string()).combine_chunks().sort()
 
 
-def _load(engine: Engine, table: Table, schema: pa.Schema, ids: Iterable[str] | None) -> pa.Table:
-    with engine.connect() as connection:
+def _load(
+    ledger: Engine | Connection, table: Table, schema: pa.Schema, ids: Iterable[str] | None
+) -> pa.Table:
+    with reading(ledger) as connection:
         if ids is None:
             return read_columns(connection, table, schema)
         return read_columns_of(connection, table, schema, sorted(set(ids)))

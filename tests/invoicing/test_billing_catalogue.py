@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ingest.meter import Meter
 from ingest.meter_store import save_meter
-from invoicing.billing_catalogue import load_billing_catalogue
+from invoicing import billing_catalogue
+from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from rating.price_plan import PerUnitPrice
 from tests.invoicing.support import CALLS
 from tests.invoicing.world import LONG_AGO, World
@@ -41,3 +44,30 @@ def test_prices_are_compiled_again_when_they_changed_and_only_then(world: World)
 
 def _at(price: str) -> dict[str, Any]:
     return CALLS | {"price": {"model": "per_unit", "unit_price": price}}
+
+
+@pytest.mark.parametrize("meanwhile", ["load_plan_versions", "load_segments", "load_contract_subjects"])
+def test_a_contract_changed_while_it_is_read_is_read_as_before_in_all_its_parts(
+    any_world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    world = any_world
+    world.plan(CALLS)
+    world.contract("c1")
+    before = load_billing_catalogue(world.ledger)
+    read = getattr(billing_catalogue, meanwhile)
+
+    def change_and_read(*arguments: Any) -> Any:
+        override = {"charge_id": "calls", "price": _at("0.5")["price"]}
+        world.contract("c1", subjects=["c1-subject", "c1-further"], overrides=[override])
+        return read(*arguments)
+
+    monkeypatch.setattr(billing_catalogue, meanwhile, change_and_read)
+    assert parts(load_billing_catalogue(world.ledger, ["c1"])) == parts(before) == (1, ["c1-subject"], 0)
+    monkeypatch.undo()
+    assert parts(load_billing_catalogue(world.ledger)) == (2, ["c1-further", "c1-subject"], 1)
+
+
+def parts(catalogue: BillingCatalogue) -> tuple[int, list[str], int]:
+    """The version of the one contract, its subjects, and how many agreements it has."""
+    (version,) = catalogue.contracts["version"].to_pylist()
+    return version, catalogue.subjects["subject"].to_pylist(), len(catalogue.agreements)
