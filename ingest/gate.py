@@ -34,8 +34,13 @@ Outcomes = npt.NDArray[np.uint8]
 
 _FIRST_CAPACITY: Final = 1 << 16
 _LOAD_PERCENT_MAX: Final = 65
-_MOVED_A_ROW: Final = 8
-_MOVED_MIN: Final = 1024
+_PREPARE_PERCENT: Final = 60
+"""How full the set is when memory for the next one begins to be asked for."""
+_MOVED_A_ROW: Final = 4
+_CLEARED_A_ROW: Final = 40
+_A_CALL_MIN: Final = 1024
+"""Slots moved or cleared with each identity that is remembered, and at least with each batch: enough that
+the smaller set is empty before the next one is prepared, and that one is cleared before it is needed."""
 _EMPTY: Final = np.uint64(0)
 
 _IDENTITIES_SQL: Final = tuple(
@@ -51,7 +56,9 @@ class IdentityGate:
     """Not thread safe: the caller holds the planning lock around every method but ``mark_stale``.
 
     A set that is full moves into one of twice the size little by little, with every batch that is remembered:
-    to move millions at once would stop every sender for a second. Until then both are asked.
+    to move millions at once would stop every sender for a second. Until then both are asked. The memory of
+    the larger one is asked for little by little too, before it is needed: identities lie anywhere, so the
+    first batch in it would otherwise touch every page, and the system clears them one by one.
 
     next_sequence: the sequence number the next accepted event gets.
     stale: an insert failed with unknown outcome: what is classified does not hold before a ``reload``.
@@ -72,7 +79,7 @@ class IdentityGate:
     @property
     def bytes_held(self) -> int:
         """Memory that identities take."""
-        return self._slots.nbytes + self._older.nbytes
+        return self._slots.nbytes + self._older.nbytes + self._next.nbytes
 
     def classify(self, identities: Words, body_hashes: Words) -> Outcomes:
         """NEW, DUPLICATE or CONFLICT for each row; inside the batch the first of its id wins.
@@ -118,6 +125,8 @@ class IdentityGate:
         self._slots = empty_slots(_FIRST_CAPACITY)
         self._older: Words = NONE_FOUND  # what is being moved into ``_slots``
         self._older_moved = 0  # how many of its slots were
+        self._next: Words = NONE_FOUND  # what ``_slots`` will move into
+        self._next_cleared = 0  # how many of its slots are in memory
         self._held = 0
 
     def _compare(
@@ -148,11 +157,25 @@ class IdentityGate:
         return len(body_hashes) - added
 
     def _reserve(self, more: int) -> None:
-        self._move_on(_MOVED_A_ROW * more + _MOVED_MIN)
-        wanted = (self._held + more) * 100 // _LOAD_PERCENT_MAX + 1
-        if wanted > len(self._slots):
+        self._move_on(_MOVED_A_ROW * more + _A_CALL_MIN)
+        wanted = (self._held + more) * 100
+        if wanted >= _PREPARE_PERCENT * len(self._slots):
+            self._prepare(_CLEARED_A_ROW * more + _A_CALL_MIN)
+        if wanted >= _LOAD_PERCENT_MAX * len(self._slots):
             self._move_on(len(self._older))
-            self._older, self._slots = self._slots, empty_slots(_power_of_two(wanted))
+            self._older, self._slots = self._slots, self._larger(wanted // _LOAD_PERCENT_MAX + 1)
+            self._next, self._next_cleared = NONE_FOUND, 0
+
+    def _prepare(self, slots: int) -> None:
+        """Have so many slots more of the next set in memory."""
+        if self._next is NONE_FOUND:
+            self._next = empty_slots(2 * len(self._slots))
+        end = min(self._next_cleared + slots, len(self._next))
+        self._next[self._next_cleared : end] = _EMPTY
+        self._next_cleared = end
+
+    def _larger(self, slots_min: int) -> Words:
+        return self._next if len(self._next) >= slots_min else empty_slots(_power_of_two(slots_min))
 
     def _move_on(self, slots: int) -> None:
         """Move so many slots of the smaller set, and let go of it when that was the last."""
@@ -166,8 +189,7 @@ class IdentityGate:
 def empty_slots(count: int) -> Words:
     """So many slots with nothing in them, in memory pages of the small size.
 
-    numpy asks for huge ones, and as identities lie anywhere, the first batch in a larger set touches them
-    all: the system then clears hundreds of megabytes while every sender waits.
+    numpy asks for huge ones, of which the system clears two megabytes for the first slot that is touched.
     """
     memory = mmap.mmap(-1, count * NONE_FOUND.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # a system without huge pages has no such advice

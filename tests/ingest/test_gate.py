@@ -99,12 +99,15 @@ def test_growing_forgets_nothing() -> None:
     assert (gate.classify(words ^ np.uint64(1 << 63), bodies) == NEW).all()
 
 
-@pytest.mark.parametrize("moved_a_row", [2, 4, 1000])
-def test_a_gate_that_is_growing_is_a_dictionary(monkeypatch: pytest.MonkeyPatch, moved_a_row: int) -> None:
-    """Half-moved sets are asked at every step of five doublings."""
+@pytest.mark.parametrize(("moved_a_row", "cleared_a_row"), [(2, 1), (2, 40), (4, 16), (1000, 1000)])
+def test_a_gate_that_is_growing_is_a_dictionary(
+    monkeypatch: pytest.MonkeyPatch, moved_a_row: int, cleared_a_row: int
+) -> None:
+    """Half-moved and half-cleared sets are asked at every step of five doublings."""
     monkeypatch.setattr("ingest.gate._FIRST_CAPACITY", 64)
-    monkeypatch.setattr("ingest.gate._MOVED_MIN", 0)
+    monkeypatch.setattr("ingest.gate._A_CALL_MIN", 0)
     monkeypatch.setattr("ingest.gate._MOVED_A_ROW", moved_a_row)
+    monkeypatch.setattr("ingest.gate._CLEARED_A_ROW", cleared_a_row)
     draw = random.Random(7283)
     gate, known, between = IdentityGate(), dict[tuple[int, int], int](), 0
     while len(known) < 64 * 2**5:
@@ -122,6 +125,24 @@ def test_a_gate_that_is_growing_is_a_dictionary(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(BrokenState, match="known already"):
         gate.remember(identities[:1], bodies[:1])
     assert between > 20 or moved_a_row == 1000
+
+
+def test_a_larger_set_is_in_memory_before_it_is_needed() -> None:
+    """So no batch pays for all of it: in batches of a hundredth of the set, the next one is whole when the
+    set is full, and what moves there is over before another is prepared."""
+    gate, batch = IdentityGate(), 655
+    words = np.random.default_rng(2).integers(1, 2**63, (200_000, 2), np.int64).astype(np.uint64)
+    grown = 0
+    for start in range(0, len(words) - batch, batch):
+        before, cleared = len(gate._slots), gate._next_cleared
+        gate.remember(words[start : start + batch], words[start : start + batch, 0].copy())
+        assert gate._next_cleared - cleared <= 41 * batch + 1024
+        assert len(gate._older) == 1 or len(gate._next) == 1
+        if len(gate._slots) > before:
+            grown += 1
+            assert cleared > 0.9 * 2 * before
+            assert len(gate._slots) == 2 * before
+    assert grown == 3
 
 
 def test_remembering_twice_is_a_broken_state() -> None:
