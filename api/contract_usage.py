@@ -8,6 +8,7 @@ from datetime import date, datetime
 import pyarrow as pa
 
 from api.state import Ratemill
+from ingest.asked_events import AskedEvents
 from ingest.errors import Conflict
 from ingest.meter import Meter
 from rating.agreement_dates import plan_windows
@@ -51,7 +52,9 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
         schema=CALENDAR_SCHEMA,
     )
     meters = priced_meters(state, contract, on=today)
-    rolled = roll_up_usage(state.event_store, calendar=calendar, meters=meters)
+    asked = AskedEvents(frozenset(meter.event_type for meter in meters), frozenset(subjects))
+    with state.event_store.one_question(asked):
+        rolled = roll_up_usage(state.event_store, calendar=calendar, meters=meters)
     return ContractUsage(start, end, rolled.usage, rolled.unusable)
 
 

@@ -14,9 +14,8 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -28,9 +27,11 @@ from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest.arrow_file import arrow_file
+from ingest.asked_events import AskedEvents
 from ingest.cluster_schema import CLUSTER_SETTINGS, Cluster, local_table
 from ingest.errors import StoreUnavailable
 from ingest.event_migrations import migrate_event_store
+from ingest.inserts import Inserts
 from ingest.lander import Lander
 from ingest.store_url import EMBEDDED_SCHEME, lock_folder, log_folder, shown_url
 
@@ -69,25 +70,6 @@ class OnlyWriter:
 
     def claim(self) -> int:
         return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Inserts:
-    """Inserts under way. As a context they have all ended when it is left, however it is left."""
-
-    inserts: tuple[Future[None], ...]
-
-    def __enter__(self) -> Inserts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wait()
-
-    def wait(self) -> None:
-        """Until all have ended; then raise the first error, if any: nothing lands later."""
-        wait(self.inserts)
-        for insert in self.inserts:
-            insert.result()
 
 
 class EventStore:
@@ -139,18 +121,46 @@ class EventStore:
         if self.lander is not None:
             self.lander.settle()
 
+    @contextmanager
+    def one_question(self, asked: AskedEvents) -> Iterator[None]:
+        """Statements of this thread inside the block see every event that is ``asked`` and was acknowledged
+        before; of others, and of what comes in meanwhile, what is in the engine. Elsewhere each statement
+        waits for all events that wait in the log.
+
+        Raises StoreUnavailable when the engine refuses them.
+        """
+        before: AskedEvents | None = self._in_question
+        if before is not None and before.covers(asked):
+            yield
+            return
+        if self.lander is not None:
+            self.lander.settle(asked)
+        self._per_thread.asked = asked
+        try:
+            yield
+        finally:
+            self._per_thread.asked = before
+
+    @property
+    def _in_question(self) -> AskedEvents | None:
+        return getattr(self._per_thread, "asked", None)
+
+    def _settle_unasked(self) -> None:
+        if self._in_question is None:
+            self.settle()
+
     def last_sequence(self) -> int:
         """The number of the last event in the engine, 0 for none."""
         return int(self.client().command("SELECT max(sequence) FROM events"))
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Run a statement that answers at most one value."""
-        self.settle()
+        self._settle_unasked()
         return self.client().command(sql, parameters=parameters)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a SELECT; strings come back as Arrow strings, decimals as decimal128."""
-        self.settle()
+        self._settle_unasked()
         if self.embedded:
             answer = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Arrow")
             return pa.ipc.open_file(pa.BufferReader(answer)).read_all()
@@ -198,7 +208,7 @@ class EventStore:
 
     def export(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The answer of a SELECT in the engine's own format, whole in memory."""
-        self.settle()
+        self._settle_unasked()
         rows: bytes = self.client().raw_query(sql, parameters=dict(parameters or {}), fmt="Native")
         return rows
 

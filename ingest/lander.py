@@ -2,9 +2,10 @@
 
 A commit that is in the log is answered. It is in the engine after ``LANDING_SECONDS``, or as soon as anybody
 reads: every read of the event store first waits for what was acknowledged before it (``settle``), so a
-sender who has his answer sees his events. An insert that fails is tried again for as long as it takes;
-meanwhile reads say so, and senders are refused once ``ROWS_WAITING_MAX`` rows wait. Whoever sends faster
-than the engine takes in is slowed down before that (``ingest/landing_pace.py``).
+sender who has his answer sees his events. Who says which events he asks about waits for none but those.
+An insert that fails is tried again for as long as it takes; meanwhile reads say so, and senders are refused
+once ``ROWS_WAITING_MAX`` rows wait. Whoever sends faster than the engine takes in is slowed down before
+that (``ingest/landing_pace.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from ingest.asked_events import AskedEvents
 from ingest.errors import StoreUnavailable
 from ingest.event_log import EventLog, LogEntry
 from ingest.landing_pace import LandingPace
@@ -26,6 +28,10 @@ from ingest.landing_pace import LandingPace
 LANDING_SECONDS: Final = 0.25
 """How long a commit may wait in the log for others when nobody reads."""
 ROWS_A_BLOCK: Final = 400_000
+ROWS_A_BLOCK_ASKED: Final = 150_000
+"""The same while people ask: whoever does waits for the block under way and for his own."""
+ASKED_SECONDS: Final = 2.0
+"""So long after a question another is expected."""
 ROWS_WAITING_MAX: Final = 800_000
 _RETRY_SECONDS: Final = 1.0
 _FILE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -56,6 +62,7 @@ class Lander:
         self._appended = 0
         self._landed = 0
         self._wanted = 0
+        self._asked_at = -ASKED_SECONDS
         self._failed: Exception | None = None
         self._tries = 0
         self._open = True
@@ -106,16 +113,25 @@ class Lander:
                     self._thread.start()
                 self._changed.notify_all()
 
-    def settle(self) -> None:
-        """Wait until all that was acknowledged before this call is in the engine.
+    def settle(self, asked: AskedEvents | None = None) -> None:
+        """Wait until all that was acknowledged before this call is in the engine; of events those that are
+        ``asked``, if any are named.
 
         Raises StoreUnavailable when the engine refuses it.
         """
         if self._landed == self._appended or threading.current_thread() is self._thread:
             return
         with self._changed:
-            target, tries = self._appended, self._tries
+            target, landed, tries = self._appended, self._landed, self._tries
+            waiting = () if asked is None else tuple(self._waiting)
+        if asked is not None:
+            places = range(len(waiting), 0, -1)
+            target = next((landed + place for place in places if asked.among(waiting[place - 1].events)), 0)
+        with self._changed:
+            if self._landed >= target:
+                return
             self._wanted = max(self._wanted, target)
+            self._asked_at = time.monotonic()
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._landed >= target or (self._failed and self._tries > tries))
             if self._landed < target:
@@ -148,7 +164,8 @@ class Lander:
                     self._changed.wait(self._landing_pause())
                 if not self._waiting or (self._failed and not self._open):
                     return
-                taken = _first(self._waiting)
+                self._pace.block_rows = self._rows_a_block()
+                taken = _first(self._waiting, self._pace.block_rows)
                 self._pace.begin(sum(entry.events.num_rows for entry in taken), now=time.monotonic())
             self._land_taken(taken)
 
@@ -161,9 +178,13 @@ class Lander:
             return False
         return (
             self._wanted > self._landed
-            or self._rows >= ROWS_A_BLOCK
+            or self._rows >= self._rows_a_block()
             or time.monotonic() >= self._since + LANDING_SECONDS
         )
+
+    def _rows_a_block(self) -> int:
+        asked = time.monotonic() < self._asked_at + ASKED_SECONDS
+        return ROWS_A_BLOCK_ASKED if asked else ROWS_A_BLOCK
 
     def _landing_pause(self) -> float | None:
         if not self._waiting:
@@ -208,12 +229,12 @@ class Lander:
                 self._store.insert("refused_events", entry.refused, token=entry.token)
 
 
-def _first(waiting: deque[LogEntry]) -> list[LogEntry]:
-    """The first entries, as many as one block holds, at least one."""
+def _first(waiting: deque[LogEntry], rows_max: int) -> list[LogEntry]:
+    """The first entries, as many as a block of so many rows holds, at least one."""
     taken: list[LogEntry] = []
     rows = 0
     for entry in waiting:
-        if taken and rows + entry.events.num_rows > ROWS_A_BLOCK:
+        if taken and rows + entry.events.num_rows > rows_max:
             break
         taken.append(entry)
         rows += entry.events.num_rows

@@ -13,8 +13,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.clickhouse import EventStore, Inserts
+from ingest.clickhouse import EventStore
 from ingest.errors import InvalidInput, NotFound
+from ingest.inserts import Inserts
 from rating.line_item import RATED_LINE_SCHEMA
 
 LINES_PER_BLOCK_MAX: Final = 250_000

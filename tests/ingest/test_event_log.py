@@ -110,3 +110,19 @@ def test_a_file_goes_when_all_its_entries_are_in_the_engine(tmp_path: Path) -> N
     assert len(list(tmp_path.glob("*.log"))) == 1
     log.close()
     assert [one.last_sequence for one in EventLog(tmp_path).read()] == [3]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 4096])
+def test_a_disk_that_takes_little_at_a_time_gets_it_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    entries = [entry(1, 3, refused=2), entry(4, 1)]
+    (whole,) = written(tmp_path / "whole", entries)
+
+    def take_little(handle: int, pieces: list[memoryview]) -> int:
+        return os.write(handle, b"".join(pieces)[:at_once])
+
+    monkeypatch.setattr(os, "writev", take_little)
+    (slow,) = written(tmp_path / "slow", entries)
+    assert slow.read_bytes() == whole.read_bytes()
+    assert [one.last_sequence for one in EventLog(tmp_path / "slow").read()] == [3, 4]

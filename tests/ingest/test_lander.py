@@ -6,15 +6,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ingest.asked_events import AskedEvents
 from ingest.clickhouse import EventStore
 from ingest.errors import StoreUnavailable
+from ingest.event_log import LogEntry
 from ingest.group_commit import GroupCommit
 from ingest.lander import Lander
-from tests.ingest.support import NOW, context, counts, event, ndjson, stored
+from tests.ingest.support import NDJSON, NOW, context, counts, event, ndjson, stored
 from tests.ingest.test_event_log import entry, written
 
 
@@ -63,6 +68,53 @@ def test_who_reads_sees_all_that_was_appended(tmp_path: Path) -> None:
     assert lander.rows_waiting == 0
     lander.close()
     assert not list(tmp_path.glob("*.log"))
+
+
+def about(first: int, kind: str, subject: str) -> LogEntry:
+    made = entry(first, 2)
+    named = made.events.append_column("type", pa.array([kind, "other"]))
+    return LogEntry(made.token, named.append_column("subject", pa.array([subject, "somebody"])), None)
+
+
+@pytest.mark.parametrize(
+    ("types", "subjects", "seen"),
+    [
+        ({"call"}, {"acme"}, 4),
+        ({"call", "byte"}, {"acme", "zeta"}, 6),
+        ({"byte"}, {"acme"}, 0),
+        ({"other"}, {"zeta"}, 0),
+        ({"byte"}, None, 6),
+        ({"other"}, None, 8),
+        (set(), None, 0),
+    ],
+)
+def test_who_asks_about_some_events_waits_for_the_last_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, types: set[str], subjects: set[str] | None, seen: int
+) -> None:
+    """``seen``: the last event that has to be in the engine; blocks are of one entry here."""
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+    monkeypatch.setattr("ingest.lander.ROWS_A_BLOCK_ASKED", 2)
+    engine = Engine()
+    lander = Lander(engine, tmp_path)
+    entries = [("call", "zeta"), ("call", "acme"), ("byte", "zeta"), ("seat", "acme")]
+    for number, (kind, subject) in enumerate(entries):
+        lander.append(about(2 * number + 1, kind, subject))
+    lander.settle(AskedEvents(frozenset(types), None if subjects is None else frozenset(subjects)))
+    assert len(engine.sequences) >= seen
+    assert bool(engine.sequences) == bool(seen)
+    lander.close()
+    assert engine.sequences == list(range(1, 9))
+
+
+def test_who_asks_about_others_hears_nothing_of_a_failure(tmp_path: Path) -> None:
+    engine = Engine()
+    engine.failures = [False] * 1000
+    lander = Lander(engine, tmp_path)
+    lander.append(about(1, "call", "acme"))
+    lander.settle(AskedEvents(frozenset({"call"}), frozenset({"zeta"})))
+    with pytest.raises(StoreUnavailable, match="safe in the log"):
+        lander.settle(AskedEvents(frozenset({"call"}), frozenset({"acme"})))
+    lander.close()
 
 
 def test_what_waits_together_is_one_block(tmp_path: Path) -> None:
@@ -195,6 +247,71 @@ def test_whoever_writes_alone_finds_the_log_empty(
         group.close()
 
 
+def test_a_question_waits_for_its_own_events_alone(
+    event_store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if event_store.lander is None:
+        pytest.skip("a server has no log in front of it")
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+    lander = event_store.lander
+    group = GroupCommit(context(event_store), lambda _facts: None)
+    rows = "SELECT count() AS rows FROM events WHERE subject = 'acme'"
+
+    def send(*events: dict[str, Any]) -> None:
+        answer = group.submit(
+            ndjson(*events), content_type=NDJSON, content_encoding=None, received_at=NOW, refusals_max=10
+        )
+        assert answer.result(30).accepted == len(events)
+
+    def acme() -> int:
+        return int(event_store.query(rows)["rows"][0].as_py())
+
+    calls = frozenset({"api.call"})
+    try:
+        send(event(1, subject="zeta"), event(2, type="other"))
+        with event_store.one_question(AskedEvents(calls, frozenset({"acme"}))):
+            assert acme() == 0
+            assert lander.rows_waiting == 2
+            send(event(3))
+            assert acme() == 0, "it was asked before"
+        with event_store.one_question(AskedEvents(calls, frozenset({"acme"}))):
+            assert acme() == 2  # of any type: the whole block is in the engine
+            send(event(4), event(5, subject="zeta"))
+            with event_store.one_question(AskedEvents(calls, frozenset({"acme"}))):
+                assert lander.rows_waiting == 2, "the same question"
+            with event_store.one_question(AskedEvents(calls, None)):
+                assert acme() == 3, "a wider question"
+            assert acme() == 3
+        send(event(6))
+        assert acme() == 4, "whoever says nothing asks about all"
+        with pytest.raises(ValueError, match="nothing"), event_store.one_question(AskedEvents(calls, None)):
+            raise ValueError("nothing")
+        send(event(7))
+        assert acme() == 5, "a question that failed is over"
+    finally:
+        group.close()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_asked_events_are_found_as_one_by_one(data: st.DataObject) -> None:
+    texts = st.sampled_from(["a", "b", "c", "A", ""])
+    some = st.frozensets(texts, max_size=3)
+    one, other = (AskedEvents(data.draw(some), data.draw(st.none() | some)) for _ in range(2))
+    pairs = data.draw(st.lists(st.tuples(texts, texts), max_size=6))
+
+    def meant(asked: AskedEvents, pair: tuple[str, str]) -> bool:
+        return pair[0] in asked.types and (asked.subjects is None or pair[1] in asked.subjects)
+
+    columns = [pa.array([pair[place] for pair in pairs], pa.string()) for place in (0, 1)]
+    assert one.among(pa.table(columns, ["type", "subject"])) == any(meant(one, pair) for pair in pairs)
+    every = [
+        (kind, subject) for kind in ("a", "b", "c", "A", "") for subject in ("a", "b", "c", "A", "", "new")
+    ]
+    if one.covers(other):
+        assert all(meant(one, pair) for pair in every if meant(other, pair))
+
+
 def test_a_gate_read_anew_knows_what_is_only_in_the_log(
     event_store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +341,7 @@ def test_a_sender_is_slowed_down_while_a_block_lands(tmp_path: Path, monkeypatch
     monkeypatch.setattr("ingest.landing_pace.ROWS_AT_ONCE", 2)
     monkeypatch.setattr("ingest.landing_pace.ROWS_MEASURED_MIN", 1)
     monkeypatch.setattr("ingest.lander.ROWS_A_BLOCK", 10)
+    monkeypatch.setattr("ingest.lander.ROWS_A_BLOCK_ASKED", 10)
     engine = Engine()
     lander = Lander(engine, tmp_path)
     engine.gate.clear()
