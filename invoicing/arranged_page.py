@@ -49,10 +49,12 @@ _EM_THOUSANDTHS: Final = {
     for letter in letters
 }  # fmt: skip
 """Of the page's font, for where a column begins that is as wide as what stands in it."""
-_ONE_PAGE_PT: Final = 600.0
-"""Of 661 on US letter, the lower of the papers."""
+_PAGE_PT: Final = {"a4": 711.0, "us-letter": 661.0}
+"""Height between the margins."""
 _ROWS_PLACED_MAX: Final = 20
 """A placed line stays on one page, so a longer list of tiers is set row by row."""
+_PAYMENT_CODE_PT: Final = 80.0
+"""With its caption."""
 
 
 def arranged(texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def arranged(texts: Mapping[str, Any]) -> dict[str, Any]:
         "lines": lines,
         "facts_placed": _facts_fit(texts["facts"]),
         "sums_width": _sums_width(texts),
-        "one_page": _height_about(texts, lines) <= _ONE_PAGE_PT,
+        "one_page": _height_about(texts, lines) <= _PAGE_PT[texts["paper"]],
     }
 
 
@@ -181,14 +183,23 @@ def _about(text: str, size_pt: float) -> float:
 
 
 def _height_about(texts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> float:
-    """How much of a page the document takes, roughly and in points: whether it may be one page. Who sets the
-    page counts its pages afterwards."""
-    parties = 12.5 * max(len(texts["facts"]), len(texts["customer_lines"]) + len(texts["sold_to_lines"]) + 3)
-    head = 80 + 11.5 * len(texts["seller_lines"]) + parties + 13 * len(texts["head"]) / 80
-    rows = sum(26 + 9.0 * line["tier_rows"] + (0 if line["placed"] else 13) for line in lines)
+    """How much of a page the document takes, in points, a little more than less: whether it may be one page.
+    Who sets the page counts its pages afterwards."""
+    customer, sold_to = len(texts["customer_lines"]), len(texts["sold_to_lines"])
+    parties = 12.1 * max(len(texts["facts"]), customer + 2 + (sold_to + 1 if sold_to else 0))
+    logo = 52 if texts.get("logo") else 0
+    seller = max(logo + 11 * len(texts["seller_lines"]) - 19, 0)
+    head = 12 * ceil(len(texts["head"]) / 85)
     payment = texts["payment"]
-    terms = 12 * (len(texts["notes"]) + len(payment["rows"]) + sum(map(len, texts["notes"])) / 80)
-    foot = sum(16 + 11 * len(text) / 100 for text in texts["foot"])
-    sums = 45 + 13 * (len(texts["sums"]) + len(texts["tax_notes"]))
-    about: float = head + 20 + rows + sums + max(terms, 90 if payment["code"] else 0) + foot
-    return about
+    terms = 11 * (len(payment["rows"]) + sum(ceil(len(note) / 80) for note in texts["notes"]))
+    foot = sum(8 + 9.4 * ceil(len(text) / 110) for text in texts["foot"])
+    sums = 12.2 * (len(texts["sums"]) + 1) + 13 * len(texts["tax_notes"])
+    beside = max(terms, _PAYMENT_CODE_PT if payment["code"] else 0.0)
+    return 110.0 + seller + parties + head + sums + beside + foot + sum(map(_line_height, lines))
+
+
+def _line_height(line: Mapping[str, Any]) -> float:
+    """As the page places it; one more line of text where it is set as rows."""
+    rows = line["tier_rows"]
+    height = 15.6 + (9.8 if line["detail"] else 0.0) + (8.5 * rows + 2.9 if rows else 0.0)
+    return height if line["placed"] else height + 11.1

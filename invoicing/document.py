@@ -87,7 +87,7 @@ class InvoicePrinter:
         kind: Literal["pdf", "png"],
         cii: bytes = b"",
     ) -> list[bytes]:
-        data = {**arranged(texts), "logo": list(logo), "attachment": ATTACHMENT if cii else ""}
+        data = arranged({**texts, "logo": list(logo), "attachment": ATTACHMENT if cii else ""})
         made = self._compiled(data, cii, dated, kind)
         if data["one_page"] and _page_count(made, kind) > 1:
             made = self._compiled({**data, "one_page": False}, cii, dated, kind)

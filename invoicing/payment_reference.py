@@ -6,6 +6,7 @@ Banks and accounting programs check its two check digits, so a mistyped one is r
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from stdnum import iban
@@ -24,6 +25,7 @@ def creditor_reference(number: str) -> str:
     return f"RF{mod_97_10.calc_check_digits(f'{core}RF')}{core}"
 
 
+@lru_cache(maxsize=1024)
 def compact_iban(account: str) -> str:
     """The account without spaces if it is a valid IBAN (length and check digits), else empty."""
     compact: str = iban.compact(account)

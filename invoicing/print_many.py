@@ -23,7 +23,7 @@ from invoicing.document import InvoicePrinter
 from invoicing.invoice import parse_invoice
 from invoicing.template import DocumentTemplate
 
-_CHUNK: Final = 20
+_CHUNK: Final = 8
 """Documents handed to a process at a time."""
 
 

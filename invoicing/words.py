@@ -60,7 +60,8 @@ _METHODS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language. table: its words by name. marks: how ``,`` and ``.`` of English numbers are written."""
+    """One language. table: its words by name. marks: how ``,`` and ``.`` of English numbers are
+    written, where it differs."""
 
     language: str
     table: Mapping[str, str]
@@ -130,7 +131,7 @@ class Words:
         return text
 
     def _marked(self, text: str) -> str:
-        return text.translate(self.marks)
+        return text.translate(self.marks) if self.marks else text
 
 
 def words_of(language: str) -> Words:
@@ -143,7 +144,8 @@ def words_of(language: str) -> Words:
 def _load(language: str) -> Words:
     table = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
     locale = Locale(table["locale"])
-    marks = {ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)}
+    pairs = ((",", get_group_symbol(locale)), (".", get_decimal_symbol(locale)))
+    marks = {ord(english): mark for english, mark in pairs if mark != english}
     return Words(language, table, locale, marks)
 
 

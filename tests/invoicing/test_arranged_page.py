@@ -107,11 +107,20 @@ def test_pages_are_counted_where_one_was_not_enough(monkeypatch: pytest.MonkeyPa
     assert [arranged(printed(made))["one_page"] for made in (long, short)] == [False, True]
     counted = [printer.pdf(long), printer.pdf(short)]
     assert [text.splitlines()[-1].endswith("Page 2 of 2") for text in text_of(counted[0])] == [False, True]
-    monkeypatch.setattr(arranged_page, "_ONE_PAGE_PT", inf)
+    monkeypatch.setattr(arranged_page, "_PAGE_PT", {"a4": inf})
     assert printer.pdf(long) == counted[0]
     assert len(printer.png_pages(long)) == 2
-    monkeypatch.setattr(arranged_page, "_ONE_PAGE_PT", 0.0)
+    monkeypatch.setattr(arranged_page, "_PAGE_PT", {"a4": 0.0})
     assert text_of(printer.pdf(short)) == text_of(counted[1])
+
+
+def test_how_much_fits_on_a_page_is_known_before_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the line: a wrong guess costs a second setting."""
+    made = {count: invoice(*[line(number) for number in range(count)]) for count in (9, 10)}
+    guessed = {count: arranged(printed(one))["one_page"] for count, one in made.items()}
+    monkeypatch.setattr(arranged_page, "_PAGE_PT", {"a4": 0.0})
+    assert {count: len(text_of(InvoicePrinter().pdf(one))) == 1 for count, one in made.items()} == guessed
+    assert guessed == {9: True, 10: False}
 
 
 def test_facts_and_sums_say_the_same_in_one_text_and_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
