@@ -45,9 +45,6 @@ class Parameters:
     def whole(self, value: int) -> str:
         return self._add(value, "Int64")
 
-    def wholes(self, value: Sequence[int]) -> str:
-        return self._add(list(value), "Array(Int64)")
-
     def instant(self, micros: int) -> str:
         return f"fromUnixTimestamp64Micro({self.whole(micros)}, 'UTC')"
 

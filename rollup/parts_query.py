@@ -60,7 +60,9 @@ def _part_sql(parts: MeterParts, facts: CalendarFacts, parameters: Parameters) -
         first = facts.start_micros // HOUR_MICROS * HOUR_MICROS
         return f"intDiv({micros} - {parameters.whole(first)}, {HOUR_MICROS})"
     if parts.by == "day":
-        return f"roundDown({micros}, {parameters.wholes(_midnights(parts, facts))})"
+        # Not a parameter: those travel in the address of a request, and a year of days is long for one.
+        midnights = ", ".join(str(one) for one in _midnights(parts, facts))
+        return f"roundDown({micros}, CAST([{midnights}] AS Array(Int64)))"
     return f"CAST(e.properties[{parameters.text(parts.by.removeprefix(PROPERTY_PREFIX))}] AS String)"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from ingest.document import read_document, validate_document
+from ingest.document import read_document, read_documents, validate_document
 from ingest.meter import Meter
 from rating.batch import UNRATED_CODES
 from rating.price import price_request
@@ -123,10 +124,11 @@ def test_every_peer_has_its_table_and_every_row_says_how_or_why_not() -> None:
 
 
 def test_the_meters_of_the_page_can_be_saved() -> None:
-    meters = re.findall(r"^    (\{meter_id: .+\})$", PAGE, re.MULTILINE)
+    (block,) = re.findall(r"^    meter_id: (?:.+\n)+", PAGE, re.MULTILINE)
+    meters = read_documents(textwrap.dedent(block))
     assert len(meters) == 2
-    for text in meters:
-        validate_document(Meter, read_document("---\n" + text), what="meter", rules=all_meter_rules)
+    for document in meters:
+        validate_document(Meter, document, what="meter", rules=all_meter_rules)
 
 
 def test_the_page_has_an_example_of_every_model() -> None:
