@@ -35,6 +35,9 @@ from ingest.settings import IngestSettings
 from ingest.waiting import Answer, ReadyBatch, WaitingRequest, prepare_alone, prepare_together
 
 DECODING_THREADS: Final = 2
+LOGGED_ROWS_A_COMMIT: Final = 40_000
+"""Where a log stands in front of the store, larger commits save nothing, and whoever came first would wait
+for those behind him."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,11 @@ class GroupCommit:
             for thread in self._threads:
                 thread.start()
 
+    @property
+    def _rows_a_commit(self) -> int:
+        rows_max = self._ingest.settings.insert_rows_max
+        return rows_max if self._ingest.store.lander is None else min(rows_max, LOGGED_ROWS_A_COMMIT)
+
     def _decode_until_closed(self) -> None:
         line = self._line
         while True:
@@ -194,7 +202,7 @@ class GroupCommit:
             if not ready and not small:
                 return
             ready += prepare_together(small, self._ingest)
-            for group in _groups(ready, self._ingest.settings.insert_rows_max):
+            for group in _groups(ready, self._rows_a_commit):
                 self._commit(group)
 
     def _commit(self, group: Sequence[ReadyBatch]) -> None:

@@ -28,10 +28,6 @@ from ingest.landing_pace import LandingPace
 LANDING_SECONDS: Final = 0.25
 """How long a commit may wait in the log for others when nobody reads."""
 ROWS_A_BLOCK: Final = 400_000
-ROWS_A_BLOCK_ASKED: Final = 150_000
-"""The same while people ask: whoever does waits for the block under way and for his own."""
-ASKED_SECONDS: Final = 2.0
-"""So long after a question another is expected."""
 ROWS_WAITING_MAX: Final = 800_000
 _RETRY_SECONDS: Final = 1.0
 _FILE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -62,7 +58,6 @@ class Lander:
         self._appended = 0
         self._landed = 0
         self._wanted = 0
-        self._asked_at = -ASKED_SECONDS
         self._failed: Exception | None = None
         self._tries = 0
         self._open = True
@@ -131,7 +126,6 @@ class Lander:
             if self._landed >= target:
                 return
             self._wanted = max(self._wanted, target)
-            self._asked_at = time.monotonic()
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._landed >= target or (self._failed and self._tries > tries))
             if self._landed < target:
@@ -164,8 +158,7 @@ class Lander:
                     self._changed.wait(self._landing_pause())
                 if not self._waiting or (self._failed and not self._open):
                     return
-                self._pace.block_rows = self._rows_a_block()
-                taken = _first(self._waiting, self._pace.block_rows)
+                taken = _first(self._waiting)
                 self._pace.begin(sum(entry.events.num_rows for entry in taken), now=time.monotonic())
             self._land_taken(taken)
 
@@ -178,13 +171,9 @@ class Lander:
             return False
         return (
             self._wanted > self._landed
-            or self._rows >= self._rows_a_block()
+            or self._rows >= ROWS_A_BLOCK
             or time.monotonic() >= self._since + LANDING_SECONDS
         )
-
-    def _rows_a_block(self) -> int:
-        asked = time.monotonic() < self._asked_at + ASKED_SECONDS
-        return ROWS_A_BLOCK_ASKED if asked else ROWS_A_BLOCK
 
     def _landing_pause(self) -> float | None:
         if not self._waiting:
@@ -229,12 +218,12 @@ class Lander:
                 self._store.insert("refused_events", entry.refused, token=entry.token)
 
 
-def _first(waiting: deque[LogEntry], rows_max: int) -> list[LogEntry]:
-    """The first entries, as many as a block of so many rows holds, at least one."""
+def _first(waiting: deque[LogEntry]) -> list[LogEntry]:
+    """The first entries, as many as one block holds, at least one."""
     taken: list[LogEntry] = []
     rows = 0
     for entry in waiting:
-        if taken and rows + entry.events.num_rows > rows_max:
+        if taken and rows + entry.events.num_rows > ROWS_A_BLOCK:
             break
         taken.append(entry)
         rows += entry.events.num_rows

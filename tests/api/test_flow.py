@@ -88,6 +88,31 @@ def send(http: httpx.Client, events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.requirement("MET-01")
+def test_usage_holds_the_last_event_of_its_subjects_while_those_of_others_wait(
+    http: httpx.Client, state: Ratemill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lander = state.event_store.lander
+    if lander is None:
+        pytest.skip("a server has no log in front of it")
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+    put_world(http)
+
+    def used(path: str, **asked: str) -> int:
+        items = http.get(path, params=asked).json()["items"]
+        return sum(int(item["quantity"]) for item in items)
+
+    for number in range(3):
+        send(http, [event(10 * number, subject="somebody", value="100")])
+        assert used("/v1/usage", meter_id="calls", subject="acme-eu") == 2 * number
+        assert used("/v1/contracts/acme-1/usage") == 2 * number
+        assert lander.rows_waiting == 1
+        send(http, [event(10 * number + 1), event(10 * number + 2)])
+        assert used("/v1/contracts/acme-1/usage") == 2 * number + 2
+        send(http, [event(10 * number + 3, subject="other")])
+        assert used("/v1/usage", meter_id="calls") == 103 * (number + 1)
+
+
+@pytest.mark.requirement("MET-01")
 def test_an_event_is_in_the_open_periods_usage_at_once(http: httpx.Client) -> None:
     """The bound of MET-01 is 5 s; here the next request sees it, with no wait in between."""
     put_world(http)

@@ -216,6 +216,19 @@ def test_more_than_one_insert_holds_is_several(lines: Callable[..., Line]) -> No
     assert [facts.records for facts in line.commits] == [1, 3, 3, 3, 3]
 
 
+def test_where_a_log_stands_in_front_commits_are_smaller(
+    lines: Callable[..., Line], event_store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.group_commit.LOGGED_ROWS_A_COMMIT", 6)
+    line = lines(IngestSettings(small_body_bytes_max=150))
+    with line.held():
+        answers = [line.submit(ndjson(event(n), event(n + 1), event(n + 2))) for n in range(0, 15, 3)]
+        line.await_ready(5)
+    assert [answer.result(30).accepted for answer in answers] == [3] * 5
+    commits = [1, 15] if event_store.lander is None else [1, 6, 6, 3]
+    assert [facts.records for facts in line.commits] == commits
+
+
 def test_closing_answers_what_was_submitted_and_takes_no_more(lines: Callable[..., Line]) -> None:
     line = lines()
     answers = [line.submit(ndjson(event(number))) for number in range(30)]
