@@ -8,6 +8,7 @@ with an event store on the server, and ``both`` here and there.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -59,6 +60,11 @@ ON_BOTH = {
 }
 ON_CLUSTER = {"tests.ingest.test_load", "tests.rating.test_store"}
 """Few, so that a test run stays short; RATEMILL_TEST_STORES runs the others."""
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays to the end, so no search for garbage need look at it again."""
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
