@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,9 @@ from ingest.errors import StoreUnavailable
 SOCKET_PATH_BYTES_MAX: Final = 100
 """The kernel takes 107; a folder deeper than this gets its socket in a private temporary folder."""
 START_SECONDS_MAX: Final = 60
+_TICK_SECONDS: Final = 0.1
+"""What uvicorn counts in."""
+_LEAVING_SECONDS: Final = 0.001
 
 
 @contextmanager
@@ -35,7 +39,7 @@ def private_server(settings: Settings) -> Iterator[tuple[httpx.BaseTransport, st
     try:
         token = state.keys.grant_in_memory("this command", ["admin"])
         with _private_socket(settings.data) as (listener, path), serving(state, listener):
-            yield httpx.HTTPTransport(uds=str(path)), token
+            yield httpx.HTTPTransport(uds=str(path), verify=False), token  # no TLS there
     finally:
         state.close()
 
@@ -50,15 +54,51 @@ def serving(state: Ratemill, listener: socket.socket) -> Iterator[None]:
         access_log=False,
         lifespan="on",
     )
-    server = uvicorn.Server(config)
+    server = _PromptServer(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="private-server", daemon=True)
     thread.start()
     try:
         _await_start(server, thread)
         yield
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join()
+
+
+class _PromptServer(uvicorn.Server):
+    """Ends when it is told to. Uvicorn looks every tenth of a second whether it is to, and then waits another
+    tenth: more than many a command takes."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """May be called by another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(_LEAVING_SECONDS)
+        await self.lifespan.shutdown()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,19 +54,34 @@ def open_ledger(url: str) -> Engine:
 
 def migrate_ledger(engine: Engine) -> None:
     """Apply the Alembic migrations that are missing. Raises BrokenState for a ledger of a newer version."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    scripts = _scripts()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7283004)"))
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
+        heads = set(MigrationContext.configure(connection).get_current_heads())
+        if heads == set(scripts.get_heads()):
+            return
+        _refuse_newer(connection, scripts, heads)
+        config = _migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """Read once: to see that a ledger is up to date takes a question then, not all migrations."""
+    return ScriptDirectory.from_config(_migrations())
+
+
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory, heads: set[str]) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
-    unknown = sorted(set(MigrationContext.configure(connection).get_current_heads()) - known)
+    unknown = sorted(heads - known)
     if unknown:
         raise BrokenState(
             f"the ledger at {connection.engine.url.render_as_string(hide_password=True)} has migration "

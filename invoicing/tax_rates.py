@@ -6,7 +6,9 @@ None is built in: what counts is what somebody has saved. ``invoicing/data/tax_r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -145,14 +147,19 @@ def _overlap(one: TaxRate, other: TaxRate) -> bool:
 
 def example_tax_rates(names: Sequence[str]) -> list[dict[str, object]]:
     """The example documents of the countries named, to be looked at and saved. Raises NotFound."""
-    examples = {str(entry["tax_rates_id"]): entry for entry in read_documents(EXAMPLES.read_bytes())}
+    examples = _examples()
     missing = [name for name in names if name not in examples]
     if missing:
         raise NotFound(
             f"there are no example tax rates of {', '.join(missing)}; there are those of "
             f"{', '.join(sorted(examples))}."
         )
-    return [examples[name] for name in names]
+    return [deepcopy(examples[name]) for name in names]
+
+
+@cache
+def _examples() -> dict[str, dict[str, object]]:
+    return {str(entry["tax_rates_id"]): entry for entry in read_documents(EXAMPLES.read_bytes())}
 
 
 TAX_RATES: Final = DocumentKind(

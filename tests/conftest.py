@@ -8,20 +8,26 @@ with an event store on the server, and ``both`` here and there.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import Engine
+from sqlalchemy import Dialect, Engine, event
 
 from ingest.clickhouse import EventStore, default_events_url, open_event_store
 from ingest.cluster_schema import local_table
 from ingest.ledger import default_ledger_url, open_ledger
 from tests.support.clickhouse_server import CLUSTER, clickhouse_server
+
+# Processes that tests start, and the migrations that each ledger reads, would be compiled again every time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("ratemill", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ratemill")
@@ -54,6 +60,11 @@ ON_BOTH = {
 }
 ON_CLUSTER = {"tests.ingest.test_load", "tests.rating.test_store"}
 """Few, so that a test run stays short; RATEMILL_TEST_STORES runs the others."""
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays to the end, so no search for garbage need look at it again."""
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -127,9 +138,30 @@ def ledger_folder(data_folder: Path, _ledger_file: Path) -> Path:
     return data_folder
 
 
+_COMPILED: dict[Any, Any] = {}
+_DIALECTS: dict[str, Dialect] = {}
+
+
+def made_quick(engine: Engine) -> None:
+    """The ledger of one test: it finds the statements that other tests compiled, which are kept by dialect,
+    and on SQLite no commit waits for the disk, because a test does not outlive its machine. Processes that
+    are killed have ledgers of their own."""
+    engine.dialect = _DIALECTS.setdefault(engine.dialect.name, engine.dialect)
+    engine.update_execution_options(compiled_cache=_COMPILED)
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    engine.dispose()  # what is open has not heard of it
+
+
 @pytest.fixture
 def ledger(ledger_folder: Path) -> Iterator[Engine]:
     """A new, empty ledger in a SQLite file."""
     engine = open_ledger(default_ledger_url(ledger_folder))
+    made_quick(engine)
     yield engine
     engine.dispose()

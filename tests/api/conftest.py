@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import typer
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
@@ -71,7 +73,7 @@ def http_for(state: Ratemill, socket_path: Path) -> Iterator[HttpFor]:
         if scopes:
             headers["Authorization"] = f"Bearer {state.keys.grant_in_memory('test', scopes)}"
         client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket_path)),
+            transport=httpx.HTTPTransport(uds=str(socket_path), verify=False),
             base_url="http://test",
             headers=headers,
             timeout=60,
@@ -120,19 +122,32 @@ class Ran:
 Run = Callable[..., Ran]
 
 
+@pytest.fixture(scope="session")
+def _command() -> Any:
+    """The whole command, built once: that takes longer than most commands."""
+    return typer.main.get_command(build_cli())
+
+
 @pytest.fixture
-def run(server_url: str, state: Ratemill, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(
+    server_url: str, state: Ratemill, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, _command: Any
+) -> Run:
     """Run a command of ``ratemill`` against the test server."""
     monkeypatch.setenv("RATEMILL_SERVER", server_url)
     monkeypatch.setenv("RATEMILL_KEY", state.keys.grant_in_memory("test", ["admin"]))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-    cli = build_cli()
 
     def run_command(*arguments: str, stdin: bytes | None = None) -> Ran:
-        result = CliRunner().invoke(cli, arguments, input=stdin)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Ran(result.exit_code, result.stdout, result.stderr)
+        status = 0
+        with CliRunner().isolation(input=stdin) as (out, err, _):
+            try:
+                _command.main(args=list(arguments), prog_name="ratemill")
+            except SystemExit as ended:
+                status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            printed = [stream.getvalue().decode().replace("\r\n", "\n") for stream in (out, err)]
+        return Ran(status, *printed)
 
     return run_command

@@ -92,18 +92,17 @@ def server(
 def read_answer(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += received(connection)
+        data += received(connection, 1)
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
     while len(body) < length:
-        body += received(connection)
-    assert len(body) == length
+        body += received(connection, length - len(body))
     return head + b"\r\n\r\n" + body
 
 
-def received(connection: socket.socket) -> bytes:
-    # One byte at a time, so that nothing of the next answer is read.
-    data = connection.recv(1)
+def received(connection: socket.socket, bytes_max: int) -> bytes:
+    """Not more than that, so that nothing of the next answer is read."""
+    data = connection.recv(bytes_max)
     assert data, "the connection was closed in the middle of an answer"
     return data
 

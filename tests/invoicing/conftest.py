@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from ingest.clickhouse import EventStore
 from ingest.ledger import default_ledger_url, open_ledger
+from tests.conftest import made_quick
 from tests.invoicing.world import World
 
 _numbers = itertools.count()
@@ -29,6 +30,10 @@ def _postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"POSTGRESQL DID NOT START, the ledger is only tested on SQLite: {error!r}")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
     open_ledger(_new_database(admin, "empty_ledger", of="template0")).dispose()
     admin.dispose()
     yield url
@@ -52,6 +57,7 @@ def any_ledger(request: pytest.FixtureRequest) -> Iterator[Engine]:
         url = _new_database(admin, f"ledger_{next(_numbers)}", of="empty_ledger")
         admin.dispose()
     engine = open_ledger(url)
+    made_quick(engine)
     yield engine
     engine.dispose()
 
