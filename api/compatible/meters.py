@@ -173,7 +173,7 @@ def _value_property(meter: Meter) -> str | None:
     """Where in ``data`` the counted value stands; None for a count, and for a product of several."""
     if meter.aggregation == "unique_count" and meter.unique_property:
         return _path(meter.unique_property)
-    if meter.aggregation == "count" or len(meter.factors) > 1:
+    if meter.aggregation in ("count", "highest_count") or len(meter.factors) > 1:
         return None
     return _path(meter.factors[0].removeprefix("properties."))
 

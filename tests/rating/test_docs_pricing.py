@@ -23,6 +23,30 @@ PEERS = (
     "Lago", "OpenMeter", "Kill Bill", "CGRateS", "CloudKitty", "Stripe", "Orb", "Metronome", "Zuora", "m3ter",
     "Chargebee", "Flexprice", "Meteroid", "AWS", "Twilio", "OpenAI",
 )  # fmt: skip
+MODEL_TYPES = {
+    "Lago": "standard, graduated, graduated_percentage, package, percentage, volume, dynamic, custom",
+    "OpenMeter": "flat, unit, tiered_graduated, tiered_volume, dynamic, package",
+    "Kill Bill": "fixed, recurring, consumable, capacity, ALL_TIERS, TOP_TIER",
+    "Stripe": "per_unit, tiers, graduated, volume, transform_quantity, licensed, custom_unit_amount",
+    "Orb": "bulk, bulk_with_filters, bulk_with_proration, cumulative_grouped_allocation, "
+    "cumulative_grouped_bulk, daily_credit_allowance, event_output, grouped_allocation, grouped_tiered, "
+    "grouped_tiered_matrix, grouped_tiered_package, grouped_with_metered_minimum, "
+    "grouped_with_min_max_thresholds, grouped_with_prorated_minimum, matrix, matrix_with_allocation, "
+    "matrix_with_display_name, matrix_with_threshold_discounts, max_group_tiered_package, "
+    "metered_allowance, minimum_composite, package, package_with_allocation, percent, "
+    "scalable_matrix_with_tiered_pricing, scalable_matrix_with_unit_pricing, threshold_total_amount, tiered, "
+    "tiered_matrix_with_allocation, tiered_package, tiered_package_with_minimum, tiered_with_minimum, "
+    "tiered_with_proration, unit, unit_with_percent, unit_with_proration",
+    "Metronome": "flat, percentage, subscription, tiered, tiered_percentage, custom",
+    "Zuora": "flat_fee, per_unit, overage, volume, tiered, tiered_with_overage, discount, multi_attribute, "
+    "pre_rated, high_water_mark, delivery, calculated",
+    "m3ter": "band, cumulative, segments, minimum_spend, compound, tiersspanplan, overage_bands, credit",
+    "Chargebee": "flat_fee, per_unit, tiered, volume, stairstep, package",
+    "Flexprice": "flat_fee, package, tiered, slab, volume, sum_with_multiplier, max, weighted_sum",
+    "Meteroid": "rate, slot, capacity, per_unit, tiered, volume, package, matrix, recurring, one_time",
+}
+"""What each calls its price models in its public API or SDK, read in November 2026 (Orb 4.90, Zuora 3.21,
+Metronome 4.12, m3ter 0.9 and Chargebee 3.29 are versions of Python packages)."""
 PEER_SECTION = re.compile(
     r"^### (.+)\n\n\| there \| here \| example \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", re.M
 )
@@ -121,6 +145,17 @@ def test_every_peer_has_its_table_and_every_row_says_how_or_why_not() -> None:
         assert there, peer
         assert in_words or here.startswith("`{"), (peer, there)
         assert in_words == (lines == ""), (peer, there)
+
+
+@pytest.mark.requirement("RAT-10")
+@pytest.mark.parametrize("peer", MODEL_TYPES)
+def test_every_price_model_of_a_peer_has_a_row(peer: str) -> None:
+    def plain(text: str) -> str:
+        return text.lower().replace("_", " ").replace("-", " ")
+
+    rows = [plain(there) for name, there, *_ in peer_rows() if name == peer]
+    wanted = [plain(one) for one in MODEL_TYPES[peer].split(", ")]
+    assert [one for one in wanted if not any(one in row for row in rows)] == []
 
 
 def test_the_meters_of_the_page_can_be_saved() -> None:
