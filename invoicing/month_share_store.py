@@ -49,7 +49,9 @@ def shares_of_lines(
     connection: Connection, lines: Iterable[DocumentLine], days: RecognisedDays
 ) -> dict[str, MonthShares]:
     """The month shares of those of the lines that have some, by line id; lines of one month are not asked
-    for."""
+    for, and none where nobody bills over months."""
+    if connection.execute(select(LINE_MONTH_SHARES.c.line_id).limit(1)).first() is None:
+        return {}
     wanted = [
         line_id
         for line_id, _, kind, start, end, _ in lines

@@ -8,7 +8,8 @@ another, what adds up over days is counted month by month, by the time zone of t
 | count, sum | yes |
 | time_weighted: unit_days | yes |
 | time_weighted: any other reading; max, min, avg, latest, unique_count | no |
-| a formula of several meters | no |
+| a formula that adds or subtracts such meters, each times or by a number | yes |
+| any other formula | no |
 
 The amount follows these quantities, whatever the price made of their sum (tiers, free units, a minimum of the
 charge). Where usage does not add up, comes to nothing in all, or lies below zero in some months and above in
@@ -20,28 +21,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Engine
 
+from ingest.event import QUANTITY_SCALE
 from ingest.meter import Meter
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.earlier_periods import calendar_of_rows
 from invoicing.recognition import MonthShares
 from invoicing.wider_periods import RollUp
+from rating.formula import evaluate, formula_meters, is_sum_of_meters, parse_formula
 from rating.usage_rows import Usage, usage_of
-from rating.wide_columns import scaled_integer
 from rollup.banded_meter import BandedMeter
 from rollup.level_part import LevelPart
 from rollup.period import find_time_zone, local_midnight
 
 USAGE_KIND: Final = "usage"
 _A_DAY: Final = timedelta(days=1)
+_CHARGE: Final = ("meter_id", "plan_id", "plan_version", "agreement", "charge_id")
 _SPAN: Final = ("contract_id", "billing_date", "period_start", "period_end")
 _Month = tuple[datetime, datetime, date]
 """A calendar month of a period: [start, end), and its last local day."""
@@ -61,25 +64,37 @@ def month_shares(
 
     lines: RATED_LINE_SCHEMA, of contracts of the catalogue. roll_up: counts as the lines were counted.
     """
-    meters = {meter.meter_id: meter for meter in catalogue.meters if adds_up(meter)}
-    found = _over_months(lines, zones_of(catalogue), meters)
+    found = _over_months(lines, catalogue)
     if not len(found):
+        return {}
+    meters = {meter.meter_id: meter for meter in catalogue.meters if adds_up(meter)}
+    counted = _counted_by(found, catalogue, meters)
+    if not counted:
         return {}
     months = _months_of_spans(found)
     calendar = calendar_of_rows(months, catalogue, ledger)
-    counted = set(found["meter_id"].to_list())
-    rolled = roll_up(calendar, [meter for key, meter in meters.items() if key in counted])
+    wanted = {meter_id for formula in counted.values() for meter_id in formula_meters(formula)}
+    rolled = roll_up(calendar, [meter for key, meter in meters.items() if key in wanted])
     spoiled = set(rolled.unusable["period_key"].to_pylist())
-    used = _used_by_span(months, usage_of(rolled.usage, counted), spoiled)
+    used = _used_by_span(months, usage_of(rolled.usage, wanted), spoiled)
     dimensions = lines["dimensions"].take(found["row"].to_arrow()).to_pylist()
     shares = {}
-    for named, (line_id, meter_id, *span) in zip(
-        dimensions, found.select("line_id", "meter_id", *_SPAN).iter_rows(), strict=True
-    ):
-        own = of_one_sign(used.get((*span, meter_id, tuple(sorted(named))), ()))
+    spans = found.select("line_id", *_CHARGE, *_SPAN).iter_rows()
+    for named, (line_id, *charge_and_span) in zip(dimensions, spans, strict=True):
+        charge, span = charge_and_span[: len(_CHARGE)], charge_and_span[len(_CHARGE) :]
+        formula = counted.get(tuple(charge))
+        own = () if formula is None else _consumed(used.get((*span, *sorted(named)), {}), formula)
         if own:
             shares[line_id] = own
     return shares
+
+
+def _consumed(months: Mapping[date, Mapping[str, Decimal]], formula: str) -> MonthShares:
+    """months: what each meter counted in each month."""
+    tree = parse_formula(formula)
+    return of_one_sign(
+        (day, int(evaluate(tree, quantities) * 10**QUANTITY_SCALE)) for day, quantities in months.items()
+    )
 
 
 def of_one_sign(months: Iterable[tuple[date, int]]) -> MonthShares:
@@ -112,42 +127,63 @@ def zones_of(catalogue: BillingCatalogue) -> dict[str, str]:
     return dict(zip(*columns, strict=True))
 
 
-def _over_months(lines: pa.Table, zones: Mapping[str, str], meters: Mapping[str, Meter]) -> pl.DataFrame:
-    """row, line_id (hex), meter_id, the span and the time zone of each line that needs shares.
+def _over_months(lines: pa.Table, catalogue: BillingCatalogue) -> pl.DataFrame:
+    """row, line_id (hex), the charge, the span and the time zone of each line of usage over several months.
 
     Nearly all periods are a month, so first the few different spans are looked at, in all zones there are.
     """
-    usage = np.flatnonzero(pc.equal(lines["charge_kind"].cast(pa.string()), USAGE_KIND).to_numpy())
-    spans = pl.DataFrame(lines.select(["period_start", "period_end"]).take(pa.array(usage))).unique()
-    names = sorted(set(zones.values()))
-    several = spans.filter(
-        pl.Series(
-            [any(len(_cached_months(*span, zone)) > 1 for zone in names) for span in spans.iter_rows()],
-            dtype=pl.Boolean,
-        )
-    )
-    if not len(several):
+    spans = pl.DataFrame(lines.select(["period_start", "period_end"])).unique()
+    zones = pc.unique(catalogue.contracts["time_zone"]).to_pylist()
+    several = [
+        (start, end)
+        for start, end in spans.iter_rows()
+        if any(_is_over_months(start, end, zone) for zone in zones)
+    ]
+    if not several:
         return pl.DataFrame()
-    chosen = lines.select(["line_id", "meter_id", *_SPAN]).take(pa.array(usage))
-    frame = pl.DataFrame(chosen.drop_columns("line_id")).with_columns(
-        pl.col("meter_id").cast(pl.String),
-        row=pl.Series(usage),
-        line_id=pl.Series(chosen["line_id"].cast(pa.binary())),
+    chosen = pl.DataFrame(several, schema=spans.schema, orient="row")
+    frame = pl.DataFrame(lines.select(["charge_kind", *_CHARGE, *_SPAN])).with_columns(
+        line_id=pl.Series(lines["line_id"].cast(pa.binary()))
     )
-    found = frame.join(several, on=["period_start", "period_end"], how="semi", maintain_order="left")
-    found = found.filter(pl.col("meter_id").is_in(list(meters))).with_columns(
-        pl.col("line_id").bin.encode("hex"),
-        zone=pl.col("contract_id").replace_strict(zones, return_dtype=pl.String),
-    )
-    return found.filter(
-        pl.Series(
-            [
-                len(_cached_months(*row)) > 1
-                for row in found.select("period_start", "period_end", "zone").iter_rows()
-            ],
-            dtype=pl.Boolean,
+    found = (
+        frame.with_row_index("row")
+        .join(chosen, on=chosen.columns, how="semi", maintain_order="left")
+        .with_columns(
+            pl.col("charge_kind", *_CHARGE).cast(pl.String),
+            pl.col("line_id").bin.encode("hex"),
+            zone=pl.col("contract_id").replace_strict(zones_of(catalogue), return_dtype=pl.String),
         )
+        .filter(charge_kind=USAGE_KIND)
     )
+    over = [_is_over_months(*row) for row in found.select("period_start", "period_end", "zone").iter_rows()]
+    return found.filter(pl.Series(over, dtype=pl.Boolean))
+
+
+def _counted_by(
+    found: pl.DataFrame, catalogue: BillingCatalogue, meters: Mapping[str, Meter]
+) -> dict[tuple[Any, ...], str]:
+    """By charge: what counts it, as a formula; of charges whose usage adds up. meters: those that do."""
+    formulas: dict[tuple[Any, ...], str] = {}
+    own = found.select(_CHARGE).unique()
+    if (own["meter_id"] == "").any():
+        formulas = {
+            (entry.plan.plan_id, str(entry.version), entry.agreement, charge.charge_id): charge.formula
+            for entry in catalogue.agreed_versions
+            for charge in entry.plan.charges
+            if charge.formula is not None
+        }
+    counted = {}
+    for meter_id, *charge in own.iter_rows():
+        formula = f'"{meter_id}"' if meter_id else formulas.get(tuple(charge))
+        if formula is None or not meters.keys() >= set(formula_meters(formula)):
+            continue
+        if is_sum_of_meters(parse_formula(formula)):
+            counted[meter_id, *charge] = formula
+    return counted
+
+
+def _is_over_months(period_start: datetime, period_end: datetime, time_zone: str) -> bool:
+    return len(_cached_months(period_start, period_end, time_zone)) > 1
 
 
 def _months_of_spans(found: pl.DataFrame) -> pl.DataFrame:
@@ -173,17 +209,17 @@ def _months_of_spans(found: pl.DataFrame) -> pl.DataFrame:
 
 def _used_by_span(
     months: pl.DataFrame, usage: Usage, spoiled: set[int]
-) -> dict[tuple[Any, ...], list[tuple[date, int]]]:
-    """By span, meter and dimensions: what each of its months used, in 10^-12; spans with an event that
-    cannot be counted are left out."""
+) -> dict[tuple[Any, ...], dict[date, dict[str, Decimal]]]:
+    """By span and dimensions: what each meter counted in each month; spans with an event that cannot be
+    counted are left out."""
     keys = list(
         months.select("contract_id", "billing_date", "span_start", "span_end", "month_end").iter_rows()
     )
     left_out = {keys[key][:4] for key in spoiled}
-    found: dict[tuple[Any, ...], list[tuple[date, int]]] = defaultdict(list)
+    found: dict[tuple[Any, ...], dict[date, dict[str, Decimal]]] = {}
     for (period_key, meter_id, dimensions), (quantity, _) in usage.items():
         *span, month_end = keys[period_key]
         if tuple(span) not in left_out:
-            named = tuple(sorted(dimensions))
-            found[(*span, meter_id, named)].append((month_end, scaled_integer(quantity)))
+            by_month = found.setdefault((*span, *sorted(dimensions)), defaultdict(dict))
+            by_month[month_end][meter_id] = quantity
     return found

@@ -157,6 +157,29 @@ def evaluate(tree: Expression, values: Mapping[str, Decimal]) -> Fraction:
     return _rounded(first / second, tree.digits, tree.rounding)
 
 
+def is_sum_of_meters(tree: Expression) -> bool:
+    """Whether the tree adds and subtracts meters, each times or by a number: then what it comes to for two
+    spans of time is the sum of both, as far as its meters' are.
+
+    >>> is_sum_of_meters(parse_formula("input + 4 * output / 1000"))
+    True
+    >>> is_sum_of_meters(parse_formula("max(0, calls - 1000)"))
+    False
+    """
+    if isinstance(tree, MeterValue):
+        return True
+    if isinstance(tree, Number):
+        return not tree.value
+    numbers = [not any(True for _ in _meters(argument)) for argument in tree.arguments]
+    sums = [is_sum_of_meters(argument) for argument in tree.arguments]
+    if tree.name in {"+", "-"}:
+        return all(sums)
+    if tree.name == "*":
+        return (numbers[0] and sums[1]) or (sums[0] and numbers[1])
+    by_a_number = tree.name == "divide" and tree.digits == QUANTITY_SCALE and numbers[1]
+    return by_a_number and sums[0]
+
+
 def _rounded(number: Fraction, digits: int, rounding: str) -> Fraction:
     """To so many digits; a credit is rounded like the debit it cancels."""
     steps, rest = divmod(abs(number) * 10**digits, 1)

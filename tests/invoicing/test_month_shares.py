@@ -48,6 +48,10 @@ BY_REGION = {
     "price": {"model": "per_unit", "unit_price": "1"},
 }
 PEAK = {**CALLS, "charge_id": "peak", "meter_id": "peak", "price": {"model": "per_unit", "unit_price": "1"}}
+DOUBLED = {**CALLS, "charge_id": "doubled", "formula": "2 * calls / 1000", "price": PEAK["price"]}
+EXCESS = {**CALLS, "charge_id": "excess", "formula": "max(0, calls - 100)"}
+for _of_formula in (DOUBLED, EXCESS):
+    del _of_formula["meter_id"]
 TIERED = {
     **CALLS,
     "price": {
@@ -83,7 +87,7 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     """A month from the 15th, in Sao Paulo, three hours behind UTC."""
     world = any_world
     save_meter(world.ledger, Meter(meter_id="peak", event_type="call", aggregation="max"), now=LONG_AGO)
-    world.plan(CALLS, BY_REGION, PEAK)
+    world.plan(CALLS, BY_REGION, PEAK, DOUBLED, EXCESS)
     world.contract(start_date=date(2025, 1, 15), time_zone="America/Sao_Paulo")
     world.events(
         ("call", "c1-subject", "2025-01-20", "500"),
@@ -96,15 +100,22 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     recognise(world, "2025-01-31", "2025-02-01T12:00")
     used_by_then = table("""
         calls    2025-01   6.00
+        doubled  2025-01   1.20
+        excess   2025-01   5.00
         peak     2025-01 500.00
         transfer 2025-01  10.00
     """)
     assert revenue(world) == used_by_then
     world.bill("2025-02-15", now=at("2025-02-16"))
-    # What was accrued stands, and the invoice adds what came then. A peak is of no month: straight line.
+    # What was accrued stands, and the invoice adds what came then. What is over 100 calls in all, and a peak,
+    # are of no month: straight line.
     assert revenue(world) == table("""
         calls    2025-01   6.00
         calls    2025-02   3.00
+        doubled  2025-01   1.20
+        doubled  2025-02   0.60
+        excess   2025-01   4.39
+        excess   2025-02   3.61
         peak     2025-01 274.19
         peak     2025-02 225.81
         transfer 2025-01  10.00
@@ -116,8 +127,10 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     with world.ledger.connect() as connection:
         rows = connection.execute(select(columns.month_end, columns.share)).all()
     assert sorted(map(tuple, rows)) == [
+        ("2025-01-31", "1.2"),
         ("2025-01-31", "10"),
         ("2025-01-31", "600"),
+        ("2025-02-14", "0.6"),
         ("2025-02-14", "10"),
         ("2025-02-14", "300"),
         ("2025-02-14", "5"),
@@ -170,6 +183,15 @@ def test_late_usage_moves_revenue_to_where_it_belongs(world: World) -> None:
     without_journal(world.ledger)
     post_missing(world.ledger)
     assert revenue(world) == shown
+
+
+def test_a_contract_of_a_pool_goes_by_its_own_usage(world: World) -> None:
+    """100 calls of one in January, 100 of the other in February: 110.00 for both, half each."""
+    world.plan({**TIERED, "pooled_over": "customer"})
+    world.contracts(["c1", "c2"], start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "100"), ("call", "c2-subject", "2025-02-03", "100"))
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    assert revenue(world) == ["calls 2025-01 55.00", "calls 2025-02 55.00"]
 
 
 def test_drafts_and_their_corrections_go_by_what_was_consumed(world: World) -> None:

@@ -20,6 +20,7 @@ from invoicing.posting import (
     document_entries,
 )
 from invoicing.posting_rows import RecognisedDays, add_document
+from invoicing.recognition import MonthShares, month_parts
 
 ISSUED = date(2026, 2, 1)
 POSTED_AT = "2026-02-01T12:00:00.000000+00:00"
@@ -56,6 +57,19 @@ def lines(draw: st.DrawFn) -> list[DocumentLine]:
 
 
 @st.composite
+def month_shares(draw: st.DrawFn, of: list[DocumentLine]) -> dict[str, MonthShares]:
+    """Of usage and adjustments over several months; a share below zero is an adjustment's."""
+    found = {}
+    for line in of:
+        parts = month_parts(line.period_start, line.period_end, 1)
+        if line.charge_kind in {"usage", "adjustment"} and len(parts) > 1 and draw(st.booleans()):
+            shares = tuple((day, draw(st.integers(-3, 10**13))) for day, _ in parts)
+            if sum(share for _, share in shares):
+                found[line.line_id] = shares
+    return found
+
+
+@st.composite
 def documents(draw: st.DrawFn, number: int) -> PostedDocument:
     own = draw(lines())
     net = sum(line.amount_minor for line in own)
@@ -77,6 +91,7 @@ def documents(draw: st.DrawFn, number: int) -> PostedDocument:
         used=[CreditUse(own[0].amount_minor, 0, ((own[0].line_id, own[0].amount_minor),))] if drawn else (),
         sold=sold,
         corrects=draw(st.booleans()),
+        shares=draw(month_shares(own)),
     )
 
 
