@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,13 +22,12 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.adjustment_shares import adjustment_shares
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
-from invoicing.given_back_at_most import COVERED, stands_instead
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
 from invoicing.late_usage import LateUsage
 from invoicing.left_to_give_back import credited_of_lines
-from invoicing.line_differences import LineDifference, line_differences
+from invoicing.line_differences import LineDifference, line_differences, stands_instead
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
 from invoicing.recognition import MonthShares
@@ -38,10 +37,13 @@ from invoicing.wider_periods import counts_with
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.spend_ids import is_minimum
-from rating.steps import FEE_CREDIT_KIND
+from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
+
+_COVERED: Final = frozenset({"usage", "licence", MINIMUM_SPEND_KIND})
+"""What a minimum spend counts, and itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,8 @@ def _refused(
                 f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
                 f"{one.line['billing_date']} ({kind}), because "
                 + (
-                    "not all that it comes to less can be given back of what was paid, and a commitment over "
-                    "a term counts it."
+                    "a credit gave more of the fee back than it comes to now, and a commitment over a term "
+                    "counts it."
                     if one.is_limited
                     else "a discount or rounded sum is shared out again."
                 )
@@ -214,7 +216,8 @@ def _refused(
 def _given_back_already(
     differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
 ) -> list[Held]:
-    """Contracts whose late usage would give back of a line what credit notes gave back before. A period of
+    """Contracts whose late usage would give back of a line what credit notes gave back before, credit that
+    was taken off it before tax included. A period of
     licences that is cut is taken back whole and billed for the days before: that counts as one. So do a
     minimum and the usage that counts towards it, of which one falls as the other rises."""
     differences = list(differences)
@@ -224,7 +227,7 @@ def _given_back_already(
     found: dict[str, Held] = {}
     for one in lowered:
         taken = credited.get(one.line["line_id"], 0)
-        left = max(0, one.charged_minor - taken)
+        left = max(0, one.charged_minor + one.allowed_minor - taken)
         instead = sum(other.difference_minor for other in differences if stands_instead(other.line, one.line))
         off = min(-one.difference_minor - instead, _off_with_minimum(one, differences))
         if taken <= 0 or off <= left:
@@ -249,10 +252,10 @@ def _off_with_minimum(one: LineDifference, differences: Sequence[LineDifference]
     counted = [
         other
         for other in differences
-        if other.line["charge_kind"] in COVERED and _period(other.line) == period
+        if other.line["charge_kind"] in _COVERED and _period(other.line) == period
     ]
     of_minimum = any(is_minimum(other.line["charge_id"]) for other in counted)
-    if not of_minimum or one.line["charge_kind"] not in COVERED:
+    if not of_minimum or one.line["charge_kind"] not in _COVERED:
         return -one.difference_minor
     return -sum(other.difference_minor for other in counted)
 

@@ -93,7 +93,7 @@ class CreditEntry:
     ``returned``: drawn by an invoice and given back by a credit note or a later bill below zero, whose id is
     then the ``invoice_id``; its lines, of the invoice that drew, are below zero. ``taken_off`` and
     ``put_back``: the same of promotional credit that was taken off lines before tax
-    (``invoicing/credit_allowance.py``)."""
+    (``credit_allowance.py``, ``allowance_release.py``)."""
 
     grant_id: str
     kind: EntryKind

@@ -25,7 +25,6 @@ from invoicing.tax_again import (
     priced_minor,
     with_tax_again,
 )
-from rating.spend_ids import is_minimum
 
 
 def is_allowance(invoice: Invoice, stored: StoredGrant) -> bool:
@@ -68,40 +67,33 @@ def draw_allowances(
         most=_most(invoice, group_of, room),
         room=[max(0, amount) for amount in room],
         room_of=group_of,
+        order=_order(invoice),
     )
 
 
+def _order(invoice: Invoice) -> Sequence[int]:
+    """Where the invoice gives credit back, what it adjusts comes first: credit of a minimum, say, goes on to
+    the usage that takes its place."""
+    places = range(len(invoice.lines))
+    gives_back = any(line.allowances for line in invoice.lines)
+    return sorted(places, key=lambda place: invoice.lines[place].adjusts is None) if gives_back else places
+
+
 def _may_fall_by(invoice: Invoice) -> list[int]:
-    """By how much credit may lower each line. Credit stays with the line it is taken off, so an adjustment
-    takes none for what the same invoice gives back of that line, nor for more than the line comes to now; nor
-    usage for what the minimum of its period comes to less, because credit of the minimum stays with both."""
+    """By how much credit may lower each line. An adjustment takes none for what the same invoice gives back
+    of the line it adjusts, nor for more than that comes to now."""
     net: dict[str, int] = {}
-    rest: dict[tuple[date, ...], int] = {}
-    lowered: set[tuple[date, ...]] = set()
     for line in invoice.lines:
         if line.adjusts is not None:
             net[line.adjusts.line_id] = net.get(line.adjusts.line_id, 0) + priced_minor(line)
-            period = _adjusted_period(line)
-            rest[period] = rest.get(period, 0) + priced_minor(line)
-            if is_minimum(line.charge_id) and priced_minor(line) < 0:
-                lowered.add(period)
     found = []
     for line in invoice.lines:
         amount, was = priced_minor(line), line.adjusts
         if was is not None:
             rated = int(was.rated_amount.scaleb(invoice.minor_digits))
             amount = min(amount, net[was.line_id], rated)
-            period = _adjusted_period(line)
-            if period in lowered and amount > 0:
-                amount = min(amount, max(0, rest[period]))
-                rest[period] -= amount
         found.append(amount)
     return found
-
-
-def _adjusted_period(line: InvoiceLine) -> tuple[date, ...]:
-    billed = () if line.adjusts is None else (line.adjusts.billing_date,)
-    return (*billed, line.period_start, line.period_end)
 
 
 def _most(invoice: Invoice, group_of: Sequence[int], priced: Sequence[int]) -> int:

@@ -25,16 +25,30 @@ class ComingBack:
     opened: tuple[StoredGrant, ...]
 
 
-def coming_back(entry: CreditEntry, stored: StoredGrant, *, ended: bool) -> ComingBack:
+def coming_back(entry: CreditEntry, stored: StoredGrant, *, ended: bool, beside_minor: int = 0) -> ComingBack:
     """entry: what comes back, with its day and document. ended: whether the grant has lapsed, rolled over or
-    was voided; one that expires by that day has as well."""
-    expires_on, day = stored.grant.expires_on, entry.entry_date
-    if not ended and (expires_on is None or expires_on > day):
+    was voided; one that expires by that day has as well. beside_minor: what the document put back of credit
+    before tax, which moves on with it."""
+    if not ended and not expired(stored, on=entry.entry_date):
         return ComingBack((entry,), ())
+    whole = replace(entry, amount_minor=entry.amount_minor + beside_minor)
+    on = moving_on(whole, stored, begins=entry.entry_date)
+    return replace(on, entries=(entry, *on.entries))
+
+
+def expired(stored: StoredGrant, *, on: date) -> bool:
+    """Whether the grant pays for nothing of that day and later."""
+    return stored.grant.expires_on is not None and stored.grant.expires_on <= on
+
+
+def moving_on(entry: CreditEntry, stored: StoredGrant, *, begins: date) -> ComingBack:
+    """What came back to a grant that has ended goes on to a new one. entry: what came back, with its day and
+    document. begins: the first day the new one pays for."""
     amount, cost = -entry.amount_minor, -entry.cost_minor
     leaving = replace(entry, kind="rolled_over", amount_minor=amount, cost_minor=cost, lines=())
-    successor = _successor(stored, entry.amount_minor, entry.cost_minor, entry.invoice_id or "", day)
-    return ComingBack((entry, leaving, successor.opening_entry()), (successor,))
+    successor = _successor(stored, entry.amount_minor, entry.cost_minor, entry.invoice_id or "", begins)
+    opening = replace(successor.opening_entry(), entry_date=entry.entry_date)
+    return ComingBack((leaving, opening), (successor,))
 
 
 def cost_back(stored: StoredGrant, amount_minor: int, *, remaining_minor: int) -> int:

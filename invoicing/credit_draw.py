@@ -69,9 +69,11 @@ def draw_from(
     most: int,
     room: Sequence[int] | None = None,
     room_of: Sequence[int] = (),
+    order: Sequence[int] | None = None,
 ) -> list[Draw]:
     """What grants pay, one after the other. unpaid: of each line. most: of all. room: what several lines
-    together may be paid, and room_of: which of these each line is in; None: as much as there is."""
+    together may be paid, and room_of: which of these each line is in; None: as much as there is. order: of
+    the places of lines; None: as they stand."""
     contract_id = str(invoice.contract["contract_id"])
     unpaid = list(unpaid)
     room, room_of = ([most], [0] * len(unpaid)) if room is None else (list(room), room_of)
@@ -79,7 +81,8 @@ def draw_from(
     for stored in grants:
         budget = min(remaining[stored.grant.grant_id], most)
         parts = []
-        for place, line in enumerate(invoice.lines):
+        for place in range(len(unpaid)) if order is None else order:
+            line = invoice.lines[place]
             part = min(unpaid[place], budget, room[room_of[place]])
             if part > 0 and pays_for(stored, line, invoice, contract_id=contract_id):
                 parts.append((line.line_id, part))

@@ -101,6 +101,19 @@ def returned_by_bills(
     return found
 
 
+def put_back_by_bills(
+    entries: Iterable[CreditEntry], *, credit_note_ids: Collection[str]
+) -> dict[tuple[str, str], int]:
+    """By (grant_id, line_id), minor units above zero: what later bills put back of credit that was taken off
+    lines before tax. credit_note_ids: those of the invoice with the lines."""
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for entry in entries:
+        if entry.kind == "put_back" and entry.invoice_id not in credit_note_ids:
+            for line_id, amount in entry.lines:
+                found[entry.grant_id, line_id] -= amount
+    return found
+
+
 @dataclass(slots=True)
 class _History:
     """Earlier bills one after the other. set_off: by bill, what of the lines it charged was paid for by what

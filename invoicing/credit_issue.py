@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
+from ingest.errors import Conflict
 from invoicing.bulk import select_by_ids
 from invoicing.credit import StoredGrant
 from invoicing.credit_account import CreditAccount, Reach
@@ -18,6 +19,7 @@ from invoicing.credit_store import lock_grants, open_grants, write_entries, writ
 from invoicing.draft import Draft
 from invoicing.draft_credit import with_credit
 from invoicing.invoice import Invoice, parse_invoice
+from invoicing.register import DocumentKind
 from invoicing.tables import INVOICES
 from rating.retainer import sells_credit
 from rating.tables import CONTRACTS
@@ -33,11 +35,52 @@ def settle_drafts(
     if issue_date is None:
         return _all_shown(connection, drafts, open_grants(connection, ids)), []
     held = lock_grants(connection, ids)
+    settled, accounts = _settled(connection, drafts, held, issue_date=issue_date)
+    return settled, _enter(connection, accounts, now=now)
+
+
+def kinds_when_settled(
+    connection: Connection, drafts: Sequence[Draft], *, issue_date: date
+) -> list[DocumentKind]:
+    """As what each draft is issued. A bill that gives back of earlier ones may be below zero as it is rated,
+    and not with the credit before tax that goes back with it. Read only, before numbers are drawn."""
+    giving = _giving_back(connection, drafts, after_tax=False)
+    if giving:
+        chosen = {draft.customer_id for draft in giving}
+        some = [draft for draft in drafts if draft.customer_id in chosen]
+        held = open_grants(connection, sorted(chosen))
+        known = {
+            draft.invoice_id: draft for draft in _settled(connection, some, held, issue_date=issue_date)[0]
+        }
+        drafts = [known.get(draft.invoice_id, draft) for draft in drafts]
+    return [draft.kind for draft in drafts]
+
+
+def refuse_other_kind(kinds: Sequence[DocumentKind], settled: Sequence[DocumentKind]) -> None:
+    """Raises Conflict when documents are issued as something else than their numbers were drawn for."""
+    if list(kinds) != list(settled):
+        raise Conflict(
+            "credit of a bill changed while it was being issued; nothing was written. Do it again.",
+            reason_code="credit_changed",
+        )
+
+
+def _settled(
+    connection: Connection,
+    drafts: Sequence[Draft],
+    held: Mapping[str, Sequence[StoredGrant]],
+    *,
+    issue_date: date,
+) -> tuple[list[Draft], list[CreditAccount]]:
+    """The drafts with the credit they draw, one after the other, and what that did. held: grants of which
+    something is left, by customer."""
     buyers = {draft.customer_id for draft in drafts if any(map(sells_credit, draft.charge_ids))}
-    touched = buyers | held.keys() | {draft.customer_id for draft in _giving_back(connection, drafts)}
+    giving = _giving_back(connection, drafts)
+    touched = buyers | held.keys() | {draft.customer_id for draft in giving}
     if not touched:
         return list(drafts), []
-    accounts = {customer_id: CreditAccount(held.get(customer_id, [])) for customer_id in touched}
+    looks_back = {draft.contract_id for draft in giving}
+    accounts = {customer_id: CreditAccount(list(held.get(customer_id, []))) for customer_id in touched}
     reach = _reach(connection, sorted(touched))
     plain = {draft.invoice_id: _parsed(draft) for draft in drafts if draft.customer_id in touched}
     terms = load_sale_terms(connection, list(plain.values()))
@@ -51,13 +94,15 @@ def settle_drafts(
         invoice = account.settle(
             plain[draft.invoice_id],
             sold=terms.sold_by(plain[draft.invoice_id], customer_id=draft.customer_id),
-            past=_past(connection, plain[draft.invoice_id], beside[draft.contract_id]),
+            past=_past(connection, plain[draft.invoice_id], beside[draft.contract_id])
+            if draft.contract_id in looks_back or beside[draft.contract_id]
+            else None,
             reach=reach.get(draft.customer_id, Reach()),
             entry_date=issue_date,
         )
         beside[draft.contract_id].append(invoice)
         settled.append(with_credit(draft, invoice))
-    return settled, _enter(connection, [accounts[key] for key in sorted(accounts)], now=now)
+    return settled, [accounts[key] for key in sorted(accounts)]
 
 
 def settle_invoice(
@@ -149,14 +194,24 @@ def _all_shown(
     return shown
 
 
-def _giving_back(connection: Connection, drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts below zero of contracts whose bills drew credit."""
-    below = [draft for draft in drafts if draft.total_minor + draft.tax_minor < 0]
-    drew = drew_credit(connection, {draft.contract_id for draft in below}) if below else set()
-    return [draft for draft in below if draft.contract_id in drew]
+def _giving_back(connection: Connection, drafts: Sequence[Draft], *, after_tax: bool = True) -> list[Draft]:
+    """The drafts that may give credit back: those with a line below zero where credit was taken off lines
+    before tax, and with ``after_tax`` those below zero where bills drew credit after it."""
+    lowered = [draft for draft in drafts if min(draft.amounts_minor, default=0) < 0]
+    below = [draft for draft in lowered if draft.total_minor + draft.tax_minor < 0] if after_tax else []
+    off, drew = _drew(connection, lowered, before_tax=True), _drew(connection, below, before_tax=False)
+    giving = {draft.invoice_id for draft in below if draft.contract_id in drew}
+    return [draft for draft in lowered if draft.contract_id in off or draft.invoice_id in giving]
+
+
+def _drew(connection: Connection, drafts: Sequence[Draft], *, before_tax: bool) -> set[str]:
+    """The contracts of drafts whose bills drew credit."""
+    contract_ids = {draft.contract_id for draft in drafts}
+    return drew_credit(connection, contract_ids, before_tax=before_tax) if contract_ids else set()
 
 
 def _past(connection: Connection, invoice: Invoice, beside: Sequence[Invoice]) -> Past | None:
-    """What a bill below zero may give back of; None for any other. beside: of its contract, settled before
-    it in the same transaction."""
-    return load_past(connection, invoice, beside=beside) if invoice.gross_minor < 0 else None
+    """What a bill with lines below zero may give back of; None for any other. beside: of its contract,
+    settled before it in the same transaction."""
+    lowers = any(line.amount_minor < 0 or line.allowances for line in invoice.lines)
+    return load_past(connection, invoice, beside=beside) if lowers else None

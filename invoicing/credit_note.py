@@ -116,6 +116,7 @@ def draft_credit_note(
     before: Sequence[Mapping[str, Any]],
     given_back: Mapping[str, int],
     credit_given_back: Mapping[str, int],
+    put_back_by_bills: Mapping[tuple[str, str], int],
     request: CreditNoteRequest,
 ) -> CreditNoteDraft:
     """The credit note that takes back of an issued invoice what is asked for.
@@ -123,8 +124,9 @@ def draft_credit_note(
     invoice, before: canonical documents, of the invoice and of its credit notes so far, oldest first.
     given_back: by line_id, minor units above zero, what later bills gave back of lines; an invoice of which
     there is any is not voided, because it is owed as it was issued less its credit notes. credit_given_back:
-    by grant, minor units above zero, what later bills gave back of its credit. Raises InvalidInput naming
-    every line that cannot be credited so.
+    by grant, minor units above zero, what later bills gave back of its credit. put_back_by_bills: by
+    (grant_id, line_id), minor units above zero, what they put back of credit taken before tax. Raises
+    InvalidInput naming every line that cannot be credited so.
     """
     lines = invoice["lines"]
     uncredited = left_of_lines(invoice, before)
@@ -138,7 +140,7 @@ def draft_credit_note(
     groups = credited_tax(invoice, before, taken, voids=voids)
     tax = sum(group["tax_minor"] for group in groups)
     returned = _credit_back(invoice, before, credit_given_back, gross_minor=net + tax)
-    put_back = put_back_with(invoice, before, taken, left, uncredited)
+    put_back = put_back_with(invoice, before, taken, left, uncredited, put_back_by_bills)
     identity = f"ratemill credit note\n{invoice['invoice_id']}\n{len(before) + 1}"
     credit_note_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
     grants = [

@@ -30,11 +30,12 @@ def put_back_with(
     taken: Sequence[int],
     left: Sequence[int],
     uncredited: Sequence[int],
+    by_bills: Mapping[tuple[str, str], int],
 ) -> list[PutBack]:
     """What goes back with a credit note, in the order of lines. invoice, before: canonical documents, of the
     invoice and its credit notes so far. taken: what is taken back of each line; left: what was left of it;
-    uncredited: that with what later bills gave back of it. They gave it back as it was rated, before credit,
-    so no credit goes back with it."""
+    uncredited: that with what later bills gave back of it. by_bills: what of credit went back with that, by
+    (grant_id, line_id), minor units above zero."""
     earlier: dict[tuple[str, str], int] = {}
     for back in (back for note in before for back in note.get("put_back_credit", ())):
         key = (back["grant_id"], back["line_id"])
@@ -48,8 +49,9 @@ def put_back_with(
         credited = whole - standing
         upto = Fraction(credited + now, credited + rest) if whole else Fraction(int(voids))
         for entry in line.get("allowances", ()):
-            known = earlier.get((entry["grant_id"], line["line_id"]), 0)
-            amount = round_to_minor(entry["amount_minor"] * upto, digits=0, mode="half_up") - known
+            key = (entry["grant_id"], line["line_id"])
+            stands = entry["amount_minor"] - by_bills.get(key, 0)
+            amount = round_to_minor(stands * upto, digits=0, mode="half_up") - earlier.get(key, 0)
             if amount > 0:
                 found.append(PutBack(entry["grant_id"], entry["name"], line["line_id"], amount))
     return found

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, insert, or_
 from ingest.document import canonical_json
 from ingest.errors import Conflict, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
-from invoicing.credit_give_back import returned_by_bills
+from invoicing.credit_give_back import put_back_by_bills, returned_by_bills
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note
 from invoicing.credit_note_tables import CREDIT_NOTES, credit_notes_of
 from invoicing.credit_past import drawn_and_returned
@@ -191,16 +191,16 @@ def list_credit_notes(
 def _draft(connection: Connection, invoice: Creditable, request: CreditNoteRequest) -> CreditNoteDraft:
     refuse_uncreditable(connection, invoice)
     before = credit_notes_of(connection, [invoice.document_id])[invoice.document_id]
-    drew = invoice.document.get("drawn_credit", {"grants": ()})["grants"]
+    drew = {grant["grant_id"] for grant in invoice.document.get("drawn_credit", {"grants": ()})["grants"]}
+    off = {entry["grant_id"] for line in invoice.document["lines"] for entry in line.get("allowances", ())}
+    entries = drawn_and_returned(connection, drew | off)
+    note_ids = [note["credit_note_id"] for note in before]
     draft = draft_credit_note(
         invoice.document,
         before=before,
         given_back=given_back_of_creditable(connection, invoice),
-        credit_given_back=returned_by_bills(
-            drawn_and_returned(connection, [grant["grant_id"] for grant in drew]),
-            invoice.document_id,
-            credit_note_ids=[note["credit_note_id"] for note in before],
-        ),
+        credit_given_back=returned_by_bills(entries, invoice.document_id, credit_note_ids=note_ids),
+        put_back_by_bills=put_back_by_bills(entries, credit_note_ids=note_ids),
         request=request,
     )
     _refuse_sold_credit(connection, draft.document)

@@ -1,4 +1,4 @@
-"""Reads what a bill below zero may give back of: earlier bills of its contract and the credit they drew."""
+"""Reads what a bill may give back of: earlier bills of its contract and the credit they drew."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_store import read_entry, stored_grants
 from invoicing.credit_tables import CREDIT_ENTRIES
 from invoicing.invoice import Invoice, parse_invoice
-from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX
+from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, LINE_ALLOWANCES
 
 _ENDS = ("expired", "rolled_over", "voided")
 _I, _E = INVOICES.c, CREDIT_ENTRIES.c
 
 
-def drew_credit(connection: Connection, contract_ids: Iterable[str]) -> set[str]:
-    """Those of the contracts with an issued bill that drew credit after tax."""
+def drew_credit(connection: Connection, contract_ids: Iterable[str], *, before_tax: bool) -> set[str]:
+    """Those of the contracts with an issued bill that drew credit, before tax or after."""
     owners = {owner: contract_id for contract_id in contract_ids for owner in _owners(contract_id)}
-    drew = select(_I.contract_id).where(_I.credit_minor > 0).distinct()
+    drew = select(_I.contract_id).distinct()
+    if before_tax:
+        drew = drew.join(LINE_ALLOWANCES, LINE_ALLOWANCES.c.invoice_id == _I.invoice_id)
+        drew = drew.where(_I.state == "issued")
+    else:
+        drew = drew.where(_I.credit_minor > 0)
     return {owners[row[0]] for row in select_by_ids(connection, drew, _I.contract_id, sorted(owners))}
 
 
@@ -38,7 +43,9 @@ def load_past(connection: Connection, invoice: Invoice, *, beside: Sequence[Invo
     )
     rows = connection.execute(own.order_by(_I.billing_date, _I.invoice_id))
     bills = [*(parse_invoice(row.document) for row in rows), *beside]
-    grant_ids = sorted({entry.grant_id for bill in bills for entry in bill.drawn_credit})
+    drew = {entry.grant_id for bill in bills for entry in bill.drawn_credit}
+    off = {entry.grant_id for bill in bills for line in bill.lines for entry in line.allowances}
+    grant_ids = sorted(drew | off)
     return Past(
         bills=bills,
         credited=_credited(connection, [bill.invoice_id for bill in bills]),
@@ -49,8 +56,9 @@ def load_past(connection: Connection, invoice: Invoice, *, beside: Sequence[Invo
 
 
 def drawn_and_returned(connection: Connection, grant_ids: Collection[str]) -> list[CreditEntry]:
-    """What documents drew of these grants after tax and gave back, in the order of their dates."""
-    kinds = _E.kind.in_(("drawn", "returned"))
+    """What documents drew of these grants, before tax and after, and gave back, in the order of their
+    dates."""
+    kinds = _E.kind.in_(("drawn", "returned", "taken_off", "put_back"))
     found = select_by_ids(
         connection, select(CREDIT_ENTRIES).where(kinds), _E.grant_id, sorted(set(grant_ids))
     )

@@ -67,13 +67,17 @@ def electronic_line(line: InvoiceLine, *, position: int, digits: int, group: ETa
 
 def _before_credit(line: InvoiceLine) -> InvoiceLine:
     """The line without the credit that was taken off its net amount. Off a price that includes tax it was
-    taken with its tax, so there the line is stated at what it comes to."""
-    off = 0 if inclusive_minor(line) is not None else allowed_minor(line)
+    taken with its tax, so there the line is stated at what it comes to; so is one that gives credit back."""
+    off = allowed_minor(line) if _states_credit(line) else 0
     return replace(line, amount_minor=line.amount_minor + off)
 
 
+def _states_credit(line: InvoiceLine) -> bool:
+    return inclusive_minor(line) is None and allowed_minor(line) > 0
+
+
 def _credit(line: InvoiceLine, digits: int) -> tuple[EAllowance, ...]:
-    if inclusive_minor(line) is not None:
+    if not _states_credit(line):
         return ()
     return tuple(
         EAllowance(Decimal(entry.amount_minor).scaleb(-digits), entry.name) for entry in line.allowances

@@ -89,7 +89,8 @@ class InvoiceAdjusts:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceAllowance:
-    """Promotional credit that was taken off a line before tax, minor units as the line is priced."""
+    """Promotional credit that was taken off a line before tax, minor units as the line is priced. Below zero:
+    what goes back to it, because the line gives back of one that it was taken off."""
 
     grant_id: str
     name: str
@@ -107,8 +108,8 @@ class InvoiceLine:
     price agreed with the customer, ``plan`` for the list price, ``item`` for one that billable items
     state. price_text: the price in words, like ``0.01 per call``. discounts: taken off ``amount``
     already, in the order applied. adjusts: of an adjustment. tax: null where no tax is stated. allowances:
-    credit taken off ``amount_minor`` before tax; ``amount`` is without it. line_id: leads to the rated line,
-    its derivation and the events behind it.
+    credit taken off ``amount_minor`` before tax, or going back; ``amount`` is without it. line_id: leads to
+    the rated line, its derivation and the events behind it.
     """
 
     line_id: str

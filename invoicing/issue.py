@@ -20,7 +20,13 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
-from invoicing.credit_issue import settle_drafts, settle_invoice
+from invoicing.credit_issue import (
+    kinds_when_settled,
+    refuse_other_kind,
+    settle_drafts,
+    settle_invoice,
+    show_credit,
+)
 from invoicing.draft import Draft
 from invoicing.invoice import (
     Invoice,
@@ -147,9 +153,14 @@ def _write(
 ) -> Written:
     drawn = None
     if policy.issue_date is not None and drafts:
-        wanted = [policy.prefixes.of(draft.kind, draft.entity_id) for draft in drafts]
+        kinds = kinds_when_settled(connection, drafts, issue_date=policy.issue_date)
+        wanted = [
+            policy.prefixes.of(kind, draft.entity_id) for kind, draft in zip(kinds, drafts, strict=True)
+        ]
         drawn = draw_each(connection, wanted, issue_date=policy.issue_date)
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
+    if drawn is not None:
+        refuse_other_kind(kinds, [draft.kind for draft in drafts])
     enter_month_shares(connection, policy.shares_of(drafts))
     for block, places in _parts(len(drafts), drawn):
         _write_documents(connection, drafts, places, policy, drawn, block)
@@ -339,11 +350,13 @@ def issue_invoice(
         issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
         prefixes = load_prefixes(connection, invoice=series_prefix, credit_note=credit_note_prefix)
-        prefix = prefixes.of(bill_kind(draft.gross_minor), entity_id_of(draft))
+        kind = bill_kind(show_credit(connection, draft, customer_id=row.customer_id).gross_minor)
+        prefix = prefixes.of(kind, entity_id_of(draft))
         drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         settled = settle_invoice(
             connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now
         )
+        refuse_other_kind([kind], [bill_kind(settled.gross_minor)])
         rewrite_lines(connection, draft, settled)
         issued = settled.issued(number=drawn.text(0), issue_date=issue_date)
         text = invoice_text(issued)

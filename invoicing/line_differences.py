@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -14,15 +14,16 @@ from invoicing.billed_lines import billed_again_as
 from rating.store import line_to_python
 
 Change = Literal["changed", "new", "vanished"]
+_OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind", "currency", "dimensions")
 
 
 @dataclass(frozen=True, slots=True)
 class LineDifference:
     """One line that comes to something else now. was: as billed or last adjusted, None when nothing was
     billed of it; now: as rated again, None when it is not due any more; rows of RATED_LINE_SCHEMA as Python
-    values. billed_minor: what was billed of it in all, as far as it can be given back
-    (``given_back_at_most.py``). charged_minor: that after credit taken off before tax; allowed_minor: all of
-    that credit."""
+    values. billed_minor: what was billed of it in all, before credit, as far as it can be given back
+    (``given_back_at_most.py``). charged_minor: what was billed after credit taken off before tax;
+    allowed_minor: that credit."""
 
     was: Mapping[str, Any] | None
     now: Mapping[str, Any] | None
@@ -45,7 +46,7 @@ class LineDifference:
 
     @property
     def is_limited(self) -> bool:
-        """Whether less is given back than the line comes to less, as it is rated."""
+        """Whether less is given back than the line comes to less."""
         return self.billed_minor < self.charged_minor + self.allowed_minor
 
     @property
@@ -120,3 +121,12 @@ def purpose_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
         "currency",
     )
     return (*(line[name] for name in names), *sorted(line["dimensions"].items()))
+
+
+def stands_instead(other: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether the other line bills days of a period of licences, ``line``, that is taken back."""
+    if line["charge_kind"] != "licence" or purpose_of(other) == purpose_of(line):
+        return False
+    same = all(other[name] == line[name] for name in _OF_ONE_CUT)
+    starts, ends = other["period_start"], other["period_end"]
+    return bool(same and line["period_start"] <= starts and ends <= line["period_end"])

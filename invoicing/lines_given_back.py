@@ -19,7 +19,8 @@ from invoicing.tax_amounts import gross_of_lines, shares_of
 from rating.item_line import ITEM_KIND
 from rating.steps import FEE_CREDIT_KIND
 
-_BY_HAND: Final = frozenset({CORRECTION_KIND, ITEM_KIND})
+BY_HAND: Final = frozenset({CORRECTION_KIND, ITEM_KIND})
+"""Lines that give back of no other."""
 
 
 def standing_lines(bill: Invoice, credited: Mapping[str, int]) -> Iterator[tuple[InvoiceLine, int, int]]:
@@ -47,8 +48,8 @@ class BilledLines:
         if line.amount_minor < 0:
             return
         self.left[line.line_id] = amount
-        self.by_root[_root(line)].append(line.line_id)
-        self.by_charge[_charge(line)].append(line)
+        self.by_root[root_of(line)].append(line.line_id)
+        self.by_charge[charge_of(line)].append(line)
 
     def taken_by(self, bill: Invoice, credited: Mapping[str, int]) -> dict[str, int]:
         """What a bill takes back of each earlier line, with tax, by line_id, minor units above zero.
@@ -77,24 +78,27 @@ class BilledLines:
 
     def _of(self, line: InvoiceLine) -> list[str]:
         if line.adjusts is not None:
-            return self.by_root[_root(line)]
-        if line.charge_kind in _BY_HAND:
+            return self.by_root[root_of(line)]
+        if line.charge_kind in BY_HAND:
             return []
-        alike = self.by_charge[_charge(line)]
+        alike = self.by_charge[charge_of(line)]
         if line.charge_kind != FEE_CREDIT_KIND:
             return [each.line_id for each in reversed(alike)]
-        roots = [each.line_id for each in alike if _is_credit_of(line, each)]
+        roots = [each.line_id for each in alike if is_credit_of(line, each)]
         return [line_id for root in roots for line_id in self.by_root[root]]
 
 
-def _root(line: InvoiceLine) -> str:
+def root_of(line: InvoiceLine) -> str:
+    """The id of the line it adjusts, or its own."""
     return line.line_id if line.adjusts is None else line.adjusts.line_id
 
 
-def _charge(line: InvoiceLine) -> tuple[str, str]:
+def charge_of(line: InvoiceLine) -> tuple[str, str]:
+    """What it is for, in whatever period."""
     return line.charge_id, repr(sorted(line.dimensions.items()))
 
 
-def _is_credit_of(credit: InvoiceLine, line: InvoiceLine) -> bool:
+def is_credit_of(credit: InvoiceLine, line: InvoiceLine) -> bool:
+    """Whether a credit of a fee gives back of that fee."""
     within = line.period_start <= credit.period_start and credit.period_end <= line.period_end
     return line.charge_kind in FEES and line.plan_id == credit.plan_id and within

@@ -111,8 +111,6 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
         billed.join(chosen, on=["contract_id", "billing_date"]),
         lines=lines,
         credits_now=inputs.credits,
-        plan_versions=past.catalogue.plan_versions,
-        store=inputs.event_store,
     )
     return RatedAgain(
         compared=kept,

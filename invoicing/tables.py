@@ -170,7 +170,7 @@ LINE_ALLOWANCES: Final = sa.Table(
     sa.Column("amount_minor", sa.BigInteger, nullable=False),
 )
 """Credit that was taken off a line of an invoice before tax, minor units as the line is priced: the line
-comes to so much less than it was rated at."""
+comes to so much less than it was rated at. Below zero: what the line gives back to credit."""
 
 LINE_ADJUSTMENTS: Final = sa.Table(
     "line_adjustments",

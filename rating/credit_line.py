@@ -6,9 +6,8 @@ major units, ``rated_quantity`` how many of its units are given back, ``days`` f
 
     amount = -(billed amount x units given back / units billed x days / full_days), rounded once
 
-A line that is left with less (earlier credits of the same fee took the rest, credit before tax paid for it)
-has that rest as its billed amount, whole, and keeps in its inputs what it would have been (``IN_FULL``) and
-of what (``OF_BILLED``), both in minor units: a fee that is raised later is charged only beyond that.
+A line that is left with less (earlier credits of the same fee took the rest) has that rest as its billed
+amount, whole.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ from rating.price_plan import Charge, PricePlan
 from rating.reference import cut_decimal
 from rating.steps import FEE_CREDIT_KIND
 
-IN_FULL: Final = "~credit_in_full_minor"
-OF_BILLED: Final = "~credit_of_billed_minor"
 _WORD_BYTES: Final = 8
 
 
@@ -58,9 +55,7 @@ def credit_line(
     days, full_days = unused.days, billed["days"]
     exact = credit_amount(base, units=units, of=of, days=days, full_days=full_days)
     minor = _minor(exact, plan)
-    inputs: list[tuple[str, Decimal]] = []
     if minor > left_minor:
-        inputs = [(IN_FULL, Decimal(minor)), (OF_BILLED, Decimal(billed["amount_minor"]))]
         base, units, days, full_days = minor_to_decimal(left_minor, plan.currency), of, 1, 1
         exact, minor = Fraction(base), left_minor
     key = (
@@ -94,7 +89,7 @@ def credit_line(
         "discount_number": [],
         "discount_amount": [],
         "dimensions": list(billed["dimensions"].items()),
-        "inputs": inputs,
+        "inputs": [],
     }
 
 

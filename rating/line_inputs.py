@@ -8,14 +8,13 @@ from typing import Any, Final
 
 from ingest.document import decimal_text
 from rating.bill_rounding import ROUNDED_PART, ROUNDED_SUM
-from rating.credit_line import IN_FULL, OF_BILLED
 from rating.formula import parse_formula, tree_to_json
 from rating.item_line import ITEM_KIND
 from rating.price_plan import Charge, is_licence_in_advance
 from rating.reference import PriceTerms
 from rating.term_commitment import TermCommitment
 
-_NOT_COUNTED: Final = frozenset({ROUNDED_SUM, ROUNDED_PART, IN_FULL, OF_BILLED})
+_OF_ROUNDING: Final = frozenset({ROUNDED_SUM, ROUNDED_PART})
 
 
 def line_inputs(
@@ -46,7 +45,7 @@ def line_inputs(
 def _beside(line: Mapping[str, Any]) -> dict[str, Any]:
     """What the amount was computed from beside the quantity; an ordinary line has nothing of it."""
     found = {
-        name: decimal_text(number) for name, number in line["inputs"].items() if name not in _NOT_COUNTED
+        name: decimal_text(number) for name, number in line["inputs"].items() if name not in _OF_ROUNDING
     }
     return {"beside": found} if found else {}
 

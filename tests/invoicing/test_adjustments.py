@@ -130,9 +130,10 @@ def explained(world: World) -> list[str]:
             agreement = get_agreement(world.ledger, line["agreement"])
             found = explain_line(line, plan, agreement=agreement if line["agreement"] else None)
             assert differences(found.to_dict()) == []
-            assert found.amount_minor == entry.amount_minor
+            rated_minor = entry.amount_minor + sum(each.amount_minor for each in entry.allowances)
+            assert found.amount_minor == rated_minor
             assert "adjustment" in found.to_text()
-            wrong = json.loads(json.dumps(found.to_dict())) | {"amount_minor": entry.amount_minor + 1}
+            wrong = json.loads(json.dumps(found.to_dict())) | {"amount_minor": rated_minor + 1}
             assert differences(wrong) != []
             agreed = agreed_plan(plan, agreement)
             assert reprice_line(line, agreed, agreement) == 0

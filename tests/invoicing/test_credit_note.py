@@ -41,7 +41,9 @@ def document(*amounts: int, tax: tuple[tuple[str, int, int], ...] = (), **more: 
 def credit(of: dict[str, Any], before: list[dict[str, Any]], **request: Any) -> CreditNoteDraft:
     """The next credit note; it is then one of ``before``."""
     wanted = CreditNoteRequest.model_validate({**REASON, **request})
-    draft = draft_credit_note(of, before=before, given_back={}, credit_given_back={}, request=wanted)
+    draft = draft_credit_note(
+        of, before=before, given_back={}, credit_given_back={}, put_back_by_bills={}, request=wanted
+    )
     before.append(orjson.loads(draft.text(number=f"CN-{len(before)}", issue_date=date(2026, 2, 2))))
     return draft
 

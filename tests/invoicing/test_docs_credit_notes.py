@@ -56,7 +56,12 @@ def story(case: dict[str, Any]) -> Iterator[str]:
         request = validate_document(CreditNoteRequest, {"reason": "why", **wanted}, what="the request")
         try:
             draft = draft_credit_note(
-                document, before=before, given_back={}, credit_given_back={}, request=request
+                document,
+                before=before,
+                given_back={},
+                credit_given_back={},
+                put_back_by_bills={},
+                request=request,
             )
         except InvalidInput as refused:
             yield f"refused {refused.reason_code}"

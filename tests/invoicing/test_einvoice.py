@@ -109,6 +109,7 @@ def test_a_credit_note_has_its_own_type_and_names_what_it_corrects(
             before=parts,
             given_back={},
             credit_given_back={},
+            put_back_by_bills={},
             request=request,
         )
         number = f"CN-2025-00000{len(parts) + 1}"

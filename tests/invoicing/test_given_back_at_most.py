@@ -4,15 +4,17 @@ fee twice."""
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidInput
 from invoicing.audit_verify import verify_books
+from invoicing.credit_store import grants_of_customer
 from invoicing.given_back_at_most import COUNTED
 from invoicing.journal_check import verify_journal
 from tests.invoicing.support import CALLS, MONTHLY_FEE
@@ -27,36 +29,21 @@ from tests.invoicing.world import World, at
 
 TEN = "2025-01-01T00:00 set 10"
 AMOUNT = st.integers(0, 5000)
-STEPS = st.lists(st.tuples(AMOUNT, st.integers(0, 100)), max_size=5)
 
 
-def charged_in_all(now: int, allowed: int, given_back: int, instead: int) -> int:
-    """The plain rule, a line at a time."""
-    if not allowed and not given_back:
-        return now
-    return max(now - allowed, given_back - instead)
-
-
-@settings(max_examples=150, deadline=None)
-@given(STEPS, STEPS, AMOUNT, AMOUNT)
+@given(st.lists(AMOUNT, max_size=5), AMOUNT, AMOUNT, AMOUNT)
 def test_all_adjustments_of_a_line_come_to_the_same_in_whatever_steps(
-    before: list[tuple[int, int]], after: list[tuple[int, int]], billed: int, credited: int
+    steps: list[int], billed: int, allowed: int, given_back: int
 ) -> None:
-    """A step is what the line comes to, once it is cut what stands instead, and the percentage of an addition
-    that new credit takes off. With what stands instead the line is never charged below zero, and a second
-    look changes nothing."""
-    charged, allowed = billed - min(billed, credited), min(billed, credited)
-    steps = [*((now, 0, percent) for now, percent in before), *((0, instead, p) for instead, p in after)]
-    for now, instead, percent in steps:
-        row = {"charged_minor": charged, "allowed_minor": allowed, "now_minor": now}
-        more = {"given_back_minor": 0, "instead_minor": instead, "together_minor": None}
-        frame = pl.DataFrame([row | more], schema_overrides={"together_minor": pl.Int64})
-        difference = now - frame.select(COUNTED).item()
-        assert charged + difference == charged_in_all(now, allowed, 0, instead)
-        assert not allowed or charged + difference + instead >= 0
-        off = min(max(0, difference), now) * percent // 100
-        charged, allowed = charged + difference - off, allowed + off
-        assert charged == charged_in_all(now, allowed, 0, instead)
+    """A step is what the line comes to. Before credit it is charged that in all, and a fee never less than
+    what its own credits gave back."""
+    charged = billed - min(billed, allowed)
+    for now in steps:
+        row = {"charged_minor": charged, "allowed_minor": billed - charged, "now_minor": now}
+        frame = pl.DataFrame([row | {"given_back_minor": given_back}])
+        billed += now - frame.select(COUNTED).item()
+        charged = min(charged, billed)
+        assert billed == max(now, given_back)
 
 
 def agreed(world: World) -> None:
@@ -99,7 +86,8 @@ def test_licences_that_end_give_back_at_most_what_was_paid(
 
 
 def test_what_a_credit_note_took_is_not_given_back_again(world: World) -> None:
-    """Half of the 10.00 that were paid is credited, so the 10.00 cannot come back when the contract ends."""
+    """Half of the 10.00 that were paid is credited, and with it half of the 300.00 that were given: so not
+    all of 300.00 can come back when the contract ends."""
     licensed(world, "300.00")
     (first,) = world.invoices()
     credit(world, first.summary.invoice_id, amount="5.00", now=at("2025-01-01T12:00"))
@@ -107,7 +95,7 @@ def test_what_a_credit_note_took_is_not_given_back_again(world: World) -> None:
     world.contract(**ended)
     (held,) = world.bill("2025-01-02").held
     assert held.reason_code == "adjustment_refused"
-    assert "by 1000 minor units, and credit notes left 500 of it" in held.message
+    assert "by 30000 minor units, and credit notes left 15500 of it" in held.message
     world.contract(**ended, late_usage="ignore")
     assert world.bill("2025-01-02").held == ()
 
@@ -120,7 +108,7 @@ def test_what_comes_late_after_an_end_is_put_right_to_the_cent(world: World) -> 
     world.bill("2025-01-02")
     assert lines(world, "c1")[1:] == [
         "2025-01-02 01-01..01-02 10 = 10.00, of 2025-01-01: 0.00 before",
-        "2025-01-02 01-01..02-01 0 = -20.00, of 2025-01-01: 20.00 before",
+        "2025-01-02 01-01..02-01 0 = -20.00, of 2025-01-01: 310.00 before",
     ]
     for day, value in (("2025-01-10", "5"), ("2025-01-11", "30"), ("2025-01-12", "500")):
         seats.amend([1], value=value)
@@ -170,7 +158,7 @@ def test_usage_that_is_lowered_and_raised_again(world: World) -> None:
         for line in stored.invoice.lines
         if line.period_start == date(2025, 1, 1)
     ]
-    assert january == [500, -500, 100, 400, 1000]
+    assert january == [500, -500, 0, 100, 400, 1000]
 
 
 @pytest.mark.parametrize(
@@ -178,8 +166,8 @@ def test_usage_that_is_lowered_and_raised_again(world: World) -> None:
     [
         # 100.00 of credit cover the minimum: whatever of it turns out to be usage, up to 100.00
         ({}, [0, 0, 0, 5000, 0, 0]),
-        # 30.00 more may be given for usage: not for what the minimum comes to less
-        ({"charge_ids": ["calls"]}, [0, 0, 0, 2000, 0, 0]),
+        # 30.00 more are given for calls: what they free of the other goes to the minimum of February
+        ({"charge_ids": ["calls"]}, [0, 0, 0, 5000, 1200, 3000]),
     ],
 )
 def test_usage_that_takes_the_place_of_a_minimum_keeps_its_credit(
@@ -227,7 +215,7 @@ def test_a_minimum_of_usage_that_is_taxed_apart_pays_out_no_tax(world: World) ->
 
 def test_usage_with_credit_that_falls_below_a_minimum_is_not_paid_twice(world: World) -> None:
     """60.00 of calls that credit covers and 40.00 up to the minimum. Without the calls the minimum is 100.00:
-    40.00 are paid as before."""
+    40.00 are paid as before, and the credit of the calls pays the rest."""
     setting(world, customer=BUYER, **SELLER)
     sender = Sender(world)
     world.plan(CALLS, credits="before_tax", minimum_spend="100")
@@ -248,8 +236,8 @@ def test_usage_with_credit_that_falls_below_a_minimum_is_not_paid_twice(world: W
     assert lines_of_january == [
         ("calls", 0),
         ("minimum-spend", 4000),
-        ("calls", -5880),
-        ("minimum-spend", 5880),
+        ("calls", 0),
+        ("minimum-spend", 0),
     ]
 
 
@@ -297,41 +285,140 @@ def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: Wor
     settled(world)
 
 
-@pytest.mark.parametrize("late_first", [False, True])
-def test_a_fee_that_credit_paid_is_not_charged_for_days_after_an_end(world: World, late_first: bool) -> None:
-    """31.00 less its share of 12.00 for February, of which 19.00 are credit and 4.71 were paid. The contract
-    ends after 10 of 28 days: the 4.71 come back. Late calls take more of the discount, and the fee of all of
-    February would be 27.32: its 10 days are 9.76, less than the 19.00 given, so nothing more is due."""
+@pytest.mark.parametrize("credit", ["53.29", "58.00"])
+def test_a_fee_that_credit_paid_gives_back_its_credit(world: World, credit: str) -> None:
+    """31.00 less its share of 12.00 for February are 23.71; credit pays all of it, or all but 4.71. The
+    contract ends after 10 of 28 days, 8.47: 15.24 come back, the 4.71 in money. Late calls take 3.61 more of
+    the discount, and 46.39 are due for themselves: less the credit that came back."""
     sender = Sender(world)
     setting(world, customer=BUYER, **SELLER)
     calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
     world.plan(calls, MONTHLY_FEE | {"price": {"model": "flat", "amount": "31"}}, credits="before_tax")
     terms = {**JANUARY, "discounts": [{"discount_id": "d", "name": "Less", "amount": "12"}]}
     world.contracts(["c2"], **terms)
-    welcome(world, "53.29")
+    welcome(world, credit)
     sender.calls(("call", "c2", "2025-01-10", "20"))
     world.bill("2025-02-01")
-    assert lines_of(world) == [("calls", 0), ("fee", 471)]
-    if late_first:
-        sender.correct("call", value="70")
+    paid = 5800 - int(Decimal(credit) * 100)
+    assert lines_of(world) == [("calls", 0), ("fee", paid)]
     world.contracts(["c2"], **terms, end_date=date(2025, 2, 11))
     world.bill("2025-02-11")
-    if not late_first:
-        assert lines_of(world) == [("fee", -471)]
-        sender.correct("call", value="70")
-        world.bill("2025-02-20")
-    assert [amount for charge, amount in lines_of(world) if charge == "calls"] == [4639]
-    fees = sum(
-        line.amount_minor
-        for stored in world.invoices()[1:]
-        for line in stored.invoice.lines
-        if line.charge_id == "fee"
-    )
-    assert fees == 0
+    assert lines_of(world) == [("fee", -paid)]
+    sender.correct("call", value="70")
+    world.bill("2025-02-20")
+    assert sum(amount for _, amount in lines_of(world)) == 4639 + 361 - (1524 - paid)
     settled(world)
     sender.correct("call", value="20")
     world.bill("2025-03-01")
-    assert lines_of(world) == [("calls", -4639)]
+    assert sum(amount for _, amount in lines_of(world)) == -(4639 + 361 - (1524 - paid))
+    settled(world)
+    assert left(world) == 1524 - paid
+
+
+def left(world: World) -> int:
+    """What is left of all credit, minor units."""
+    return sum(stored.remaining_minor for stored in grants_of_customer(world.ledger, "acme"))
+
+
+CALL = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
+VOLUME = {
+    "model": "volume",
+    "tiers": [{"up_to": 100, "unit_price": "1.00"}, {"up_to": None, "unit_price": "0.50"}],
+}
+TERM = {
+    "commitment_id": "q",
+    "amount": "100",
+    "effective_from": date(2025, 1, 1),
+    "effective_until": date(2025, 4, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "terms", "credit", "january", "paid", "remaining"),
+    [
+        # at most 60.00: 80 calls, then 30, then 90; what came back is taken again
+        ({"maximum_spend": "60"}, {}, "60.00", [80, 30, 90], [0, 0, 0], [0, 3000, 0]),
+        # 40.00 of which 30.00 are credit, then 10.00, then 25.00; the term is trued up to 100.00 in April
+        ({}, {"term_commitments": [TERM]}, "30.00", [40, 10, 25], [1000, -1000, 7000], [0, 2000, 0]),
+    ],
+)
+def test_credit_follows_what_a_line_comes_to(
+    world: World,
+    plan: dict[str, Any],
+    terms: dict[str, Any],
+    credit: str,
+    january: list[int],
+    paid: list[int],
+    remaining: list[int],
+) -> None:
+    """Calls of January in what the bills of February, March and April knew: what each bill comes to, net, and
+    what is left of the credit after it."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALL, credits="before_tax", **plan)
+    world.contracts(["c2"], **JANUARY, **terms)
+    welcome(world, credit)
+    found = []
+    for month, value in enumerate(january, start=2):
+        sender.received_at = at(f"2025-{month - 1:02d}-20")
+        if month == 2:
+            sender.calls(("one", "c2", "2025-01-10", str(value)))
+        else:
+            sender.correct("one", str(value))
+        assert world.bill(f"2025-{month:02d}-01", now=at(f"2025-{month:02d}-01T06:00")).held == ()
+        settled(world)
+        found.append((sum(amount for _, amount in lines_of(world)), left(world)))
+    assert found == list(zip(paid, remaining, strict=True))
+
+
+def test_tiers_over_a_year_pay_out_no_credit(world: World) -> None:
+    """90 calls that credit paid, 8 for 8.00 in money, then 10 more, with which all cost half: 54.00 in all.
+    8.00 come back in money and 36.00 as credit."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALLS | {"price": VOLUME, "tiers_count": "year"}, credits="before_tax")
+    world.contracts(["c2"], **JANUARY)
+    welcome(world, "90.00")
+    for month, value in ((1, "90"), (2, "8"), (3, "10")):
+        sender.calls((f"calls{month}", "c2", f"2025-{month:02d}-10", value))
+        world.bill(f"2025-{month + 1:02d}-01", now=at(f"2025-{month + 1:02d}-01T06:00"))
+    assert [stored.summary.total_minor for stored in world.invoices()] == [0, 800, -800]
+    assert left(world) == 3600
+    settled(world)
+
+
+def test_a_price_that_changes_in_a_billed_period_keeps_the_credit(world: World) -> None:
+    """Ten seats of 31.00, of which 300.00 are credit; from the 11th on a seat is 62.00. All of the period is
+    billed again: 100.00 for ten days, 420.00 for the rest, less the same 300.00."""
+    licensed(world, "300.00")
+    dearer = {
+        "charge_id": "seats",
+        "price": {"model": "per_unit", "unit_price": "62.00"},
+        "effective_from": date(2025, 1, 11),
+    }
+    world.contract(**JANUARY, overrides=[dearer], end_date=date(2025, 2, 1))
+    world.bill("2025-02-01")
+    assert [stored.summary.total_minor for stored in world.invoices()] == [1000, 42000 + 10000 - 31000]
+    assert left(world) == 0
+    settled(world)
+
+
+def test_a_bill_that_credit_lifts_above_zero_is_an_invoice(world: World) -> None:
+    """A fee of 30.00 that credit paid ends after half of its days, with 10.00 of calls: as it is rated the
+    bill is -5.00. 15.00 go back to credit, which is for the fee alone, so the calls are to pay."""
+    sender = Sender(world)
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALL, MONTHLY_FEE | {"price": {"model": "flat", "amount": "30"}}, credits="before_tax")
+    april = {"start_date": date(2025, 4, 1)}
+    world.contracts(["c2"], **april)
+    welcome(world, "30.00", charge_ids=["fee"])
+    world.bill("2025-04-01")
+    sender.calls(("call", "c2", "2025-04-05", "10"))
+    world.contracts(["c2"], **april, end_date=date(2025, 4, 16))
+    world.bill("2025-04-16")
+    first, last = world.invoices()
+    assert (first.invoice.gross_minor, last.invoice.gross_minor, left(world)) == (0, 1190, 1500)
+    assert str(last.summary.number).startswith("INV")
     settled(world)
 
 
