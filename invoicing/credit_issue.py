@@ -33,7 +33,8 @@ def settle_drafts(
     if issue_date is None:
         return _all_shown(connection, drafts, open_grants(connection, ids)), []
     held = lock_grants(connection, ids)
-    buyers = {draft.customer_id for draft in drafts if any(map(sells_credit, draft.charge_ids))}
+    selling = set(filter(sells_credit, set().union(*(draft.charge_ids for draft in drafts))))
+    buyers = {draft.customer_id for draft in drafts if selling and not selling.isdisjoint(draft.charge_ids)}
     touched = buyers | held.keys() | {draft.customer_id for draft in _giving_back(connection, drafts)}
     if not touched:
         return list(drafts), []
