@@ -137,7 +137,7 @@ def record_changes(connection: Connection, changes: Sequence[Change], *, now: da
         )
         head = entry_hash(head, kept)
         rows.append((*kept, head))
-    insert_rows(connection, AUDIT_ENTRIES, rows)
+    insert_rows(connection, AUDIT_ENTRIES, rows, sorted_by="object_id")
     connection.execute(update(AUDIT_CHAIN).where(AUDIT_CHAIN.c.chain_id == CHAIN_ID).values(entry_hash=head))
 
 

@@ -329,17 +329,17 @@ def _write_block(
             reviewed = replace(policy, reviews=reviews)
             tally.begin(drafts)
             behind.begin(
-                partial(_issue, run, drafts, nothing_due, reviewed),
+                partial(_issue, run.ledger, stages, drafts, nothing_due, reviewed),
                 done=partial(_count_issued, stages, tally, nothing_due, len(chunk_dates)),
             )
             tally.in_review += len(reviews)
 
 
 def _issue(
-    run: BillingRun, drafts: Sequence[Draft], nothing_due: Sequence[Key], policy: IssuePolicy
+    ledger: Engine, stages: Stages, drafts: Sequence[Draft], nothing_due: Sequence[Key], policy: IssuePolicy
 ) -> Written:
-    with run.stages.stage("issue"), collector_paused():
-        return write_invoices(run.ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
+    with stages.stage("issue"), collector_paused():  # of the run it holds no more: its slice may be over
+        return write_invoices(ledger, drafts=drafts, nothing_due=nothing_due, policy=policy)
 
 
 def _count_issued(

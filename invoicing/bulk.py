@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -18,13 +19,19 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, func, 
 
 _IDS_PER_QUERY: Final = 5_000
 """PostgreSQL takes 65,535 parameters a statement; short lists also keep the parse time small."""
-_ROWS_PER_STATEMENT: Final = (1_600, 160, 16)
-"""With 18 columns 28,800 parameters; SQLite takes 32,766 a statement."""
+_VALUES_PER_STATEMENT: Final = 28_800
+"""SQLite takes 32,766 parameters a statement."""
+_SMALLER: Final = (10, 100)
+"""What is left over goes in statements of a tenth and a hundredth of the rows."""
 _HALF_BITS: Final = 32
 
 
-def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
-    """Insert ``rows`` (values in the order of the table's columns) in the caller's transaction.
+def insert_rows(
+    connection: Connection, table: Table, rows: Iterable[Sequence[Any]], *, sorted_by: str | None = None
+) -> None:
+    """Insert ``rows`` (values in the order of the table's columns) in the caller's transaction. sorted_by:
+    the column of an index of hashes, each of which lies somewhere else; in their order a page of it is
+    written once and not as often as rows fall on it.
 
     Raises sqlalchemy's IntegrityError, or the driver's own, when a key is there already.
     """
@@ -32,6 +39,8 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[An
     if driver is None:
         raise ValueError("the connection is closed")
     names = tuple(column.name for column in table.columns)
+    if sorted_by is not None:
+        rows = sorted(rows, key=itemgetter(names.index(sorted_by)))
     if connection.dialect.name == "sqlite":
         _insert_sqlite(driver, table.name, names, rows)
         return
@@ -46,17 +55,18 @@ def _insert_sqlite(
 ) -> None:
     """In statements of many rows, what is left over in smaller ones, and the last few row by row. Each size
     has one text, so that the driver has it prepared."""
+    most = _VALUES_PER_STATEMENT // len(names)
+    sizes = (most, *(most // part for part in _SMALLER), 1)
     waiting = iter(rows)
-    block = list(islice(waiting, _ROWS_PER_STATEMENT[0]))
+    block = list(islice(waiting, most))
     while block:
         done = 0
-        for size in _ROWS_PER_STATEMENT:
+        for size in sizes:
             statement = _insert_statement(table, names, size)
             while len(block) - done >= size:
                 driver.execute(statement, list(chain.from_iterable(block[done : done + size])))
                 done += size
-        driver.executemany(_insert_statement(table, names, 1), block[done:])
-        block = list(islice(waiting, _ROWS_PER_STATEMENT[0]))
+        block = list(islice(waiting, most))
 
 
 @lru_cache(maxsize=128)

@@ -74,7 +74,8 @@ def _settled(
 ) -> tuple[list[Draft], list[CreditAccount]]:
     """The drafts with the credit they draw, one after the other, and what that did. held: grants of which
     something is left, by customer."""
-    buyers = {draft.customer_id for draft in drafts if any(map(sells_credit, draft.charge_ids))}
+    selling = set(filter(sells_credit, set().union(*(draft.charge_ids for draft in drafts))))
+    buyers = {draft.customer_id for draft in drafts if selling and not selling.isdisjoint(draft.charge_ids)}
     giving = _giving_back(connection, drafts)
     touched = buyers | held.keys() | {draft.customer_id for draft in giving}
     if not touched:

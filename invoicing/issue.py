@@ -164,7 +164,7 @@ def _write(
     enter_month_shares(connection, policy.shares_of(drafts))
     for block, places in _parts(len(drafts), drawn):
         _write_documents(connection, drafts, places, policy, drawn, block)
-    insert_rows(connection, INVOICE_LINES, _line_rows(drafts))
+    insert_rows(connection, INVOICE_LINES, _line_rows(drafts), sorted_by="invoice_id")
     allowed = [
         (line_id, draft.invoice_id, amount)
         for draft in drafts
@@ -249,6 +249,7 @@ def _write_documents(
             )
             for place, text, text_hash in written
         ),
+        sorted_by="invoice_id",
     )
     if drawn is None or block is None:
         return

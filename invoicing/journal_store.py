@@ -76,7 +76,7 @@ def append_rows(connection: Connection, rows: JournalRows) -> None:
     if not rows.entries:
         return
     _draw(connection, len(rows.entries))
-    insert_rows(connection, JOURNAL_ENTRIES, rows.entries)
+    insert_rows(connection, JOURNAL_ENTRIES, rows.entries, sorted_by="entry_id")
     insert_rows(connection, JOURNAL_LINES, rows.lines)
 
 

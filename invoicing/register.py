@@ -145,5 +145,5 @@ def register_documents(
                 issued_at,
             )
         )
-    insert_rows(connection, ISSUED_DOCUMENTS, rows)
+    insert_rows(connection, ISSUED_DOCUMENTS, rows, sorted_by="document_id")
     connection.execute(update(NUMBER_SERIES).where(NUMBER_SERIES.c.series == series).values(chain_hash=head))

@@ -45,7 +45,7 @@ class BillingSettings:
     seller: Seller | None = None
     actor: str = SYSTEM_ACTOR
     pricing_contracts: int = 100_000
-    stored_contracts: int = 20_000
+    stored_contracts: int = 10_000
     chunk_contracts: int = 10_000
     tax_provider: TaxProvider | None = None
     accrue: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,12 +95,7 @@ def _without_fields(
     """Dates whose invoice would lack what the seller's country asks for. Nearly all have it from seller and
     customer, whatever their treatment."""
     categories = [answer.category if isinstance(answer, TaxDecision) else "" for answer in asked.answers]
-    of_some = set(categories)
-    wanting = {
-        key: tax.open_fields
-        for key, tax in taxes.items()
-        if tax.open_fields and missing_fields(tax.open_fields, {}, of_some)
-    }
+    wanting = _still_asked(taxes, set(categories))
     if not wanting:
         return []
     frame = pl.DataFrame(lines.select(["contract_id", "billing_date"])).with_columns(
@@ -118,6 +113,25 @@ def _without_fields(
         if missing:
             held.append(Held(contract_id, day, "statutory_field_missing", _missing_words(missing)))
     return held
+
+
+def _still_asked(
+    taxes: Mapping[str, ContractTax], categories: Set[str]
+) -> dict[str, tuple[RequiredField, ...]]:
+    """What seller and customer do not have and lines of some of these categories ask for, by contract_id. Few
+    lists of fields differ, and all hold the same objects."""
+    asked: dict[tuple[int, ...], bool] = {}
+    wanting = {}
+    for contract_id, tax in taxes.items():
+        fields = tax.open_fields
+        if not fields:
+            continue
+        same = tuple(map(id, fields))
+        if same not in asked:
+            asked[same] = bool(missing_fields(fields, {}, categories))
+        if asked[same]:
+            wanting[contract_id] = fields
+    return wanting
 
 
 def _wanted_terms(

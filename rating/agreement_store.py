@@ -12,6 +12,7 @@ from ingest.errors import NotFound
 from rating.agreement import AgreedSegment, Agreement
 from rating.agreement_dates import agreed_segments, agreements_by_day
 from rating.contract import Contract
+from rating.contract_columns import rows_of
 from rating.tables import AGREEMENTS, CONTRACT_AGREEMENTS
 
 _KEYS_PER_QUERY = 500  # far under the variable limits of both databases
@@ -71,16 +72,9 @@ def load_segments(
 ) -> dict[str, tuple[AgreedSegment, ...]]:
     """The segments of the contracts in force (all, or those named), each contract's in order. Contracts
     that take their plan as it is are left out."""
-    table = CONTRACT_AGREEMENTS
-    query = select(table).order_by(table.c.contract_id, table.c.effective_from)
-    if contract_ids is None:
-        rows = list(connection.execute(query))
-    else:
-        rows = [
-            row
-            for part in _parts(sorted(set(contract_ids)))
-            for row in connection.execute(query.where(table.c.contract_id.in_(part)))
-        ]
+    rows = rows_of(
+        connection, CONTRACT_AGREEMENTS, None if contract_ids is None else sorted(set(contract_ids))
+    )
     found: dict[str, list[AgreedSegment]] = {}
     for contract_id, effective_from, plan_id, key in rows:
         segment = AgreedSegment(date.fromisoformat(effective_from), plan_id, key)

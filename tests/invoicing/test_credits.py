@@ -139,11 +139,11 @@ def test_a_killed_run_draws_once(world: World, monkeypatch: pytest.MonkeyPatch) 
     give(world, amount="10")
     write, calls = insert_rows, []
 
-    def killed(*arguments: Any) -> None:
+    def killed(*arguments: Any, **named: Any) -> None:
         calls.append(1)
         if len(calls) == 4:  # invoices, lines and settled dates of c1 are in; of c2 the invoice is next
             raise RuntimeError("killed")
-        write(*arguments)
+        write(*arguments, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr("invoicing.issue.insert_rows", killed)
