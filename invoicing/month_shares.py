@@ -36,8 +36,9 @@ from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.earlier_periods import calendar_of_rows
 from invoicing.recognition import MonthShares
 from invoicing.wider_periods import RollUp
-from rating.formula import evaluate, formula_meters, is_sum_of_meters, parse_formula
+from rating.formula import MeterValue, evaluate, formula_meters, is_sum_of_meters, parse_formula
 from rating.usage_rows import Usage, usage_of
+from rating.wide_columns import scaled_integer
 from rollup.banded_meter import BandedMeter
 from rollup.level_part import LevelPart
 from rollup.period import find_time_zone, local_midnight
@@ -71,7 +72,9 @@ def month_shares(
     counted = _counted_by(found, catalogue, meters)
     if not counted:
         return {}
-    months = _months_of_spans(found)
+    spans = found.select(*_SPAN, "zone").unique(maintain_order=True).with_row_index("span")
+    found = found.join(spans, on=_SPAN, maintain_order="left")
+    months = _months_of_spans(spans)
     calendar = calendar_of_rows(months, catalogue, ledger)
     wanted = {meter_id for formula in counted.values() for meter_id in formula_meters(formula)}
     rolled = roll_up(calendar, [meter for key, meter in meters.items() if key in wanted])
@@ -79,11 +82,10 @@ def month_shares(
     used = _used_by_span(months, usage_of(rolled.usage, wanted), spoiled)
     dimensions = lines["dimensions"].take(found["row"].to_arrow()).to_pylist()
     shares = {}
-    spans = found.select("line_id", *_CHARGE, *_SPAN).iter_rows()
-    for named, (line_id, *charge_and_span) in zip(dimensions, spans, strict=True):
-        charge, span = charge_and_span[: len(_CHARGE)], charge_and_span[len(_CHARGE) :]
+    rows = found.select("line_id", "span", *_CHARGE).iter_rows()
+    for named, (line_id, span, *charge) in zip(dimensions, rows, strict=True):
         formula = counted.get(tuple(charge))
-        own = () if formula is None else _consumed(used.get((*span, *sorted(named)), {}), formula)
+        own = () if formula is None else _consumed(used.get((span, *sorted(named)), {}), formula)
         if own:
             shares[line_id] = own
     return shares
@@ -92,6 +94,13 @@ def month_shares(
 def _consumed(months: Mapping[date, Mapping[str, Decimal]], formula: str) -> MonthShares:
     """months: what each meter counted in each month."""
     tree = parse_formula(formula)
+    if isinstance(tree, MeterValue):  # nearly always
+        only = tree.meter_id
+        return of_one_sign(
+            (day, scaled_integer(quantities[only]))
+            for day, quantities in months.items()
+            if only in quantities
+        )
     return of_one_sign(
         (day, int(evaluate(tree, quantities) * 10**QUANTITY_SCALE)) for day, quantities in months.items()
     )
@@ -99,8 +108,9 @@ def _consumed(months: Mapping[date, Mapping[str, Decimal]], formula: str) -> Mon
 
 def of_one_sign(months: Iterable[tuple[date, int]]) -> MonthShares:
     """Those that are not 0, by day; none at all where some lie above and some below it."""
-    shares = tuple(sorted((day, share) for day, share in months if share))
-    return shares if len({share > 0 for _, share in shares}) == 1 else ()
+    shares = sorted([month for month in months if month[1]])
+    below = [share < 0 for _, share in shares]
+    return () if any(below) and not all(below) else tuple(shares)
 
 
 def months_between(period_start: datetime, period_end: datetime, time_zone: str) -> Sequence[_Month]:
@@ -186,22 +196,19 @@ def _is_over_months(period_start: datetime, period_end: datetime, time_zone: str
     return len(_cached_months(period_start, period_end, time_zone)) > 1
 
 
-def _months_of_spans(found: pl.DataFrame) -> pl.DataFrame:
+def _months_of_spans(spans: pl.DataFrame) -> pl.DataFrame:
     """A row a month of each span: period_key, contract_id, billing_date, period_start and period_end of the
-    month, its last day, and span_start and span_end."""
+    month, its last day, and the number of the span."""
     rows = [
-        (contract_id, billing_date, *month, start, end)
-        for contract_id, billing_date, start, end, zone in found.select(*_SPAN, "zone")
-        .unique(maintain_order=True)
-        .iter_rows()
+        (contract_id, billing_date, *month, span)
+        for span, contract_id, billing_date, start, end, zone in spans.iter_rows()
         for month in _cached_months(start, end, zone)
     ]
     instant = pl.Datetime("us", "UTC")
     schema: dict[str, Any] = {
         **dict(zip(_SPAN, (pl.String, pl.Date, instant, instant), strict=True)),
         "month_end": pl.Date,
-        "span_start": instant,
-        "span_end": instant,
+        "span": pl.UInt32,
     }
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.with_row_index("period_key").cast({"period_key": pl.UInt32})
@@ -212,14 +219,12 @@ def _used_by_span(
 ) -> dict[tuple[Any, ...], dict[date, dict[str, Decimal]]]:
     """By span and dimensions: what each meter counted in each month; spans with an event that cannot be
     counted are left out."""
-    keys = list(
-        months.select("contract_id", "billing_date", "span_start", "span_end", "month_end").iter_rows()
-    )
-    left_out = {keys[key][:4] for key in spoiled}
+    keys = list(months.select("span", "month_end").iter_rows())
+    left_out = {keys[key][0] for key in spoiled}
     found: dict[tuple[Any, ...], dict[date, dict[str, Decimal]]] = {}
     for (period_key, meter_id, dimensions), (quantity, _) in usage.items():
-        *span, month_end = keys[period_key]
-        if tuple(span) not in left_out:
-            by_month = found.setdefault((*span, *sorted(dimensions)), defaultdict(dict))
+        span, month_end = keys[period_key]
+        if span not in left_out:
+            by_month = found.setdefault((span, *sorted(dimensions)), defaultdict(dict))
             by_month[month_end][meter_id] = quantity
     return found

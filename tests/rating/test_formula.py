@@ -25,6 +25,7 @@ from rating.formula import (
     evaluate,
     formula_meters,
     formula_quantity,
+    is_sum_of_meters,
     parse_formula,
     tree_to_json,
 )
@@ -263,3 +264,35 @@ def test_the_price_command_takes_what_the_meters_counted() -> None:
         price_request(
             {"charge": {"formula": "a / b", "price": PER_UNIT}, "currency": "EUR", "meters": {"a": "1"}}
         )
+
+
+@pytest.mark.parametrize(
+    ("formula", "adds_up"),
+    [
+        ("a", True),
+        ("a + 4 * b / 1000", True),
+        ("-(a - 2 * (b + c)) * 0.5", True),
+        ("a + 1", False),
+        ("a * b", False),
+        ("a / b", False),
+        ("divide(a, 1000, 0, up)", False),
+        ("round(a, 2, half_up)", False),
+        ("max(a, b)", False),
+        ("tier(a, 100)", False),
+    ],
+)
+@given(first=st.integers(0, 10**9), second=st.integers(0, 10**9))
+@settings(max_examples=10)
+def test_a_sum_of_meters_is_the_sum_of_its_parts(
+    formula: str, adds_up: bool, first: int, second: int
+) -> None:
+    """To the 12 digits that a quotient has."""
+    tree = parse_formula(formula)
+    assert is_sum_of_meters(tree) is adds_up
+    if adds_up:
+        parts = [
+            {name: Decimal(number + place) for place, name in enumerate("abc")} for number in (first, second)
+        ]
+        whole = {name: parts[0][name] + parts[1][name] for name in "abc"}
+        both = sum(evaluate(tree, part) for part in parts)
+        assert abs(evaluate(tree, whole) - both) <= Fraction(2, 10**12)
