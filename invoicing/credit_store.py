@@ -18,8 +18,8 @@ from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
 from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry, CreditGrant, Origin, StoredGrant, credit_rules
 from invoicing.credit_draw import taking
+from invoicing.credit_posting import post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
-from invoicing.posting_store import post_credit
 from invoicing.tables import CUSTOMERS
 from rating.money import minor_digits
 

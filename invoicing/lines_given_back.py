@@ -55,15 +55,22 @@ class BilledLines:
         """What a bill takes back of each earlier line, with tax, by line_id, minor units above zero.
         credited: of ``standing_lines``."""
         taken: dict[str, int] = defaultdict(int)
+        for _, parts in self.takes(bill, credited):
+            for line_id, share in parts:
+                taken[line_id] += share
+        return taken
+
+    def takes(
+        self, bill: Invoice, credited: Mapping[str, int]
+    ) -> Iterator[tuple[InvoiceLine, list[tuple[str, int]]]]:
+        """The same by the bill's own lines below zero."""
         for line, net, gross in standing_lines(bill, credited):
             if net >= 0 or gross >= 0:
                 continue
             parts = self._take(line, -net)
             rest = -net - sum(part for _, part in parts)
             shares = shares_of(-gross, [*(part for _, part in parts), rest])
-            for (line_id, _), share in zip(parts, shares, strict=False):
-                taken[line_id] += share
-        return taken
+            yield line, [(line_id, share) for (line_id, _), share in zip(parts, shares, strict=False)]
 
     def _take(self, line: InvoiceLine, amount: int) -> list[tuple[str, int]]:
         """(line_id, net minor units above zero) of earlier lines that a line below zero gives back of."""

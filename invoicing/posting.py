@@ -107,7 +107,7 @@ def with_corrected_kinds(lines: Sequence[DocumentLine], beside: Sequence[Documen
 class CreditUse:
     """What an invoice drew of one grant, minor units at or above zero; at or below, what a credit note or a
     bill below zero gave back. cost_minor: of what was paid for it. lines: (line_id, amount), of the invoice
-    that drew, summing to amount_minor."""
+    that drew, or of the bill that gave back, summing to amount_minor."""
 
     amount_minor: int
     cost_minor: int
@@ -241,8 +241,8 @@ def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str
 
 
 def _over_lines(amount_minor: int, lines: Sequence[DocumentLine]) -> list[tuple[str, int]]:
-    """Credit given back for lines that are not on the document that gives it: in proportion to those that are
-    and take something back."""
+    """Credit that a credit note gives back for lines that are not on it: in proportion to those that are and
+    take something back."""
     weights = [max(0, -line.amount_minor) for line in lines]
     if not any(weights):
         weights[0] = 1

@@ -6,7 +6,7 @@ Called in the transaction that makes the change, so that neither is there withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
@@ -17,21 +17,20 @@ from sqlalchemy import Connection, Engine, exists, func, or_, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual_store import release_accruals
-from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
+from invoicing.credit_given_for import for_own_lines
 from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
+from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
-from invoicing.journal import DOCUMENT_KINDS, JournalEntry
-from invoicing.journal_store import append_entries, append_rows, begin_rows, lock_journal
+from invoicing.journal import DOCUMENT_KINDS
+from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.month_share_store import shares_of_lines
 from invoicing.payment_allocation import free_credited
 from invoicing.posting import (
-    CreditPosting,
     DocumentLine,
     PostedDocument,
-    credit_entry,
     document_lines,
     with_corrected_kinds,
 )
@@ -41,9 +40,6 @@ from invoicing.register import IssuedDocument
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 
-_POSTED_CREDIT: Final = ("granted", "expired", "voided")
-"""Entries of credit with a posting of their own. What is drawn is posted with the invoice, as is what an
-invoice sells, and what is returned with the credit note; what rolls over stays what it is."""
 _DOCUMENTS_PER_STEP: Final = 2_000
 
 
@@ -58,6 +54,9 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     lines = {document.document_id: _posted_lines(connection, document) for document in documents}
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
+    for each in documents:
+        if each.credit_minor < 0 and each.document_id not in notes and each.document_id in used:
+            used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
     rows, days = begin_rows(connection, now=now), RecognisedDays()
     shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
@@ -111,40 +110,6 @@ def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[
 
 def _lines_of(text: str) -> list[DocumentLine]:
     return document_lines(orjson.loads(text))
-
-
-def post_credit(connection: Connection, entries: Iterable[CreditEntry], *, now: datetime) -> None:
-    """Post entries of credit in the caller's transaction, those that have a posting of their own."""
-    posted = [entry for entry in entries if entry.kind in _POSTED_CREDIT and entry.cost_minor]
-    if not posted:
-        return
-    columns = CREDIT_GRANTS.c
-    statement = select(
-        columns.grant_id, columns.customer_id, columns.currency, columns.origin, columns.document
-    )
-    ids = sorted({entry.grant_id for entry in posted})
-    grants = {row.grant_id: row for row in select_by_ids(connection, statement, columns.grant_id, ids)}
-    append_entries(connection, list(_credit_entries(posted, grants)), now=now)
-
-
-def _credit_entries(entries: Iterable[Any], grants: Mapping[str, Any]) -> Iterator[JournalEntry]:
-    for entry in entries:
-        grant = grants[entry.grant_id]
-        if entry.kind == "granted" and grant.origin in SOLD_BY_INVOICE:
-            continue
-        contracts = orjson.loads(grant.document).get("contract_ids", ())
-        yield credit_entry(
-            CreditPosting(
-                grant_id=entry.grant_id,
-                kind=entry.kind,
-                entry_date=date.fromisoformat(str(entry.entry_date)),
-                customer_id=grant.customer_id,
-                contract_id=contracts[0] if len(contracts) == 1 else "",
-                currency=grant.currency,
-                cost_minor=entry.cost_minor,
-                reason=entry.reason,
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +194,7 @@ def _post_missing_credit(ledger: Engine) -> int:
         statement = (
             select(CREDIT_ENTRIES, CREDIT_GRANTS)
             .select_from(CREDIT_ENTRIES.join(CREDIT_GRANTS))
-            .where(CREDIT_ENTRIES.c.kind.in_(_POSTED_CREDIT), CREDIT_ENTRIES.c.cost_minor != 0)
+            .where(CREDIT_ENTRIES.c.kind.in_(POSTED_CREDIT), CREDIT_ENTRIES.c.cost_minor != 0)
             .order_by(CREDIT_ENTRIES.c.created_at, CREDIT_ENTRIES.c.entry_id)
         )
         count = 0

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import func, select
 
 from ingest.errors import Conflict
 from invoicing.audit_verify import verify_books
@@ -24,6 +25,7 @@ from invoicing.document import printed
 from invoicing.invoice import Invoice, InvoiceAdjusts, InvoiceLine, parse_invoice
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.outstanding import outstanding
 from invoicing.preview import preview_contract
 from tests.invoicing.credit_case import given_for_nothing, grant, invoice, line, stored
@@ -232,6 +234,35 @@ def test_what_a_reduction_paid_for_goes_back_to_credit_too(world: World) -> None
     ]
     assert left(world) == {"g": 1500}
     assert outstanding_minor(world) == 0
+    proved(world)
+
+
+def test_the_journal_has_credit_given_back_under_the_charge_it_paid_for(world: World) -> None:
+    """The fee of February was paid with credit, calls of December in money. At the end on 15 February the
+    15.00 of the fee that go back to credit are no revenue less of the calls; 7.00 of calls are owed."""
+    sender = Sender(world)
+    world.plan(fee("30"), CALLS)
+    terms = {**JANUARY, "start_date": date(2024, 12, 1)}
+    world.contract(**terms)
+    give(world, amount="30", effective_from="2025-02-01", **PRESENT)
+    sender.calls(("dec", "c1", "2024-12-10", "1000"))
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    sender.received_at = at("2025-02-10")
+    sender.correct("dec", value="300")
+    world.contract(**terms, end_date=date(2025, 2, 15))
+    world.bill("2025-02-15", now=at("2025-02-15T06:00"))
+    last = world.invoices()[-1].invoice
+    assert [(line.charge_id, line.amount_minor) for line in last.lines] == [("fee", -1500), ("calls", -700)]
+    assert (drawn(last), last.due_minor) == ([("g", -1500)], -700)
+    with world.ledger.connect() as connection:
+        own = JOURNAL_ENTRIES.c.document_id == last.invoice_id
+        of_bill = (
+            select(JOURNAL_LINES.c.charge_id, func.sum(JOURNAL_LINES.c.amount_minor))
+            .join(JOURNAL_ENTRIES, JOURNAL_ENTRIES.c.entry_number == JOURNAL_LINES.c.entry_number)
+            .where(own, JOURNAL_LINES.c.account.in_(("revenue", "deferred", "unbilled")))
+        )
+        by_charge = connection.execute(of_bill.group_by(JOURNAL_LINES.c.charge_id)).all()
+    assert {charge_id: minor for charge_id, minor in by_charge if minor} == {"calls": 700}
     proved(world)
 
 
