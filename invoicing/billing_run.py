@@ -35,7 +35,8 @@ from invoicing.draft import Draft, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.final_bill import write_final_bills
 from invoicing.hold import Key, hold_without_plan
-from invoicing.issue import IssuePolicy, Written, write_invoices
+from invoicing.issue import Written, write_invoices
+from invoicing.issue_policy import IssuePolicy
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.lock import billing_lock

@@ -22,7 +22,8 @@ from invoicing.bulk import select_by_ids
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import Draft, DraftContext, draft_invoices
 from invoicing.hold import Held, Key, hold_by_amount, hold_too_large, hold_unknown_customers
-from invoicing.issue import IssuePolicy, Written, write_invoices
+from invoicing.issue import Written, write_invoices
+from invoicing.issue_policy import IssuePolicy
 from invoicing.item_invoice_issue import forget_lines
 from invoicing.price_due import seller_text
 from invoicing.run_context import BillingRun, issue_prefixes

@@ -6,8 +6,8 @@ one invoice a number, one place a rated line, one settlement a billing date.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import bulk_transaction, ledger_transaction
-from invoicing.adjusted_line import AdjustedLine
 from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billable_lock import lock_items
 from invoicing.bulk import insert_rows
@@ -37,13 +36,13 @@ from invoicing.invoice import (
     parse_invoice,
 )
 from invoicing.issue_documents import issue_documents
+from invoicing.issue_policy import IssuePolicy
 from invoicing.line_rewrite import rewrite_lines
 from invoicing.month_share_store import enter_month_shares
 from invoicing.number import DrawnNumbers, draw_for
-from invoicing.numbering import NumberPrefixes, Numbers, bill_kind, draw_each, load_prefixes
-from invoicing.recognition import MonthShares
+from invoicing.numbering import Numbers, bill_kind, draw_each, load_prefixes
 from invoicing.register import IssuedDocument, Issuer
-from invoicing.review.open import NeededReview, enter_reviews
+from invoicing.review.open import enter_reviews
 from invoicing.review.review_store import refuse_unreviewed
 from invoicing.settings import CREDIT_NOTE_SERIES
 from invoicing.store import StoredInvoice, get_invoice
@@ -63,39 +62,6 @@ _DOCUMENTS_AT_ONCE: Final = 2_000
 """Their texts and rows are in memory together; one transaction writes many times as many."""
 INVOICED = "invoiced"
 NOTHING_DUE = "nothing_due"
-
-
-@dataclass(frozen=True, slots=True)
-class IssuePolicy:
-    """issue_date None leaves drafts without a number; ``prefixes``: what the others are numbered by.
-    contract_versions: the version each contract is billed by, by contract_id. now: when credit is entered as
-    drawn. looked_through: the last event or correction whose effect on billed dates was looked at; not for
-    contracts without_adjustments. adjusted: what the lines that are adjustments adjust, by line id in hex.
-    actor: who bills, as the audit trail names them.
-    items: (item_id, version) behind each line of items, by line id in hex. reviews: by invoice id, the drafts
-    that stay drafts because people look at them first. month_shares: of lines over several months, by line id
-    in hex; those of adjustments stand in ``adjusted``."""
-
-    prefixes: NumberPrefixes
-    issue_date: date | None
-    run_id: str
-    contract_versions: Mapping[str, int]
-    now: datetime
-    looked_through: int | None
-    without_adjustments: Collection[str]
-    adjusted: Mapping[str, AdjustedLine]
-    actor: str
-    items: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
-    reviews: Mapping[str, NeededReview] = field(default_factory=dict)
-    month_shares: Mapping[str, MonthShares] = field(default_factory=dict)
-
-    def shares_of(self, drafts: Sequence[Draft]) -> dict[str, MonthShares]:
-        """The month shares of the lines of some drafts, by line id in hex."""
-        if not self.month_shares and not self.adjusted:
-            return {}
-        own = {key: one.month_shares for key, one in self.adjusted.items() if one.month_shares}
-        every = {**self.month_shares, **own}
-        return {key: every[key] for draft in drafts for key in draft.line_ids if key in every}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.hold import Held, hold_by_amount, hold_unknown_customers
-from invoicing.issue import IssuePolicy, write_invoices
+from invoicing.issue import write_invoices
+from invoicing.issue_policy import IssuePolicy
 from invoicing.item_invoice import ItemInvoice, release, scheduled_up_to
 from invoicing.numbering import load_prefixes
 from invoicing.review.open import needed_reviews, open_review_desk

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from ingest.clickhouse import EventStore
 from ingest.errors import Issue
 from invoicing.billing_catalogue import BillingCatalogue
-from invoicing.issue import IssuePolicy
+from invoicing.issue_policy import IssuePolicy
 from invoicing.late_usage import LateUsage
 from invoicing.month_shares import month_shares
 from invoicing.number import last_issue_date, refuse_earlier_issue_date
