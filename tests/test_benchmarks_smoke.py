@@ -39,7 +39,7 @@ RESULT = CaseResult(
 @pytest.mark.parametrize(
     ("stage", "cases"),
     [
-        ("rating", ()),
+        ("rating", ("rated_lines", "mixed_tiers", "by_level")),  # `amounts` races as `mixed_tiers` does
         ("job", ("three_months", "one_month_from_events", "one_month_bare")),  # each of the ways to run it
         ("billing_run", ("invoices",)),
         ("reports", ()),
