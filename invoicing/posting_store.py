@@ -28,15 +28,11 @@ from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.month_share_store import shares_of_lines
 from invoicing.payment_allocation import free_credited
-from invoicing.posting import (
-    DocumentLine,
-    PostedDocument,
-    document_lines,
-    with_corrected_kinds,
-)
+from invoicing.posting import DocumentLine, PostedDocument, document_lines
 from invoicing.posting_rows import RecognisedDays, add_document
 from invoicing.recognition import CORRECTION_KIND
 from invoicing.register import IssuedDocument
+from invoicing.revenue_kind import adjusted_kinds, with_adjusted_kinds, with_corrected_kinds
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 
@@ -51,7 +47,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
-    lines = {document.document_id: _posted_lines(connection, document) for document in documents}
+    lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     for each in documents:
@@ -93,18 +89,34 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
 
 
-def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[DocumentLine]:
-    """The lines, each with the kind that says when it is revenue: a correction has that of the line that it
-    corrects, which is on the same invoice, so also where only the correction is credited."""
-    if document.lines is not None:
-        return document.lines  # of a run that issued at once, so nobody has corrected them
-    lines = _lines_of(document.text)
+def _posted_lines(
+    connection: Connection, documents: Sequence[IssuedDocument]
+) -> dict[str, Sequence[DocumentLine]]:
+    """The lines of each document, with the kinds that say when they are revenue."""
+    found = {
+        each.document_id: _lines_of(each.text) if each.lines is None else each.lines for each in documents
+    }
+    kinds = adjusted_kinds(connection, chain.from_iterable(found.values()))
+    for document in documents:
+        lines = with_adjusted_kinds(found[document.document_id], kinds)
+        if document.lines is None:  # what a run issues at once nobody has corrected
+            lines = _as_corrected(connection, document, lines)
+        found[document.document_id] = lines
+    return found
+
+
+def _as_corrected(
+    connection: Connection, document: IssuedDocument, lines: Sequence[DocumentLine]
+) -> Sequence[DocumentLine]:
+    """The lines, corrections with the kind of what they correct. That is on the same invoice, so of a credit
+    note it is found where only the correction is credited."""
     if not any(line.charge_kind == CORRECTION_KIND for line in lines):
         return lines
     beside = lines
     if document.refers_to is not None:
         text = select(INVOICES.c.document).where(INVOICES.c.invoice_id == document.refers_to)
-        beside = _lines_of(connection.execute(text).scalar_one())
+        invoiced = _lines_of(connection.execute(text).scalar_one())
+        beside = with_adjusted_kinds(invoiced, adjusted_kinds(connection, invoiced))
     return with_corrected_kinds(lines, beside)
 
 

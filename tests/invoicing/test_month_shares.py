@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -185,6 +186,36 @@ def test_late_usage_moves_revenue_to_where_it_belongs(world: World) -> None:
     assert revenue(world) == shown
 
 
+@pytest.mark.requirement("REP-04")
+def test_what_adjusts_a_minimum_is_revenue_of_its_day(world: World) -> None:
+    """15 January to 14 February at 20.00 or more: 5.00 of usage in January, and 4.00 more that come late."""
+    world.plan(CALLS, minimum_spend="20")
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    billed = ["calls 2025-01 5.00", "minimum-spend 2025-02 15.00"]
+    assert revenue(world) == billed
+    world.events(("call", "c1-subject", "2025-01-21", "400"))
+    world.bill("2025-03-15", issue=False, now=at("2025-03-16"))
+    (draft,) = (one for one in world.invoices() if one.summary.number is None)
+    adjusted = table("""
+        calls         2025-01  9.00
+        minimum-spend 2025-02 11.00
+        minimum-spend 2025-03 20.00
+    """)
+    recognise(world, "2025-03-31", "2025-04-01T12:00")
+    assert revenue(world) == adjusted
+    issue_invoice(
+        world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-04-02"), series_prefix="INV"
+    )
+    assert revenue(world) == adjusted
+    ties(world)
+    shown = revenue(world)
+    without_journal(world.ledger)
+    post_missing(world.ledger)
+    assert revenue(world) == shown
+
+
 def test_a_contract_of_a_pool_goes_by_its_own_usage(world: World) -> None:
     """100 calls of one in January, 100 of the other in February: 110.00 for both, half each."""
     world.plan({**TIERED, "pooled_over": "customer"})
@@ -228,11 +259,21 @@ def test_drafts_and_their_corrections_go_by_what_was_consumed(world: World) -> N
         ("avg", None, False),
         ("latest", None, False),
         ("unique_count", None, False),
+        ("highest_sum", None, False),
+        ("highest_count", None, False),
+        ("sum_of_highest", None, False),
     ],
 )
 def test_which_meters_add_up_over_days(aggregation: str, reading: str | None, adds: bool) -> None:
     unique = "user" if aggregation == "unique_count" else None
-    document = {"meter_id": "m", "event_type": "e", "aggregation": aggregation, "reading": reading}
+    document: dict[str, Any] = {
+        "meter_id": "m",
+        "event_type": "e",
+        "aggregation": aggregation,
+        "reading": reading,
+    }
+    if "highest" in aggregation:
+        document["parts"] = {"by": "hour"}
     assert adds_up(Meter.model_validate({**document, "unique_property": unique})) is adds
 
 
