@@ -340,7 +340,7 @@ def test_billed_time_keeps_its_discounts(world: World) -> None:
 
 
 def test_a_percentage_is_taken_as_the_plan_of_each_line_says(world: World) -> None:
-    """12.5 % of 33.33 in each part of a month. The second plan rounds what each percentage takes, 4.17 instead
+    """12.5 % of 33.33 in each part of a month. The second plan rounds what a percentage takes, 4.17 instead
     of 4.16625; the first does not, and neither does its proof."""
     percentages = [discount(percent="12.5")]
     price = {"model": "per_unit", "unit_price": "0.01"}
