@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -43,15 +42,11 @@ from invoicing.journal_store import lock_journal
 from invoicing.month_share_store import shares_of_lines
 from invoicing.month_shares import month_shares
 from invoicing.open_usage import begun_periods
-from invoicing.posting import (
-    NO_REVENUE,
-    TOP_UP_CHARGE_ID,
-    document_lines,
-    with_corrected_kinds,
-)
+from invoicing.posting import NO_REVENUE, TOP_UP_CHARGE_ID, document_lines
 from invoicing.posting_rows import RecognisedDays
 from invoicing.pricing import price_periods, roll_up_until
 from invoicing.recognition import MonthShares
+from invoicing.revenue_kind import adjusted_kinds, with_adjusted_kinds, with_corrected_kinds
 from invoicing.run_blocks import billing_dates
 from invoicing.seats_in_advance import seats_known
 from invoicing.tables import INVOICES, contract_of
@@ -189,11 +184,12 @@ def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[
                 (row.invoice_id, row.customer_id, contract_of(row.contract_id), orjson.loads(row.document))
                 for row in select_by_ids(connection, drafts, column, ids[start : start + _DRAFTS])
             ]
-            shares = shares_of_lines(
-                connection, chain.from_iterable(document_lines(row[3]) for row in rows), days
-            )
+            every_line = [line for row in rows for line in document_lines(row[3])]
+            shares = shares_of_lines(connection, every_line, days)
+            kinds = adjusted_kinds(connection, every_line)
         for invoice_id, customer_id, contract_id, document in rows:
-            lines, whose = document_lines(document), (customer_id, contract_id)
+            whose = (customer_id, contract_id)
+            lines = with_adjusted_kinds(document_lines(document), kinds)
             for line in with_corrected_kinds(lines, lines):
                 if not _is_revenue(line.charge_id, line.charge_kind):
                     continue

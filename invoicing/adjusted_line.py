@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import orjson
 
+from invoicing.adjustment_shares import AdjustedMonths
 from invoicing.invoice import InvoiceAdjusts, adjusts_document
-from invoicing.recognition import MonthShares
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustedLine:
-    """charge_kind: what the adjusted line is. shown: what the invoice says. month_shares: what of the
-    adjustment is of which month, where that follows usage."""
+    """charge_kind: what the adjusted line is. shown: what the invoice says. months: what the adjustment is
+    shared out by, where that follows usage over several months."""
 
     contract_id: str
     charge_kind: str
     shown: InvoiceAdjusts
-    month_shares: MonthShares = ()
+    months: AdjustedMonths | None = None
 
     def text(self) -> str:
         """The member ``adjusts`` of the invoice line, as the canonical text has it."""

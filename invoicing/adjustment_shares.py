@@ -8,6 +8,9 @@ A line and its adjustments together are revenue by the usage as it is known now:
 
 So an adjustment is, month by month, what the sum gets less what the line and its earlier adjustments got. Of
 a price with tiers that may be less than nothing in one month and more than the adjustment in another.
+
+All amounts are net, after credit taken off before tax. What an adjustment comes to net is known only when it
+is about to be written, so its shares are worked out then.
 """
 
 from __future__ import annotations
@@ -35,23 +38,39 @@ _SHARE_OF_ONE = 10**QUANTITY_SCALE
 
 
 @dataclass(frozen=True, slots=True)
-class RatedPart:
-    """A line, or an adjustment of it, as rated, in minor units; shares None: straight line."""
+class BilledPart:
+    """A line, or an adjustment of it, in minor units net; shares None: straight line."""
 
     amount_minor: int
     shares: MonthShares | None
 
 
-def adjustment_shares(
+@dataclass(frozen=True, slots=True)
+class AdjustedMonths:
+    """What an adjustment of a period over several months is shared out by. The period is half-open, in days
+    of the contract. before: all that was billed of the line. shares: of the line as it is rated now."""
+
+    period_start: date
+    period_end: date
+    before: tuple[BilledPart, ...]
+    shares: MonthShares | None
+
+    def shares_of(self, amount_minor: int) -> MonthShares:
+        """The shares of the adjustment, which comes to so much net."""
+        after = BilledPart(amount_minor + sum(part.amount_minor for part in self.before), self.shares)
+        return difference_shares(self.period_start, self.period_end, after, self.before)
+
+
+def adjusted_months(
     differences: Sequence[LineDifference],
     lines: pa.Table,
     *,
     catalogue: BillingCatalogue,
     ledger: Engine,
     roll_up: RollUp,
-) -> dict[bytes, MonthShares]:
-    """The shares of the adjustments that differences become, by the id of the line adjusted; of those that
-    have some. lines: RATED_LINE_SCHEMA, rated again. roll_up: counts as they were counted."""
+) -> dict[bytes, AdjustedMonths]:
+    """By the id of the line adjusted, of those adjustments that do not go straight line. lines:
+    RATED_LINE_SCHEMA, rated again. roll_up: counts as they were counted."""
     zones = zones_of(catalogue)
     chosen = [
         one
@@ -69,15 +88,15 @@ def adjustment_shares(
     for one in chosen:
         zone = find_time_zone(zones[one.line["contract_id"]])
         first, end = (instant.astimezone(zone).date() for instant in _instants(one))
-        after = RatedPart(one.now_minor, None if one.now is None else consumed.get(one.now["line_id"].hex()))
-        shares = difference_shares(first, end, after, before.get(one.line["line_id"].hex(), ()))
-        if shares:
-            found[one.line["line_id"]] = shares
+        now = None if one.now is None else consumed.get(one.now["line_id"].hex())
+        billed = tuple(before.get(one.line["line_id"].hex(), ()))
+        if now or any(part.shares for part in billed):
+            found[one.line["line_id"]] = AdjustedMonths(first, end, billed, now)
     return found
 
 
 def difference_shares(
-    period_start: date, period_end: date, after: RatedPart, before: Iterable[RatedPart]
+    period_start: date, period_end: date, after: BilledPart, before: Iterable[BilledPart]
 ) -> MonthShares:
     """The shares of an adjustment. after: the line as it is rated now; before: all that was billed of it.
 
@@ -100,12 +119,12 @@ def _instants(one: LineDifference) -> tuple[datetime, datetime]:
     return one.line["period_start"], one.line["period_end"]
 
 
-def _billed(ledger: Engine, line_ids: Sequence[str]) -> Mapping[str, list[RatedPart]]:
+def _billed(ledger: Engine, line_ids: Sequence[str]) -> Mapping[str, list[BilledPart]]:
     """What was billed of each line: itself and every adjustment of it."""
-    found: dict[str, list[RatedPart]] = defaultdict(list)
+    found: dict[str, list[BilledPart]] = defaultdict(list)
     with ledger.connect() as connection:
         rows = list(load_lines_billed(connection, line_ids))
         shares = load_month_shares(connection, [line_id for _, line_id, _ in rows])
     for adjusted, line_id, amount_minor in rows:
-        found[adjusted].append(RatedPart(amount_minor, shares.get(line_id)))
+        found[adjusted].append(BilledPart(amount_minor, shares.get(line_id)))
     return found

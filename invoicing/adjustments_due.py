@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 from ingest.clickhouse import EventStore
 from ingest.errors import Issue
 from invoicing.adjusted_line import AdjustedLine
-from invoicing.adjustment_shares import adjustment_shares
+from invoicing.adjustment_shares import AdjustedMonths, adjusted_months
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
@@ -30,7 +30,6 @@ from invoicing.left_to_give_back import credited_of_lines
 from invoicing.line_differences import LineDifference, line_differences, stands_instead
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
-from invoicing.recognition import MonthShares
 from invoicing.seat_changes import CutRow
 from invoicing.tables import INVOICES
 from invoicing.wider_periods import counts_with
@@ -115,10 +114,10 @@ def adjustments_due(
     without = {entry.contract_id for entry in (*held, *twice)}
     kept = [one for one in differences if one.line["contract_id"] not in without]
     kept = _in_two(sorted(kept, key=_order), again.added)
-    shares = adjustment_shares(
+    months = adjusted_months(
         kept, again.lines, catalogue=catalogue, ledger=ledger, roll_up=counts_with(event_store, stored_usage)
     )
-    return AdjustmentsDue(*_made(again.catalogue, kept, shares, next_dates, ledger, run_id), held)
+    return AdjustmentsDue(*_made(again.catalogue, kept, months, next_dates, ledger, run_id), held)
 
 
 def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[str]) -> bool:
@@ -267,7 +266,7 @@ def _period(line: Mapping[str, Any]) -> tuple[Any, ...]:
 def _made(
     catalogue: BillingCatalogue,
     differences: Sequence[LineDifference],
-    shares: Mapping[bytes, MonthShares],
+    months: Mapping[bytes, AdjustedMonths],
     next_dates: Mapping[str, date],
     ledger: Engine,
     run_id: str,
@@ -298,7 +297,7 @@ def _made(
             rated_amount=inputs[BILLED_AMOUNT] + row["amount"],
         )
         adjusted[row["line_id"].hex()] = AdjustedLine(
-            line["contract_id"], line["charge_kind"], shown, shares.get(line["line_id"], ())
+            line["contract_id"], line["charge_kind"], shown, months.get(line["line_id"])
         )
     return catalogue, pa.Table.from_pylist(rows, schema=RATED_LINE_SCHEMA), adjusted
 

@@ -57,14 +57,12 @@ def load_billed_lines(connection: Connection, ids: Sequence[str], dates: Billing
 
 
 def load_lines_billed(connection: Connection, line_ids: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Of some billed lines, each itself and every adjustment of it: (line_id, the id of that one, its amount
-    as it was rated, in minor units as it is priced). Ids in hex."""
-    rated = _CHARGED + _ALLOWED
-    lines = INVOICE_LINES.outerjoin(LINE_ALLOWANCES, _IS_ALLOWED)
+    """Of some billed lines, each itself and every adjustment of it: (line_id, the id of that one, what it
+    came to net, in minor units). Ids in hex."""
     line_id, adjusts = INVOICE_LINES.c.line_id, LINE_ADJUSTMENTS.c.adjusted_line_id
-    own = select(line_id, line_id, rated).select_from(lines)
-    adjusting = select(adjusts, line_id, rated).select_from(
-        lines.join(LINE_ADJUSTMENTS, LINE_ADJUSTMENTS.c.line_id == line_id)
+    own = select(line_id, line_id, INVOICE_LINES.c.amount_minor)
+    adjusting = select(adjusts, line_id, INVOICE_LINES.c.amount_minor).join(
+        LINE_ADJUSTMENTS, LINE_ADJUSTMENTS.c.line_id == line_id
     )
     for statement, key in ((own, line_id), (adjusting, adjusts)):
         for row in select_by_ids(connection, statement, key, line_ids):

@@ -127,7 +127,16 @@ def _write(
     drafts, lapsed = settle_drafts(connection, drafts, issue_date=policy.issue_date, now=policy.now)
     if drawn is not None:
         refuse_other_kind(kinds, [draft.kind for draft in drafts])
+    # Posting reads both: when adjustments and lines over several months are revenue.
     enter_month_shares(connection, policy.shares_of(drafts))
+    adjustments = [
+        policy.adjusted[line_id].row(line_id)
+        for draft in (drafts if policy.adjusted else ())
+        for line_id in draft.line_ids
+        if line_id in policy.adjusted
+    ]
+    if adjustments:
+        insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
     for block, places in _parts(len(drafts), drawn):
         _write_documents(connection, drafts, places, policy, drawn, block)
     insert_rows(connection, INVOICE_LINES, _line_rows(drafts), sorted_by="invoice_id")
@@ -138,14 +147,6 @@ def _write(
     ]
     if allowed:
         insert_rows(connection, LINE_ALLOWANCES, allowed)
-    adjustments = [
-        policy.adjusted[line_id].row(line_id)
-        for draft in (drafts if policy.adjusted else ())
-        for line_id in draft.line_ids
-        if line_id in policy.adjusted
-    ]
-    if adjustments:
-        insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
     if policy.items:
         lock_items(connection, drafts, policy.items, now=policy.now)
     outcomes = [

@@ -38,9 +38,16 @@ class IssuePolicy:
     month_shares: Mapping[str, MonthShares] = field(default_factory=dict)
 
     def shares_of(self, drafts: Sequence[Draft]) -> dict[str, MonthShares]:
-        """The month shares of the lines of some drafts, by line id in hex."""
+        """The month shares of the lines of some drafts, by line id in hex. The drafts as they are written:
+        what of an adjustment is of which month depends on what it comes to."""
         if not self.month_shares and not self.adjusted:
             return {}
-        own = {key: one.month_shares for key, one in self.adjusted.items() if one.month_shares}
-        every = {**self.month_shares, **own}
-        return {key: every[key] for draft in drafts for key in draft.line_ids if key in every}
+        found = {}
+        for draft in drafts:
+            for line_id, amount_minor in zip(draft.line_ids, draft.amounts_minor, strict=True):
+                adjusted = self.adjusted.get(line_id)
+                months = None if adjusted is None else adjusted.months
+                shares = self.month_shares.get(line_id) if months is None else months.shares_of(amount_minor)
+                if shares:
+                    found[line_id] = shares
+        return found

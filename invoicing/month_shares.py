@@ -8,6 +8,7 @@ another, what adds up over days is counted month by month, by the time zone of t
 | count, sum | yes |
 | time_weighted: unit_days | yes |
 | time_weighted: any other reading; max, min, avg, latest, unique_count | no |
+| highest_sum, highest_count, sum_of_highest | no |
 | a formula that adds or subtracts such meters, each times or by a number | yes |
 | any other formula | no |
 

@@ -37,13 +37,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from invoicing.journal import Account, EntryKind, JournalEntry, JournalLine
-from invoicing.recognition import (
-    CORRECTION_KIND,
-    ON_FIRST_DAY,
-    ON_LAST_DAY,
-    MonthShares,
-    line_parts,
-)
+from invoicing.recognition import MonthShares, line_parts
 from rating.money import allocate
 
 BREAKAGE_CHARGE_ID: Final = "credit-breakage"
@@ -82,24 +76,6 @@ def document_lines(document: Mapping[str, Any]) -> list[DocumentLine]:
             line["amount_minor"],
         )
         for line in document["lines"]
-    ]
-
-
-def with_corrected_kinds(lines: Sequence[DocumentLine], beside: Sequence[DocumentLine]) -> list[DocumentLine]:
-    """The lines, corrections with the kind of what they correct where that is revenue of one day. beside:
-    the lines of the invoice they are of; a correction has the charge and the period of the corrected one."""
-    kinds = {
-        (line.charge_id, line.period_start, line.period_end): line.charge_kind
-        for line in beside
-        if line.charge_kind in ON_FIRST_DAY | ON_LAST_DAY
-    }
-    return [
-        line._replace(
-            charge_kind=kinds.get((line.charge_id, line.period_start, line.period_end), line.charge_kind)
-        )
-        if line.charge_kind == CORRECTION_KIND
-        else line
-        for line in lines
     ]
 
 

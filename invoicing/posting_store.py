@@ -13,10 +13,11 @@ from itertools import chain
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, exists, func, or_, select
+from sqlalchemy import Connection, Engine, exists, func, or_, select, tuple_
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual_store import release_accruals
+from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
 from invoicing.credit_given_for import for_own_lines
 from invoicing.credit_note_tables import CREDIT_NOTES
@@ -28,19 +29,19 @@ from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
 from invoicing.month_share_store import shares_of_lines
 from invoicing.payment_allocation import free_credited
-from invoicing.posting import (
-    DocumentLine,
-    PostedDocument,
-    document_lines,
-    with_corrected_kinds,
-)
+from invoicing.posting import DocumentLine, PostedDocument, document_lines
 from invoicing.posting_rows import RecognisedDays, add_document
 from invoicing.recognition import CORRECTION_KIND
 from invoicing.register import IssuedDocument
+from invoicing.revenue_kind import adjusted_kinds, with_adjusted_kinds, with_corrected_kinds
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
-from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
+from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS
 
 _DOCUMENTS_PER_STEP: Final = 2_000
+_OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
+"""Kinds of entries that are the posting of a document."""
+_Place = tuple[str, str, int]
+"""When a document was issued, its series and its number: in this order they are posted."""
 
 
 def post_documents(connection: Connection, documents: Sequence[IssuedDocument], *, now: datetime) -> None:
@@ -51,7 +52,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
-    lines = {document.document_id: _posted_lines(connection, document) for document in documents}
+    lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
     for each in documents:
@@ -93,18 +94,34 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
 
 
-def _posted_lines(connection: Connection, document: IssuedDocument) -> Sequence[DocumentLine]:
-    """The lines, each with the kind that says when it is revenue: a correction has that of the line that it
-    corrects, which is on the same invoice, so also where only the correction is credited."""
-    if document.lines is not None:
-        return document.lines  # of a run that issued at once, so nobody has corrected them
-    lines = _lines_of(document.text)
+def _posted_lines(
+    connection: Connection, documents: Sequence[IssuedDocument]
+) -> dict[str, Sequence[DocumentLine]]:
+    """The lines of each document, with the kinds that say when they are revenue."""
+    found = {
+        each.document_id: _lines_of(each.text) if each.lines is None else each.lines for each in documents
+    }
+    kinds = adjusted_kinds(connection, chain.from_iterable(found.values()))
+    for document in documents:
+        lines = with_adjusted_kinds(found[document.document_id], kinds)
+        if document.lines is None:  # what a run issues at once nobody has corrected
+            lines = _as_corrected(connection, document, lines)
+        found[document.document_id] = lines
+    return found
+
+
+def _as_corrected(
+    connection: Connection, document: IssuedDocument, lines: Sequence[DocumentLine]
+) -> Sequence[DocumentLine]:
+    """The lines, corrections with the kind of what they correct. That is on the same invoice, so of a credit
+    note it is found where only the correction is credited."""
     if not any(line.charge_kind == CORRECTION_KIND for line in lines):
         return lines
     beside = lines
     if document.refers_to is not None:
         text = select(INVOICES.c.document).where(INVOICES.c.invoice_id == document.refers_to)
-        beside = _lines_of(connection.execute(text).scalar_one())
+        invoiced = _lines_of(connection.execute(text).scalar_one())
+        beside = with_adjusted_kinds(invoiced, adjusted_kinds(connection, invoiced))
     return with_corrected_kinds(lines, beside)
 
 
@@ -123,23 +140,34 @@ class PostedMissing:
 def post_missing(ledger: Engine) -> PostedMissing:
     """Post what is on record and not in the journal, as known when it was issued. Again: nothing more."""
     credit = _post_missing_credit(ledger)
-    documents = 0
+    documents, after = 0, ("", "", 0)
     while True:
         with ledger_transaction(ledger) as connection:
             lock_journal(connection)
-            missing = _missing_documents(connection)
-            for issued_at, document in missing:
+            missing = _missing_documents(connection, after)
+            for (issued_at, *_), document in missing:
                 post_documents(connection, [document], now=datetime.fromisoformat(issued_at))
-        documents += len(missing)
+            documents += _posted_now(connection, [document.document_id for _, document in missing])
         if len(missing) < _DOCUMENTS_PER_STEP:
             return PostedMissing(documents, credit)
+        after, _ = missing[-1]
 
 
-def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument]]:
-    """The next documents that have something to post and are not posted, each with when it was issued."""
+def _posted_now(connection: Connection, document_ids: Sequence[str]) -> int:
+    """How many of the documents have entries; lines that take each other's place on one day make none."""
+    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS))
+    return len(
+        {row[0] for row in select_by_ids(connection, entries, JOURNAL_ENTRIES.c.document_id, document_ids)}
+    )
+
+
+def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Place, IssuedDocument]]:
+    """The next documents that may have something to post and are not posted, each with its place. after: of
+    the last that was looked at."""
     register = ISSUED_DOCUMENTS.c
+    place = (register.issued_at, register.series, register.number)
     # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
-    own = JOURNAL_ENTRIES.c.kind.in_((*DOCUMENT_KINDS, "recognition"))
+    own = JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS)
     posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
     special = SPECIAL_INVOICES.c
     content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
@@ -149,18 +177,28 @@ def _missing_documents(connection: Connection) -> list[tuple[str, IssuedDocument
         .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
         .outerjoin(SPECIAL_INVOICES, special.document_id == register.document_id)
     )
-    # What comes to nothing posts nothing, unless it moves deposits.
+    # What comes to nothing posts nothing, unless it moves deposits, or revenue between charges or months.
     comes_to_something = or_(
-        register.net_minor != 0, register.tax_minor != 0, content.like('%"charge_kind":"deducted_%')
+        register.net_minor != 0,
+        register.tax_minor != 0,
+        content.like('%"charge_kind":"deducted_%'),
+        exists().where(INVOICE_LINES.c.invoice_id == register.document_id, INVOICE_LINES.c.amount_minor != 0),
     )
     statement = (
         select(ISSUED_DOCUMENTS, content)
         .select_from(with_content)
-        .where(~posted, has_lines, comes_to_something)
-        .order_by(register.issued_at, register.series, register.number)
+        .where(
+            ~posted,
+            has_lines,
+            comes_to_something,
+            tuple_(*place) > tuple_(*after),
+        )
+        .order_by(*place)
         .limit(_DOCUMENTS_PER_STEP)
     )
-    return [(row.issued_at, _registered(row)) for row in connection.execute(statement)]
+    return [
+        ((row.issued_at, row.series, row.number), _registered(row)) for row in connection.execute(statement)
+    ]
 
 
 def _registered(row: Any) -> IssuedDocument:

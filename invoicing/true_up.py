@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from ingest.clickhouse import EventStore
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.pricing import PricedPeriods
-from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
+from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, LINE_ADJUSTMENTS, contract_of
 from rating.billed_spend import SPANS_SCHEMA, read_billed_spend
 from rating.plan_version import PlanVersion
 from rating.steps import ADJUSTMENT_KIND, FEE_ADJUSTMENT
@@ -61,21 +61,27 @@ def _billed_elsewhere(
     periods: pa.Table,
     settled: pa.Table,
 ) -> pa.Table:
-    """What the contracts were billed in their terms on dates that are not priced here."""
-    billed = read_billed_spend(event_store, _spans(due, _billed_until(ledger, due, settled)))
+    """What the contracts were billed in their terms of dates that are not priced here."""
     here = pl.DataFrame(periods.select(["contract_id", "billing_date"])).unique()
-    # An adjustment counts with the period it adjusts, on whatever invoice it stands.
+    spans = _spans(due, _billed_until(ledger, due, settled))
+    billed = read_billed_spend(event_store, spans, without=_adjusting(ledger, due, set(here.iter_rows())))
+    # An adjustment counts with the date it adjusts, on whatever invoice it stands.
     adjusting = pc.is_in(billed["charge_kind"], value_set=pa.array([ADJUSTMENT_KIND, FEE_ADJUSTMENT]))
-    spans = ["contract_id", "period_start", "period_end"]
-    lines, adjustments = billed.filter(pc.invert(adjusting)), billed.filter(adjusting)
-    kept = _without(lines, here, ["contract_id", "billing_date"])
-    both = [kept, _without(adjustments, pl.DataFrame(periods.select(spans)).unique(), spans)]
-    return pa.concat_tables(both).cast(BILLED_SPEND_SCHEMA)
+    rows = pl.DataFrame(billed.select(here.columns)).with_row_index()
+    elsewhere = rows.filter(pl.Series(adjusting)).vstack(
+        rows.filter(~pl.Series(adjusting)).join(here, on=here.columns, how="anti", maintain_order="left")
+    )
+    return billed.take(elsewhere["index"].to_arrow()).cast(BILLED_SPEND_SCHEMA)
 
 
-def _without(billed: pa.Table, here: pl.DataFrame, keys: list[str]) -> pa.Table:
-    rows = pl.DataFrame(billed.select(keys)).with_row_index()
-    return billed.take(rows.join(here, on=keys, how="anti", maintain_order="left")["index"].to_arrow())
+def _adjusting(ledger: Engine, due: Sequence[DueTrueUp], dates: Set[tuple[str, date]]) -> list[str]:
+    """The ids of lines that adjust lines of some billing dates of contracts, in hex."""
+    table = LINE_ADJUSTMENTS.c
+    statement = select(table.contract_id, table.billing_date, table.line_id)
+    contract_ids = sorted({entry.period["contract_id"] for entry in due})
+    with ledger.connect() as connection:
+        rows = list(select_by_ids(connection, statement, table.contract_id, contract_ids))
+    return [line_id for contract_id, day, line_id in rows if (contract_id, date.fromisoformat(day)) in dates]
 
 
 def _billed_until(ledger: Engine, due: Sequence[DueTrueUp], settled: pa.Table) -> dict[str, dict[str, date]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -36,13 +37,24 @@ _COLUMNS: Final = (
 )
 
 
-def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
-    """BILLED_SPEND_SCHEMA, one row a contract, billing date, charge and period. spans: SPANS_SCHEMA."""
+_ID_COLUMNS: Final = "line_id String"
+_ID_SCHEMA: Final = pa.schema([pa.field("line_id", pa.string(), nullable=False)])
+
+
+def read_billed_spend(store: EventStore, spans: pa.Table, *, without: Sequence[str] = ()) -> pa.Table:
+    """BILLED_SPEND_SCHEMA, one row a contract, billing date, charge and period. spans: SPANS_SCHEMA. without:
+    ids of lines that do not count, in hex."""
     if not spans.num_rows:
         return BILLED_SPEND_SCHEMA.empty_table()
     names = [name for name in BILLED_SPEND_SCHEMA.names if name not in {*SPENT, "contract_id"}]
     keys = ["spans.contract_id AS contract_id", *(f"lines.{name} AS {name}" for name in names)]
-    with store.scratch_table(_COLUMNS, spans.cast(SPANS_SCHEMA)) as scratch:
+    with ExitStack() as tables:
+        scratch = tables.enter_context(store.scratch_table(_COLUMNS, spans.cast(SPANS_SCHEMA)))
+        counted = ""
+        if without:
+            ids = pa.table({"line_id": pa.array(without, pa.string())}, schema=_ID_SCHEMA)
+            not_counted = tables.enter_context(store.scratch_table(_ID_COLUMNS, ids))
+            counted = f"AND lower(hex(line_id)) NOT IN (SELECT line_id FROM {not_counted})"
         found = store.query(
             f"SELECT {', '.join(keys)}, sum(toDecimal128(lines.amount_minor, 0)) AS amount_minor, "
             "sum(lines.added_units) AS units "
@@ -51,7 +63,8 @@ def read_billed_spend(store: EventStore, spans: pa.Table) -> pa.Table:
             "AS charge_kind, "
             f"period_start, period_end, amount_minor, quantity - inputs['{BILLED_QUANTITY}'] AS added_units "
             "FROM rated_lines FINAL "
-            f"WHERE contract_id IN (SELECT owner FROM {scratch})) AS lines "
+            f"WHERE contract_id IN (SELECT owner FROM {scratch}) "
+            f"{counted}) AS lines "
             f"INNER JOIN {scratch} AS spans ON lines.owner = spans.owner "
             "WHERE lines.period_start >= spans.span_start AND lines.period_end <= spans.span_end "
             "AND lines.billing_date <= spans.settled "

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ingest.event import QUANTITY_SCALE
 from rating.batch import PricedRows
 from rating.compile import PriceBook
-from rating.discount import Discount, Discounting, in_order
+from rating.discount import Discount, in_order
 from rating.due_charges import DueCharges
 from rating.money import allocate, minor_digits, round_to_minor
 from rating.percent_kernel import LineColumns, percentages_of, take_percentages, takes_percentages_only
@@ -192,8 +192,9 @@ def _joined(parts: Sequence[_Entries], count: int) -> DiscountRows:
 
 
 def apply_discounts(lines: Sequence[DiscountedLine]) -> None:
-    """Take every discount off the lines of one invoice, in the order of ``Discounting``."""
-    for discount, discounting in _of_lines(lines):
+    """Take every discount off the lines of one invoice, in the order of ``Discounting``. How a percentage is
+    taken is as the plan of each line says, which proves it."""
+    for discount in _of_lines(lines):
         numbers = [_number_in(line.plan, discount) for line in lines]
         covered = [
             (line, number)
@@ -209,8 +210,8 @@ def apply_discounts(lines: Sequence[DiscountedLine]) -> None:
             if discount.kind == "units":
                 line.take(number, _units_amount(line, discount))
             else:
-                base = line.left if discounting.mode == "stacked" else line.listed
-                step = percent_step(base, discount.percent or Decimal(0), line.plan, discounting)
+                base = line.left if line.plan.discounting.mode == "stacked" else line.listed
+                step = percent_step(base, discount.percent or Decimal(0), line.plan)
                 line.take(number, step)
 
 
@@ -254,9 +255,9 @@ def percent_of(amount: int, percent: Decimal) -> int:
     return magnitude if amount >= 0 else -magnitude
 
 
-def percent_step(amount: int, percent: Decimal, plan: PricePlan, discounting: Discounting) -> int:
+def percent_step(amount: int, percent: Decimal, plan: PricePlan) -> int:
     """What a percentage takes off an amount at scale 12, rounded if the plan rounds each step."""
-    if discounting.rounding == "once":
+    if plan.discounting.rounding == "once":
         return percent_of(amount, percent)
     digits = minor_digits(plan.currency)
     minor_unit: int = _SCALE // 10**digits
@@ -268,18 +269,16 @@ def percent_step(amount: int, percent: Decimal, plan: PricePlan, discounting: Di
     return rounded(Fraction(base, _SCALE) * Fraction(percent) / 100)
 
 
-def _of_lines(lines: Sequence[DiscountedLine]) -> list[tuple[Discount, Discounting]]:
+def _of_lines(lines: Sequence[DiscountedLine]) -> list[Discount]:
     """The discounts of all plans the lines are of, once each, in the order of the last plan. Of an amount
     that a new plan version changed the last one counts: it is taken off the invoice once."""
-    found: dict[object, tuple[Discount, Discounting]] = {}
+    found: dict[object, Discount] = {}
     for plan in {id(line.plan): line.plan for line in reversed(lines)}.values():
         for _, discount in in_order(plan.discounts, plan.discounting):
             key = discount.discount_id if discount.kind == "amount" else discount
-            found.setdefault(key, (discount, plan.discounting))
-    entries = list(found.values())
+            found.setdefault(key, discount)
     # Again over all of them: a percentage of an earlier plan still comes before an amount of the last.
-    ordered = in_order((discount for discount, _ in entries), lines[-1].plan.discounting)
-    return [entries[number - 1] for number, _ in ordered]
+    return [discount for _, discount in in_order(found.values(), lines[-1].plan.discounting)]
 
 
 def _number_in(plan: PricePlan, discount: Discount) -> int:

@@ -63,7 +63,7 @@ def discounts_follow(
         if discount.percent is not None:
             base = _scaled(before) if plan.discounting.mode == "stacked" else listed
             bound = abs(_scaled(before))
-            step = percent_step(base, discount.percent, plan, plan.discounting)
+            step = percent_step(base, discount.percent, plan)
             if abs(amount) != min(abs(step), bound):
                 return False
         elif isinstance(discount, MaximumSpend):

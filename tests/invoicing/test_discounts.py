@@ -337,3 +337,31 @@ def test_billed_time_keeps_its_discounts(world: World) -> None:
     assert save(promised | {"first_periods": 6})
     assert save(promised, discount("more", percent="1", effective_from="2025-03-15"))
     assert save(promised, discount("more", percent="1", effective_from="2025-02-15", charge_ids=["calls"]))
+
+
+def test_a_percentage_is_taken_as_the_plan_of_each_line_says(world: World) -> None:
+    """12.5 % of 33.33 in each part of a month. The second plan rounds what a percentage takes, 4.17 instead
+    of 4.16625; the first does not, and neither does its proof."""
+    percentages = [discount(percent="12.5")]
+    price = {"model": "per_unit", "unit_price": "0.01"}
+    world.plan({**CALLS, "price": price}, discounts=percentages)
+    world.plan(
+        {**CALLS, "price": price},
+        plan_id="plus",
+        discounts=percentages,
+        discounting={"rounding": "each_step"},
+    )
+    phases = [{"plan_id": "plus", "effective_from": "2025-01-29"}]
+    world.contract("c1", phases=phases)
+    for day in ("2025-01-20", "2025-02-01"):
+        world.events(("call", "c1-subject", day, "3333"))
+    world.bill("2025-02-15")
+    (stored,) = world.invoices()
+    taken = []
+    for line in stored.invoice.lines:
+        rated = get_rated_line(world.event_store, line.line_id)
+        plan = get_plan_version(world.ledger, rated["plan_id"], rated["plan_version"]).plan
+        agreement = get_agreement(world.ledger, rated["agreement"])
+        assert explain_line(rated, plan, agreement=agreement).amount_minor == line.amount_minor
+        taken += [(plan.plan_id, *(f"{amount.normalize():f}" for amount in rated["discount_amount"]))]
+    assert taken == [("gold", "4.16625"), ("plus", "4.17")]

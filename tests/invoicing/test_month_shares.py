@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from ingest.ledger import ledger_transaction
 from ingest.meter import Meter
 from ingest.meter_store import save_meter
-from invoicing.adjustment_shares import RatedPart, difference_shares
+from invoicing.adjustment_shares import BilledPart, difference_shares
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, list_entries
@@ -34,9 +35,12 @@ from invoicing.tables import LINE_MONTH_SHARES
 from rollup.period import local_midnight
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_accrual import recognise, ties
+from tests.invoicing.test_credit_before_tax import welcome
+from tests.invoicing.test_einvoice_billing import BUYER, SELLER
 from tests.invoicing.test_journal import without_journal
 from tests.invoicing.test_review import NOW, person, rules
 from tests.invoicing.test_review_correction import request
+from tests.invoicing.test_tax_billing import setting
 from tests.invoicing.world import LONG_AGO, World, at
 
 D = date.fromisoformat
@@ -185,6 +189,76 @@ def test_late_usage_moves_revenue_to_where_it_belongs(world: World) -> None:
     assert revenue(world) == shown
 
 
+@pytest.mark.requirement("REP-04")
+def test_what_adjusts_a_minimum_is_revenue_of_its_day(world: World) -> None:
+    """15 January to 14 February at 20.00 or more: 5.00 of usage in January, and 4.00 more that come late."""
+    world.plan(CALLS, minimum_spend="20")
+    world.contract(start_date=date(2025, 1, 15))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    billed = ["calls 2025-01 5.00", "minimum-spend 2025-02 15.00"]
+    assert revenue(world) == billed
+    world.events(("call", "c1-subject", "2025-01-21", "400"))
+    world.bill("2025-03-15", issue=False, now=at("2025-03-16"))
+    (draft,) = (one for one in world.invoices() if one.summary.number is None)
+    adjusted = table("""
+        calls         2025-01  9.00
+        minimum-spend 2025-02 11.00
+        minimum-spend 2025-03 20.00
+    """)
+    recognise(world, "2025-03-31", "2025-04-01T12:00")
+    assert revenue(world) == adjusted
+    issue_invoice(
+        world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-04-02"), series_prefix="INV"
+    )
+    assert revenue(world) == adjusted
+    ties(world)
+    shown = revenue(world)
+    without_journal(world.ledger)
+    post_missing(world.ledger)
+    assert revenue(world) == shown
+
+
+@pytest.mark.requirement("REP-04")
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_line_and_its_adjustments_follow_usage_after_credit_before_tax(
+    world: World, inclusive: bool
+) -> None:
+    """1,000 calls of January at 10.00, of which 5.00 are given; then as many of February, which nothing pays
+    for: 15.00 in all, half of it of each month. With prices that include 19 % tax they are 4.20 and 8.40."""
+    setting(world, customer=BUYER, **SELLER)
+    world.plan(CALLS, credits="before_tax", prices_include_tax=inclusive)
+    world.contract(start_date=date(2025, 1, 15))
+    welcome(world, "5.00")
+    world.events(("call", "c1-subject", "2025-01-21", "880"))  # and 120 of ``setting``
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    assert revenue(world) == [f"calls 2025-01 {'4.20' if inclusive else '5.00'}"]
+    world.events(("call", "c1-subject", "2025-02-03", "1000"))
+    world.bill("2025-03-15", now=at("2025-03-16"))
+    half = "6.30" if inclusive else "7.50"
+    assert revenue(world) == [f"calls 2025-01 {half}", f"calls 2025-02 {half}"]
+    ties(world)
+
+
+def test_a_bill_of_nothing_that_moves_revenue_is_posted_again_too(world: World) -> None:
+    """15 January to 14 February at 20.00 or more, after the end: 5.00 of late usage, not of the minimum."""
+    world.plan(CALLS, minimum_spend="20")
+    world.contract(start_date=date(2025, 1, 15), end_date=date(2025, 2, 15))
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    world.events(("call", "c1-subject", "2025-01-20", "500"))
+    world.bill("2025-03-01", now=at("2025-03-02"))
+    assert [(one.invoice.total_minor, one.summary.number is None) for one in world.invoices()] == [
+        (2000, False),
+        (0, False),
+    ]
+    shown = revenue(world)
+    assert shown == ["calls 2025-01 5.00", "minimum-spend 2025-02 15.00"]
+    without_journal(world.ledger)
+    assert post_missing(world.ledger).documents == 2
+    assert revenue(world) == shown
+    assert post_missing(world.ledger).documents == 0
+
+
 def test_a_contract_of_a_pool_goes_by_its_own_usage(world: World) -> None:
     """100 calls of one in January, 100 of the other in February: 110.00 for both, half each."""
     world.plan({**TIERED, "pooled_over": "customer"})
@@ -228,11 +302,21 @@ def test_drafts_and_their_corrections_go_by_what_was_consumed(world: World) -> N
         ("avg", None, False),
         ("latest", None, False),
         ("unique_count", None, False),
+        ("highest_sum", None, False),
+        ("highest_count", None, False),
+        ("sum_of_highest", None, False),
     ],
 )
 def test_which_meters_add_up_over_days(aggregation: str, reading: str | None, adds: bool) -> None:
     unique = "user" if aggregation == "unique_count" else None
-    document = {"meter_id": "m", "event_type": "e", "aggregation": aggregation, "reading": reading}
+    document: dict[str, Any] = {
+        "meter_id": "m",
+        "event_type": "e",
+        "aggregation": aggregation,
+        "reading": reading,
+    }
+    if "highest" in aggregation:
+        document["parts"] = {"by": "hour"}
     assert adds_up(Meter.model_validate({**document, "unique_property": unique})) is adds
 
 
@@ -282,13 +366,13 @@ def test_a_line_and_its_adjustments_are_the_sum_by_the_new_shares(
     now: MonthShares, now_minor: int, steps: list[tuple[MonthShares, int]], knew: bool
 ) -> None:
     """However it came there: step by step, from a line that knew its months or from one that did not."""
-    billed: list[RatedPart] = [RatedPart(1_000, ((MONTH_ENDS[1], 7),) if knew else None)]
+    billed: list[BilledPart] = [BilledPart(1_000, ((MONTH_ENDS[1], 7),) if knew else None)]
     for shares, amount in [*steps, (now, now_minor)]:
         before = sum(part.amount_minor for part in billed)
         if amount == before:
             continue  # no difference, so no adjustment
-        found = difference_shares(START, END, RatedPart(amount, shares or None), billed)
-        billed.append(RatedPart(amount - before, found or None))
+        found = difference_shares(START, END, BilledPart(amount, shares or None), billed)
+        billed.append(BilledPart(amount - before, found or None))
         sums: dict[date, int] = defaultdict(int)
         for part in billed:
             for day, minor in line_parts("usage", START, END, part.amount_minor, part.shares):

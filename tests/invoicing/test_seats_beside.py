@@ -78,6 +78,27 @@ def test_spend_limits_discounts_and_commitments(world: World) -> None:
     ]
 
 
+def test_a_true_up_stands_when_licences_change_after_its_term(world: World) -> None:
+    """1,200.00 for a quarter, ten seats at 310.00 a month, two more from 17 March on: 30.00, adjusted on 1
+    April with the true-up of 240.00. Three more from 16 April on change nothing of the quarter."""
+    seats = Seats(world)
+    world.plan(SEATS, CALLS)
+    world.contract("c1", **JANUARY, term_commitments=[QUARTER])
+    seats.send("c1", TEN, "2025-03-17T00:00 add 2", "2025-04-16T00:00 add 3")
+    for day in ("2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01"):
+        assert world.bill(day).held == ()
+    assert lines(world, "c1")[-2:] == [
+        "2025-04-01 03-01..04-01 10.967741935484 = 30.00, of 2025-03-01: 310.00 before",
+        "2025-04-01 01-01..04-01 960 = 240.00",
+    ]
+    assert world.bill("2025-05-01").held == ()
+    assert [line for line in lines(world, "c1") if line.startswith("2025-05-01")] == [
+        "2025-05-01 05-01..06-01 15 = 465.00",
+        "2025-05-01 04-01..05-01 13.5 = 46.50, of 2025-04-01: 372.00 before",
+    ]
+    settled(world)
+
+
 def test_what_changes_in_the_contract(world: World) -> None:
     """planned: another plan from the 22nd, known before the bill. longer: an end on the 22nd is taken back.
     subject: another office comes on the 15th. mid: begins on the 15th, billed late and earned by the day."""
