@@ -110,8 +110,9 @@ def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date
     if last is not None and issue_date < last:
         raise Conflict(
             f"documents of series {prefix} are issued up to {last}, so none can be issued with the earlier "
-            f"date {issue_date.isoformat()}. Run billing as of {last} or later: it bills the open earlier "
-            "dates as well.",
+            f"date {issue_date.isoformat()}. A billing run as of {last} or later bills the open earlier "
+            "dates as well; a draft or a credit note is issued when that day has come in its contract's time "
+            "zone.",
             reason_code="issue_date_not_rising",
         )
 
