@@ -100,7 +100,7 @@ def difference_shares(
 ) -> MonthShares:
     """The shares of an adjustment. after: the line as it is rated now; before: all that was billed of it.
 
-    None where neither knows its usage by month: it is then straight line as they are. Where both come to the
+    Empty where neither knows its usage by month: it is then straight line as they are. Where both come to the
     same (what is charged differs, because not all could be given back), it follows the usage.
     """
     before = list(before)
