@@ -24,7 +24,7 @@ from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.history import BillingDates
 from invoicing.hold import Held
-from invoicing.invoice import InvoiceAdjusts, invoice_id_of
+from invoicing.invoice import InvoiceAdjusts
 from invoicing.late_usage import LateUsage
 from invoicing.left_to_give_back import credited_of_lines
 from invoicing.line_differences import LineDifference, line_differences, stands_instead
@@ -271,7 +271,7 @@ def _made(
     ledger: Engine,
     run_id: str,
 ) -> tuple[BillingCatalogue, pa.Table, dict[str, AdjustedLine]]:
-    numbers = _invoice_numbers(ledger, differences)
+    invoices = _invoices(ledger, differences)
     rows, adjusted, seen = [], {}, set[bytes]()
     for one in differences:
         line = one.line
@@ -286,12 +286,12 @@ def _made(
         seen.add(line["line_id"])
         rows.append(row)
         inputs = dict(row["inputs"])
-        invoice_id = _invoice_id(one)
+        invoice_id, number = invoices.get((line["contract_id"], line["billing_date"]), (None, None))
         shown = InvoiceAdjusts(
             line_id=line["line_id"].hex(),
             billing_date=line["billing_date"],
-            invoice_id=invoice_id if invoice_id in numbers else None,
-            invoice_number=numbers.get(invoice_id),
+            invoice_id=invoice_id,
+            invoice_number=number,
             billed_quantity=inputs[BILLED_QUANTITY],
             billed_amount=inputs[BILLED_AMOUNT],
             rated_amount=inputs[BILLED_AMOUNT] + row["amount"],
@@ -307,19 +307,21 @@ def _order(one: LineDifference) -> tuple[Any, ...]:
     return tuple(one.line[name] for name in names)
 
 
-def _invoice_id(one: LineDifference) -> str:
-    return invoice_id_of(contract_id=one.line["contract_id"], billing_date=one.line["billing_date"])
-
-
-def _invoice_numbers(ledger: Engine, differences: Sequence[LineDifference]) -> dict[str, str | None]:
-    """Of the invoices of the adjusted dates; None of a draft, no entry where nothing was billed."""
+def _invoices(
+    ledger: Engine, differences: Sequence[LineDifference]
+) -> dict[tuple[str, date], tuple[str, str | None]]:
+    """By contract and billing date of the adjusted lines, the id and number of the invoice; no number of a
+    draft, no entry where nothing was billed."""
     table = INVOICES
-    wanted = sorted({_invoice_id(one) for one in differences})
-    statement = select(table.c.invoice_id, table.c.series, table.c.number)
+    wanted = {(one.line["contract_id"], one.line["billing_date"]) for one in differences}
+    names = ("invoice_id", "contract_id", "billing_date", "series", "number")
+    dates = sorted({day.isoformat() for _, day in wanted})
+    statement = select(*(table.c[name] for name in names)).where(table.c.billing_date.in_(dates))
+    found: dict[tuple[str, date], tuple[str, str | None]] = {}
     with ledger.connect() as connection:
-        return {
-            row.invoice_id: None
-            if row.number is None
-            else number_text(series=row.series, number=int(row.number))
-            for row in select_by_ids(connection, statement, table.c.invoice_id, wanted)
-        }
+        for row in select_by_ids(connection, statement, table.c.contract_id, sorted({c for c, _ in wanted})):
+            number = None
+            if row.number is not None:
+                number = number_text(series=row.series, number=int(row.number))
+            found[row.contract_id, date.fromisoformat(row.billing_date)] = row.invoice_id, number
+    return found

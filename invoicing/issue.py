@@ -139,7 +139,7 @@ def _write(
         insert_rows(connection, LINE_ADJUSTMENTS, adjustments)
     for block, places in _parts(len(drafts), drawn):
         _write_documents(connection, drafts, places, policy, drawn, block)
-    insert_rows(connection, INVOICE_LINES, _line_rows(drafts), sorted_by="invoice_id")
+    insert_rows(connection, INVOICE_LINES, _line_rows(drafts), sorted_by="line_id")
     allowed = [
         (line_id, draft.invoice_id, amount)
         for draft in drafts

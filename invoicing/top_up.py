@@ -212,16 +212,17 @@ def _is_usable(grant: CreditGrant, top_up: TopUp, today: date) -> bool:
 
 def _is_done(ledger: Engine, top_up: TopUp, today: date) -> bool:
     with ledger.connect() as connection:
-        return _known(connection, _invoice_id(top_up, today))
+        return _known(connection, top_up, today)
 
 
-def _known(connection: Connection, invoice_id: str) -> bool:
-    found = select(INVOICES.c.invoice_id).where(INVOICES.c.invoice_id == invoice_id)
-    return connection.execute(found).first() is not None
+def _known(connection: Connection, top_up: TopUp, today: date) -> bool:
+    """Whether credit was topped up on this day already."""
+    of_day = INVOICES.c.contract_id == _owner(top_up), INVOICES.c.billing_date == today.isoformat()
+    return connection.execute(select(INVOICES.c.invoice_id).where(*of_day)).first() is not None
 
 
-def _invoice_id(top_up: TopUp, today: date) -> str:
-    return invoice_id_of(contract_id=f"{top_up.contract_id}{TOP_UP_SUFFIX}", billing_date=today)
+def _owner(top_up: TopUp) -> str:
+    return f"{top_up.contract_id}{TOP_UP_SUFFIX}"
 
 
 def _invoice(ledger: Engine, top_up: TopUp, contract: Contract, preview: Invoice, today: date) -> Invoice:
@@ -230,7 +231,7 @@ def _invoice(ledger: Engine, top_up: TopUp, contract: Contract, preview: Invoice
     price_minor = int(top_up.price.scaleb(digits))
     in_force = version_in_force(load_plan_versions(ledger), plan_id=contract.plan_id, on=today)
     expires_on = _expires_on(top_up, today)
-    invoice_id = _invoice_id(top_up, today)
+    invoice_id = invoice_id_of(contract_id=_owner(top_up), billing_date=today)
     line = InvoiceLine(
         line_id=hashlib.sha256(f"ratemill top-up line\n{invoice_id}".encode()).hexdigest()[:32],
         charge_id=TOP_UP_CHARGE_ID,
@@ -279,7 +280,7 @@ def _issue(
 ) -> None:
     """Number, invoice, line and grant in one transaction; nothing when another look was faster."""
     with ledger_transaction(ledger) as connection:
-        if _known(connection, invoice.invoice_id):
+        if _known(connection, top_up, invoice.billing_date):
             return
         prefixes = load_prefixes(connection, invoice=prefix, credit_note=CREDIT_NOTE_SERIES)
         own = prefixes.of("invoice", entity_id_of(invoice))
@@ -289,7 +290,7 @@ def _issue(
         line = issued.lines[0]
         row = (
             issued.invoice_id,
-            f"{top_up.contract_id}{TOP_UP_SUFFIX}",
+            _owner(top_up),
             contract.customer_id,
             issued.billing_date.isoformat(),
             "issued",

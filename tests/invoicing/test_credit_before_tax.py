@@ -183,11 +183,12 @@ def prepared(world: World, **plan: Any) -> World:
 
 
 def rows_of(world: World) -> list[tuple[int, int]]:
-    """(net, taken off) of every invoice line on record."""
+    """(net, taken off) of every invoice line on record, invoice by invoice."""
     off = select(LINE_ALLOWANCES.c.line_id, LINE_ALLOWANCES.c.amount_minor)
     with world.ledger.connect() as connection:
         taken = {row.line_id: row.amount_minor for row in connection.execute(off)}
-        lines = connection.execute(select(INVOICE_LINES).order_by(INVOICE_LINES.c.position)).all()
+        of = INVOICE_LINES.c
+        lines = connection.execute(select(INVOICE_LINES).order_by(of.invoice_id, of.position)).all()
     return [(row.amount_minor, taken.get(row.line_id, 0)) for row in lines]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -53,6 +54,25 @@ def test_the_id_depends_on_contract_and_billing_date_alone() -> None:
     first = invoice_id_of(contract_id="c1", billing_date=date(2025, 2, 15))
     assert first == invoice_id_of(contract_id="c1", billing_date=date(2025, 2, 15))
     assert len({first, invoice_id_of(contract_id="c2", billing_date=date(2025, 2, 15))}) == 2
+
+
+def test_the_id_names_contract_and_date_and_sorts_as_contracts_do() -> None:
+    named = [invoice_id_of(contract_id=f"acme-{n:04d}", billing_date=date(2025, 2, 15)) for n in range(1000)]
+    assert named[7].startswith("acme-0007.20250215.")
+    assert named == sorted(named)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("x" * 36 + "a", "x" * 36 + "b"), ("acme:1", "acme-1"), ("acme/top-up", "acme-top-up")],
+)
+def test_contracts_named_alike_have_other_ids(one: str, other: str) -> None:
+    ids = [
+        invoice_id_of(contract_id=contract_id, billing_date=date(2025, 2, 15)) for contract_id in (one, other)
+    ]
+    assert ids[0][:-16] == ids[1][:-16]
+    assert ids[0] != ids[1]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{26,62}", each) for each in ids)
 
 
 def test_a_document_of_another_version_is_not_guessed_at() -> None:
