@@ -37,7 +37,7 @@ from invoicing.billable_due import items_due
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.bulk import select_by_ids
 from invoicing.hold import hold_unrated, hold_unusable
-from invoicing.invoice import invoice_id_of
+from invoicing.invoice_id import invoice_id_of
 from invoicing.journal_store import lock_journal
 from invoicing.month_share_store import shares_of_lines
 from invoicing.month_shares import month_shares

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from ingest.errors import BrokenState
 from invoicing.adjusted_line import AdjustedLine
-from invoicing.invoice import DOCUMENT_SCHEMA, invoice_id_of
+from invoicing.invoice import DOCUMENT_SCHEMA
+from invoicing.invoice_id import invoice_id_of
 from invoicing.invoice_tax import InvoiceTax, tax_document
 from invoicing.line_text import LineTexts, last_service_days, write_line_texts
 from invoicing.numbering import bill_kind

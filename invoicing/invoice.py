@@ -37,8 +37,6 @@ InvoiceState = Literal["draft", "issued"]
 DOCUMENT_SCHEMA: Final = "ratemill.invoice/1"
 _NESTED: Final = frozenset({"tiers", "discounts", "adjusts", "tax", "allowances"})
 _DATES: Final = frozenset({"billing_date", "period_start", "period_end", "issue_date", "due_date"})
-_ID_NAME_LENGTH: Final = 36
-_ID_HASH_LENGTH: Final = 16
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "draft": frozenset({"issued"}),
@@ -233,21 +231,6 @@ def entity_id_of(invoice: Invoice) -> str | None:
     """The billing entity that sends it, None where the seller is the one of the settings or nobody."""
     found = (invoice.seller or {}).get("entity_id")
     return None if found is None else str(found)
-
-
-def invoice_id_of(*, contract_id: str, billing_date: date) -> str:
-    """The same contract and billing date always have the same invoice id: the contract's id, what is too long
-    or unfit for a file's name left out, the date, and 16 hex digits of a hash of both in full
-    (``acme-2026.20260201.3fa9c1d27be40a58``). At most 62 characters.
-
-    A billing run walks contracts in the order of their ids, so each index of invoice ids is written where it
-    was written last. With hashes alone every page of seven indexes was written again for each 10,000
-    invoices: 4.9 s of processor time for them behind a million invoices, and 1.9 s with these ids.
-    """
-    question = f"ratemill invoice\n{contract_id}\n{billing_date.isoformat()}"
-    digest = hashlib.sha256(question.encode()).hexdigest()[:_ID_HASH_LENGTH]
-    named = contract_id[:_ID_NAME_LENGTH].replace("/", "-").replace(":", "-")
-    return f"{named}.{billing_date:%Y%m%d}.{digest}"
 
 
 def invoice_text(invoice: Invoice) -> str:

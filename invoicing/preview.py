@@ -28,7 +28,8 @@ from invoicing.credit_issue import settle_on_paper
 from invoicing.draft import DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
 from invoicing.hold import hold_without_plan
-from invoicing.invoice import Invoice, InvoiceCredit, invoice_id_of, parse_invoice
+from invoicing.invoice import Invoice, InvoiceCredit, parse_invoice
+from invoicing.invoice_id import invoice_id_of
 from invoicing.invoice_tax import InvoiceTax
 from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.price_due import DueWork, PricedDue, draft_context, price_due

@@ -27,14 +27,8 @@ from invoicing.bulk import insert_rows
 from invoicing.credit import AMOUNT_MINOR_MAX, CreditGrant
 from invoicing.credit_store import new_grant, open_grants, write_grant
 from invoicing.credit_tables import CREDIT_TOP_UPS
-from invoicing.invoice import (
-    Invoice,
-    InvoiceLine,
-    entity_id_of,
-    invoice_hash,
-    invoice_id_of,
-    invoice_text,
-)
+from invoicing.invoice import Invoice, InvoiceLine, entity_id_of, invoice_hash, invoice_text
+from invoicing.invoice_id import invoice_id_of
 from invoicing.issue import registered_invoice
 from invoicing.issue_documents import issue_documents
 from invoicing.number import draw_for

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from ingest.errors import BrokenState, Conflict
-from invoicing.invoice import invoice_hash, invoice_id_of, invoice_text, parse_invoice
+from invoicing.invoice import invoice_hash, invoice_text, parse_invoice
+from invoicing.invoice_id import invoice_id_of
 from tests.invoicing.test_document import invoice, line
 
 
