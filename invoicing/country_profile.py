@@ -117,7 +117,9 @@ def missing_fields(
     for entry in required:
         if entry.when == "always" or _WHEN_CATEGORY[entry.when] in present:
             for part, name in _places(entry.field):
-                if _filled(invoice.get(part), part, name):
+                found = invoice.get(part)
+                # Who is billed instead stands in a party of its own; its address is the one on the invoice.
+                if found and (found.get(name) or (part == "customer" and _of_bill_to(found, name))):
                     break
             else:
                 missing.append(entry)
@@ -131,10 +133,5 @@ def _places(field: str) -> tuple[tuple[str, str], ...]:
     return tuple((part, name) for part, _, name in paths)
 
 
-def _filled(found: Mapping[str, Any] | None, part: str, name: str) -> bool:
-    if not found:
-        return False
-    if found.get(name):
-        return True
-    # Who is billed instead stands in a party of its own; its address is the one on the invoice.
-    return part == "customer" and bool((found.get("bill_to") or {}).get(name))
+def _of_bill_to(customer: Mapping[str, Any], name: str) -> bool:
+    return bool((customer.get("bill_to") or {}).get(name))

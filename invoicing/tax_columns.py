@@ -102,12 +102,12 @@ def ask_of_lines(
 
 
 def _answer(desk: TaxDesk, tax: ContractTax, tax_class: str, day: int) -> TaxDecision | Issue:
-    """Asked of the desk once a contract, though its lines are looked at when held and when drafted."""
+    """Asked once a contract, though its lines are looked at when held and when drafted."""
     key = tax_class, day
     answer = tax.answers.get(key)
     if answer is None:
         question = TaxQuestion(tax.seller, tax.buyer, tax_class, _EPOCH + timedelta(days=day))
-        answer = tax.answers[key] = desk.decide(question)
+        answer = tax.answers[key] = desk.provider.decide(question)
     return answer
 
 

@@ -49,7 +49,6 @@ def prepare_tax(
     """
     if desk is None:
         return TaxReady()
-    desk.answers.clear()  # those for contracts before are not asked again
     taxes, unclear = contract_taxes(desk, rows, customers)
     held = [_held(key, unclear[key[0]]) for key in dates if key[0] in unclear]
     known = lines.filter(pc.is_in(lines["contract_id"], value_set=pa.array(sorted(taxes), pa.string())))

@@ -54,7 +54,7 @@ def read_sums(
     parameters["numbers"] = list(places)
     if len(ids) <= _IDS_NAMED_MAX:
         where += " AND rollup_id IN ({ids:Array(UInt64)})"
-        parameters["ids"] = ids.tolist()
+        parameters["ids"] = str(ids.tolist())  # as the driver would write it, one number after the other
     total = ", total" if summed else ""
     rows = store.query(
         f"SELECT rollup_id, meter_number, event_count, number_count != event_count AS short{total}\n"
