@@ -12,6 +12,7 @@ from starlette.types import Receive
 from api.auth import ApiKey, Needs, Scope
 from api.customer_key import Sees
 from api.examples import DOCUMENT_EXAMPLES
+from api.parameters import refuse_unknown_parameters
 from api.problem import PROBLEM_MEDIA_TYPE, problem
 from api.state import Ratemill
 from ingest.errors import UnreadableBody
@@ -202,7 +203,9 @@ def declared(
         "tags": [tag],
         "status_code": status,
         "response_model": None,
-        "dependencies": [] if scope is None else [Depends(Needs(scope, sees))],
+        "dependencies": []
+        if scope is None
+        else [Depends(Needs(scope, sees)), Depends(refuse_unknown_parameters)],
         "responses": documented_responses(scope, status, example, problems, media),
         "openapi_extra": extra,
     }

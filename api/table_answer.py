@@ -24,6 +24,11 @@ TABLE_MEDIA: Final[dict[str, Any]] = {ARROW_STREAM: "ARROW1 ...", CSV: "contract
 TABLE_MEDIA_WITH_PARQUET: Final[dict[str, Any]] = {**TABLE_MEDIA, PARQUET: "PAR1 ..."}
 
 
+def is_table(accept: str) -> bool:
+    """Whether ``accept`` asks for a table rather than JSON."""
+    return any(media in accept for media in (ARROW_STREAM, PARQUET, CSV))
+
+
 def table_answer(
     accept: str,
     *,

@@ -57,6 +57,7 @@ from invoicing.run_record import (
     FAILED,
     FINISHED,
     begin_run,
+    count_invoiced,
     count_settled,
     end_run,
     invoiced_totals,
@@ -134,6 +135,7 @@ def _start(
 ) -> RunStart:
     """All that is read once, whatever the contracts."""
     with ledger.connect() as connection:
+        invoiced_before = count_invoiced(connection, run_id)
         totals_before = invoiced_totals(connection, run_id)
     return RunStart(
         run_id=run_id,
@@ -146,6 +148,7 @@ def _start(
         stages=stages,
         looked_through=newest_change(event_store),
         changed=all_changed_behind_bill(ledger, contracts_max=settings.pricing_contracts),
+        invoiced_before=invoiced_before,
         totals_before=totals_before,
         reviews=open_review_desk(event_store, ledger),
     )
@@ -185,6 +188,8 @@ def _bill(start: RunStart) -> BillingReport:
         already_settled=settled_before,
         lines=tally.lines,
         totals_minor=dict(sorted(tally.totals_minor.items())),
+        invoiced_before=start.invoiced_before,
+        totals_before_minor=dict(sorted(start.totals_before.items())),
         held=(*tally.unpriced, *tally.held),
         manifest_hash=manifest,
         credit_expired=(*tally.credit_expired, *beside.credit_expired, *expired.grants),

@@ -7,8 +7,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any, Final
+from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, insert, or_, select
 
@@ -30,14 +30,12 @@ from invoicing.creditable import (
 )
 from invoicing.invoice import invoice_hash
 from invoicing.issue_documents import issue_documents
-from invoicing.number import draw_for, number_text, split_number
+from invoicing.number import draw_for, issue_day, latest_day, number_text, split_number
 from invoicing.numbering import load_prefixes
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.tables import ISSUED_DOCUMENTS
 from rollup.period import find_time_zone
 
-_EARTH_AHEAD: Final = timedelta(hours=14)
-"""Where the day begins first, it is this much later than in UTC."""
 _SUMMARY = [column for column in CREDIT_NOTES.columns if column.name != "document"]
 
 
@@ -100,7 +98,7 @@ def issue_credit_note(
     invoice = find_creditable(ledger, id_or_number)
     wanted = f"{invoice.document_id}\n{canonical_json(request)}"
     request_hash = hashlib.sha256(wanted.encode()).hexdigest()
-    issue_date = _issue_date(invoice, request, issuing.now)
+    asked = _issue_date(invoice, request, issuing.now)
     with ledger_transaction(ledger) as connection:
         lock_creditable(connection, invoice)
         known = _known(connection, issuing.idempotency_key, request_hash)
@@ -112,6 +110,9 @@ def issue_credit_note(
         of_invoice = registered.where(ISSUED_DOCUMENTS.c.document_id == invoice.document_id)
         entity_id = connection.execute(of_invoice).scalar_one()
         prefix = prefixes.of("credit_note", entity_id)
+        issue_date = asked
+        if request.dated_on is None:
+            issue_date = issue_day(connection, prefix=prefix, today=asked, now=issuing.now)
         drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         return_credit(
             connection,
@@ -227,7 +228,7 @@ def _issue_date(invoice: Creditable, request: CreditNoteRequest, now: datetime) 
     if request.dated_on is None:
         zone = find_time_zone(str(invoice.document["contract"]["time_zone"]))
         return max(now.astimezone(zone).date(), invoiced_on)
-    if not invoiced_on <= request.dated_on <= max((now + _EARTH_AHEAD).date(), invoiced_on):
+    if not invoiced_on <= request.dated_on <= max(latest_day(now), invoiced_on):
         raise InvalidInput(
             f"the credit note cannot be dated {request.dated_on}: the invoice is of {invoiced_on}, and days "
             "to come are not known.",

@@ -39,7 +39,7 @@ from invoicing.issue_documents import issue_documents
 from invoicing.issue_policy import IssuePolicy
 from invoicing.line_rewrite import rewrite_lines
 from invoicing.month_share_store import enter_month_shares
-from invoicing.number import DrawnNumbers, draw_for
+from invoicing.number import DrawnNumbers, draw_for, issue_day
 from invoicing.numbering import Numbers, bill_kind, draw_each, load_prefixes
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.review.open import enter_reviews
@@ -298,8 +298,8 @@ def issue_invoice(
     actor: str = SYSTEM_ACTOR,
 ) -> StoredInvoice:
     """Give a draft its number and dates, and draw its credit; the issue date is today in the contract's time
-    zone. series_prefix, credit_note_prefix: of billing entities that have none of their own; a draft below
-    zero is issued as a credit note. actor: who issues it, as the audit trail names them.
+    zone (``issue_day``). series_prefix, credit_note_prefix: of billing entities that have none of their own;
+    a draft below zero is issued as a credit note. actor: who issues it, as the audit trail names them.
 
     Raises NotFound, or Conflict when it is issued already, the date would precede the last
     number's, a field that the seller's country asks for is empty, or it waits for a review.
@@ -315,11 +315,12 @@ def issue_invoice(
         refuse_unreviewed(connection, invoice_id)
         draft = parse_invoice(row.document)
         refuse_missing_fields(load_tax_desk(connection, provider=None), draft)
-        issue_date = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
+        today = now.astimezone(find_time_zone(draft.contract["time_zone"])).date()
         # Numbers before credit, as a run takes its locks: two that waited for each other would never end.
         prefixes = load_prefixes(connection, invoice=series_prefix, credit_note=credit_note_prefix)
         kind = bill_kind(show_credit(connection, draft, customer_id=row.customer_id).gross_minor)
         prefix = prefixes.of(kind, entity_id_of(draft))
+        issue_date = issue_day(connection, prefix=prefix, today=today, now=now)
         drawn = draw_for(connection, prefix=prefix, issue_date=issue_date, count=1)
         settled = settle_invoice(
             connection, draft, customer_id=row.customer_id, issue_date=issue_date, now=now

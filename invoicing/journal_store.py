@@ -195,3 +195,14 @@ def _entry_conditions(chosen: JournalFilter) -> list[ColumnElement[bool]]:
 def next_entry_number(connection: Connection) -> int:
     """The number the next entry gets; sure while the journal is locked."""
     return _draw(connection, 0)
+
+
+def entry_named_id(connection: Connection, word: str, column: ColumnElement[str]) -> str:
+    """An id after the next entry, like ``pay-000007``, that none in ``column`` has; call it while the journal
+    is locked. Callers may choose ids too, those of another installation for one, so it may be taken."""
+    named = f"{word}-{next_entry_number(connection):06d}"
+    wanted, turn = named, 1
+    while connection.execute(select(column).where(column == wanted)).first() is not None:
+        turn += 1
+        wanted = f"{named}-{turn}"
+    return wanted

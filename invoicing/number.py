@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, func, select, text
@@ -21,6 +21,8 @@ from invoicing.fiscal_year import CALENDAR_YEAR, fiscal_year, load_start_month
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 _YEAR: Final = re.compile(r"[0-9]{4}")
+_EARTH_AHEAD: Final = timedelta(hours=14)
+"""Where the day begins first, it is this much later than in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,21 @@ def split_number(printed: str) -> tuple[str, int] | None:
     return series, int(digits)
 
 
+def issue_day(connection: Connection, *, prefix: str, today: date, now: datetime) -> date:
+    """The day of a document that has none of its own: ``today`` where it is issued, or that of the last of
+    its prefix where that is later and has begun somewhere on earth. Numbers and dates rise together, and what
+    was issued for Auckland must keep nobody in Los Angeles waiting for midnight."""
+    last = last_issue_date(connection, prefix=prefix)
+    if last is None or last <= today or last > latest_day(now):
+        return today
+    return last
+
+
+def latest_day(now: datetime) -> date:
+    """The day it is where days begin first. now: in UTC."""
+    return (now + _EARTH_AHEAD).date()
+
+
 def draw_for(connection: Connection, *, prefix: str, issue_date: date, count: int) -> DrawnNumbers:
     """Take the next ``count`` numbers for documents issued on that day; see ``draw_numbers``.
 
@@ -110,9 +127,8 @@ def refuse_earlier_issue_date(connection: Connection, *, prefix: str, issue_date
     if last is not None and issue_date < last:
         raise Conflict(
             f"documents of series {prefix} are issued up to {last}, so none can be issued with the earlier "
-            f"date {issue_date.isoformat()}. A billing run as of {last} or later bills the open earlier "
-            "dates as well; a draft or a credit note is issued when that day has come in its contract's time "
-            "zone.",
+            f"date {issue_date.isoformat()}. Leave the date out, or give {last} or a later one; a billing "
+            f"run as of {last} or later bills the open earlier dates as well.",
             reason_code="issue_date_not_rising",
         )
 

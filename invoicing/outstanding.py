@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
+import pyarrow as pa
 from sqlalchemy import Engine, func, select
 
 from ingest.errors import BrokenState
@@ -55,6 +56,28 @@ class Outstanding:
 
     documents: tuple[OutstandingDocument, ...]
     totals: tuple[OutstandingTotal, ...]
+
+
+OUTSTANDING_SCHEMA: Final = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("number", pa.string()),
+        ("customer_id", pa.string()),
+        ("contract_id", pa.string()),
+        ("currency", pa.string()),
+        ("issue_date", pa.string()),
+        ("due_date", pa.string()),
+        ("open_minor", pa.int64()),
+        ("overdue_days", pa.int64()),
+        ("instalment", pa.int64()),
+    ]
+)
+"""``OutstandingDocument``, a row each. due_date, contract_id and instalment may be null."""
+
+
+def outstanding_table(found: Outstanding) -> pa.Table:
+    """The open documents by due date: OUTSTANDING_SCHEMA."""
+    return pa.Table.from_pylist([asdict(each) for each in found.documents], schema=OUTSTANDING_SCHEMA)
 
 
 def outstanding(

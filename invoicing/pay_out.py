@@ -20,17 +20,17 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine, insert, select
 
 from ingest.document import Document, ExactDecimal, canonical_json, decimal_text
-from ingest.errors import Conflict, InvalidInput, NotFound
+from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
 from invoicing.audit_trail import Change, record_changes
 from invoicing.customer_store import get_customer
 from invoicing.journal import JournalEntry, JournalLine
-from invoicing.journal_store import append_entries, lock_journal, next_entry_number, posted_text
+from invoicing.journal_store import append_entries, entry_named_id, lock_journal, posted_text
 from invoicing.number import number_text
 from invoicing.open_documents import find_document, open_documents
 from invoicing.pay_out_tables import PAY_OUT_PARTS, PAY_OUTS
-from invoicing.payment import OpenDocument, net_paid
+from invoicing.payment import OpenDocument, net_paid, value_date_issues
 from invoicing.payment_allocation import Held, held_payments
 from invoicing.payment_tables import PAYMENTS
 from invoicing.tables import ISSUED_DOCUMENTS
@@ -67,10 +67,12 @@ def record_pay_out(ledger: Engine, wanted: PayOut, *, actor: str, now: datetime)
     """Record money that went to a customer; gives its id, and whether it is new: the same pay_out_id and
     content again records nothing.
 
-    Raises NotFound for an unknown customer or document; InvalidInput for an amount that cannot be; Conflict
-    when less is owed, or another pay-out has the id.
+    Raises NotFound for an unknown customer or document; InvalidInput for an amount that cannot be;
+    InvalidDocument for a day far ahead; Conflict when less is owed, or another pay-out has the id.
     """
     get_customer(ledger, wanted.customer_id)
+    if issues := value_date_issues(wanted.value_date, now=now):
+        raise InvalidDocument("the pay-out", issues)
     request_hash = hashlib.sha256(canonical_json(wanted).encode()).hexdigest()
     with ledger_transaction(ledger) as connection:
         lock_journal(connection)
@@ -80,7 +82,7 @@ def record_pay_out(ledger: Engine, wanted: PayOut, *, actor: str, now: datetime)
         owed = list(_owed(connection, wanted))
         parts = _take(owed, wanted)
         amount_minor = sum(part.amount_minor for part in parts)
-        pay_out_id = wanted.pay_out_id or f"out-{next_entry_number(connection):06d}"
+        pay_out_id = wanted.pay_out_id or entry_named_id(connection, "out", _O.pay_out_id)
         row = {
             "pay_out_id": pay_out_id,
             "customer_id": wanted.customer_id,

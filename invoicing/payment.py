@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from pydantic import Field
@@ -33,6 +33,7 @@ RULES: Final[Mapping[str, str]] = {
     "returned": "the payment was returned",
 }
 _AMOUNT_MINOR_MAX: Final = 10**15
+_AHEAD_MAX: Final = timedelta(days=31)
 _WORD: Final = re.compile(r"[^\s,;:()\[\]\"'<>|/#]+")
 _RF: Final = re.compile(r"\bRF[0-9]{2}(?:\s?[A-Z0-9]{1,4}){1,6}", re.IGNORECASE)
 
@@ -124,6 +125,20 @@ def payment_rules(payment: PaymentDocument) -> Iterator[Issue]:
             f"{decimal_text(payment.amount)} {payment.currency} cannot be a payment.",
             f"an amount above 0 in whole minor units ({digits} digits).",
         )
+
+
+def value_date_issues(value_date: date, *, now: datetime) -> list[Issue]:
+    """A bank's value date is a few days ahead at most; a year mistyped would be in no report for years."""
+    if value_date <= (now + _AHEAD_MAX).date():
+        return []
+    return [
+        Issue(
+            "payment_date",
+            "value_date",
+            f"{value_date} is more than {_AHEAD_MAX.days} days to come.",
+            "the day the bank states.",
+        )
+    ]
 
 
 def rf_reference(printed: str) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select
 
 from ingest.document import validate_document
-from ingest.errors import Conflict, InvalidInput, NotFound
+from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
 from invoicing.journal import JournalEntry, JournalLine
-from invoicing.journal_store import append_entries, lock_journal, next_entry_number, posted_text
+from invoicing.journal_store import append_entries, entry_named_id, lock_journal, posted_text
 from invoicing.open_documents import (
     allocated_minor,
     find_document,
@@ -32,6 +32,7 @@ from invoicing.payment import (
     certain_allocations,
     named_numbers,
     payment_rules,
+    value_date_issues,
 )
 from invoicing.payment_allocation import Held, apply_payment, held_payment, settle
 from invoicing.payment_tables import PAYMENT_RETURNS, PAYMENTS
@@ -57,6 +58,8 @@ def record_payment(
     Raises InvalidDocument, NotFound for an unknown payer, Conflict when another payment has the id.
     """
     payment = validate_document(PaymentDocument, document, what="the payment", rules=payment_rules)
+    if issues := value_date_issues(payment.value_date, now=now):
+        raise InvalidDocument("the payment", issues)
     with ledger_transaction(ledger) as connection:
         lock_journal(connection)
         known = _known(connection, payment, duplicate_key)
@@ -65,7 +68,7 @@ def record_payment(
         amount_minor = int(payment.amount.scaleb(minor_digits(payment.currency)))
         named = _named(connection, payment)
         payer = payment.customer_id or _only_customer(named)
-        payment_id = payment.payment_id or f"pay-{next_entry_number(connection):06d}"
+        payment_id = payment.payment_id or entry_named_id(connection, "pay", _P.payment_id)
         row = {
             "payment_id": payment_id,
             "customer_id": payer,
@@ -211,8 +214,11 @@ def return_payment(
 ) -> None:
     """The payment bounced: what it paid is open again from ``on`` (not before it was applied).
 
-    Raises NotFound, InvalidInput without a reason, Conflict when it was returned before.
+    Raises NotFound, InvalidInput without a reason, InvalidDocument for a day far ahead, Conflict when it was
+    returned before.
     """
+    if issues := value_date_issues(on, now=now):
+        raise InvalidDocument("the return", issues)
     if not reason.strip():
         raise InvalidInput(
             f"payment {payment_id!r} can be returned with a reason only; say why.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -18,6 +18,9 @@ class BillingReport:
     """``due`` = ``invoiced`` + ``nothing_due`` + held. ``already_settled``: billing dates up to
     ``as_of`` that earlier runs were done with. Totals are minor units by currency.
 
+    invoiced_before, totals_before_minor: what the run had invoiced when it was taken up again, because it was
+    interrupted or asked for once more by its id; the counts above are of what it did since, and ``of_run`` in
+    the answer is all of it.
     manifest_hash: SHA-256 over the hashes of every invoice billed as of this date, by whichever
     run: the same inputs give the same value. stage_seconds: in the order the stages began; chunks are issued
     while others are drafted, so their sum may be more than ``seconds``, which is what this run took by the
@@ -40,6 +43,8 @@ class BillingReport:
     manifest_hash: str
     stage_seconds: Mapping[str, float]
     seconds: float
+    invoiced_before: int = 0
+    totals_before_minor: Mapping[str, int] = field(default_factory=dict)
     credit_expired: tuple[str, ...] = ()
     credit_waiting: tuple[str, ...] = ()
     item_invoices: int = 0
@@ -67,6 +72,7 @@ class BillingReport:
             "totals": {
                 currency: format_minor(total, currency) for currency, total in self.totals_minor.items()
             },
+            "of_run": self.of_run(),
             "manifest_hash": self.manifest_hash,
             "credit_expired": list(self.credit_expired),
             "credit_waiting": list(self.credit_waiting),
@@ -98,6 +104,16 @@ class BillingReport:
             "in_review": in_review,
         }
 
+    def of_run(self) -> dict[str, Any]:
+        """All that the run invoiced, however often it was taken up."""
+        whole = Counter(self.totals_before_minor)
+        whole.update(self.totals_minor)
+        return {
+            "invoiced": self.invoiced_before + self.invoiced,
+            "totals_minor": dict(sorted(whole.items())),
+            "totals": {code: format_minor(total, code) for code, total in sorted(whole.items())},
+        }
+
     def summary(self) -> str:
         """A sentence or two for people."""
         beside = (
@@ -108,7 +124,17 @@ class BillingReport:
         )
         waiting = self.in_review + self.item_invoices_in_review
         review = f" {waiting} of them wait for a review (`ratemill review list`)." if waiting else ""
-        return self._dates_summary() + beside + review
+        return self._dates_summary() + self._taken_up() + beside + review
+
+    def _taken_up(self) -> str:
+        if not self.invoiced_before:
+            return ""
+        whole = self.of_run()
+        amounts = ", ".join(f"{total} {code}" for code, total in whole["totals"].items())
+        return (
+            f" Run {self.run_id} had written {self.invoiced_before} invoices before it was taken up again, "
+            f"and {whole['invoiced']} in all ({amounts} net)."
+        )
 
     def _dates_summary(self) -> str:
         if not self.due and not self.already_settled:

@@ -28,8 +28,8 @@ from rollup.stored_usage import StoredUsage
 @dataclass(frozen=True, slots=True)
 class RunStart:
     """What a run is told, and what it reads once, before its first contract. looked_through: the last event
-    or correction by then. changed: what ``changed_behind_bill`` found among all contracts. totals_before:
-    what the run billed before it was taken up, minor units by currency."""
+    or correction by then. changed: what ``changed_behind_bill`` found among all contracts. invoiced_before,
+    totals_before: what the run billed before it was taken up, minor units by currency."""
 
     run_id: str
     as_of: date
@@ -41,6 +41,7 @@ class RunStart:
     stages: Stages
     looked_through: int
     changed: Mapping[str, Sequence[Issue]]
+    invoiced_before: int
     totals_before: Mapping[str, int]
     reviews: ReviewDesk
 

@@ -151,6 +151,12 @@ def invoiced_totals(connection: Connection, run_id: str) -> dict[str, int]:
     return invoices
 
 
+def count_invoiced(connection: Connection, run_id: str) -> int:
+    """How many invoices a run has written."""
+    statement = select(func.count()).select_from(INVOICES).where(INVOICES.c.run_id == run_id)
+    return int(connection.execute(statement).scalar_one())
+
+
 def manifest_hash(connection: Connection, *, as_of: date) -> str:
     """SHA-256 over the sorted document hashes of every invoice billed as of that date.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
@@ -19,7 +19,7 @@ from invoicing.billing_catalogue import load_terms
 from invoicing.credit_note_tables import credit_notes_of
 from invoicing.customer_store import load_customer_texts
 from invoicing.invoice import Invoice, parse_invoice
-from invoicing.number import number_text, split_number
+from invoicing.number import latest_day, number_text, split_number
 from invoicing.settings import Seller
 from invoicing.special_invoice import (
     DEDUCTED_KINDS,
@@ -41,8 +41,6 @@ from rating.contract_store import get_contract, load_contracts
 from rating.money import minor_digits
 from rollup.period import find_time_zone
 
-_EARTH_AHEAD: Final = timedelta(hours=14)
-"""Where the day begins first, it is this much later than in UTC."""
 _T, _D = SPECIAL_INVOICES.c, DEDUCTED_DOCUMENTS.c
 _CONTRACT_FACTS: Final = ("contract_id", "version", "start_date", "end_date", "time_zone", "cadence")
 
@@ -62,7 +60,7 @@ def special_issue_date(request: SpecialInvoiceRequest, time_zone: str, now: date
     """Today in that zone, or the day asked for. Raises InvalidInput for one to come."""
     if request.dated_on is None:
         return now.astimezone(find_time_zone(time_zone)).date()
-    if request.dated_on > (now + _EARTH_AHEAD).date():
+    if request.dated_on > latest_day(now):
         raise InvalidInput(
             f"the invoice cannot be dated {request.dated_on}: days to come are not known.",
             reason_code="special_invoice_date",

@@ -19,7 +19,7 @@ from invoicing.bulk import select_by_ids
 from invoicing.credited import NOTHING_CREDITED, Credited, credited_of
 from invoicing.invoice import Invoice, entity_id_of, invoice_hash, parse_invoice
 from invoicing.issue_documents import issue_documents
-from invoicing.number import draw_for, number_text
+from invoicing.number import draw_for, issue_day, number_text
 from invoicing.open_documents import open_documents
 from invoicing.register import IssuedDocument, Issuer
 from invoicing.special_invoice import (
@@ -99,7 +99,7 @@ def preview_special_invoice(
     """What issuing it would write; nothing is stored. Raises as ``issue_special_invoice``."""
     on = issue_date_of(ledger, request, issuing.now)
     with ledger.connect() as connection:
-        return draft_of(ledger, connection, request, issuing, on=on)
+        return _dated_draft(ledger, connection, request, issuing, on=on)[0]
 
 
 def issue_special_invoice(
@@ -139,7 +139,7 @@ def issue_in(
     lock_deductible(connection, request.contract_id)
     if _is_known(connection, issuing.idempotency_key, request_hash):
         return None
-    draft = draft_of(ledger, connection, request, issuing, on=on)
+    draft, on = _dated_draft(ledger, connection, request, issuing, on=on)
     _refuse_same_moment(connection, draft.invoice.invoice_id)
     drawn = draw_for(connection, prefix=_series_prefix(draft, connection), issue_date=on, count=1)
     issued = draft.invoice.issued(number=drawn.text(0), issue_date=on)
@@ -176,6 +176,22 @@ def issue_in(
         connection, drawn, [document], Issuer(issuing.actor, request.reason, issuing.now, was_draft=False)
     )
     return document.document_id
+
+
+def _dated_draft(
+    ledger: Engine,
+    connection: Connection,
+    request: SpecialInvoiceRequest,
+    issuing: SpecialIssuing,
+    *,
+    on: date,
+) -> tuple[SpecialDraft, date]:
+    """The draft and its day: where none was asked for, one that its series can have (``issue_day``)."""
+    draft = draft_of(ledger, connection, request, issuing, on=on)
+    if request.dated_on is not None:
+        return draft, on
+    day = issue_day(connection, prefix=_series_prefix(draft, connection), today=on, now=issuing.now)
+    return (draft if day == on else draft_of(ledger, connection, request, issuing, on=day)), day
 
 
 def get_special_invoice(ledger: Engine, id_or_number: str) -> StoredSpecialInvoice:

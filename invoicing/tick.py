@@ -15,7 +15,8 @@ from invoicing.credit_expiry import expire_credit
 from invoicing.due import due_service_periods
 from invoicing.item_invoice_issue import issue_item_invoices
 from invoicing.lock import billing_lock
-from invoicing.number import last_issue_date
+from invoicing.number import issue_day
+from invoicing.numbering import load_prefixes
 from invoicing.pricing import Progress
 from invoicing.report import BillingReport
 from invoicing.review.moves import escalate_overdue
@@ -39,17 +40,17 @@ def tick(
 ) -> BillingReport | None:
     """Run billing if any contract's billing date has begun in its own time zone, else do nothing.
 
-    The issue date is today in UTC. The runs of a day are ``tick-<date>``, ``tick-<date>-2`` and so on,
-    one each time the day reaches contracts in further time zones; one that did not finish is taken
-    up again. Returns None when nothing is due but what the day's last run held: that is tried again
-    the next day, or by a run started by hand. After it reviews that were left lying are handed on, what is
-    approved is issued where the rules want that, invoices for items whose day has come are written,
-    credit that has expired lapses and credit that has become low is topped up, what was issued becomes
-    searchable, and where the settings want it what is unbilled at the end of a month is recognised, whether
-    anything was due or not. Raises what ``run_billing`` raises.
+    The issue date is today in UTC, or the last of a series of invoices that is a day ahead. The runs of a
+    day are ``tick-<date>``, ``tick-<date>-2`` and so on, one each time the day reaches contracts in further
+    time zones; one that did not finish is taken up again. Returns None when nothing is due but what the
+    day's last run held: that is tried again the next day, or by a run started by hand. After it reviews
+    that were left lying are handed on, what is approved is issued where the rules want that, invoices for
+    items whose day has come are written, credit that has expired lapses and credit that has become low is
+    topped up, what was issued becomes searchable, and where the settings want it what is unbilled at the
+    end of a month is recognised, whether anything was due or not. Raises what ``run_billing`` raises.
     """
     now = clock.now()
-    as_of = _issue_date(ledger, settings.series, now)
+    as_of = _issue_date(ledger, settings, now)
     report = _bill_due(
         as_of,
         now=now,
@@ -126,9 +127,11 @@ def _held_last(connection: Connection, as_of: date) -> set[tuple[str, str]]:
     return {(held["contract_id"], held["billing_date"]) for held in last.report["held_dates"]}
 
 
-def _issue_date(ledger: Engine, series_prefix: str, now: datetime) -> date:
-    """Today, or the last issue date if somebody billed from where it is tomorrow already."""
+def _issue_date(ledger: Engine, settings: BillingSettings, now: datetime) -> date:
+    """Today, or the last issue date of any series of invoices: from where it is tomorrow already somebody may
+    have issued one."""
     today = now.astimezone(UTC).date()
     with ledger.connect() as connection:
-        last = last_issue_date(connection, prefix=series_prefix)
-    return max(today, last or today)
+        prefixes = load_prefixes(connection, invoice=settings.series, credit_note=settings.credit_note_series)
+        series = prefixes.all_of("invoice")
+        return max(issue_day(connection, prefix=prefix, today=today, now=now) for prefix in series)

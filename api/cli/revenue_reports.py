@@ -109,16 +109,22 @@ def _add_outstanding(report: typer.Typer) -> None:
         as_of: AsOf = None,
         known_at: KnownAt = None,
         customer: Annotated[str | None, typer.Option(help="Only this customer.")] = None,
+        out: Out = None,
     ) -> None:
         """What is owed on a day: the balance of receivable, and the open documents it is made of."""
         params = {"as_of": as_of, "known_at": known_at, "customer_id": customer}
+        if out is not None:
+            _write(session, "/v1/reports/outstanding", params, out)
+            return
         with session.client() as client:
             answer = client.get("/v1/reports/outstanding", params)
         if not answer["totals"]:
             session.show(answer, f"Nothing was owed on {answer['as_of']}.")
             return
         documents = [table(answer["items"], DOCUMENT_COLUMNS)] if answer["items"] else []
-        session.show(answer, table(answer["totals"], TOTAL_COLUMNS), *documents)
+        left_off = answer["left_off"]
+        more = [f"{left_off:,} more are open: --out FILE.csv writes all."] if left_off else []
+        session.show(answer, table(answer["totals"], TOTAL_COLUMNS), *documents, *more)
 
 
 def _add_invoice_lines(report: typer.Typer) -> None:

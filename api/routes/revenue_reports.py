@@ -9,13 +9,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.json import ExactJSON
 from api.routes.event_lists import instant
 from api.routes.journal import KnownAt, OnDay
 from api.routing import State, declared
-from api.table_answer import ROWS_IN_JSON_MAX, TABLE_MEDIA_WITH_PARQUET, table_answer
+from api.table_answer import ROWS_IN_JSON_MAX, TABLE_MEDIA_WITH_PARQUET, is_table, table_answer
 from invoicing.line_export import INVOICE_LINE_SCHEMA, invoice_line_tables
-from invoicing.outstanding import outstanding
+from invoicing.outstanding import OUTSTANDING_SCHEMA, outstanding, outstanding_table
 from invoicing.revenue import REVENUE_SCHEMA, By, Group, RevenueQuestion
 from invoicing.revenue_answer import answer_revenue
 
@@ -64,6 +63,7 @@ _OUTSTANDING: Final[dict[str, Any]] = {
             "instalment": None,
         }
     ],
+    "left_off": 0,
 }
 _LINE: Final[dict[str, Any]] = {
     "document_id": "3f2a9c0d5b7e41c8a6d2f09b1e4c7a85",
@@ -144,28 +144,37 @@ def report_revenue(
         tag="journal",
         example=_OUTSTANDING,
         problems=(422,),
+        media=TABLE_MEDIA_WITH_PARQUET,
     ),
 )
 def report_outstanding(
     state: State,
+    request: Request,
     as_of: OnDay = None,
     known_at: KnownAt = None,
     customer_id: str | None = None,
     limit: Annotated[int, Query(ge=1, le=ROWS_IN_JSON_MAX, description="Documents listed.")] = 1000,
-) -> ExactJSON:
+) -> Response:
     """Open documents by due date, and totals by currency that are the balance of receivable on that day.
-    `unapplied_minor` is money on account: shown apart and not taken off. Totals are of all documents, however
-    many are listed."""
+    `unapplied_minor` is money on account: shown apart and not taken off. Totals are of all documents;
+    `left_off` says how many more there are than are listed. By `Accept`, CSV, Arrow and Parquet have all."""
     day = as_of or state.clock.now().astimezone(UTC).date()
     known = instant(known_at, "known_at")
     found = outstanding(state.ledger, as_of=day, known_at=known, customer_id=customer_id)
-    return ExactJSON(
-        {
+    rows = outstanding_table(found)
+    accept = request.headers.get("accept", "")
+    listed = rows if is_table(accept) else rows.slice(0, limit)
+    return table_answer(
+        accept,
+        tables=[listed],
+        schema=OUTSTANDING_SCHEMA,
+        row_count=listed.num_rows,
+        summary=lambda: {
             "as_of": day,
             "known_at": known,
             "totals": [asdict(total) for total in found.totals],
-            "items": [asdict(document) for document in found.documents[:limit]],
-        }
+            "left_off": rows.num_rows - listed.num_rows,
+        },
     )
 
 

@@ -40,6 +40,8 @@ def test_an_unknown_key_answers_404(http: httpx.Client) -> None:
         ("GET", "/v1/meters?limit=0", b"", 422, "invalid_request"),
         ("GET", "/v1/meters?limit=many", b"", 422, "invalid_request"),
         ("GET", "/v1/meters?cursor=%21%21", b"", 422, "bad_cursor"),
+        ("GET", "/v1/reports/revenue?by=month&from=2026-01-01", b"", 422, "unknown_parameter"),
+        ("GET", "/v1/billing-entities?page=2", b"", 422, "unknown_parameter"),
         ("GET", "/v1/contracts?cursor=W10", b"", 422, "bad_cursor"),
         ("PUT", "/v1/meters/x", b"", 400, "empty_body"),
         ("PUT", "/v1/meters/x", b"{", 400, "unreadable_body"),

@@ -52,7 +52,7 @@ def test_a_deposit_and_its_final_invoice(run: Run, http: httpx.Client, tmp_path:
 
 
 @pytest.mark.requirement("CON-18")
-def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client) -> None:
+def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client, tmp_path: Path) -> None:
     october(http)
     lines = [{"description": "Lost badge", "amount": "1000.00"}]
     body = {"kind": "miscellaneous", "contract_id": "big", "reason": "lost", "lines": lines}
@@ -64,6 +64,12 @@ def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client) -> None:
     items = http.get("/v1/reports/outstanding").json()["items"]
     assert [(item["instalment"], item["open_minor"]) for item in items] == [(1, 40000), (2, 60000)]
     assert "2027-02-01" in run("report", "outstanding").out
+    first = http.get("/v1/reports/outstanding?limit=1").json()
+    assert (len(first["items"]), first["left_off"]) == (1, 1)
+    written = run("report", "outstanding", "--out", str(tmp_path / "open.csv"))
+    assert written.status == 0
+    rows = (tmp_path / "open.csv").read_text().splitlines()
+    assert [row.split(",")[7] for row in rows] == ['"open_minor"', "40000", "60000"]
     refused = run("instalments", "agree", number, "--part", "2027-01-01:400.00")
     assert refused.status == 1
     assert "parts that sum to 1000.00" in refused.err

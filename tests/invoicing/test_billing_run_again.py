@@ -67,6 +67,11 @@ def test_a_run_that_dies_between_chunks_is_simply_run_again(
     assert get_run(any_world.ledger, "night").state == "failed"
     report = any_world.bill("2025-02-15", run_id="night" if same_id else "morning", chunk_contracts=2)
     assert report.invoiced == 12 - 4 * killed_after
+    # What a run says of itself is all it did, and not what was left when it was taken up.
+    assert report.of_run()["invoiced"] == (12 if same_id else report.invoiced)
+    if same_id:
+        assert report.of_run()["totals"] == {"EUR": "360.90"}
+        assert ("12 in all (360.90 EUR net)" in report.summary()) == (killed_after > 0)
     stored = any_world.invoices()
     assert [s.summary.number for s in stored] == [f"INV-2025-{n:06}" for n in range(1, 13)]
     assert sum(s.summary.total_minor for s in stored) == 6 * (30_00 * 2 + 15)
@@ -85,6 +90,17 @@ def test_a_run_left_running_by_a_dead_process_is_taken_up_again(any_world: World
     report = any_world.bill("2025-02-15")
     assert report.run_id == "dead"
     assert get_run(any_world.ledger, "dead").state == "finished"
+
+
+def test_a_finished_run_asked_for_again_keeps_what_it_did(world: World) -> None:
+    world.plan()
+    world.contract()
+    world.bill("2025-02-15", run_id="night")
+    world.bill("2025-02-15", run_id="night")
+    report = get_run(world.ledger, "night").report
+    assert report is not None
+    assert (report["due"], report["of_run"]["invoiced"]) == (0, 2)
+    assert report["of_run"]["totals"] == {"EUR": "60.00"}
 
 
 def test_two_runs_at_once_are_refused_with_the_way_out(any_world: World) -> None:

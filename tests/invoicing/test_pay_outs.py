@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from ingest.errors import Conflict, InvalidInput, NotFound
+from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.journal_check import verify_journal
 from invoicing.open_documents import find_document
@@ -97,11 +97,12 @@ def test_what_cannot_be_is_refused(ledger: Engine) -> None:
         ({"value_date": "2026-05-02", "currency": "USD"}, "pay_out_too_large"),
         ({"value_date": "2026-05-02", "document": number}, "pay_out_too_large"),
         ({"value_date": "2026-05-02", "amount": "0.001"}, "pay_out_amount"),
+        ({"value_date": "2062-05-02"}, "invalid_document"),
         ({"customer_id": "nobody"}, "not_found"),
         ({"document": "INV-2026-000099"}, "not_found"),
     ]
     for wanted, code in cases:
-        with pytest.raises((Conflict, InvalidInput, NotFound)) as caught:
+        with pytest.raises((Conflict, InvalidDocument, InvalidInput, NotFound)) as caught:
             pay_out(ledger, **wanted)
         assert caught.value.reason_code == code, wanted
     assert list_pay_outs(ledger, customer_id=None, limit=9) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from sqlalchemy import Engine
 
@@ -69,3 +71,49 @@ def test_a_file_that_does_not_fit_its_mapping_is_refused(books: Books) -> None:
     with pytest.raises(UnreadableBody, match="not in UTF-8"):
         import_payments(books.ledger, "Gebühr".encode("latin-1"), terms=GERMAN, actor="a", now=books.now)
     assert books.balances() == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "point", "comma"),
+    [
+        ("12.50", "12.50", None),
+        ("12,50", None, "12.50"),
+        ("1,234.56", "1234.56", None),
+        ("1.234,56", None, "1234.56"),
+        ("1.234.567", None, "1234567.0"),
+        ("1'234.56", "1234.56", None),
+        ("1\u202f234,56", None, "1234.56"),
+        ("1,23,456.78", "123456.78", None),
+        ("1,234,56", None, None),
+        ("1,234'567.00", None, None),
+        ("5,00-", None, None),
+    ],
+)
+def test_an_amount_is_read_as_it_is_meant_or_named(
+    books: Books, written: str, point: str | None, comma: str | None
+) -> None:
+    """A file with decimal commas that is read with points never brings a hundred times the money."""
+    for is_comma, wanted in ((False, point), (True, comma)):
+        terms = FileTerms({}, "EUR", ";", decimal_comma=is_comma)
+        report = take(books, f"value_date;amount\n2026-02-10;{written}\n", terms)
+        if wanted is None:
+            assert [issue.reason_code for _, issue in report.issues] == ["bad_amount"]
+        else:
+            found = get_payment(books.ledger, report.recorded[0])
+            assert found["amount_minor"] == int(Decimal(wanted).scaleb(2))
+
+
+def test_a_row_that_does_not_fit_its_header_is_named_and_not_cut(books: Books) -> None:
+    text = "Valuta;Betrag;Zweck\n10.02.2026;5,00;a;b\n10.02.2026;6,00\n10.02.2026;7,00;\n"
+    report = take(books, text)
+    assert [(line, issue.reason_code) for line, issue in report.issues] == [(2, "bad_row"), (3, "bad_row")]
+    assert len(report.recorded) == 1
+    with pytest.raises(InvalidInput, match="two columns called Betrag"):
+        take(books, "Valuta;Betrag;Zweck;Betrag\n10.02.2026;5,00;a;6,00\n")
+
+
+def test_a_mistyped_year_is_named(books: Books) -> None:
+    text = "Valuta;Betrag;Zweck\n10.02.2062;5,00;a\n01.04.2026;6,00;a\n"
+    report = take(books, text)
+    assert [(line, issue.reason_code) for line, issue in report.issues] == [(2, "payment_date")]
+    assert len(report.recorded) == 1

@@ -203,6 +203,26 @@ def test_the_same_payment_again_is_recorded_once(books: Books) -> None:
     assert books.balances()["cash"] == 500
 
 
+def test_an_id_chosen_by_the_payer_side_keeps_no_other_payment_out(books: Books) -> None:
+    """Ids like ``pay-000007`` come from another installation as well."""
+    first = books.pay("5.00", "")
+    ahead = [f"pay-{int(first[4:]) + turn:06d}" for turn in (1, 2, 3)]
+    for payment_id in ahead:
+        document = {"payment_id": payment_id, "currency": "EUR", "amount": "1.00", "value_date": "2026-02-01"}
+        record_payment(books.ledger, document, actor="a", now=NOW)
+    later = [books.pay("5.00", "") for _ in range(5)]
+    assert len({first, *ahead, *later}) == 9
+    assert verify_journal(books.ledger) == []
+
+
+def test_days_far_ahead_are_refused(books: Books) -> None:
+    with pytest.raises(InvalidDocument, match="more than 31 days to come"):
+        books.pay("5.00", "", on="2026-04-02")
+    payment = books.pay("5.00", "", on="2026-04-01")
+    with pytest.raises(InvalidDocument, match="more than 31 days to come"):
+        return_payment(books.ledger, payment, on=date(2062, 3, 1), reason="x", actor="a", now=NOW)
+
+
 def test_two_at_once_never_pay_a_document_twice(any_ledger: Engine) -> None:
     books = Books(any_ledger, NOW)
     number = books.issue(1000)
