@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import DirectoryPath, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingest.errors import InvalidInput
@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="Processes that print when many invoices are asked for at once: one a core.",
+    )
+    fonts: DirectoryPath | None = Field(
+        default=None,
+        description="Folder with fonts for documents in scripts that the shipped ones do not have: Chinese, "
+        "Japanese, Korean, Thai, emoji. Left out: such a document is not printed, and says why.",
     )
     threads: int = Field(
         default=8, ge=2, le=256, description="Requests worked on at the same time by one server process."

@@ -146,7 +146,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
     ingest = open_ingest(event_store, meters=meters.current, settings=IngestSettings(gate=settings.gate))
     group_commit = GroupCommit(ingest, metrics.count_commit)
     _watch(metrics, ingest, group_commit)
-    printer = InvoicePrinter()
+    printer = InvoicePrinter(fonts=settings.fonts)
     metrics.watch_gauge(
         "ratemill_deliveries_late",
         "Messages to customers that are due and not delivered.",
@@ -168,7 +168,7 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         runs=RunBook(),
         metrics=metrics,
         printer=printer,
-        printing=PrintingProcesses(settings.print_processes),
+        printing=PrintingProcesses(settings.print_processes, fonts=settings.fonts),
         delivery=open_desk(settings, ledger, printer),
         einvoices=EInvoiceChecker(),
         entitlements=EntitlementDesk(ledger, clock, LiveUsage(ingest), meters.current),

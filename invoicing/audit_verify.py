@@ -2,29 +2,30 @@
 chain whole, every sum right.
 
 Everything is read once, in the order of series and number, a block at a time. What is derived (hashes, chain,
-sums) is derived again from the texts of the documents and compared with what is kept beside them. Per series
-the first document that is not as it should be is named; what comes after it in the chain proves nothing.
+sums, columns, ``audit_facts.py``) is derived again from the texts of the documents and compared with what is
+kept beside them. Per series the first document that is not as it should be is named; what comes after it in
+the chain proves nothing. A chain cannot show that its own end was cut off; the audit trail, a chain of its
+own, says what was issued. Who cuts off both is found out by the hashes at their ends, once they are noted.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table, func, select, true
+from sqlalchemy import Connection, Engine, Row, Select, func, not_, or_, select
 
 from ingest.ledger import ledger_snapshot
+from invoicing.audit_facts import KINDS, Stored, differences, load_stored
 from invoicing.audit_tables import AUDIT_CHAIN, AUDIT_ENTRIES
 from invoicing.audit_trail import entry_hash
-from invoicing.bulk import halves_of, select_by_ids, sum_of_halves
-from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.number import number_text
-from invoicing.register import CHAIN_START, chained
-from invoicing.special_invoice_tables import SPECIAL_INVOICES
-from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS, NUMBER_SERIES
+from invoicing.register import CHAIN_START, ISSUED_ACTION, chained
+from invoicing.special_invoice_tables import DEDUCTED_DOCUMENTS
+from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 _BLOCK: Final = 1_000
 """Documents read at once; bounds the memory."""
@@ -78,36 +79,6 @@ class BooksProof:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """Where documents of a kind are kept: their table, its key and, where lines are kept beside the text, the
-    key of their table. only: which rows of the table, where other kinds share it."""
-
-    table: Table
-    key: Column[Any]
-    line_key: Column[Any] | None
-    only: ColumnElement[bool] = field(default_factory=true)
-
-
-_KINDS: Final[Mapping[str, _Kind]] = {
-    "invoice": _Kind(INVOICES, INVOICES.c.invoice_id, INVOICE_LINES.c.invoice_id),
-    "credit_note": _Kind(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id, None),
-    **{
-        kind: _Kind(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id, None, SPECIAL_INVOICES.c.kind == kind)
-        for kind in ("deposit", "progress", "final", "miscellaneous")
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What the ledger keeps of a document beside the register."""
-
-    text: str
-    document_hash: str
-    lines_minor: int | None
-
-
 def verify_books(ledger: Engine) -> BooksProof:
     """Read all issued documents and audit entries and prove them, as the ledger is at this moment."""
     with ledger_snapshot(ledger) as connection:
@@ -117,7 +88,7 @@ def verify_books(ledger: Engine) -> BooksProof:
             connection,
             select(ISSUED_DOCUMENTS).order_by(ISSUED_DOCUMENTS.c.series, ISSUED_DOCUMENTS.c.number),
         ):
-            stored = _stored(connection, block)
+            stored = load_stored(connection, [row.document_id for row in block])
             for row in block:
                 series.setdefault(row.series, _Chain(row.series)).add(row, stored.get(row.document_id))
         for name, chain in series.items():
@@ -125,7 +96,7 @@ def verify_books(ledger: Engine) -> BooksProof:
         return BooksProof(
             series=tuple(chain.proof() for chain in series.values()),
             audit_trail=_verify_audit_trail(connection),
-            elsewhere=tuple(_unregistered(connection)),
+            elsewhere=(*_unregistered(connection), *_no_longer_there(connection)),
         )
 
 
@@ -140,7 +111,7 @@ class _Chain:
         self.head = CHAIN_START
         self.broken: Broken | None = None
 
-    def add(self, row: Row[Any], stored: _Stored | None) -> None:
+    def add(self, row: Row[Any], stored: Stored | None) -> None:
         """The next document of the register."""
         if self.broken is None:
             self.broken = self._gap(row) or self._wrong(row, stored)
@@ -155,16 +126,16 @@ class _Chain:
         missing = number_text(series=self.series, number=wanted)
         return Broken("number_missing", missing, f"the register goes on with {_printed(row)}.")
 
-    def _wrong(self, row: Row[Any], stored: _Stored | None) -> Broken | None:
+    def _wrong(self, row: Row[Any], stored: Stored | None) -> Broken | None:
         if stored is None:
             return Broken("document_missing", _printed(row), "it is in the register, and its text is gone.")
         if self.last is not None and row.issue_date < self.last.issue_date:
             words = f"it is dated {row.issue_date}, the number before it {self.last.issue_date}."
             return Broken("dates_fall", _printed(row), words)
-        hashed = hashlib.sha256(stored.text.encode()).hexdigest()
-        if not hashed == row.document_hash == stored.document_hash:
+        hashed = hashlib.sha256(stored.row.document.encode()).hexdigest()
+        if not hashed == row.document_hash == stored.row.document_hash:
             return Broken("document_changed", _printed(row), "its text is not the one that was issued.")
-        self.head = chained(self.head, stored.text)
+        self.head = chained(self.head, stored.row.document)
         if self.head != row.chain_hash:
             words = "its place in the chain is not where it was issued: a document before it is another."
             return Broken("chain_broken", _printed(row), words)
@@ -199,64 +170,25 @@ class _Chain:
         )
 
 
-def _differs(row: Row[Any], stored: _Stored) -> Broken | None:
-    """Whether the register says what the document says, and both what its lines come to."""
-    document = orjson.loads(stored.text)
-    lines = document["lines"]
-    groups = document["tax"] if isinstance(document["tax"], list) else []
-    said = {
-        "number": document["number"],
-        "issue_date": document["issue_date"],
-        "currency": document["currency"],
-        "net_minor": document["total_minor"],
-        "tax_minor": sum(group["tax_minor"] for group in groups),
-    }
-    kept = {name: getattr(row, name) for name in said} | {"number": _printed(row)}
-    for name, value in said.items():
-        if kept[name] != value:
-            words = f"the register has {name} {kept[name]}, the document {value}."
-            return Broken("register_differs", _printed(row), words)
-    summed = sum(line["amount_minor"] for line in lines)
-    kept_sum = summed if stored.lines_minor is None else stored.lines_minor
+def _differs(row: Row[Any], stored: Stored) -> Broken | None:
+    """Whether its lines come to its total, and all that is kept beside the text says what the text says."""
+    document = orjson.loads(stored.row.document)
+    summed = sum(line["amount_minor"] for line in document["lines"])
+    kept_sum = summed if stored.lines is None else sum(line[1] for line in stored.lines.values())
     if not document["total_minor"] == summed == kept_sum:
         words = (
             f"its total is {document['total_minor']} minor units, the lines on it come to {summed}, the "
             f"lines kept beside it to {kept_sum}."
         )
         return Broken("sums_differ", _printed(row), words)
+    for reason_code, words in differences(row, stored, document):
+        return Broken(reason_code, _printed(row), words)
     return None
 
 
 def _blocks(connection: Connection, statement: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
     result = connection.execution_options(yield_per=_BLOCK).execute(statement)
     yield from result.partitions(_BLOCK)
-
-
-def _stored(connection: Connection, block: Sequence[Row[Any]]) -> dict[str, _Stored]:
-    """What is kept of the documents of a block, by document id."""
-    found: dict[str, _Stored] = {}
-    for name, kind in _KINDS.items():
-        # A bill that came to less than nothing is a credit note and lies with the other bills.
-        of_bills = name == "invoice"
-        ids = [
-            row.document_id
-            for row in block
-            if row.kind == name or (of_bills and row.kind == "credit_note" and row.refers_to is None)
-        ]
-        if not ids:
-            continue
-        lines = None if kind.line_key is None else _summed_lines(connection, kind.line_key, ids)
-        columns = (kind.key, kind.table.c.document, kind.table.c.document_hash)
-        for row in select_by_ids(connection, select(*columns), kind.key, ids):
-            summed = None if lines is None else lines.get(row[0], 0)
-            found[row[0]] = _Stored(row[1], row[2], summed)
-    return found
-
-
-def _summed_lines(connection: Connection, key: Column[Any], ids: Sequence[str]) -> dict[str, int]:
-    """The sum of the lines kept beside each document."""
-    summed = select(key, *halves_of(key.table.c.amount_minor)).group_by(key)
-    return {row[0]: sum_of_halves(row[1], row[2]) for row in select_by_ids(connection, summed, key, ids)}
 
 
 def _verify_audit_trail(connection: Connection) -> SeriesProof:
@@ -294,7 +226,7 @@ def _verify_audit_trail(connection: Connection) -> SeriesProof:
 
 def _unregistered(connection: Connection) -> Iterator[Broken]:
     """Documents that have a number and no place in the register."""
-    for name, kind in _KINDS.items():
+    for name, kind in KINDS.items():
         table = kind.table
         statement = (
             select(kind.key, table.c.series, table.c.number)
@@ -308,6 +240,43 @@ def _unregistered(connection: Connection) -> Iterator[Broken]:
             printed = number_text(series=missing.series, number=missing.number)
             words = f"{total} documents of kind {name} are in no register, this one first."
             yield Broken("not_registered", printed, words)
+
+
+def _no_longer_there(connection: Connection) -> Iterator[Broken]:
+    """Documents that the audit trail saw issued and the register does not have, or has as another: whoever
+    takes the last document of a series away, with its row in the series, still leaves this."""
+    entry, register = AUDIT_ENTRIES.c, ISSUED_DOCUMENTS.c
+    same = (
+        (register.kind == entry.object_kind)
+        & (register.issued_at == entry.occurred_at)
+        & entry.after.contains(register.document_hash)
+    )
+    statement = (
+        select(entry.sequence, entry.after, register.document_id)
+        .outerjoin_from(AUDIT_ENTRIES, ISSUED_DOCUMENTS, register.document_id == entry.object_id)
+        .where(entry.action == ISSUED_ACTION, or_(register.document_id.is_(None), not_(same)))
+        .order_by(entry.sequence)
+    )
+    for row in connection.execute(statement.limit(1)):
+        number = orjson.loads(row.after)["number"]
+        found = "is in no register" if row.document_id is None else "is another in the register"
+        words = f"audit entry {row.sequence} saw it issued, and it {found}."
+        yield Broken("document_missing", number, words)
+    of_issue = (entry.object_id == register.document_id) & (entry.action == ISSUED_ACTION)
+    begun = select(func.min(entry.occurred_at)).where(entry.action == ISSUED_ACTION).scalar_subquery()
+    unseen = (
+        select(register.series, register.number)
+        .outerjoin_from(ISSUED_DOCUMENTS, AUDIT_ENTRIES, of_issue)
+        .where(entry.sequence.is_(None), register.issued_at >= begun)
+        .order_by(register.series, register.number)
+    )
+    for series, number in connection.execute(unseen.limit(1)):
+        words = "it is in the register, and the audit trail did not see it issued."
+        yield Broken("entry_missing", number_text(series=series, number=number), words)
+    deducted = DEDUCTED_DOCUMENTS.c.final_id
+    bare = select(deducted).where(deducted.not_in(select(register.document_id)))
+    for final_id in connection.execute(bare.limit(1)).scalars():
+        yield Broken("document_missing", final_id, "documents are deducted by it, and it is in no register.")
 
 
 def _printed(row: Row[Any]) -> str:

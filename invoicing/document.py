@@ -2,8 +2,9 @@
 
 Everything printed is made into text here, in the customer's language; the page (``templates/invoice.typ``)
 only places it. Only fonts that come with typst are used and the file's date is the invoice's, so the bytes
-depend on neither machine nor time of day. Tax is printed as the invoice states it; where it states none,
-the page says that amounts are net.
+depend on neither machine nor time of day; a document with characters that these fonts lack is set with those
+of a folder as well. Tax is printed as the invoice states it; where it states none, the page says that amounts
+are net.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final, Literal
 import orjson
 import typst
 
-from ingest.errors import BrokenState
+from ingest.errors import BrokenState, InvalidInput
 from invoicing.arranged_page import arranged
 from invoicing.factur_x import ATTACHMENT, with_factur_x_metadata
 from invoicing.invoice import Invoice
@@ -35,6 +36,12 @@ PAGE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 PNG_DOTS_PER_INCH: Final = 110
 _PDF_STANDARD: Final = "a-3b"
 _PAGES: Final = re.compile(rb"/Type/Pages/Count (?P<count>\d+)/Kids")
+_NO_GLYPH: Final = re.compile(r'the text `"(?P<text>.*)"` could not be displayed')
+"""How typst says that no font has a character; a PDF/A must not have such a one."""
+_UNPRINTABLE: Final = dict.fromkeys(
+    {*range(0x20), *range(0x7F, 0xA0), 0xFFFE, 0xFFFF} - {ord(kept) for kept in "\t\n\r"}
+)
+"""Characters that have no look in any font."""
 PAGE_WORDS: Final = ("description", "quantity", "price", "page", "of")
 """What the page itself says, on every kind of document."""
 _PARTY_WORD: Final = 32
@@ -43,10 +50,12 @@ _PARTY_WORD: Final = 32
 
 class InvoicePrinter:
     """Typesets invoices. May be shared by threads: each gets a compiler of its own, because one
-    compiler used by two threads raises."""
+    compiler used by two threads raises. fonts: a folder with fonts for what the shipped ones lack. What
+    neither has raises InvalidInput (``font_missing``)."""
 
-    def __init__(self, page: Path = PAGE) -> None:
+    def __init__(self, page: Path = PAGE, *, fonts: Path | None = None) -> None:
         self._page = page
+        self._fonts = fonts
         self._main = f'#import "{page.name}": invoice\n#invoice(json(bytes(%s)))'.encode()
         self._per_thread = threading.local()
 
@@ -96,15 +105,41 @@ class InvoicePrinter:
     def _compiled(
         self, data: Mapping[str, Any], cii: bytes, dated: date, kind: Literal["pdf", "png"]
     ) -> list[bytes]:
+        """With the shipped fonts; if they lack a character, once more with all there are and without what no
+        font can show."""
+        try:
+            return self._set(data, cii, dated, kind, fonts=None)
+        except typst.TypstError as error:
+            if _NO_GLYPH.search(str(error)) is None:
+                raise
+        try:
+            return self._set(_printable(data), cii, dated, kind, fonts=self._fonts)
+        except typst.TypstError as error:
+            found = _NO_GLYPH.search(str(error))
+            if found is None:
+                raise
+            where = f"nor those in {self._fonts}" if self._fonts else "and no others are set up"
+            raise InvalidInput(
+                f"document {data['number']} has {found['text']!r} on it. The fonts that come with Ratemill "
+                f"do not have it, {where}. Put a font that has it, like Noto Sans CJK, into a folder, name "
+                "it in RATEMILL_FONTS, and start again.",
+                reason_code="font_missing",
+            ) from error
+
+    def _set(
+        self,
+        data: Mapping[str, Any],
+        cii: bytes,
+        dated: date,
+        kind: Literal["pdf", "png"],
+        *,
+        fonts: Path | None,
+    ) -> list[bytes]:
         """The texts stand in the program that calls the template, which is parsed once: JSON, its quotes
         escaped as typst does. As inputs, they would have the library built anew for each document."""
-        compiler = getattr(self._per_thread, "compiler", None)
-        if compiler is None:
-            compiler = typst.Compiler(root=self._page.parent, ignore_system_fonts=True)
-            self._per_thread.compiler = compiler
         program = self._main % orjson.dumps(orjson.dumps(data).decode())
         files: Any = {"main": program, "attachment": cii}  # accepted, but not in the library's type hints
-        output = compiler.compile(
+        output = self._compiler(fonts).compile(
             files,
             format=kind,
             ppi=PNG_DOTS_PER_INCH if kind == "png" else None,
@@ -113,6 +148,25 @@ class InvoicePrinter:
         )
         pages = output if isinstance(output, list) else [output]
         return [page for page in pages if page is not None]
+
+    def _compiler(self, fonts: Path | None) -> typst.Compiler:
+        """Of this thread; fonts: those of the folder as well."""
+        name = "compiler" if fonts is None else "with_fonts"
+        compiler = getattr(self._per_thread, name, None)
+        if compiler is None:
+            paths = [] if fonts is None else [fonts]
+            compiler = typst.Compiler(root=self._page.parent, ignore_system_fonts=True, font_paths=paths)
+            setattr(self._per_thread, name, compiler)
+        return compiler
+
+
+def _printable(value: Any) -> Any:
+    """The same texts without what no font can show."""
+    if isinstance(value, str):
+        return value.translate(_UNPRINTABLE)
+    if isinstance(value, Mapping):
+        return {name: _printable(one) for name, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _page_count(made: Sequence[bytes], kind: Literal["pdf", "png"]) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from multiprocessing import get_context
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -37,10 +38,12 @@ class PrintJob:
 
 
 class PrintingProcesses:
-    """``count`` processes that print. May be shared by threads. ``close`` ends them."""
+    """``count`` processes that print. May be shared by threads. ``close`` ends them. fonts: as of
+    ``InvoicePrinter``."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, fonts: Path | None = None) -> None:
         self._count = count
+        self._print = partial(print_all, fonts=fonts)
         self._lock = Lock()
         self._pool: ProcessPoolExecutor | None = None
 
@@ -49,7 +52,7 @@ class PrintingProcesses:
         ended in the middle; the next question starts new ones."""
         chunks = [jobs[place : place + _CHUNK] for place in range(0, len(jobs), _CHUNK)]
         try:
-            return list(chain.from_iterable(self._open().map(print_all, chunks)))
+            return list(chain.from_iterable(self._open().map(self._print, chunks)))
         except BrokenProcessPool as error:
             self.close()
             raise BrokenState(
@@ -74,17 +77,17 @@ class PrintingProcesses:
             return self._pool
 
 
-def print_all(jobs: Sequence[PrintJob]) -> list[bytes]:
+def print_all(jobs: Sequence[PrintJob], *, fonts: Path | None) -> list[bytes]:
     """What one process does."""
-    printer = _own_printer()
+    printer = _own_printer(fonts)
     with collector_paused():
         return [printer.pdf(parse_invoice(job.text), job.template, logo=job.logo) for job in jobs]
 
 
 @cache
-def _own_printer() -> InvoicePrinter:
+def _own_printer(fonts: Path | None) -> InvoicePrinter:
     """Of the process; to read the fonts takes as long as ten documents."""
-    return InvoicePrinter()
+    return InvoicePrinter(fonts=fonts)
 
 
 def _use_one_thread() -> None:

@@ -23,6 +23,8 @@ from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
 DocumentKind = Literal["invoice", "credit_note", "deposit", "progress", "final", "miscellaneous"]
 CHAIN_START: Final = ""
+ISSUED_ACTION: Final = "issued"
+"""Of the entry that the audit trail has of each document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def enter_issued(
 def _issued(document: IssuedDocument, series: str, issuer: Issuer) -> Change:
     return Change(
         actor=issuer.actor,
-        action="issued",
+        action=ISSUED_ACTION,
         object_kind=document.kind,
         object_id=document.document_id,
         before={"state": "draft"} if issuer.was_draft else None,

@@ -106,6 +106,17 @@ def test_the_mail_has_the_pdf_a_link_and_nothing_that_looks_like_spam(ledger: En
     assert sent.message_hash == hashlib.sha256(raw.rstrip(b"\r\n") + b"\r\n").hexdigest()
 
 
+def test_a_document_that_cannot_be_printed_holds_up_no_other(ledger: Engine, box: Mailbox) -> None:
+    customer(ledger)
+    issue(ledger, terms={**TERMS, "late_payment": "\N{CJK UNIFIED IDEOGRAPH-682A}"})
+    issue(ledger)
+    shelf = document_shelf(ledger, InvoicePrinter(), profile="peppol")
+    send_all(ledger, box, shelf)
+    states = {one.state: one.reason for one in list_deliveries(ledger, limit=9)}
+    assert sorted(states) == ["failed", "sent"]
+    assert "RATEMILL_FONTS" in states["failed"]
+
+
 @pytest.mark.requirement("DEL-03")
 @pytest.mark.requirement("DEL-04")
 def test_it_goes_to_those_in_the_roles_and_never_to_the_signer(ledger: Engine, box: Mailbox) -> None:

@@ -7,15 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
+from ingest.errors import InvalidInput
 from invoicing.document import InvoicePrinter, printed
 from invoicing.invoice import Invoice, InvoiceLine, InvoiceTier
 
 PRINTER = InvoicePrinter()
+FONTS = Path(__file__).parent / "fonts"
+"""One font that has one character."""
 
 
 def line(number: int = 1, **changes: Any) -> InvoiceLine:
@@ -208,3 +212,22 @@ def test_texts_are_printed_as_written_whatever_they_mean_to_the_typesetter() -> 
     hostile = 'a "b" \\ #let c = 1 $d$ \\u{41} *e* \\"'
     (text,) = pages_of(invoice(line(description=hostile)))
     assert hostile in text
+
+
+def test_what_no_font_can_show_is_left_out_and_what_no_font_here_has_is_named() -> None:
+    (text,) = pages_of(invoice(line(description="a\x01b\uffffc")))
+    assert "abc" in text
+    abroad = invoice(line(description="\N{CJK UNIFIED IDEOGRAPH-682A} 1"), number="INV-2025-000007")
+    with pytest.raises(InvalidInput, match="INV-2025-000007 has '\N{CJK UNIFIED IDEOGRAPH-682A}'") as caught:
+        PRINTER.pdf(abroad)
+    assert caught.value.reason_code == "font_missing"
+    assert "RATEMILL_FONTS" in str(caught.value)
+
+
+def test_fonts_of_a_folder_show_what_the_shipped_ones_lack() -> None:
+    with_fonts = InvoicePrinter(fonts=FONTS)
+    abroad = invoice(line(description="\N{CJK UNIFIED IDEOGRAPH-682A} 1"))
+    made = with_fonts.pdf(abroad)
+    assert "\N{CJK UNIFIED IDEOGRAPH-682A} 1" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
+    assert with_fonts.pdf(abroad) == made
+    assert with_fonts.pdf(invoice(line())) == PRINTER.pdf(invoice(line()))
