@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import date
 
 import pytest
@@ -29,7 +29,7 @@ def billed(any_world: World) -> World:
     return world
 
 
-def unguarded(ledger: Engine) -> Iterator[Connection]:
+def unguarded(ledger: Engine) -> Generator[Connection, None, None]:
     """A transaction in which the triggers are gone: somebody with all rights on the database."""
     with ledger_transaction(ledger) as connection:
         if ledger.dialect.name == "postgresql":

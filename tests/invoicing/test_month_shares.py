@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -21,12 +22,14 @@ from ingest.meter_store import save_meter
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, list_entries
+from invoicing.month_part_check import check_month_parts
 from invoicing.posting_store import post_missing
 from invoicing.review.correct import correct
 from invoicing.review.moves import approve
 from invoicing.tables import LINE_MONTH_SHARES
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_accrual import recognise, ties
+from tests.invoicing.test_audit_verify import unguarded
 from tests.invoicing.test_credit_before_tax import welcome
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER
 from tests.invoicing.test_journal import without_journal
@@ -71,6 +74,42 @@ def revenue(world: World, known_at: str | None = None) -> list[str]:
         for (charge, month), amount in sorted(sums.items())
         if amount
     ]
+
+
+def cent_moved(sign: str, day: str) -> str:
+    """One cent of calls to or from revenue of a day, its entry still zero."""
+    return (
+        f"UPDATE journal_lines SET amount_minor = amount_minor {sign} "
+        "CASE account WHEN 'revenue' THEN 1 ELSE -1 END WHERE charge_id = 'calls' AND entry_number IN "
+        f"(SELECT entry_number FROM journal_entries WHERE kind = 'recognition' AND entry_date = '{day}')"
+    )
+
+
+def share_changed(change: str) -> str:
+    return f"UPDATE line_month_shares SET {change} WHERE month_end = '2025-01-31' AND share = '600'"
+
+
+def found_after(world: World, *changes: str) -> list[str]:
+    """What is wrong once somebody with all rights has changed that; then it is as it was."""
+    with closing(unguarded(world.ledger)) as transactions:
+        connection = next(transactions)
+        for change in changes:
+            assert connection.execute(text(change)).rowcount > 0, change
+        return list(check_month_parts(connection))
+
+
+def months_of_revenue_are_verified(world: World) -> None:
+    to_february = cent_moved("+", "2025-01-31"), cent_moved("-", "2025-02-14")
+    (january, february) = found_after(world, *to_february)
+    assert "599 minor units of revenue of charge 'calls' on 2025-01-31" in january
+    assert "come to 300" in february
+    for change, words in (
+        ("month_end = '2025-03-31'", "outside its period of 2025-01-15 to 2025-02-14"),
+        ("month_end = '2025-01-30'", "neither the last of a month nor of its period"),
+        ("share = '-300'", "come to nothing"),
+    ):
+        assert any(words in problem for problem in found_after(world, share_changed(change))), words
+    assert verify_journal(world.ledger) == []
 
 
 def table(words: str) -> list[str]:
@@ -136,6 +175,7 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     assert post_missing(world.ledger).documents == 1
     assert revenue(world) == shown
     assert verify_journal(world.ledger) == []
+    months_of_revenue_are_verified(world)
     for statement in ("UPDATE line_month_shares SET share = '1'", "DELETE FROM line_month_shares"):
         with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
             connection.execute(text(statement))
