@@ -133,17 +133,18 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
         ("transfer", "c1-subject", "2025-02-14", "10", {"region": "eu"}),
     )
     recognise(world, "2025-01-31", "2025-02-01T12:00")
+    # Of 500 calls over 100 and of a peak of 500, 17 of 31 days.
     used_by_then = table("""
         calls    2025-01   6.00
         doubled  2025-01   1.20
-        excess   2025-01   5.00
-        peak     2025-01 500.00
+        excess   2025-01   2.74
+        peak     2025-01 274.19
         transfer 2025-01  10.00
     """)
     assert revenue(world) == used_by_then
     world.bill("2025-02-15", now=at("2025-02-16"))
     # What was accrued stands, and the invoice adds what came then. What is over 100 calls in all, and a peak,
-    # are of no month: straight line.
+    # are of no month: straight line, and the peak is still the same.
     assert revenue(world) == table("""
         calls    2025-01   6.00
         calls    2025-02   3.00
