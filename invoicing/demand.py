@@ -144,6 +144,7 @@ def _due(
         catalogue=catalogue,
         changed=changed,
         credits=amended.credits,
+        returns=amended.returns,
         cuts=amended.cuts,
         late=find_late_usage(
             event_store,

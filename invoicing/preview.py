@@ -81,6 +81,7 @@ def preview_contract(
         catalogue=catalogue,
         changed=_changed(ledger, catalogue),
         credits=amended.credits,
+        returns=amended.returns,
         late=find_late_usage(
             event_store,
             ledger,
