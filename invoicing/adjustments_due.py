@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,12 +23,12 @@ from invoicing.adjustment_shares import AdjustedMonths, adjusted_months
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.fee_return import FeeReturn
+from invoicing.given_back_twice import given_back_twice
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts, invoice_id_of
 from invoicing.late_usage import LateUsage
-from invoicing.left_to_give_back import credited_of_lines
-from invoicing.line_differences import LineDifference, line_differences, stands_instead
+from invoicing.line_differences import LineDifference, line_differences
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
 from invoicing.seat_changes import CutRow
@@ -36,14 +36,10 @@ from invoicing.tables import INVOICES
 from invoicing.wider_periods import counts_with
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
-from rating.spend_ids import is_minimum
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
-
-_COVERED: Final = frozenset({"usage", "licence", MINIMUM_SPEND_KIND})
-"""What a minimum spend counts, and itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,7 @@ def adjustments_due(
     differences = [
         one for one in line_differences(event_store, again.lines, again.billed) if _is_put_right(one, late)
     ]
-    twice = _given_back_already(differences, next_dates, ledger)
+    twice = given_back_twice(differences, next_dates, ledger, again.catalogue.agreements)
     held = [
         *_held(again, next_dates),
         *_refused(differences, next_dates),
@@ -183,57 +179,6 @@ def _refused(differences: Iterable[LineDifference], next_dates: Mapping[str, dat
                 " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
     return list(found.values())
-
-
-def _given_back_already(
-    differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
-) -> list[Held]:
-    """Contracts whose late usage would give back of a line what credit notes gave back before, credit that
-    was taken off it before tax included. A period of
-    licences that is cut is taken back whole and billed for the days before: that counts as one. So do a
-    minimum and the usage that counts towards it, of which one falls as the other rises."""
-    differences = list(differences)
-    lowered = [one for one in differences if one.was is not None and one.difference_minor < 0]
-    with ledger.connect() as connection:
-        credited = credited_of_lines(connection, [one.line["line_id"] for one in lowered])
-    found: dict[str, Held] = {}
-    for one in lowered:
-        taken = credited.get(one.line["line_id"], 0)
-        left = max(0, one.charged_minor + one.allowed_minor - taken)
-        instead = sum(other.difference_minor for other in differences if stands_instead(other.line, one.line))
-        off = min(-one.difference_minor - instead, _off_with_minimum(one, differences))
-        if taken <= 0 or off <= left:
-            continue
-        line = one.line
-        found[line["contract_id"]] = Held(
-            line["contract_id"],
-            next_dates[line["contract_id"]],
-            "adjustment_refused",
-            f"what is known now lowers what charge {line['charge_id']!r} was billed on "
-            f"{line['billing_date']} by {off} minor units, and credit notes left {left} of it: what was "
-            "credited would be given back twice. Credit what is left, if it is owed, and say "
-            "`late_usage: ignore`.",
-        )
-    return list(found.values())
-
-
-def _off_with_minimum(one: LineDifference, differences: Sequence[LineDifference]) -> int:
-    """What is given back of the line, or less where a minimum of its period and what counts towards it take
-    each other's place."""
-    period = _period(one.line)
-    counted = [
-        other
-        for other in differences
-        if other.line["charge_kind"] in _COVERED and _period(other.line) == period
-    ]
-    of_minimum = any(is_minimum(other.line["charge_id"]) for other in counted)
-    if not of_minimum or one.line["charge_kind"] not in _COVERED:
-        return -one.difference_minor
-    return -sum(other.difference_minor for other in counted)
-
-
-def _period(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line[name] for name in ("contract_id", "billing_date", "period_start", "period_end"))
 
 
 def _made(
