@@ -7,7 +7,7 @@ Called in the transaction that makes the change, so that neither is there withou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain
 from typing import Any, Final
@@ -24,6 +24,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.discounted_months import discounted_months
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
@@ -70,6 +71,23 @@ def posted_documents(
     connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
 ) -> Iterator[PostedDocument]:
     """Documents on the register as posting sees them, in their order."""
+    plain = list(_as_written(connection, documents, days))
+
+    def load(document_ids: Sequence[str]) -> Iterator[PostedDocument]:
+        for start in range(0, len(document_ids), _DOCUMENTS_PER_STEP):
+            some = document_ids[start : start + _DOCUMENTS_PER_STEP]
+            for found in registered_where(connection, ISSUED_DOCUMENTS.c.document_id.in_(some)):
+                yield from _as_written(connection, found, days)
+
+    moved = discounted_months(connection, plain, load)
+    for document in plain:
+        yield replace(document, shares={**document.shares, **moved}) if moved else document
+
+
+def _as_written(
+    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
+) -> Iterator[PostedDocument]:
+    """The same with the month shares that are written with their lines."""
     lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
