@@ -3,10 +3,14 @@
     >>> accrued_parts("recurring", date(2026, 1, 15), date(2026, 2, 15), 3100, through=date(2026, 1, 31))
     [(datetime.date(2026, 1, 31), 1700)]
 
-A line that counts what was used by then is revenue of the days up to then: its period ends there.
+Usage that adds up over days is revenue of the months it was consumed in. Of what does not (a peak, an
+average), what it comes to by then is spread over all days of its period, as its invoice will spread it:
 
-    >>> accrued_parts("usage", date(2026, 1, 15), date(2026, 2, 15), 500, date(2026, 1, 31), counted=True)
+    >>> january = ((date(2026, 1, 31), 3),)
+    >>> accrued_parts("usage", date(2026, 1, 15), date(2026, 2, 15), 500, date(2026, 1, 31), shares=january)
     [(datetime.date(2026, 1, 31), 500)]
+    >>> accrued_parts("usage", date(2026, 1, 15), date(2026, 2, 15), 500, date(2026, 1, 31))
+    [(datetime.date(2026, 1, 31), 274)]
 
 Accruals are entries of their own kind under the id of the document that will bill them:
 
@@ -68,17 +72,12 @@ def accrued_parts(
     period_end: date,
     amount_minor: int,
     through: date,
-    *,
-    counted: bool = False,
     shares: MonthShares | None = None,
 ) -> list[tuple[date, int]]:
     """What each month up to ``through`` gets, dated as ``month_parts`` does. The period is half-open.
-    counted: the amount is of what was used up to ``through``, not of the whole period. shares: where the
-    usage of the line is known month by month."""
+    shares: where the usage of the line is known month by month."""
     if period_start > through:
         return []
-    if counted:
-        period_end = min(period_end, through + _A_DAY)
     parts = line_parts(charge_kind, period_start, period_end, amount_minor, shares)
     return [(day, part) for day, part in parts if day <= through and part]
 

@@ -210,7 +210,6 @@ def _of_open_periods(
     customers = dict(
         zip(*(catalogue.contracts[name].to_pylist() for name in ("contract_id", "customer_id")), strict=True)
     )
-    levels = {meter.meter_id for meter in catalogue.meters if meter.aggregation == "time_weighted"}
     with_tax = {
         (one.plan.plan_id, one.version) for one in catalogue.plan_versions if one.plan.prices_include_tax
     }
@@ -230,13 +229,10 @@ def _of_open_periods(
                 not_accrued.append(NotAccrued(contract_id, billing_date, "prices_include_tax", words))
                 continue
             start, end = (row[name].astimezone(zone).date() for name in ("period_start", "period_end"))
-            counted = row["charge_kind"] == "usage" and row["meter_id"] not in levels
             amount = row["amount_minor"]
             document_id = invoice_id_of(contract_id=contract_id, billing_date=billing_date)
             own = shares.get(row["line_id"].hex())
-            for day, part in accrued_parts(
-                row["charge_kind"], start, end, amount, through, counted=counted, shares=own
-            ):
+            for day, part in accrued_parts(row["charge_kind"], start, end, amount, through, own):
                 whose = (customers[contract_id], contract_id, row["charge_id"], row["currency"])
                 yield AccrualKey(document_id, day, *whose), part
 

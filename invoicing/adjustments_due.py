@@ -7,10 +7,10 @@ shows, so after the adjustments it shows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,12 +22,13 @@ from invoicing.adjusted_line import AdjustedLine
 from invoicing.adjustment_shares import AdjustedMonths, adjusted_months
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.fee_return import FeeReturn
+from invoicing.given_back_twice import given_back_twice
 from invoicing.history import BillingDates
 from invoicing.hold import Held
 from invoicing.invoice import InvoiceAdjusts
 from invoicing.late_usage import LateUsage
-from invoicing.left_to_give_back import credited_of_lines
-from invoicing.line_differences import LineDifference, line_differences, stands_instead
+from invoicing.line_differences import LineDifference, line_differences
 from invoicing.number import number_text
 from invoicing.rated_again import RatedAgain, RatingInputs, rate_settled_dates
 from invoicing.seat_changes import CutRow
@@ -35,14 +36,10 @@ from invoicing.tables import INVOICES
 from invoicing.wider_periods import counts_with
 from rating.adjustment_line import BILLED_AMOUNT, BILLED_QUANTITY, adjustment_line
 from rating.line_item import RATED_LINE_SCHEMA
-from rating.spend_ids import is_minimum
-from rating.steps import FEE_CREDIT_KIND, MINIMUM_SPEND_KIND
+from rating.steps import FEE_CREDIT_KIND
 from rating.store import line_to_python
 from rollup.period import local_midnight
 from rollup.stored_usage import StoredUsage
-
-_COVERED: Final = frozenset({"usage", "licence", MINIMUM_SPEND_KIND})
-"""What a minimum spend counts, and itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +65,14 @@ def adjustments_due(
     changed: Mapping[str, Sequence[Issue]],
     now: datetime,
     run_id: str,
-    credits_now: pa.Table,
+    returns_now: Sequence[FeeReturn],
     cuts: Sequence[CutRow] = (),
 ) -> AdjustmentsDue:
     """What late usage adds to the next bills of touched contracts.
 
     late: what ``find_late_usage`` found. next_dates: the billing date that carries a contract's adjustments;
     contracts that are not named are left out. changed: what ``changed_behind_bill`` found; such a contract is
-    held for that. credits_now, cuts: of ``AmendedCatalogue``. Nothing is written.
+    held for that. returns_now, cuts: of ``AmendedCatalogue``. Nothing is written.
     """
     first = {key: day for key, day in late.touched.items() if key in next_dates and key not in changed}
     if not first:
@@ -95,20 +92,17 @@ def adjustments_due(
         run_id=run_id,
         billed_now=late.seats.until,
         cuts=[cut for cut in cuts if cut.key[0] in first],
-        credits=credits_now.filter(pc.is_in(credits_now["contract_id"], value_set=chosen)),
+        returns=[one for one in returns_now if one.fee["contract_id"] in first],
     )
     contracts = catalogue.contracts.filter(pc.is_in(catalogue.contracts["contract_id"], value_set=chosen))
     again = rate_settled_dates(inputs, contracts)
-    committed = _committed(catalogue)
     differences = [
-        one
-        for one in line_differences(event_store, again.lines, again.billed)
-        if _is_put_right(one, late, committed)
+        one for one in line_differences(event_store, again.lines, again.billed) if _is_put_right(one, late)
     ]
-    twice = _given_back_already(differences, next_dates, ledger)
+    twice = given_back_twice(differences, next_dates, ledger, again.catalogue.agreements)
     held = [
         *_held(again, next_dates),
-        *_refused(differences, next_dates, committed),
+        *_refused(differences, next_dates),
         *(entry for entry in twice if entry.contract_id not in late.ignoring),
     ]
     without = {entry.contract_id for entry in (*held, *twice)}
@@ -120,14 +114,14 @@ def adjustments_due(
     return AdjustmentsDue(*_made(again.catalogue, kept, months, next_dates, ledger, run_id), held)
 
 
-def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[str]) -> bool:
+def _is_put_right(one: LineDifference, late: LateUsage) -> bool:
     """Whether the next bill takes up the difference: all of it, but of contracts that let late usage be only
     what the last bill had in advance, and of that what an adjustment says rightly."""
     line = one.line
     contract_id = line["contract_id"]
     if contract_id not in late.seats_only:
         return True
-    if _is_refused(one, committed):
+    if _is_refused(one):
         return False
     begins = local_midnight(line["billing_date"], late.seats.zones[contract_id])
     return bool(line["billing_date"] > late.touched[contract_id] and line["period_end"] > begins)
@@ -135,18 +129,13 @@ def _is_put_right(one: LineDifference, late: LateUsage, committed: Collection[st
 
 def _in_two(differences: Sequence[LineDifference], added: pa.Table) -> list[LineDifference]:
     """A licence in advance of which some was added and some taken away is charged for the one and credited
-    for the other: it is adjusted to what it would be with additions alone, and from there to what it is.
-    Where not all can be given back, it is one line."""
+    for the other: it is adjusted to what it would be with additions alone, and from there to what it is."""
     rows = {line_id: row for row, line_id in enumerate(added["line_id"].to_pylist())}
     found = []
     for one in differences:
         row = rows.get(one.now["line_id"]) if one.now is not None else None
         raised = None if row is None else line_to_python(added, row)
-        if (
-            raised is not None
-            and not one.is_limited
-            and raised["amount_minor"] > max(one.billed_minor, one.now_minor)
-        ):
+        if raised is not None and raised["amount_minor"] > max(one.billed_minor, one.now_minor):
             found.append(replace(one, now=raised))
             named = {**raised, "line_id": one.line["line_id"]}
             found.append(replace(one, was=named, billed_minor=raised["amount_minor"]))
@@ -170,97 +159,26 @@ def _held(again: RatedAgain, next_dates: Mapping[str, date]) -> list[Held]:
     ]
 
 
-def _committed(catalogue: BillingCatalogue) -> set[str]:
-    """The contracts with a commitment over a term."""
-    return {
-        key
-        for key, track in catalogue.segments.items()
-        if any(
-            catalogue.agreements[part.agreement_key].term_commitments for part in track if part.agreement_key
-        )
-    }
-
-
-def _is_refused(one: LineDifference, committed: Collection[str]) -> bool:
+def _is_refused(one: LineDifference) -> bool:
     """Whether no adjustment can say the difference rightly."""
-    limited = one.is_limited and one.line["contract_id"] in committed
-    return limited or one.line["charge_kind"] == FEE_CREDIT_KIND
+    return bool(one.line["charge_kind"] == FEE_CREDIT_KIND)
 
 
-def _refused(
-    differences: Iterable[LineDifference], next_dates: Mapping[str, date], committed: Collection[str]
-) -> list[Held]:
+def _refused(differences: Iterable[LineDifference], next_dates: Mapping[str, date]) -> list[Held]:
     """Contracts with a difference that no adjustment can say rightly."""
     found: dict[str, Held] = {}
     for one in differences:
         contract_id, kind = one.line["contract_id"], one.line["charge_kind"]
-        if _is_refused(one, committed):
+        if _is_refused(one):
             found[contract_id] = Held(
                 contract_id,
                 next_dates[contract_id],
                 "adjustment_refused",
                 f"late usage changes what charge {one.line['charge_id']!r} was billed at on "
-                f"{one.line['billing_date']} ({kind}), because "
-                + (
-                    "a credit gave more of the fee back than it comes to now, and a commitment over a term "
-                    "counts it."
-                    if one.is_limited
-                    else "a discount or rounded sum is shared out again."
-                )
-                + " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
+                f"{one.line['billing_date']} ({kind}), because a discount or rounded sum is shared out again."
+                " `ratemill rerate` shows the difference; settle it outside, and say `late_usage: ignore`.",
             )
     return list(found.values())
-
-
-def _given_back_already(
-    differences: Iterable[LineDifference], next_dates: Mapping[str, date], ledger: Engine
-) -> list[Held]:
-    """Contracts whose late usage would give back of a line what credit notes gave back before, credit that
-    was taken off it before tax included. A period of
-    licences that is cut is taken back whole and billed for the days before: that counts as one. So do a
-    minimum and the usage that counts towards it, of which one falls as the other rises."""
-    differences = list(differences)
-    lowered = [one for one in differences if one.was is not None and one.difference_minor < 0]
-    with ledger.connect() as connection:
-        credited = credited_of_lines(connection, [one.line["line_id"] for one in lowered])
-    found: dict[str, Held] = {}
-    for one in lowered:
-        taken = credited.get(one.line["line_id"], 0)
-        left = max(0, one.charged_minor + one.allowed_minor - taken)
-        instead = sum(other.difference_minor for other in differences if stands_instead(other.line, one.line))
-        off = min(-one.difference_minor - instead, _off_with_minimum(one, differences))
-        if taken <= 0 or off <= left:
-            continue
-        line = one.line
-        found[line["contract_id"]] = Held(
-            line["contract_id"],
-            next_dates[line["contract_id"]],
-            "adjustment_refused",
-            f"what is known now lowers what charge {line['charge_id']!r} was billed on "
-            f"{line['billing_date']} by {off} minor units, and credit notes left {left} of it: what was "
-            "credited would be given back twice. Credit what is left, if it is owed, and say "
-            "`late_usage: ignore`.",
-        )
-    return list(found.values())
-
-
-def _off_with_minimum(one: LineDifference, differences: Sequence[LineDifference]) -> int:
-    """What is given back of the line, or less where a minimum of its period and what counts towards it take
-    each other's place."""
-    period = _period(one.line)
-    counted = [
-        other
-        for other in differences
-        if other.line["charge_kind"] in _COVERED and _period(other.line) == period
-    ]
-    of_minimum = any(is_minimum(other.line["charge_id"]) for other in counted)
-    if not of_minimum or one.line["charge_kind"] not in _COVERED:
-        return -one.difference_minor
-    return -sum(other.difference_minor for other in counted)
-
-
-def _period(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line[name] for name in ("contract_id", "billing_date", "period_start", "period_end"))
 
 
 def _made(

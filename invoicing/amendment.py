@@ -82,7 +82,8 @@ class FeeCharge:
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """credits: by fee and time. charges: by time; no two cover the same fee on the same day."""
+    """credits: by fee and time, those of fees that were free among them. charges: by time; no two cover the
+    same fee on the same day."""
 
     credits: tuple[FeeCredit, ...]
     charges: tuple[FeeCharge, ...]
@@ -142,7 +143,7 @@ def _compare(
             given_back.append((fee, -more))
     if now is not None and not (plan_changed and unused == "none"):
         due += [_Due(now, charge, None) for charge in coming.values()]
-    return [entry for entry in given_back if entry[0].line["amount"] > 0], due
+    return [entry for entry in given_back if entry[0].line["amount"] >= 0], due
 
 
 def _recurring(now: DueTerms | None) -> Iterator[Charge]:
@@ -279,7 +280,7 @@ def once_given_back(
     coming = {(due.terms.plan.plan_id, charge_id) for due in due_once(terms) for charge_id in due.charge_ids}
     for fee in billed:
         key = (fee.plan.plan_id, fee.charge.charge_id)
-        if unused == "credit" and key not in coming and fee.line["amount"] > 0:
+        if unused == "credit" and key not in coming and fee.line["amount"] >= 0:
             yield FeeCredit(fee, fee.start, fee.end, units_billed(fee.charge))
 
 

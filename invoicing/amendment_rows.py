@@ -27,6 +27,7 @@ from invoicing.amendment import (
 )
 from invoicing.billed_time import Billed, next_billing_date
 from invoicing.due import due_service_periods
+from invoicing.fee_return import FeeReturn, fee_credits
 from invoicing.plan_schedule import ADVANCE
 from invoicing.seat_changes import CutRow, SeatCut, change_seats, row_key
 from invoicing.seats_in_advance import prices_seats
@@ -34,7 +35,7 @@ from rating.agreement import AgreedSegment, Agreement, agreed_plan
 from rating.agreement_dates import agreed_segments, terms_by_day
 from rating.contract import Contract
 from rating.contract_store import contracts_table
-from rating.credit_line import UnusedTime, credit_line
+from rating.credit_line import UnusedTime
 from rating.plan_version import PlanVersion
 from rating.price_plan import PricePlan
 from rating.proration import method_of, units_between
@@ -115,13 +116,15 @@ def amendment_rows(
 @dataclass(slots=True)
 class AmendmentRows:
     """What amendments add: rows of SERVICE_PERIOD_SCHEMA (without numbers), credit lines as rows of
-    RATED_LINE_SCHEMA, the new agreements by key, and all plan versions that they name. cuts: of billed
-    periods whose licences end earlier."""
+    RATED_LINE_SCHEMA, the new agreements by key, and all plan versions that they name. returns: what the
+    credits are made of, and what would be of fees that were free. cuts: of billed periods whose licences end
+    earlier."""
 
     agreements: dict[str, Agreement] = field(default_factory=dict)
     versions: dict[tuple[str, int, str], PlanVersion] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     credits: list[dict[str, Any]] = field(default_factory=list)
+    returns: list[FeeReturn] = field(default_factory=list)
     cuts: list[CutRow] = field(default_factory=list)
 
     def name(self, entry: PlanVersion, key: str, agreements: Mapping[str, Agreement]) -> None:
@@ -135,31 +138,24 @@ class AmendmentRows:
         self.versions |= other.versions
         self.rows += other.rows
         self.credits += other.credits
+        self.returns += other.returns
         self.cuts += other.cuts
 
     def add_credits(
         self, found: Amendment, entry: ChangedContract, *, left_minor: Mapping[bytes, int], run_id: str
     ) -> None:
-        left = dict(left_minor)
+        returns = []
         for given_back in found.credits:
             fee = given_back.fee
-            rest = min(left[fee.line["line_id"]], fee.line["amount_minor"])
-            if rest <= 0:
-                continue  # a credit note gave it back already
             days = fee.line["days"]
             if fee.charge.kind != ONCE:  # what is due once is given back whole
                 days = _part(given_back.start, given_back.end, entry.contract, fee.plan, days)
             unused = UnusedTime(given_back.start, given_back.end, given_back.units, days)
-            line = credit_line(
-                fee.line,
-                unused,
-                plan=fee.plan,
-                billing_date=entry.billing_date,
-                run_id=run_id,
-                left_minor=rest,
-            )
-            left[fee.line["line_id"]] = rest + line["amount_minor"]
-            self.credits.append(line)
+            left = left_minor[fee.line["line_id"]]
+            returns.append(FeeReturn(fee.line, unused, fee.plan, entry.billing_date, left))
+        made = fee_credits(returns, {}, run_id=run_id)
+        self.credits += [line for line in made if line is not None]
+        self.returns += returns
 
     def add_charges(
         self, charges: Iterable[FeeCharge], entry: ChangedContract, agreements: Mapping[str, Agreement]
@@ -205,9 +201,10 @@ class AmendmentRows:
 
     def add_empty(self, found: Amendment, entry: ChangedContract) -> None:
         """A period without fees for the credits, so that their date is billed whatever else is due on it."""
-        if not found.credits:
+        paid = [given_back for given_back in found.credits if given_back.fee.line["amount"] > 0]
+        if not paid:
             return
-        fee = found.credits[0].fee
+        fee = paid[0].fee
         agreement = Agreement(only_charges=())
         line = fee.line
         self.agreements[agreement.key()] = agreement
@@ -222,8 +219,8 @@ class AmendmentRows:
                 "agreement": agreement.key(),
                 "timing": ADVANCE,
                 "billing_date": entry.billing_date,
-                "period_start": found.credits[0].start,
-                "period_end": found.credits[0].end,
+                "period_start": paid[0].start,
+                "period_end": paid[0].end,
                 "days": line["days"],
                 "full_days": line["full_days"],
                 "first": False,

@@ -29,6 +29,7 @@ from invoicing.amendment_rows import (
 from invoicing.billed_time import load_billed, load_contract_versions
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.fee_return import FeeReturn
 from invoicing.hold import Key
 from invoicing.left_to_give_back import left_to_give_back
 from invoicing.run_blocks import billing_dates
@@ -47,13 +48,14 @@ from rollup.period import find_time_zone, local_midnight
 @dataclass(frozen=True, slots=True)
 class AmendedCatalogue:
     """catalogue: with the agreements that the amendments need. periods: SERVICE_PERIOD_SCHEMA, with those of
-    the amendments. credits: RATED_LINE_SCHEMA, by contract and billing date. agreements: new ones, by key.
-    cuts: of billed periods whose licences in advance end earlier."""
+    the amendments. credits: RATED_LINE_SCHEMA, by contract and billing date; returns: what they are made of.
+    agreements: new ones, by key. cuts: of billed periods whose licences in advance end earlier."""
 
     catalogue: BillingCatalogue
     periods: pa.Table
     credits: pa.Table
     agreements: Mapping[str, Agreement]
+    returns: Sequence[FeeReturn] = ()
     cuts: Sequence[CutRow] = ()
 
     def recounted(self) -> set[str]:
@@ -110,12 +112,13 @@ def with_amendments(
         run_id=run_id,
     )
     if not made.rows and not made.cuts:
-        return nothing
+        return replace(nothing, returns=made.returns)
     return AmendedCatalogue(
         _grown(catalogue, made, agreements, ledger),
         with_rows(periods, made.rows) if made.rows else periods,
         pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA),
         made.agreements,
+        made.returns,
         made.cuts,
     )
 

@@ -275,6 +275,7 @@ def _find_due(
         catalogue=catalogue,
         changed=start.changed,
         credits=amended.credits,
+        returns=amended.returns,
         cuts=amended.cuts,
         late=late,
         tax=open_tax_desk(ledger, provider=settings.tax_provider, contract_ids=contract_ids),

@@ -27,9 +27,10 @@ from invoicing.billable_read import count_by_state, count_conflicts
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.due import due_service_periods, without_plan
+from invoicing.final_bill import final_bills_due
 from invoicing.hold import Held, Key, hold_without_plan
 from invoicing.late_usage import find_late_usage, newest_change
-from invoicing.price_due import DueWork, due_contracts, price_due
+from invoicing.price_due import DueWork, adjustments_of, due_contracts, price_due
 from invoicing.pricing import Stages
 from invoicing.settings import BillingSettings
 from invoicing.tax_desk import open_tax_desk
@@ -143,6 +144,7 @@ def _due(
         catalogue=catalogue,
         changed=changed,
         credits=amended.credits,
+        returns=amended.returns,
         cuts=amended.cuts,
         late=find_late_usage(
             event_store,
@@ -159,7 +161,12 @@ def _due(
     )
     due = price_due(work, periods, contracts, totals_minor=dict, stages=Stages())
     unpriced = hold_without_plan(without_plan(catalogue.contracts, catalogue.plan_versions), as_of=as_of)
-    return _Due(due.adjustments.catalogue, due.dates, due.lines, due.items, [*unpriced, *due.held])
+    ended = adjustments_of(work, dict.fromkeys(work.late.ended, as_of))
+    lines, held = due.lines, [*unpriced, *due.held, *ended.held]
+    if ended.lines.num_rows:
+        lines = pa.concat_tables([lines, ended.lines]).unify_dictionaries()
+        held = [*unpriced, *due.held, *final_bills_due(work, ended, on=as_of, totals_minor={}).held]
+    return _Due(due.adjustments.catalogue, due.dates, lines, due.items, held)
 
 
 def _changed(connection: Connection, catalogue: BillingCatalogue) -> Mapping[str, Sequence[Issue]]:

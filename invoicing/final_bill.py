@@ -25,7 +25,7 @@ from invoicing.hold import Held, Key, hold_by_amount, hold_too_large, hold_unkno
 from invoicing.issue import Written, write_invoices
 from invoicing.issue_policy import IssuePolicy
 from invoicing.item_invoice_issue import forget_lines
-from invoicing.price_due import seller_text
+from invoicing.price_due import DueWork, seller_text
 from invoicing.run_context import BillingRun, issue_prefixes
 from invoicing.tables import INVOICES, LATE_USAGE_SUFFIX, contract_of
 from invoicing.tax_hold import TaxReady, prepare_tax
@@ -42,14 +42,18 @@ class FinalBills:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """What is to be billed, by key of the bill. rows: of ``load_contracts``."""
+class FinalDue:
+    """What is to be billed, by key of the bill. rows: of ``load_contracts``. dates, owners: all bills; those
+    that nothing holds. held: why others are."""
 
     found: AdjustmentsDue
     lines: pa.Table
     rows: Mapping[str, Mapping[str, Any]]
     customers: Mapping[str, tuple[int, str]]
     dates: Sequence[Key]
+    ready: TaxReady
+    owners: Sequence[str]
+    held: Sequence[Held]
 
 
 def write_final_bills(
@@ -59,53 +63,71 @@ def write_final_bills(
     billed so far."""
     if not found.lines.num_rows:
         return FinalBills(held=found.held)
-    ended = _ended(run, found)
+    due = final_bills_due(run.work, found, on=run.as_of, totals_minor=totals_minor)
+    written = _write(run, due) if due.owners else Written([], [])
+    return FinalBills(written.drafts, due.held, written.credit_expired)
+
+
+def final_bills_due(
+    work: DueWork, found: AdjustmentsDue, *, on: date, totals_minor: Mapping[str, int]
+) -> FinalDue:
+    """The bills of a day for the adjustments found of ended contracts, and why some are held: what runs,
+    previews and demand share. Nothing is written."""
+    lines, rows = _by_bill(found)
+    dates = [(owner, on) for owner in rows]
+    with work.ledger.connect() as connection:
+        customers = load_customer_texts(connection, sorted({row["customer_id"] for row in rows.values()}))
     ready = prepare_tax(
-        run.tax,
-        ended.dates,
-        ended.lines,
-        [{**row, "contract_id": owner} for owner, row in ended.rows.items()],
-        ended.customers,
+        work.tax,
+        dates,
+        lines,
+        [{**row, "contract_id": owner} for owner, row in rows.items()],
+        customers,
         found.catalogue,
-        run.ledger,
+        work.ledger,
         {},
     )
-    held = _held(run, ended, ready, totals_minor)
-    chosen = [owner for owner, _ in ended.dates if owner not in held]
-    written = _write(run, ended, ready, chosen) if chosen else Written([], [])
-    reasons = [*found.held, *(held[owner] for owner in sorted(held))]
-    return FinalBills(written.drafts, reasons, written.credit_expired)
+    due = FinalDue(found, lines, rows, customers, dates, ready, [], [])
+    held = _held(work, due, on, totals_minor)
+    owners = [owner for owner in rows if owner not in held]
+    return replace(due, owners=owners, held=[*found.held, *(held[owner] for owner in sorted(held))])
 
 
-def _ended(run: BillingRun, found: AdjustmentsDue) -> _Ended:
+def final_drafts(work: DueWork, due: FinalDue) -> list[Draft]:
+    """The bills that nothing holds."""
+    return list(draft_invoices(lines=_lines_of(due), context=_context(work, due)))
+
+
+def _lines_of(due: FinalDue) -> pa.Table:
+    """RATED_LINE_SCHEMA of the bills that nothing holds."""
+    owners = pa.array(due.owners, pa.string())
+    return due.lines.filter(pc.is_in(due.lines["contract_id"], value_set=owners))
+
+
+def _by_bill(found: AdjustmentsDue) -> tuple[pa.Table, dict[str, Mapping[str, Any]]]:
+    """The lines with the key of their bill for the contract, and the row of its contract by that key."""
     place = found.lines.schema.get_field_index("contract_id")
     column = found.lines.column(place)
     keys = pa.array([f"{one}{LATE_USAGE_SUFFIX}" for one in column.to_pylist()], pa.string())
     lines = found.lines.set_column(place, found.lines.schema.field(place), keys.cast(column.type))
-    owners = list(dict.fromkeys(keys.to_pylist()))
     by_id = {row["contract_id"]: row for row in found.catalogue.contracts.to_pylist()}
-    rows = {owner: by_id[contract_of(owner)] for owner in owners}
-    with run.ledger.connect() as connection:
-        customers = load_customer_texts(connection, sorted({row["customer_id"] for row in rows.values()}))
-    return _Ended(found, lines, rows, customers, [(owner, run.as_of) for owner in owners])
+    return lines, {owner: by_id[contract_of(owner)] for owner in dict.fromkeys(keys.to_pylist())}
 
 
-def _held(
-    run: BillingRun, ended: _Ended, ready: TaxReady, totals_minor: Mapping[str, int]
-) -> dict[str, Held]:
+def _held(work: DueWork, due: FinalDue, on: date, totals_minor: Mapping[str, int]) -> dict[str, Held]:
     """By key of the bill, the first reason found."""
-    customer_of = {owner: row["customer_id"] for owner, row in ended.rows.items()}
-    billed = select(INVOICES.c.contract_id).where(INVOICES.c.billing_date == run.as_of.isoformat())
-    with run.ledger.connect() as connection:
+    customer_of = {owner: row["customer_id"] for owner, row in due.rows.items()}
+    billed = select(INVOICES.c.contract_id).where(INVOICES.c.billing_date == on.isoformat())
+    with work.ledger.connect() as connection:
         today = [
-            row[0] for row in select_by_ids(connection, billed, INVOICES.c.contract_id, sorted(ended.rows))
+            row[0] for row in select_by_ids(connection, billed, INVOICES.c.contract_id, sorted(due.rows))
         ]
     reasons = [
-        *(_billed_today(owner, run) for owner in today),
-        *hold_unknown_customers(ended.dates, customer_of=customer_of, known=ended.customers),
-        *ready.held,
-        *hold_by_amount(ended.lines, negative_total=run.settings.negative_total),
-        *hold_too_large(ended.lines, totals_minor=totals_minor),
+        *(_billed_today(owner, on) for owner in today),
+        *hold_unknown_customers(due.dates, customer_of=customer_of, known=due.customers),
+        *due.ready.held,
+        *hold_by_amount(due.lines, negative_total=work.negative_total),
+        *hold_too_large(due.lines, totals_minor=totals_minor),
     ]
     found: dict[str, Held] = {}
     for entry in reasons:
@@ -113,22 +135,21 @@ def _held(
     return found
 
 
-def _billed_today(owner: str, run: BillingRun) -> Held:
+def _billed_today(owner: str, on: date) -> Held:
     return Held(
         owner,
-        run.as_of,
+        on,
         "final_bill_today",
-        f"late usage of the ended contract was billed on {run.as_of} already, and more came in since. A run "
+        f"late usage of the ended contract was billed on {on} already, and more came in since. A run "
         "as of a later day bills it.",
     )
 
 
-def _write(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> Written:
+def _write(run: BillingRun, due: FinalDue) -> Written:
     """Rated lines first, then numbers, invoices and lines in one transaction."""
-    lines = ended.lines.filter(pc.is_in(ended.lines["contract_id"], value_set=pa.array(owners, pa.string())))
-    forget_lines(run.event_store, _billed_until(run, owners))
-    with start_writing(run.event_store, lines) as writing:
-        drafts = draft_invoices(lines=lines, context=_context(run, ended, ready, owners))
+    forget_lines(run.event_store, _billed_until(run, due.owners))
+    with start_writing(run.event_store, _lines_of(due)) as writing:
+        drafts = final_drafts(run.work, due)
         writing.wait()
     policy = IssuePolicy(
         prefixes=issue_prefixes(run),
@@ -138,7 +159,7 @@ def _write(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str
         now=run.now,
         looked_through=run.late.looked_through,
         without_adjustments=(),
-        adjusted=ended.found.adjusted,
+        adjusted=due.found.adjusted,
         actor=run.settings.actor,
     )
     return write_invoices(run.ledger, drafts=drafts, nothing_due=[], policy=policy)
@@ -153,18 +174,18 @@ def _billed_until(run: BillingRun, owners: Sequence[str]) -> dict[str, date | No
     return {owner: date.fromisoformat(found[owner]) if owner in found else None for owner in owners}
 
 
-def _context(run: BillingRun, ended: _Ended, ready: TaxReady, owners: Sequence[str]) -> DraftContext:
-    rows = {owner: ended.rows[owner] for owner in owners}
-    with run.ledger.connect() as connection:
+def _context(work: DueWork, due: FinalDue) -> DraftContext:
+    rows = {owner: due.rows[owner] for owner in due.owners}
+    with work.ledger.connect() as connection:
         terms = load_terms(connection, {row["contract_id"]: row["version"] for row in rows.values()})
     return DraftContext(
         contracts=rows,
-        customers=ended.customers,
+        customers=due.customers,
         terms={owner: terms[row["contract_id"]] for owner, row in rows.items()},
-        seller=seller_text(run.settings.seller),
-        plan_versions=ended.found.catalogue.agreed_versions,
-        agreements=ended.found.catalogue.agreements,
-        adjusted=ended.found.adjusted,
-        tax=run.tax,
-        taxes=ready.taxes,
+        seller=seller_text(work.seller),
+        plan_versions=due.found.catalogue.agreed_versions,
+        agreements=due.found.catalogue.agreements,
+        adjusted=due.found.adjusted,
+        tax=work.tax,
+        taxes=due.ready.taxes,
     )

@@ -15,6 +15,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_tables import JOURNAL_COUNTER, JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.month_part_check import check_month_parts
 from invoicing.pay_out_tables import PAY_OUT_PARTS
 from invoicing.payment_tables import PAYMENT_ALLOCATIONS, PAYMENT_RETURNS, PAYMENTS
 from invoicing.posting import DEPOSIT_CHARGE_ID, DEPOSIT_KIND
@@ -33,7 +34,8 @@ def verify_journal(ledger: Engine) -> list[str]:
     Numbers have no gap; every entry sums to zero; every document's receivable is what the register says, and
     what is recognised before or after its issue date is taken up again; accruals are of documents that are
     still to come; deposits wait until they are deducted; credit is carried at its cost; cash and applied
-    money are those of the payments and pay-outs; what is written off is what was given up.
+    money are those of the payments and pay-outs; what is written off is what was given up; usage over several
+    months is revenue of those it was used in.
     """
     checks = (
         _numbers,
@@ -47,6 +49,7 @@ def verify_journal(ledger: Engine) -> list[str]:
         _allocations,
         _write_offs,
         _pay_outs,
+        check_month_parts,
     )
     with ledger.connect() as connection:
         found: list[str] = []

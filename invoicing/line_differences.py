@@ -21,7 +21,7 @@ _OF_ONE_CUT: Final = ("contract_id", "billing_date", "charge_id", "charge_kind",
 class LineDifference:
     """One line that comes to something else now. was: as billed or last adjusted, None when nothing was
     billed of it; now: as rated again, None when it is not due any more; rows of RATED_LINE_SCHEMA as Python
-    values. billed_minor: what was billed of it in all, before credit, as far as it can be given back
+    values. billed_minor: what was billed of it in all, before credit, with what fee credits change by
     (``given_back_at_most.py``). charged_minor: what was billed after credit taken off before tax;
     allowed_minor: that credit."""
 
@@ -43,11 +43,6 @@ class LineDifference:
     @property
     def difference_minor(self) -> int:
         return self.now_minor - self.billed_minor
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether less is given back than the line comes to less."""
-        return self.billed_minor < self.charged_minor + self.allowed_minor
 
     @property
     def change(self) -> Change:

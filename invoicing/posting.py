@@ -216,6 +216,11 @@ def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str
     return cost_of, discounts
 
 
+def discounts_of(document: PostedDocument) -> dict[str, int]:
+    """What credit that cost less than it pays takes off lines, minor units by line_id."""
+    return _drawn_by_charge(document)[1]
+
+
 def _over_lines(amount_minor: int, lines: Sequence[DocumentLine]) -> list[tuple[str, int]]:
     """Credit that a credit note gives back for lines that are not on it: in proportion to those that are and
     take something back."""

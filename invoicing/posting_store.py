@@ -6,14 +6,14 @@ Called in the transaction that makes the change, so that neither is there withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, exists, func, or_, select, tuple_
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual_store import release_accruals
@@ -24,6 +24,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.discounted_months import discounted_months
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
@@ -40,6 +41,9 @@ from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS
 _DOCUMENTS_PER_STEP: Final = 2_000
 _OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
 """Kinds of entries that are the posting of a document."""
+_CONTENT: Final = func.coalesce(
+    INVOICES.c.document, CREDIT_NOTES.c.document, SPECIAL_INVOICES.c.document
+).label("document")
 _Place = tuple[str, str, int]
 """When a document was issued, its series and its number: in this order they are posted."""
 
@@ -52,6 +56,38 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
+    rows, days = begin_rows(connection, now=now), RecognisedDays()
+    for posted in posted_documents(connection, documents, days):
+        add_document(rows, posted, days)
+    append_rows(connection, rows)
+    issued = [each.document_id for each in documents]
+    release_accruals(connection, issued, description="issued", now=now)
+    for document in documents:
+        if document.kind == "credit_note" and document.refers_to is not None:
+            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+
+
+def posted_documents(
+    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
+) -> Iterator[PostedDocument]:
+    """Documents on the register as posting sees them, in their order."""
+    plain = list(_as_written(connection, documents, days))
+
+    def load(document_ids: Sequence[str]) -> Iterator[PostedDocument]:
+        for start in range(0, len(document_ids), _DOCUMENTS_PER_STEP):
+            some = document_ids[start : start + _DOCUMENTS_PER_STEP]
+            for found in registered_where(connection, ISSUED_DOCUMENTS.c.document_id.in_(some)):
+                yield from _as_written(connection, found, days)
+
+    moved = discounted_months(connection, plain, load)
+    for document in plain:
+        yield replace(document, shares={**document.shares, **moved}) if moved else document
+
+
+def _as_written(
+    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
+) -> Iterator[PostedDocument]:
+    """The same with the month shares that are written with their lines."""
     lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
@@ -59,39 +95,29 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
         if each.credit_minor < 0 and each.document_id not in notes and each.document_id in used:
             used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    rows, days = begin_rows(connection, now=now), RecognisedDays()
     shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
     for document in documents:
-        add_document(
-            rows,
-            PostedDocument(
-                document_id=document.document_id,
-                kind="credit_note" if document.kind == "credit_note" else "invoice",
-                corrects=document.document_id in notes,
-                customer_id=document.customer_id,
-                contract_id=document.contract_id or "",
-                currency=document.currency,
-                issue_date=document.issue_date,
-                net_minor=document.net_minor,
-                tax_minor=document.tax_minor,
-                credit_minor=document.credit_minor,
-                lines=lines[document.document_id],
-                used=used.get(document.document_id, ()),
-                sold=sold,
-                shares=shares,
-                taken_back=(
-                    credit_taken_back(connection, document, lines[document.document_id])
-                    if document.document_id in notes
-                    else {}
-                ),
+        yield PostedDocument(
+            document_id=document.document_id,
+            kind="credit_note" if document.kind == "credit_note" else "invoice",
+            corrects=document.document_id in notes,
+            customer_id=document.customer_id,
+            contract_id=document.contract_id or "",
+            currency=document.currency,
+            issue_date=document.issue_date,
+            net_minor=document.net_minor,
+            tax_minor=document.tax_minor,
+            credit_minor=document.credit_minor,
+            lines=lines[document.document_id],
+            used=used.get(document.document_id, ()),
+            sold=sold,
+            shares=shares,
+            taken_back=(
+                credit_taken_back(connection, document, lines[document.document_id])
+                if document.document_id in notes
+                else {}
             ),
-            days,
         )
-    append_rows(connection, rows)
-    release_accruals(connection, list(lines), description="issued", now=now)
-    for document in documents:
-        if document.kind == "credit_note" and document.refers_to is not None:
-            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
 
 
 def _posted_lines(
@@ -165,34 +191,44 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
     """The next documents that may have something to post and are not posted, each with its place. after: of
     the last that was looked at."""
     register = ISSUED_DOCUMENTS.c
-    place = (register.issued_at, register.series, register.number)
     # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
     own = JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS)
     posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
-    special = SPECIAL_INVOICES.c
-    content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
-    has_lines = content.not_like('%"lines":[]%')
-    with_content = (
-        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
-        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
-        .outerjoin(SPECIAL_INVOICES, special.document_id == register.document_id)
-    )
+    has_lines = _CONTENT.not_like('%"lines":[]%')
     # What comes to nothing posts nothing, unless it moves deposits, or revenue between charges or months.
     comes_to_something = or_(
         register.net_minor != 0,
         register.tax_minor != 0,
-        content.like('%"charge_kind":"deducted_%'),
+        _CONTENT.like('%"charge_kind":"deducted_%'),
         exists().where(INVOICE_LINES.c.invoice_id == register.document_id, INVOICE_LINES.c.amount_minor != 0),
     )
+    return _registered_after(connection, after, [~posted, has_lines, comes_to_something])
+
+
+def registered_where(
+    connection: Connection, chosen: ColumnElement[bool]
+) -> Iterator[Sequence[IssuedDocument]]:
+    """The documents on the register of which ``chosen`` holds, a number of them at a time."""
+    after: _Place = ("", "", 0)
+    while found := _registered_after(connection, after, [chosen]):
+        yield [document for _, document in found]
+        after, _ = found[-1]
+
+
+def _registered_after(
+    connection: Connection, after: _Place, conditions: Sequence[ColumnElement[bool]]
+) -> list[tuple[_Place, IssuedDocument]]:
+    register = ISSUED_DOCUMENTS.c
+    place = (register.issued_at, register.series, register.number)
+    with_content = (
+        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
+        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
+        .outerjoin(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id == register.document_id)
+    )
     statement = (
-        select(ISSUED_DOCUMENTS, content)
+        select(ISSUED_DOCUMENTS, _CONTENT)
         .select_from(with_content)
-        .where(
-            ~posted,
-            has_lines,
-            comes_to_something,
-            tuple_(*place) > tuple_(*after),
-        )
+        .where(*conditions, tuple_(*place) > tuple_(*after))
         .order_by(*place)
         .limit(_DOCUMENTS_PER_STEP)
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -25,14 +25,15 @@ from invoicing.amendments_due import with_amendments
 from invoicing.billed_time import changed_behind_bill
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.credit_issue import settle_on_paper
-from invoicing.draft import DraftContext, draft_invoices
+from invoicing.draft import Draft, DraftContext, draft_invoices
 from invoicing.due import due_service_periods, without_plan
-from invoicing.hold import hold_without_plan
+from invoicing.final_bill import FinalDue, final_bills_due, final_drafts
+from invoicing.hold import Held, hold_without_plan
 from invoicing.invoice import Invoice, InvoiceCredit, parse_invoice
 from invoicing.invoice_id import invoice_id_of
 from invoicing.invoice_tax import InvoiceTax
 from invoicing.late_usage import find_late_usage, newest_change
-from invoicing.price_due import DueWork, PricedDue, draft_context, price_due
+from invoicing.price_due import DueWork, adjustments_of, draft_context, price_due
 from invoicing.pricing import Stages
 from invoicing.settings import Seller
 from invoicing.tax_desk import open_tax_desk
@@ -58,7 +59,8 @@ def preview_contract(
     It is dated the first billing date after ``at`` and covers the open period, whatever is billed
     in advance on that date, and every earlier billing date not settled yet, with what late usage
     adjusts of those that are. Fees count for their whole period, seats stay as they are. It shows
-    the credit it would draw. Without anything to bill it has no lines.
+    the credit it would draw. Of a contract that is billed to its end it is the bill of late usage of its own.
+    Without anything to bill it has no lines.
 
     Raises NotFound for an unknown contract, Conflict when the invoice would be held, with the reason.
     """
@@ -80,6 +82,7 @@ def preview_contract(
         catalogue=catalogue,
         changed=_changed(ledger, catalogue),
         credits=amended.credits,
+        returns=amended.returns,
         late=find_late_usage(
             event_store,
             ledger,
@@ -96,14 +99,36 @@ def preview_contract(
         usage_until=at,
     )
     due = price_due(work, periods, catalogue.contracts, totals_minor=dict, stages=Stages())
-    _refuse_held(due, catalogue)
+    _refuse_held(due.held, catalogue)
     context = draft_context(work, due, [contract_id])
-    drafts = draft_invoices(lines=due.lines, context=context)
-    parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
-    with ledger.connect() as connection:
-        parts = settle_on_paper(connection, parts, customer_id=contract["customer_id"])
+    parts = _on_paper(draft_invoices(lines=due.lines, context=context), contract, ledger)
+    if contract_id in work.late.ended and contract_id in work.late.touched:
+        parts = _on_paper(_after_its_end(work, contract_id, today), contract, ledger)
+        if parts:
+            return parts[0]
     billing_date = max(periods["billing_date"].to_pylist(), default=today)
     return _joined(parts, billing_date) if parts else _empty(context, contract_id, billing_date, today)
+
+
+def _on_paper(drafts: Sequence[Draft], contract: Mapping[str, Any], ledger: Engine) -> list[Invoice]:
+    """The invoices of drafts with the credit they would draw."""
+    parts = [parse_invoice(draft.text(number=None, issue_date=None)) for draft in drafts]
+    with ledger.connect() as connection:
+        return list(settle_on_paper(connection, parts, customer_id=contract["customer_id"]))
+
+
+def _after_its_end(work: DueWork, contract_id: str, today: date) -> list[Draft]:
+    """What late usage adds to a contract that is billed to its end: the bill of a run today or, where there
+    is one of today already, tomorrow."""
+    due = _final_bill(work, contract_id, today)
+    if any(entry.reason_code == "final_bill_today" for entry in due.held):
+        due = _final_bill(work, contract_id, today + timedelta(days=1))
+    _refuse_held(due.held, work.catalogue)
+    return final_drafts(work, due)
+
+
+def _final_bill(work: DueWork, contract_id: str, on: date) -> FinalDue:
+    return final_bills_due(work, adjustments_of(work, {contract_id: on}), on=on, totals_minor={})
 
 
 def _changed(ledger: Engine, catalogue: BillingCatalogue) -> Mapping[str, Sequence[Issue]]:
@@ -134,17 +159,17 @@ def _periods_to_next_date(catalogue: BillingCatalogue, today: date) -> tuple[pa.
     return chosen.set_column(0, chosen.schema.field("period_key"), keys).combine_chunks(), last
 
 
-def _refuse_held(due: PricedDue, catalogue: BillingCatalogue) -> None:
+def _refuse_held(reasons: Sequence[Held], catalogue: BillingCatalogue) -> None:
     """The run's own reasons; the amounts of a run's other invoices are not known here."""
     unpriced = without_plan(catalogue.contracts, catalogue.plan_versions)
-    held = [*hold_without_plan(unpriced, as_of=date.max), *due.held]
+    held = [*hold_without_plan(unpriced, as_of=date.max), *reasons]
     if held:
         dates: dict[str, list[date]] = {}
         for entry in held:
             dates.setdefault(entry.message, []).append(entry.billing_date)
-        reasons = " ".join(f"{_dates_text(days)}: {message}" for message, days in dates.items())
+        texts = " ".join(f"{_dates_text(days)}: {message}" for message, days in dates.items())
         raise Conflict(
-            f"contract {held[0].contract_id!r} would be held, not billed. {reasons}",
+            f"contract {held[0].contract_id!r} would be held, not billed. {texts}",
             reason_code="invoice_held",
         )
 

@@ -25,6 +25,7 @@ from invoicing.billing_catalogue import BillingCatalogue, load_terms
 from invoicing.collector import collector_paused
 from invoicing.customer_store import load_customer_texts
 from invoicing.draft import DraftContext
+from invoicing.fee_return import FeeReturn
 from invoicing.hold import Held, Key
 from invoicing.holding import held_dates
 from invoicing.late_usage import LateUsage
@@ -43,8 +44,8 @@ from rollup.stored_usage import StoredUsage
 @dataclass(frozen=True, slots=True)
 class DueWork:
     """What due periods are priced from. catalogue: with what amendments brought. changed: what
-    ``changed_behind_bill`` found. credits (RATED_LINE_SCHEMA), cuts: of amendments. usage_until: count only
-    usage before that instant; None: whole periods."""
+    ``changed_behind_bill`` found. credits (RATED_LINE_SCHEMA), returns, cuts: of amendments. usage_until:
+    count only usage before that instant; None: whole periods."""
 
     run_id: str
     event_store: EventStore
@@ -53,6 +54,7 @@ class DueWork:
     catalogue: BillingCatalogue
     changed: Mapping[str, Sequence[Issue]]
     credits: pa.Table
+    returns: Sequence[FeeReturn]
     cuts: Sequence[CutRow]
     late: LateUsage
     tax: TaxDesk | None
@@ -192,6 +194,6 @@ def adjustments_of(work: DueWork, next_dates: Mapping[str, date]) -> Adjustments
         changed=work.changed,
         now=work.now,
         run_id=work.run_id,
-        credits_now=work.credits,
+        returns_now=work.returns,
         cuts=work.cuts,
     )

@@ -21,6 +21,7 @@ from invoicing.amendment_rows import with_credits
 from invoicing.billed_lines import load_billed_lines
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
+from invoicing.fee_return import CreditAgain, FeeReturn, credits_again
 from invoicing.given_back_at_most import give_back_at_most
 from invoicing.history import (
     BillingDates,
@@ -51,8 +52,8 @@ from rollup.stored_usage import StoredUsage
 class RatingInputs:
     """What dates are rated again from. changed: what ``changed_behind_bill`` found. run_id: written on the
     lines. billed_now: by contract_id, the instant of the date that is billed now, up to which levels are
-    known; of others they are known up to the last billed date. cuts, credits (RATED_LINE_SCHEMA): what the
-    bill that is made now cuts, and gives back of fees."""
+    known; of others they are known up to the last billed date. cuts, returns: what the bill that is made
+    now cuts, and gives back of fees."""
 
     event_store: EventStore
     stored_usage: StoredUsage | None
@@ -64,7 +65,7 @@ class RatingInputs:
     run_id: str
     billed_now: Mapping[str, int] = field(default_factory=dict)
     cuts: Sequence[CutRow] = ()
-    credits: pa.Table = field(default_factory=RATED_LINE_SCHEMA.empty_table)
+    returns: Sequence[FeeReturn] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,14 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
     )
     inputs = replace(inputs, catalogue=past.catalogue)
     due = billing_dates(past.periods)
-    lines, added, held = _rate_again(inputs, contracts, _only(past.periods, settled), past)
+    lines, added, then, held = _rate_again(inputs, contracts, _only(past.periods, settled), past)
     gone = {(entry.contract_id, entry.billing_date) for entry in held}
     kept = [key for key in settled if key not in gone]
     chosen = pl.DataFrame(kept, schema={"contract_id": pl.String, "billing_date": pl.Date}, orient="row")
     standing = give_back_at_most(
         billed.join(chosen, on=["contract_id", "billing_date"]),
-        lines=lines,
-        credits_now=inputs.credits,
+        then=[one for one in then if _key_of(one) not in gone],
+        at_once=credits_again(inputs.returns, lines),
     )
     return RatedAgain(
         compared=kept,
@@ -125,9 +126,9 @@ def rate_settled_dates(inputs: RatingInputs, contracts: pa.Table) -> RatedAgain:
 
 def _rate_again(
     inputs: RatingInputs, contracts: pa.Table, periods: pa.Table, past: PeriodsAsBilled
-) -> tuple[pa.Table, pa.Table, list[Held]]:
+) -> tuple[pa.Table, pa.Table, list[CreditAgain], list[Held]]:
     """The lines of all periods whose dates can be priced with their credits, those of licences in advance
-    with nothing taken away, and why others cannot."""
+    with nothing taken away, the credits, and why others cannot."""
     catalogue = inputs.catalogue
     ids = contracts["contract_id"].combine_chunks()
     spans = spans_of([periods])
@@ -175,7 +176,10 @@ def _rate_again(
         *hold_unrated(rated.unrated, periods=periods),
     ]
     kept = _only(periods, dict.fromkeys(dates_without(dates, held), ""))
-    lines = lines_without(with_credits(rated.lines, past.credits), held)
+    then = credits_again(past.returns, rated.lines)
+    given_back = [one.now for one in then if one.now is not None]
+    table = pa.Table.from_pylist(given_back, schema=RATED_LINE_SCHEMA)
+    lines = lines_without(with_credits(rated.lines, table), held)
     priced = PricedPeriods(lines, rated.unrated.slice(0, 0), unusable)
     priced = add_true_ups(
         priced,
@@ -187,7 +191,12 @@ def _rate_again(
         run_id=inputs.run_id,
     )
     untrued = hold_unrated(priced.unrated, periods=kept)
-    return lines_without(priced.lines, untrued), added, [*held, *untrued]
+    return lines_without(priced.lines, untrued), added, then, [*held, *untrued]
+
+
+def _key_of(one: CreditAgain) -> Key | None:
+    line = one.was or one.now
+    return None if line is None else (line["contract_id"], line["billing_date"])
 
 
 def _seats(

@@ -25,6 +25,7 @@ from invoicing.billed_time import Billed
 from invoicing.billing_catalogue import BillingCatalogue
 from invoicing.bulk import select_by_ids
 from invoicing.due import due_service_periods
+from invoicing.fee_return import FeeReturn
 from invoicing.history import BillingDates
 from invoicing.hold import Key
 from invoicing.left_to_give_back import left_to_give_back
@@ -36,18 +37,17 @@ from rating.agreement_store import load_agreements
 from rating.compile import compile_price_book
 from rating.contract import Contract
 from rating.contract_store import contracts_table
-from rating.line_item import RATED_LINE_SCHEMA
 from rating.tables import CONTRACT_VERSIONS, CONTRACTS
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodsAsBilled:
-    """periods: SERVICE_PERIOD_SCHEMA. credits: RATED_LINE_SCHEMA. catalogue: with all prices they name.
-    cut: the periods whose licences in advance count no more, because others stand instead."""
+    """periods: SERVICE_PERIOD_SCHEMA. returns: of fees, as they were billed. catalogue: with all prices they
+    name. cut: the periods whose licences in advance count no more, because others stand instead."""
 
     catalogue: BillingCatalogue
     periods: pa.Table
-    credits: pa.Table
+    returns: Sequence[FeeReturn] = ()
     cut: frozenset[RowKey] = frozenset()
 
 
@@ -73,7 +73,7 @@ def periods_as_billed(
     """The periods of settled dates, each by the version of its bill. periods: of contracts of the catalogue,
     by the versions in force; dates that are not settled stay so. cuts: what the bill that is made now cuts,
     with the prices it needs in the catalogue; what earlier ones did is found."""
-    nothing = _cut(PeriodsAsBilled(catalogue, periods, RATED_LINE_SCHEMA.empty_table()), cuts, dates)
+    nothing = _cut(PeriodsAsBilled(catalogue, periods), cuts, dates)
     ids = pc.unique(periods["contract_id"]).to_pylist()
     with ledger.connect() as connection:
         steps = _steps(connection, catalogue, ids, dates)
@@ -120,7 +120,7 @@ def periods_as_billed(
         price_book=compile_price_book(versions, meters),
     )
     both = with_rows(pa.concat_tables(parts).unify_dictionaries(), made.rows)
-    found = PeriodsAsBilled(grown, both, pa.Table.from_pylist(made.credits, schema=RATED_LINE_SCHEMA))
+    found = PeriodsAsBilled(grown, both, made.returns)
     return _cut(found, [*made.cuts, *cuts], dates)
 
 

@@ -276,6 +276,3 @@ def test_what_is_accrued_is_what_the_invoice_would_recognise_by_then(
     parts = accrued_parts(kind, start, end, amount, through)
     whole = month_parts(*recognised_days(kind, start, end), amount)
     assert parts == [(day, part) for day, part in whole if day <= through and part]
-    used = accrued_parts("usage", start, end, amount, through, counted=True)
-    assert sum(part for _, part in used) == (amount if start <= through else 0)
-    assert all(day <= through for day, _ in used)

@@ -11,6 +11,7 @@ from invoicing.credit_note import CreditNoteRequest
 from invoicing.credit_note_store import Issuing, issue_credit_note
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_adjustments import JANUARY, Sender, adjustments
+from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_seats_in_advance import SEATS, Seats, lines, settled
 from tests.invoicing.world import World, at
 
@@ -109,6 +110,42 @@ def test_usage_in_the_place_of_a_credited_minimum_is_no_second_credit(world: Wor
         ]
         totals.append(sum(line.amount_minor for line in lines_of_january))
     assert totals == [0, 0, 500]
+    settled(world)
+
+
+@pytest.mark.parametrize(
+    ("charge_ids", "credited"), [(["commitment-true-up"], 15000), (["calls", "commitment-true-up"], 20000)]
+)
+def test_usage_in_the_place_of_a_credited_true_up_is_no_second_credit(
+    world: World, charge_ids: list[str], credited: int
+) -> None:
+    """200.00 are committed for a quarter, and 50.00 were used in March. The true-up of 150.00 is credited, or
+    all of the invoice. 40.00 come late, then were never, then are 190.00: nothing is owed up to what was
+    committed, and then the 40.00 beyond it."""
+    sender = Sender(world)
+    calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
+    world.plan(calls)
+    term = {"effective_from": date(2025, 1, 1), "effective_until": date(2025, 4, 1)}
+    world.contract(**JANUARY, term_commitments=[{"commitment_id": "q", "amount": "200", **term}])
+    sender.calls(("first", "c1", "2025-03-10", "50"))
+    for day in ("2025-02-01", "2025-03-01", "2025-04-01"):
+        world.bill(day, now=at(f"{day}T06:00"))
+    (invoice,) = world.invoices()
+    lines_credited = [
+        {"line_id": line.line_id} for line in invoice.invoice.lines if line.charge_id in charge_ids
+    ]
+    note = credit(world, invoice.summary.invoice_id, lines=lines_credited, now=at("2025-04-02"))
+    assert note.summary.net_minor == -credited
+    sender.received_at = at("2025-04-05")
+    sender.calls(("late", "c1", "2025-03-11", "40"))
+    totals = []
+    for month, value in ((5, "40"), (6, "0"), (7, "190")):
+        sender.received_at = at(f"2025-{month - 1:02d}-06")
+        sender.correct("late", value)
+        assert world.bill(f"2025-{month:02d}-01", now=at(f"2025-{month:02d}-01T06:00")).held == ()
+        late = [line for line in world.invoices()[-1].invoice.lines if line.adjusts is not None]
+        totals.append(sum(line.amount_minor for line in late))
+    assert totals == [0, 0, 4000]
     settled(world)
 
 

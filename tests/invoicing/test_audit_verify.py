@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import date
 from typing import Any
 
@@ -34,7 +34,7 @@ def billed(any_world: World) -> World:
     return world
 
 
-def unguarded(ledger: Engine) -> Iterator[Connection]:
+def unguarded(ledger: Engine) -> Generator[Connection, None, None]:
     """A transaction in which the triggers are gone: somebody with all rights on the database."""
     with ledger_transaction(ledger) as connection:
         if ledger.dialect.name == "postgresql":

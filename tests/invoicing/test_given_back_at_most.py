@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 from ingest.errors import InvalidInput
 from invoicing.audit_verify import verify_books
 from invoicing.credit_store import grants_of_customer
-from invoicing.given_back_at_most import COUNTED
+from invoicing.fee_return import CreditAgain, FeeReturn, fee_credits
+from invoicing.given_back_at_most import give_back_at_most
 from invoicing.journal_check import verify_journal
+from rating.credit_line import UnusedTime
+from rating.price_plan import PricePlan
 from tests.invoicing.support import CALLS, MONTHLY_FEE
-from tests.invoicing.test_adjustments import JANUARY, Sender
+from tests.invoicing.test_adjustments import JANUARY, Sender, totals
 from tests.invoicing.test_credit_before_tax import welcome
 from tests.invoicing.test_credit_note_store import credit
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER
@@ -31,19 +35,53 @@ TEN = "2025-01-01T00:00 set 10"
 AMOUNT = st.integers(0, 5000)
 
 
-@given(st.lists(AMOUNT, max_size=5), AMOUNT, AMOUNT, AMOUNT)
-def test_all_adjustments_of_a_line_come_to_the_same_in_whatever_steps(
-    steps: list[int], billed: int, allowed: int, given_back: int
+FEE_ID = bytes(16)
+
+
+def fee_of(minor: int) -> dict[str, Any]:
+    """A fee of 28 days, and whatever else a credit copies of it."""
+    return {
+        "line_id": FEE_ID, "contract_id": "c1", "billing_date": date(2025, 2, 1), "days": 28, "inputs": {},
+        "quantity": Decimal(1), "amount": Decimal(minor).scaleb(-2), "amount_minor": minor, "dimensions": {},
+    }  # fmt: skip
+
+
+@given(AMOUNT, st.lists(AMOUNT, max_size=5), st.lists(st.integers(1, 14), max_size=2), AMOUNT)
+def test_all_adjustments_of_a_fee_come_to_what_is_kept_of_it_in_whatever_steps(
+    billed: int, steps: list[int], days: list[int], allowed: int
 ) -> None:
-    """A step is what the line comes to. Before credit it is charged that in all, and a fee never less than
-    what its own credits gave back."""
-    charged = billed - min(billed, allowed)
+    """A step is what the fee comes to for all its days; some days of it were given back. Fee, credits as they
+    were billed and adjustments come to the fee less credits of what it comes to: that is kept of it."""
+    plan = PricePlan.model_validate(
+        {
+            "plan_id": "p",
+            "name": "P",
+            "currency": "EUR",
+            "effective_from": date(2025, 1, 1),
+            "charges": [MONTHLY_FEE],
+        }
+    )
+    returns = [
+        FeeReturn(fee_of(billed), UnusedTime(at(f"2025-02-0{place + 1}"), at("2025-03-01"), Decimal(1), part),
+                  plan, date(2025, 2, 11), billed)
+        for place, part in enumerate(days)
+    ]  # fmt: skip
+    charged = billed
     for now in steps:
-        row = {"charged_minor": charged, "allowed_minor": billed - charged, "now_minor": now}
-        frame = pl.DataFrame([row | {"given_back_minor": given_back}])
-        billed += now - frame.select(COUNTED).item()
-        charged = min(charged, billed)
-        assert billed == max(now, given_back)
+        then = [
+            CreditAgain(FEE_ID, was, credit)
+            for was, credit in zip(fee_credits(returns, {}, run_id=""),
+                                   fee_credits(returns, {FEE_ID: fee_of(now)}, run_id=""), strict=True)
+        ]  # fmt: skip
+        row = {"line_id": FEE_ID, "contract_id": "c1", "billing_date": date(2025, 2, 1)}
+        row |= {"charged_minor": charged - min(charged, allowed), "allowed_minor": min(charged, allowed)}
+        frame = give_back_at_most(pl.DataFrame([row]), then=[], at_once=then)
+        charged += now - frame["billed_minor"][0]
+        kept = charged + sum(one.was["amount_minor"] for one in then if one.was is not None)
+        exact = Fraction(now * (28 - sum(days)), 28)
+        assert abs(kept - exact) <= len(days), "each credit is rounded once"
+        assert 0 <= kept <= now
+        assert charged == now + sum(one.difference_minor for one in then)
 
 
 def agreed(world: World) -> None:
@@ -274,7 +312,8 @@ def test_a_discount_of_periods_to_come_leaves_what_is_paid_alone(world: World) -
 
 def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: World) -> None:
     """100.00 for the fee and 300.00 for ten seats, less 100.00; the contract ends after a day. 75.00 were
-    billed of the fee: its 27 of 28 days come back, and the rest, as fewer seats share the discount."""
+    billed of the fee: its 27 of 28 days come back, and as fewer seats share the discount it is 9.68 for the
+    month, of which a day is 0.35."""
     seats = Seats(world)
     price: dict[str, Any] = {"price": {"model": "per_unit", "unit_price": "30.00"}}
     world.plan(SEATS | price, MONTHLY_FEE | {"price": {"model": "flat", "amount": "100"}})
@@ -291,7 +330,7 @@ def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: Wor
     assert first.summary.total_minor == 30000
     back = {(line.charge_id, line.charge_kind): line.amount_minor for line in last.invoice.lines}
     assert back["fee", "fee_credit"] == -7232
-    assert back["fee", "adjustment"] == -268
+    assert back["fee", "adjustment"] == -233
     assert -30000 <= last.summary.total_minor < -29000
     settled(world)
 
@@ -300,7 +339,8 @@ def test_a_fee_that_shares_an_amount_with_licences_is_given_back_once(world: Wor
 def test_a_fee_that_credit_paid_gives_back_its_credit(world: World, credit: str) -> None:
     """31.00 less its share of 12.00 for February are 23.71; credit pays all of it, or all but 4.71. The
     contract ends after 10 of 28 days, 8.47: 15.24 come back, the 4.71 in money. Late calls take 3.61 more of
-    the discount, and 46.39 are due for themselves: less the credit that came back."""
+    the discount, of which 10 of 28 days of the fee are 1.29, and 46.39 are due for themselves: less the
+    credit that came back."""
     sender = Sender(world)
     setting(world, customer=BUYER, **SELLER)
     calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
@@ -317,10 +357,50 @@ def test_a_fee_that_credit_paid_gives_back_its_credit(world: World, credit: str)
     assert lines_of(world) == [("fee", -paid)]
     sender.correct("call", value="70")
     world.bill("2025-02-20")
-    assert sum(amount for _, amount in lines_of(world)) == 4639 + 361 - (1524 - paid)
+    assert sum(amount for _, amount in lines_of(world)) == 4639 + 129 - (1524 - paid)
     settled(world)
     sender.correct("call", value="20")
     world.bill("2025-03-01")
-    assert sum(amount for _, amount in lines_of(world)) == -(4639 + 361 - (1524 - paid))
+    assert sum(amount for _, amount in lines_of(world)) == -(4639 + 129 - (1524 - paid))
     settled(world)
     assert left(world) == 1524 - paid
+
+
+@pytest.mark.requirement("RAT-07")
+@pytest.mark.parametrize("off", ["12", "45"])
+@pytest.mark.parametrize("late", ["2025-02-05", "2025-02-20"])
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_fee_that_ends_early_comes_to_what_it_would_with_all_usage_known(
+    world: World, off: str, late: str, committed: bool
+) -> None:
+    """A fee of 31.00 for February and calls of January share a discount of 12.00 (or of 45.00, which leaves
+    neither); the contract ends on the 11th. 50 more calls come in before its last bill or after it, and of
+    another contract in time: both are billed the same in all, and so is what raises both to a commitment."""
+    sender = Sender(world)
+    calls = CALLS | {"price": {"model": "per_unit", "unit_price": "1"}}
+    world.plan(calls, MONTHLY_FEE | {"price": {"model": "flat", "amount": "31"}})
+    terms: dict[str, Any] = {**JANUARY, "discounts": [{"discount_id": "d", "name": "Less", "amount": off}]}
+    if committed:
+        term = {
+            "effective_from": date(2025, 1, 1),
+            "effective_until": date(2025, 4, 1),
+            "ended_early": "full",
+        }
+        commitment = {"commitment_id": "q", "amount": "200", "counts_fees": True, **term}
+        terms["term_commitments"] = [commitment]
+    both = ["known", "late"]
+    world.contracts(both, **terms)
+    sender.calls(*((f"{name}-1", name, "2025-01-10", "10") for name in both))
+    sender.calls(("known-2", "known", "2025-01-11", "50"))
+    world.bill("2025-02-01", now=at("2025-02-01T06:00"))
+    ended = terms | {"end_date": date(2025, 2, 11)}
+    for day in ("2025-02-05", "2025-02-11", "2025-02-20", "2025-02-21"):
+        if day == late:
+            sender.received_at = at(day)
+            sender.calls(("late-2", "late", "2025-01-11", "50"))
+        if day == "2025-02-11":
+            world.contracts(both, **ended)
+        assert world.bill(day, now=at(f"{day}T06:00")).held == ()
+    billed = totals(world)
+    assert billed["known"] == billed["late"]
+    settled(world)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.meter import Meter
 from invoicing.adjustment_shares import BilledPart, difference_shares
+from invoicing.discounted_months import ChainPart, shares_after_discounts
 from invoicing.month_shares import adds_up, months_between, of_one_sign
 from invoicing.recognition import MonthShares, line_parts, month_parts, shared_parts
 from rollup.period import local_midnight
@@ -117,6 +118,49 @@ def test_a_line_and_its_adjustments_are_the_sum_by_the_new_shares(
             }
         else:
             assert sum(sums.values()) == amount
+
+
+@given(
+    st.lists(st.tuples(usage_shares(), st.integers(0, 10**6), st.integers(0, 10**6)), min_size=2, max_size=4)
+)
+@settings(max_examples=150)
+def test_a_line_and_its_adjustments_less_their_discounts_follow_usage(
+    steps: list[tuple[MonthShares, int, int]],
+) -> None:
+    """A step: the usage of the months, what the line comes to by it, and how much of that credit at a
+    discount pays, at most what there is to pay. Against fractions of all that is left."""
+    steps = [(shares, amount, off) for shares, amount, off in steps if shares and amount]
+    billed: list[BilledPart] = []
+    chain: list[ChainPart] = []
+    posted: dict[date, int] = defaultdict(int)
+    for shares, amount, off in steps:
+        before = sum(part.amount_minor for part in billed)
+        if amount == before:
+            continue
+        own = difference_shares(START, END, BilledPart(amount, shares), billed) if billed else shares
+        billed.append(BilledPart(amount - before, own or None))
+        discounted = sum(part.discount_minor for part in chain)
+        less = min(off, max(0, amount - discounted))  # no more than is left to pay
+        chain.append(ChainPart(amount - before, less, own or None))
+        used: dict[date, int] = defaultdict(int)
+        for part in billed:
+            for day, minor in line_parts("usage", START, END, part.amount_minor, part.shares):
+                used[day] += minor
+        moved = shares_after_discounts(START, END, chain)
+        left = chain[-1].left_minor
+        if not left:
+            assert moved is None
+            continue
+        for day, minor in line_parts("usage", START, END, left, moved or own):
+            posted[day] += minor
+        total = sum(part.left_minor for part in chain)
+        assert sum(posted.values()) == total
+        wanted = plainly(tuple(sorted((day, minor) for day, minor in used.items() if minor)), total)
+        if len(chain) > 1:
+            assert {day: minor for day, minor in posted.items() if minor} == {
+                day: minor for day, minor in wanted.items() if minor
+            }
+        assert all(minor * total >= 0 for minor in posted.values()), "no month is of the other sign"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Sao_Paulo", "Pacific/Apia", "Asia/Beirut"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -21,12 +22,15 @@ from ingest.meter_store import save_meter
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, list_entries
+from invoicing.month_part_check import check_month_parts
 from invoicing.posting_store import post_missing
 from invoicing.review.correct import correct
 from invoicing.review.moves import approve
 from invoicing.tables import LINE_MONTH_SHARES
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_accrual import recognise, ties
+from tests.invoicing.test_adjustments import Sender
+from tests.invoicing.test_audit_verify import unguarded
 from tests.invoicing.test_credit_before_tax import welcome
 from tests.invoicing.test_einvoice_billing import BUYER, SELLER
 from tests.invoicing.test_journal import without_journal
@@ -73,6 +77,42 @@ def revenue(world: World, known_at: str | None = None) -> list[str]:
     ]
 
 
+def cent_moved(sign: str, day: str) -> str:
+    """One cent of calls to or from revenue of a day, its entry still zero."""
+    return (
+        f"UPDATE journal_lines SET amount_minor = amount_minor {sign} "
+        "CASE account WHEN 'revenue' THEN 1 ELSE -1 END WHERE charge_id = 'calls' AND entry_number IN "
+        f"(SELECT entry_number FROM journal_entries WHERE kind = 'recognition' AND entry_date = '{day}')"
+    )
+
+
+def share_changed(change: str) -> str:
+    return f"UPDATE line_month_shares SET {change} WHERE month_end = '2025-01-31' AND share = '600'"
+
+
+def found_after(world: World, *changes: str) -> list[str]:
+    """What is wrong once somebody with all rights has changed that; then it is as it was."""
+    with closing(unguarded(world.ledger)) as transactions:
+        connection = next(transactions)
+        for change in changes:
+            assert connection.execute(text(change)).rowcount > 0, change
+        return list(check_month_parts(connection))
+
+
+def months_of_revenue_are_verified(world: World) -> None:
+    to_february = cent_moved("+", "2025-01-31"), cent_moved("-", "2025-02-14")
+    (january, february) = found_after(world, *to_february)
+    assert "599 minor units of revenue of charge 'calls' on 2025-01-31" in january
+    assert "come to 300" in february
+    for change, words in (
+        ("month_end = '2025-03-31'", "outside its period of 2025-01-15 to 2025-02-14"),
+        ("month_end = '2025-01-30'", "neither the last of a month nor of its period"),
+        ("share = '-300'", "come to nothing"),
+    ):
+        assert any(words in problem for problem in found_after(world, share_changed(change))), words
+    assert verify_journal(world.ledger) == []
+
+
 def table(words: str) -> list[str]:
     """The rows of a table people can read."""
     return [" ".join(row.split()) for row in words.strip().splitlines()]
@@ -94,17 +134,18 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
         ("transfer", "c1-subject", "2025-02-14", "10", {"region": "eu"}),
     )
     recognise(world, "2025-01-31", "2025-02-01T12:00")
+    # Of 500 calls over 100 and of a peak of 500, 17 of 31 days.
     used_by_then = table("""
         calls    2025-01   6.00
         doubled  2025-01   1.20
-        excess   2025-01   5.00
-        peak     2025-01 500.00
+        excess   2025-01   2.74
+        peak     2025-01 274.19
         transfer 2025-01  10.00
     """)
     assert revenue(world) == used_by_then
     world.bill("2025-02-15", now=at("2025-02-16"))
     # What was accrued stands, and the invoice adds what came then. What is over 100 calls in all, and a peak,
-    # are of no month: straight line.
+    # are of no month: straight line, and the peak is still the same.
     assert revenue(world) == table("""
         calls    2025-01   6.00
         calls    2025-02   3.00
@@ -136,6 +177,7 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     assert post_missing(world.ledger).documents == 1
     assert revenue(world) == shown
     assert verify_journal(world.ledger) == []
+    months_of_revenue_are_verified(world)
     for statement in ("UPDATE line_month_shares SET share = '1'", "DELETE FROM line_month_shares"):
         with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
             connection.execute(text(statement))
@@ -230,6 +272,32 @@ def test_a_line_and_its_adjustments_follow_usage_after_credit_before_tax(
     half = "6.30" if inclusive else "7.50"
     assert revenue(world) == [f"calls 2025-01 {half}", f"calls 2025-02 {half}"]
     ties(world)
+
+
+@pytest.mark.requirement("REP-04")
+def test_a_line_and_its_adjustments_follow_usage_after_credit_given_for_nothing(any_world: World) -> None:
+    """800 calls of January and 200 of February are 10.00, half of it paid by credit that cost nothing: 4.00
+    and 1.00. Then January turns out to be 100, and February 1,000: 6.00 of 11.00 are left, an eleventh of
+    January."""
+    world = any_world
+    sender = Sender(world)
+    world.plan(CALLS)
+    world.contract(start_date=date(2025, 1, 15))
+    welcome(world, "5.00")
+    sender.calls(("one", "c1", "2025-01-20", "800"), ("two", "c1", "2025-02-03", "200"))
+    world.bill("2025-02-15", now=at("2025-02-16"))
+    assert revenue(world) == ["calls 2025-01 4.00", "calls 2025-02 1.00"]
+    sender.received_at = at("2025-02-20")
+    sender.correct("one", "100")
+    sender.correct("two", "1000")
+    world.bill("2025-03-15", now=at("2025-03-16"))
+    assert revenue(world) == ["calls 2025-01 0.55", "calls 2025-02 5.45"]
+    ties(world)
+    shown = revenue(world)
+    without_journal(world.ledger)
+    assert post_missing(world.ledger).documents == 2
+    assert revenue(world) == shown
+    assert verify_journal(world.ledger) == []
 
 
 def test_a_bill_of_nothing_that_moves_revenue_is_posted_again_too(world: World) -> None:
