@@ -48,3 +48,28 @@ def test_a_won_deal_is_billed_without_retyping(run: Run, http: httpx.Client, tmp
     dates = http.get("/v1/contracts/won/billing-dates").json()
     assert "2026-11-01" in orjson.dumps(dates).decode()
     assert run("audit", "verify").status == 0
+
+
+@pytest.mark.requirement("CRM-05")
+def test_terms_the_customer_does_not_keep_are_heard_of_while_there_is_only_a_quote(
+    run: Run, http: httpx.Client, tmp_path: Path
+) -> None:
+    """NET 15 is offered to a customer whose accounts payable pays after 45 days."""
+    october(http)
+    path = f"/v1/customers/{CONTRACT['customer_id']}"
+    customer = http.get(path).json()["document"]
+    assert http.put(path, json={**customer, "ap_terms_days": 45}).status_code == 201
+    offered = {**CONTRACT, "contract_id": "offered", "subjects": [], "terms": {"payment_days": 15}}
+    quote = {"quote_id": "q", "customer_id": offered["customer_id"], "title": "Calls", "contract": offered}
+    [warning] = http.put("/v1/quotes/q", json=quote).json()["warnings"]
+    assert (warning["reason_code"], warning["pointer"]) == ("payment_terms_conflict", "terms.payment_days")
+    assert http.get("/v1/quotes/q").json()["warnings"] == [warning]
+    (tmp_path / "quote.json").write_bytes(orjson.dumps(quote))
+    for shown in (run("quote", "put", "quote.json"), run("quote", "show", "q")):
+        assert shown.status == 0
+        assert "asks for payment within 15 days" in shown.out
+        assert "pays within 45" in " ".join(shown.out.split())
+    quote["contract"] = {**offered, "terms": {"payment_days": 45}}
+    assert "warnings" not in http.put("/v1/quotes/q", json=quote).json()
+    assert http.get("/v1/quotes/q").json()["warnings"] == []
+    assert http.get("/v1/contracts/offered").status_code == 404  # nothing is a contract yet
