@@ -22,6 +22,7 @@ from invoicing.delivery.find import get_delivery
 from invoicing.delivery.links import LinkMaker
 from invoicing.delivery.mail import MailSettings, Sender, domain_of, mail_bytes, sender_of, signed
 from invoicing.delivery.mail_text import MailText, preview, written
+from invoicing.delivery.preferences import COPIED
 from invoicing.delivery.queue import mail_recipients
 from invoicing.delivery.tables import BOUNCED_ADDRESSES
 from invoicing.delivery.wording import Letter
@@ -177,8 +178,8 @@ def _addressed(delivery: Delivery, customer: Customer | None) -> tuple[tuple[str
     everybody = mail_recipients(customer)
     if delivery.recipient not in {one.email for one in everybody}:
         return own, ()
-    to = tuple(one.email for one in everybody if one.role != "owner")
-    return to, tuple(one.email for one in everybody if one.role == "owner")
+    to = tuple(one.email for one in everybody if one.role not in COPIED)
+    return to, tuple(one.email for one in everybody if one.role in COPIED)
 
 
 def _answered(error: SMTPResponseException) -> Outcome:
