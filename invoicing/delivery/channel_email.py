@@ -16,7 +16,7 @@ from ingest.errors import NotFound
 from invoicing.customer import Customer
 from invoicing.customer_store import get_customer
 from invoicing.delivery.channel import Parcel
-from invoicing.delivery.delivery import Delivery, Outcome, Refused, Sent, TryAgain, Unclear
+from invoicing.delivery.delivery import OUR_OWN, Delivery, Outcome, Refused, Sent, TryAgain, Unclear
 from invoicing.delivery.documents import PDF, Document, DocumentShelf
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.links import LinkMaker
@@ -26,6 +26,7 @@ from invoicing.delivery.preferences import COPIED
 from invoicing.delivery.queue import mail_recipients
 from invoicing.delivery.tables import BOUNCED_ADDRESSES
 from invoicing.delivery.wording import Letter
+from invoicing.review.notify import drafts_told_of
 
 STEP_SECONDS: Final = 30
 """For each answer of the mail server; ``LEASE`` is far longer than all of them."""
@@ -106,10 +107,11 @@ class EmailChannel:
             customer_name=customer.name if customer else delivery.customer_id,
             sender_name=sender.name or sender.address,
             sender_address=sender.address,
-            link="" if delivery.purpose == "alert" else self.links.url(delivery),
+            link="" if delivery.purpose in OUR_OWN else self.links.url(delivery),
             document=document,
             confirm_wanted=delivery.confirm_wanted or delivery.purpose == "follow_up",
             trouble=trouble,
+            waiting=drafts_told_of(self.ledger, delivery) if delivery.purpose == "review" else (),
         )
 
     def _bounced(self, address: str) -> str:
