@@ -44,6 +44,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_show(sub)
     _add_accept(sub)
     _add_pdf(sub)
+    _add_link(sub)
 
 
 def _add_put(sub: typer.Typer) -> None:
@@ -123,6 +124,15 @@ def _add_pdf(sub: typer.Typer) -> None:
             body = client.get_bytes(f"/v1/quotes/{quote}/pdf", accept="application/pdf")
         path = out or Path(f"{quote}.pdf")
         save_file(session, path, body)
+
+
+def _add_link(sub: typer.Typer) -> None:
+    @command(sub, "link")
+    def link(session: Session, quote: QuoteId) -> None:
+        """The address of the page on which the customer accepts it."""
+        with session.client() as client:
+            answer = client.get(f"/v1/quotes/{quote}/link")
+        session.show(answer, answer["url"], f"Opens until {answer['last_day']}.")
 
 
 def _shown(answer: Mapping[str, Any]) -> list[Any]:
