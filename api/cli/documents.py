@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -63,12 +63,19 @@ def _add_put(sub: typer.Typer, kind: Kind) -> None:
             for answer in answers
         ]
         warnings = [
-            f"warning: {answer[kind.key]}: {warning['pointer']}: {warning['message']} "
-            f"Expected: {warning['expected']} [{warning['reason_code']}]"
+            warning_words(answer[kind.key], warning)
             for answer in answers
             for warning in answer.get("warnings", [])
         ]
         session.show({"items": answers}, table(rows, SAVED_COLUMNS), *warnings)
+
+
+def warning_words(key: str, warning: Mapping[str, str]) -> str:
+    """What the API warns of, in one line."""
+    return (
+        f"warning: {key}: {warning['pointer']}: {warning['message']} "
+        f"Expected: {warning['expected']} [{warning['reason_code']}]"
+    )
 
 
 def _read_file(path: Path, kind: Kind) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.documents import warning_words
 from api.cli.files import save_file
 from api.cli.session import Column, Limit, Session, command, group, grouped, more, table
 from api.cli.special_invoices import read_one
@@ -43,6 +44,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_show(sub)
     _add_accept(sub)
     _add_pdf(sub)
+    _add_link(sub)
 
 
 def _add_put(sub: typer.Typer) -> None:
@@ -59,7 +61,7 @@ def _add_put(sub: typer.Typer) -> None:
         path = f"/v1/quotes/{document['quote_id']}"
         with session.client() as client:
             answer = client.put(path, to_json(document), content_type="application/json")
-        session.show(answer, f"Quote {answer['quote_id']}, version {answer['version']}.")
+        session.show(answer, f"Quote {answer['quote_id']}, version {answer['version']}.", *_warnings(answer))
 
 
 def _add_list(sub: typer.Typer) -> None:
@@ -124,6 +126,15 @@ def _add_pdf(sub: typer.Typer) -> None:
         save_file(session, path, body)
 
 
+def _add_link(sub: typer.Typer) -> None:
+    @command(sub, "link")
+    def link(session: Session, quote: QuoteId) -> None:
+        """The address of the page on which the customer accepts it."""
+        with session.client() as client:
+            answer = client.get(f"/v1/quotes/{quote}/link")
+        session.show(answer, answer["url"], f"Opens until {answer['last_day']}.")
+
+
 def _shown(answer: Mapping[str, Any]) -> list[Any]:
     accepted = answer["accepted"]
     parts = [
@@ -139,4 +150,8 @@ def _shown(answer: Mapping[str, Any]) -> list[Any]:
         origin = f" from {accepted['ip_address']}" if accepted["ip_address"] else ""
         when = f"Accepted by {accepted['name']} at {accepted['accepted_at']}{origin}{terms}"
         shown.append(f"{when}: contract {accepted['contract_id']}, version {accepted['contract_version']}.")
-    return shown
+    return shown + _warnings(answer)
+
+
+def _warnings(answer: Mapping[str, Any]) -> list[str]:
+    return [warning_words(answer["quote_id"], warning) for warning in answer.get("warnings", ())]

@@ -20,7 +20,7 @@ router = APIRouter()
 
 HTML: Final = "text/html"
 _PAGE: Final = {HTML: "<!doctype html> ..."}
-_HEADERS: Final = {
+PAGE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex",
@@ -30,48 +30,50 @@ _HEADERS: Final = {
 }
 
 
-def _of_link(operation_id: str, summary: str, media: dict[str, Any]) -> dict[str, Any]:
+def of_link(
+    operation_id: str, summary: str, media: dict[str, Any], *, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """As ``declared``; a link that opens nothing is answered with a page for people."""
-    arguments = declared(operation_id, None, summary=summary, tag="delivery", media=media)
+    arguments = declared(operation_id, None, summary=summary, tag="delivery", media=media, body=body)
     for status, words in ((404, "No such link."), (410, "The link has expired or was taken back.")):
         arguments["responses"][status] = {"description": words, "content": documented_content(_PAGE)}
     return arguments
 
 
-@router.get("/i/{token}", **_of_link("view_document", "The page behind a link", _PAGE))
+@router.get("/i/{token}", **of_link("view_document", "The page behind a link", _PAGE))
 def view(state: State, token: str, request: Request) -> Response:
     """What the document says, its PDF and how to pay it. Needs no key: the link is signed, ends, and can be
     taken back. Opening it marks the delivery as opened. 404 and 410 are pages too."""
     link = _find(state, token)
     if not isinstance(link, Link):
-        return _closed(link, request)
+        return closed(link, request)
     mark_seen(state.ledger, link.delivery_id, "opened", now=state.clock.now())
     return _page(state, link, request.url.path)
 
 
-@router.get("/i/{token}/pdf", **_of_link("view_document_pdf", "The PDF behind a link", {PDF: "%PDF-1.7 ..."}))
+@router.get("/i/{token}/pdf", **of_link("view_document_pdf", "The PDF behind a link", {PDF: "%PDF-1.7 ..."}))
 def pdf(state: State, token: str, request: Request) -> Response:
     """The same bytes as in the message."""
     link = _find(state, token)
     if not isinstance(link, Link):
-        return _closed(link, request)
+        return closed(link, request)
     if link.document_id is None:
-        return _closed("unknown", request)
+        return closed("unknown", request)
     mark_seen(state.ledger, link.delivery_id, "opened", now=state.clock.now())
     document = state.delivery.shelf.get(link.document_id)
     file = state.delivery.shelf.file(document, PDF, now=state.clock.now())
-    headers = {**_HEADERS, "Content-Disposition": f'inline; filename="{document.file_name}"'}
+    headers = {**PAGE_HEADERS, "Content-Disposition": f'inline; filename="{document.file_name}"'}
     return Response(file.content, media_type=PDF, headers=headers)
 
 
 @router.post(
-    "/i/{token}/confirm", **_of_link("confirm_document", "Confirm that a document was received", _PAGE)
+    "/i/{token}/confirm", **of_link("confirm_document", "Confirm that a document was received", _PAGE)
 )
 def confirm(state: State, token: str, request: Request) -> Response:
     """The button on the page: the delivery is confirmed, and nobody asks again."""
     link = _find(state, token)
     if not isinstance(link, Link):
-        return _closed(link, request)
+        return closed(link, request)
     mark_seen(state.ledger, link.delivery_id, "confirmed", now=state.clock.now())
     return _page(state, link, request.url.path.removesuffix("/confirm"))
 
@@ -104,11 +106,11 @@ def _page(state: Ratemill, link: Link, path: str) -> Response:
         document=document,
     )
     page = link_page(letter, path=path, confirmed=delivery.state == "confirmed")
-    return Response(page, media_type=f"{HTML}; charset=utf-8", headers=_HEADERS)
+    return Response(page, media_type=f"{HTML}; charset=utf-8", headers=PAGE_HEADERS)
 
 
-def _closed(why: Closed, request: Request) -> Response:
+def closed(why: Closed, request: Request) -> Response:
     wanted = request.headers.get("accept-language", "")[:2].casefold()
     page = closed_page(why, language=wanted if wanted in LANGUAGES else "en")
     status = 404 if why == "unknown" else 410
-    return Response(page, status_code=status, media_type=f"{HTML}; charset=utf-8", headers=_HEADERS)
+    return Response(page, status_code=status, media_type=f"{HTML}; charset=utf-8", headers=PAGE_HEADERS)

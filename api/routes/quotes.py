@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +14,7 @@ from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
+from invoicing.payer_rules import terms_warnings
 from invoicing.quote import Acceptance
 from invoicing.quote_accept import accept_quote
 from invoicing.quote_document import quote_parties, quote_pdf
@@ -85,9 +87,12 @@ _ACCEPTANCE: Final[dict[str, Any]] = {
 )
 def put_quote(state: State, quote_id: str, body: DocumentBody, actor: Actor) -> ExactJSON:
     """201 makes a new version, 200 says it is on record like this. A version that was accepted stays so; the
-    next one must be accepted again before the contract changes."""
+    next one must be accepted again before the contract changes. `warnings` names terms that the customer does
+    not keep: there is still time to agree on others."""
     document = keyed_document(body, field="quote_id", key=quote_id, what="quote")
-    return saved_answer("quote_id", save_quote(state.ledger, document, actor=actor, now=state.clock.now()))
+    saved = save_quote(state.ledger, document, actor=actor, now=state.clock.now())
+    contract = get_quote(state.ledger, quote_id, now=state.clock.now()).quote.contract
+    return saved_answer("quote_id", replace(saved, warnings=terms_warnings(state.ledger, contract)))
 
 
 @router.get(
@@ -124,13 +129,16 @@ def list_all(
         "read",
         summary="One quote",
         tag="contracts",
-        example=_STORED,
+        example={**_STORED, "warnings": []},
         problems=(404,),
     ),
 )
 def get_one(state: State, quote_id: str) -> ExactJSON:
-    """The newest version, with who accepted it. `document_hash` is what an acceptance must name."""
-    return ExactJSON(get_quote(state.ledger, quote_id, now=state.clock.now()).to_dict())
+    """The newest version, with who accepted it. `document_hash` is what an acceptance must name. `warnings`:
+    where the terms of an open one and what the customer says of how it pays do not go together."""
+    stored = get_quote(state.ledger, quote_id, now=state.clock.now())
+    told = terms_warnings(state.ledger, stored.quote.contract) if stored.state == "open" else ()
+    return ExactJSON({**stored.to_dict(), "warnings": [warning.to_dict() for warning in told]})
 
 
 @router.get(

@@ -16,15 +16,17 @@ from ingest.errors import NotFound
 from invoicing.customer import Customer
 from invoicing.customer_store import get_customer
 from invoicing.delivery.channel import Parcel
-from invoicing.delivery.delivery import Delivery, Outcome, Refused, Sent, TryAgain, Unclear
+from invoicing.delivery.delivery import OUR_OWN, Delivery, Outcome, Refused, Sent, TryAgain, Unclear
 from invoicing.delivery.documents import PDF, Document, DocumentShelf
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.links import LinkMaker
 from invoicing.delivery.mail import MailSettings, Sender, domain_of, mail_bytes, sender_of, signed
 from invoicing.delivery.mail_text import MailText, preview, written
+from invoicing.delivery.preferences import COPIED
 from invoicing.delivery.queue import mail_recipients
 from invoicing.delivery.tables import BOUNCED_ADDRESSES
 from invoicing.delivery.wording import Letter
+from invoicing.review.notify import drafts_told_of
 
 STEP_SECONDS: Final = 30
 """For each answer of the mail server; ``LEASE`` is far longer than all of them."""
@@ -105,10 +107,11 @@ class EmailChannel:
             customer_name=customer.name if customer else delivery.customer_id,
             sender_name=sender.name or sender.address,
             sender_address=sender.address,
-            link="" if delivery.purpose == "alert" else self.links.url(delivery),
+            link="" if delivery.purpose in OUR_OWN else self.links.url(delivery),
             document=document,
             confirm_wanted=delivery.confirm_wanted or delivery.purpose == "follow_up",
             trouble=trouble,
+            waiting=drafts_told_of(self.ledger, delivery) if delivery.purpose == "review" else (),
         )
 
     def _bounced(self, address: str) -> str:
@@ -177,8 +180,8 @@ def _addressed(delivery: Delivery, customer: Customer | None) -> tuple[tuple[str
     everybody = mail_recipients(customer)
     if delivery.recipient not in {one.email for one in everybody}:
         return own, ()
-    to = tuple(one.email for one in everybody if one.role != "owner")
-    return to, tuple(one.email for one in everybody if one.role == "owner")
+    to = tuple(one.email for one in everybody if one.role not in COPIED)
+    return to, tuple(one.email for one in everybody if one.role in COPIED)
 
 
 def _answered(error: SMTPResponseException) -> Outcome:

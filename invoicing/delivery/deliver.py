@@ -21,7 +21,7 @@ from ingest.errors import Conflict, RatemillError
 from ingest.ledger import ledger_transaction
 from invoicing.delivery.channel import Channel
 from invoicing.delivery.channel_email import find_customer
-from invoicing.delivery.delivery import SYSTEM, Delivery, NewDelivery, Refused, delivery_of
+from invoicing.delivery.delivery import OUR_OWN, SYSTEM, Delivery, NewDelivery, Refused, delivery_of
 from invoicing.delivery.documents import Document, DocumentShelf
 from invoicing.delivery.find import get_delivery
 from invoicing.delivery.links import keep_link
@@ -36,6 +36,7 @@ from invoicing.delivery.outbox import (
 )
 from invoicing.delivery.queue import owner_address, queue_issued
 from invoicing.delivery.tables import DELIVERIES, stamp
+from invoicing.review.notify import queue_review_mail
 
 FOLLOW_UP_DAYS: Final = 3
 _ALERTING: Final = frozenset({"failed", "unknown"})
@@ -70,12 +71,15 @@ def deliver_due(
     link_days: int,
     clock: Clock,
 ) -> DeliveryReport:
-    """Queue what is issued, then send everything whose time has come, a message at a time.
+    """Queue what is issued and what reviewers are to know, then send everything whose time has come, a
+    message at a time.
 
     channels: those that are set up, by name; what is meant for another one waits. Any number of workers may
     do this at once. Raises what the ledger raises; what goes wrong with one message is on its record.
     """
     queued = queue_issued(ledger, now=clock.now())
+    if "email" in channels:  # else reviewers have their list, and are told of it all when e-mail is set up
+        queued += queue_review_mail(ledger, now=clock.now())
     idempotent = {name for name, channel in channels.items() if channel.idempotent}
     taken_over = release_expired(ledger, idempotent=idempotent, now=clock.now())
     follow_ups = queue_follow_ups(ledger, now=clock.now())
@@ -105,7 +109,7 @@ def _attempt(
         composed = Refused("not_composed", f"The message could not be made: {error}"[:2000])
     if isinstance(composed, Refused):
         return settle(ledger, delivery, composed, follow_up_at=None, now=clock.now())
-    if delivery.purpose != "alert":
+    if delivery.purpose not in OUR_OWN:
         keep_link(ledger, delivery, days=link_days, now=clock.now())
     try:
         begin_attempt(

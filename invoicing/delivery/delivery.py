@@ -11,7 +11,9 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row
 
 State = Literal["queued", "sending", "sent", "opened", "confirmed", "failed", "bounced", "unknown", "held"]
-Purpose = Literal["document", "resend", "follow_up", "alert", "onboarding"]
+Purpose = Literal["document", "resend", "follow_up", "alert", "onboarding", "review"]
+OUR_OWN: Final = frozenset({"alert", "review"})
+"""Messages to our own people: without a link, and nothing that a customer waits for."""
 DELIVERED: Final = frozenset({"sent", "opened", "confirmed"})
 NEEDS_PERSON: Final = frozenset({"failed", "bounced", "unknown", "held"})
 SYSTEM: Final = "system"

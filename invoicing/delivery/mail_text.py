@@ -92,13 +92,15 @@ def _sentences(
         paragraphs.append(say(own["confirm"]))
     terms = terms_of(letter, words["terms"]) if letter.document and letter.purpose != "alert" else ()
     labels = said_of(words, "facts", letter.document)
-    shown = [{"label": labels[name], "value": facts[name]} for name in labels if facts.get(name)]
+    shown = [{"label": name, "value": words} for name, words in letter.waiting]
+    if letter.document:
+        shown = [{"label": labels[name], "value": facts[name]} for name in labels if facts.get(name)]
     return {
         "language": facts["language"],
         "subject": " ".join(say(own["subject"]).split()),
         "greeting": say(own.get("greeting", words["greeting"])),
         "paragraphs": paragraphs,
-        "facts": shown if letter.document else [],
+        "facts": shown,
         "link": letter.link,
         "link_label": say(own.get("link_label", words["link_label"])),
         "terms_label": words["terms_label"],

@@ -17,22 +17,26 @@ from ingest.document import Document
 from ingest.errors import Issue
 
 ChannelName = Literal["email", "webhook", "print", "network", "none"]
-Role = Literal["payer", "accounts_payable", "owner"]
+Role = Literal["payer", "accounts_payable", "notify", "owner"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+COPIED: Final = frozenset({"notify", "owner"})
+"""The roles that stand in Cc."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Recipient(Document):
-    """One mailbox. payer: pays the invoice; accounts_payable: the mailbox of that department; owner: our own
-    person, who gets a copy and hears of what goes wrong. Who signed the contract has no role here."""
+    """One mailbox. payer: pays the invoice; accounts_payable: the mailbox of that department; notify: is told
+    of it by a copy; owner: our own person, who gets a copy and hears of what goes wrong. Who signed the
+    contract has no role here."""
 
     email: str = Field(max_length=320)
     role: Role = "payer"
 
 
 class DeliveryPreferences(Document):
-    """channel ``none``: somebody else delivers. recipients: of e-mail; none: the customer's own address.
+    """channel ``none``: somebody else delivers. recipients: of e-mail; none: the addresses of
+    bill_to (else the customer's own) and notify.
     weekday, hour: the first such time in time_zone after a document is issued; left out: at once.
     confirm_above_minor: invoices of more than this many minor units ask for a confirmation, and again after
     follow_up_days. address: where a webhook is sent, or the receiver's id in the e-invoice network."""
@@ -64,11 +68,11 @@ def preference_issues(wanted: DeliveryPreferences) -> Iterator[Issue]:
             "An address is there twice.",
             "each address once, in one role.",
         )
-    if wanted.recipients and not any(one.role != "owner" for one in wanted.recipients):
+    if wanted.recipients and not any(one.role not in COPIED for one in wanted.recipients):
         yield Issue(
             "no_payer",
             "delivery.recipients",
-            "All recipients are owners.",
+            "All recipients get copies.",
             "a payer or accounts_payable, or none (then the customer's own address).",
         )
     if wanted.time_zone not in available_timezones():

@@ -15,7 +15,7 @@ from invoicing.customer_store import load_customers
 from invoicing.delivery.delivery import SYSTEM, NewDelivery, Purpose
 from invoicing.delivery.documents import Document, find_document
 from invoicing.delivery.outbox import add_deliveries
-from invoicing.delivery.preferences import DeliveryPreferences, Recipient, is_address, planned_at
+from invoicing.delivery.preferences import COPIED, DeliveryPreferences, Recipient, is_address, planned_at
 from invoicing.delivery.tables import DELIVERY_CURSORS
 from invoicing.tables import ISSUED_DOCUMENTS, NUMBER_SERIES
 
@@ -131,8 +131,11 @@ def deliveries_of(
         )
         return
     recipients = mail_recipients(customer)
-    if not any(one.role != "owner" for one in recipients):
-        words = "The customer has no e-mail address: `email`, or `delivery.recipients` of the customer."
+    if not any(one.role not in COPIED for one in recipients):
+        words = (
+            "The customer has no e-mail address: `email`, `bill_to.email`, or `delivery.recipients` of the "
+            "customer."
+        )
         yield _held(document.document_id, customer.customer_id, "no_address", words, now=now)
         return
     for one in recipients:
@@ -150,11 +153,18 @@ def deliveries_of(
 
 
 def mail_recipients(customer: Customer) -> tuple[Recipient, ...]:
-    """Who gets a customer's mail: those it names; if none, its own address."""
+    """Who gets a customer's mail: those it names; if none, the address of ``bill_to``, else its own, and a
+    copy to that of ``notify``, which stands in for both where there is no other."""
     named = customer.delivery.recipients if customer.delivery else ()
-    if named or not is_address(customer.email):
+    if named:
         return named
-    return (Recipient(email=customer.email),)
+    bill_to, told = (party.email if party else "" for party in (customer.bill_to, customer.notify))
+    payer = next((address for address in (bill_to, customer.email, told) if is_address(address)), "")
+    if not payer:
+        return ()
+    if not is_address(told) or told.casefold() == payer.casefold():
+        return (Recipient(email=payer),)
+    return Recipient(email=payer), Recipient(email=told, role="notify")
 
 
 def owner_address(customer: Customer | None, terms: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Engine, func, select
 
-from invoicing.delivery.delivery import DELIVERED, Delivery, delivery_of
+from invoicing.delivery.delivery import DELIVERED, OUR_OWN, Delivery, delivery_of
 from invoicing.delivery.tables import BOUNCED_ADDRESSES, DELIVERIES, stamp
 
 LATE_MAX: Final = 100
@@ -57,5 +57,5 @@ def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         DELIVERIES.c.due_at <= stamp(now),
         DELIVERIES.c.state.not_in(DELIVERED),
-        DELIVERIES.c.purpose != "alert",
+        DELIVERIES.c.purpose.not_in(OUR_OWN),
     )

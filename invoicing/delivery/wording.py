@@ -26,7 +26,8 @@ LANGUAGES: Final = ("en", "de", "fr")
 @dataclass(frozen=True, slots=True)
 class Letter:
     """What a message is about. purpose: whose words; language: of the customer, like ``de`` or ``de-AT``.
-    trouble: state, reason and recipient of the delivery an alert is about."""
+    trouble: state, reason and recipient of the delivery an alert is about. waiting: the drafts that a
+    reviewer is told of, each by its name and what is to be known of it."""
 
     purpose: str
     language: str
@@ -37,6 +38,7 @@ class Letter:
     document: Document | None = None
     confirm_wanted: bool = False
     trouble: tuple[str, str, str] = ("", "", "")
+    waiting: tuple[tuple[str, str], ...] = ()
 
 
 def money_words(amount_minor: int, currency: str, digits: int, language: str) -> str:
@@ -90,6 +92,7 @@ def facts_of(letter: Letter, language: str, words: Mapping[str, Any]) -> dict[st
         "trouble_state": letter.trouble[0],
         "trouble_reason": letter.trouble[1],
         "trouble_recipient": letter.trouble[2],
+        "waiting_count": str(len(letter.waiting)),
     }
     document = letter.document
     if document is None:

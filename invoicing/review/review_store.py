@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, select, update
 
 from ingest.errors import Conflict, NotFound
 from invoicing.review.review import APPROVED, HOUR, IN_REVIEW, Review
@@ -117,6 +117,13 @@ def list_reviews(
         same = (columns.waiting_since == after[0]) & (columns.invoice_id > after[1])
         query = query.where((columns.waiting_since > after[0]) | same)
     query = query.order_by(columns.waiting_since, columns.invoice_id).limit(limit)
+    with ledger.connect() as connection:
+        return [_read(row) for row in connection.execute(query)]
+
+
+def listed_reviews(ledger: Engine, chosen: ColumnElement[bool], *, limit: int) -> list[ListedReview]:
+    """Those that a condition on their rows chooses, whatever became of them, the longest wait first."""
+    query = _listed().where(chosen).order_by(REVIEWS.c.waiting_since, REVIEWS.c.invoice_id).limit(limit)
     with ledger.connect() as connection:
         return [_read(row) for row in connection.execute(query)]
 

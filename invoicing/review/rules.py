@@ -18,6 +18,7 @@ from ingest.document import Document, ExactDecimal, decimal_text
 from ingest.errors import InvalidDocument, Issue
 from ingest.meter import Key
 from invoicing.billing_entity import load_entities
+from invoicing.delivery.preferences import is_address
 from invoicing.saved_document import DocumentKind, StoredDocument
 from rating.money import MINOR_DIGITS
 from rating.plan_version import SavedDocument
@@ -61,6 +62,8 @@ class ReviewRules(Document):
     ``trailing_dates`` billing dates, of which there must be ``trailing_dates_min``. reviewers: where no route
     fits. escalate_after_hours, escalate_to: who gets what a reviewer left lying. four_eyes: who drafted or
     corrected an invoice does not approve it. issue_approved: the scheduler issues what is approved.
+    addresses: by the name of a reviewer, where e-mail tells them what waits for them; a name that is an
+    address itself needs none. Those in force count for drafts made before, too.
     """
 
     rules_id: Key
@@ -76,6 +79,13 @@ class ReviewRules(Document):
     escalate_to: str = Field(default="", max_length=128)
     four_eyes: bool = True
     issue_approved: bool = False
+    # Left out of the text where it says nothing, so that rules saved before stay the version they are.
+    addresses: dict[Reviewer, str] = Field(default_factory=dict, exclude_if=lambda named: not named)
+
+    def address_of(self, person: str) -> str:
+        """Where this person reads mail; empty when nobody said."""
+        address = self.addresses.get(person, person)
+        return address if is_address(address) else ""
 
 
 def rules_issues(rules: ReviewRules) -> Iterator[Issue]:
@@ -108,6 +118,14 @@ def rules_issues(rules: ReviewRules) -> Iterator[Issue]:
             f"{rules.trailing_dates_min} of {rules.trailing_dates} dates are asked for.",
             "at most as many as trailing_dates.",
         )
+    for person, address in rules.addresses.items():
+        if not is_address(address):
+            yield Issue(
+                "bad_email",
+                f"addresses.{person}",
+                f"{address!r} is not an e-mail address.",
+                "one address, like anna@seller.example.",
+            )
     yield from _amount_issues(rules.thresholds, "thresholds")
     for place, route in enumerate(rules.routes):
         yield from _amount_issues(route.above, f"routes[{place}].above")

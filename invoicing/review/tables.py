@@ -41,6 +41,16 @@ JSON, their order and the place in it from 0. flags: JSON, why. prepared_by: JSO
 it. four_eyes, issue_approved, escalate_*: as the rules said when it was drafted.
 """
 
+REVIEW_NOTICES: Final = sa.Table(
+    "review_notices",
+    LEDGER,
+    sa.Column("invoice_id", sa.String(64), sa.ForeignKey("reviews.invoice_id"), primary_key=True),
+    sa.Column("person", sa.String(128), primary_key=True),
+    sa.Column("waiting_since", sa.String(32), primary_key=True),
+    sa.Column("delivery_id", sa.String(32), nullable=False, index=True),
+)
+"""Who was told by which message that a draft waits for them. Made by migration 0264. A draft that comes back
+to somebody has another waiting_since, and is told of again."""
 
 REVIEW_CORRECTIONS: Final = sa.Table(
     "review_corrections",

@@ -18,7 +18,12 @@ from ingest.clock import FixedClock
 from ingest.errors import Forbidden, InvalidInput, NotFound
 from tests.api.conftest import HttpFor
 
-OPEN_PATHS = {"/health", "/i/{token}", "/i/{token}/pdf", "/i/{token}/confirm", "/v1/crm/{system}/webhook"}
+OPEN_PATHS = {
+    "/health",
+    *(f"/i/{{token}}{rest}" for rest in ("", "/pdf", "/confirm")),
+    *(f"/q/{{quote_token}}{rest}" for rest in ("", "/pdf", "/accept")),
+    "/v1/crm/{system}/webhook",
+}
 
 
 def operations(state: Ratemill) -> list[tuple[str, str, str | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -53,7 +54,8 @@ STORY = (
     "put_template list_templates get_template use_template preview_template",
     "put_product list_products get_product put_price_list list_price_lists get_price_list",
     "put_promotion list_promotions get_promotion",
-    "put_quote list_quotes get_quote get_quote_pdf accept_quote report_sold_ordered",
+    "put_quote list_quotes get_quote get_quote_pdf get_quote_link view_quote view_quote_pdf",
+    "accept_quote_on_page accept_quote report_sold_ordered",
     "crm_webhook send_crm_changes list_crm_objects list_crm_conflicts retry_crm_objects get_crm_secret",
     "preview_special_invoice issue_special_invoice list_special_invoices get_special_invoice",
     "get_special_invoice_pdf resend_special_invoice agree_instalments get_instalments",
@@ -168,6 +170,8 @@ class World:
                 example = {**example, "line_id": self.keys["line_id"]}
             if isinstance(example, dict) and "folder" in example:
                 example = {**example, "folder": str(self.folder)}
+            if operation["operationId"] == "accept_quote_on_page":
+                example = re.sub("[0-9a-f]{64}", self.keys["document_hash"], example)
             if operation["operationId"] == "accept_quote":
                 example = {**example, "document_hash": self.keys["document_hash"]}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
@@ -186,6 +190,7 @@ class World:
                 found = found[step]
             self.keys[str(named[0])] = found
         prepare = {
+            "get_quote_link": self.open_link,
             "resend_invoice": self.deliver_first,
             "get_review_rules": self.leave_in_review,
             "release_invoices": self.review_none,
@@ -196,6 +201,9 @@ class World:
         }.get(operation_id)
         if prepare is not None:
             prepare(answer)
+
+    def open_link(self, answer: httpx.Response) -> None:
+        self.keys["quote_token"] = answer.json()["url"].rpartition("/")[2]
 
     def deliver_first(self, answer: httpx.Response) -> None:
         self.deliver(answer.json()["items"][0]["delivery_id"])

@@ -9,12 +9,18 @@ import pytest
 from pypdf import PdfReader
 from sqlalchemy import select
 
+from ingest.clock import FixedClock
 from ingest.errors import InvalidDocument, InvalidInput
 from invoicing.billing_entity import get_entity, get_logo, save_entity, save_logo
+from invoicing.customer import Customer
 from invoicing.customer_store import get_customer, save_customer
+from invoicing.delivery.files import document_shelf
+from invoicing.delivery.preferences import Recipient
+from invoicing.delivery.queue import mail_recipients
 from invoicing.tables import INVOICES
+from tests.invoicing.delivery_case import deliver, email_channel, mail_server
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY, PRINTER, pdf_text, setting
-from tests.invoicing.world import LONG_AGO, World
+from tests.invoicing.world import LONG_AGO, World, at
 
 
 @pytest.mark.requirement("GEN-06")
@@ -35,6 +41,34 @@ def test_sold_to_and_bill_to_are_different_places(world: World) -> None:
     assert "Acme AG" not in text
     assert stored.invoice.customer["notify"]["email"] == "erika@acme.example"
     assert stored.invoice.tax[0].rate_percent == 19  # by the customer's country, not by where its post goes
+
+
+@pytest.mark.requirement("GEN-06")
+def test_the_invoice_is_mailed_to_who_is_billed_and_copied_to_who_is_told(world: World) -> None:
+    """Who ordered, and the address of the customer itself, get no mail."""
+    parties = {
+        "email": "signer@acme.example",
+        "bill_to": {"name": "Acme Shared Services", "email": "payer@acme.example"},
+        "sold_to": {"name": "Acme Research", "email": "lab@acme.example"},
+        "notify": {"name": "Erika", "email": "erika@acme.example"},
+    }
+    setting(world, customer=parties)
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15", now=at("2025-01-15T08:00"))
+    shelf = document_shelf(world.ledger, PRINTER, profile="peppol")
+    with mail_server() as box:
+        channel = email_channel(world.ledger, shelf, box.port)
+        deliver(world.ledger, channel, FixedClock(at("2025-01-15T12:00")), shelf)
+        messages = box.messages()
+    assert sorted(to for _, (to,), _ in box.taken) == ["erika@acme.example", "payer@acme.example"]
+    for message in messages:
+        assert (message["To"], message["Cc"]) == ("payer@acme.example", "erika@acme.example")
+        (attached,) = message.iter_attachments()
+        page = PdfReader(io.BytesIO(attached.get_content())).pages[0].extract_text()
+        assert page.index("Acme Shared Services") < page.index("SOLD TO") < page.index("Acme Research")
+    alone = {"customer_id": "k", "name": "K", "notify": parties["notify"]}
+    assert mail_recipients(Customer.model_validate(alone)) == (Recipient(email="erika@acme.example"),)
 
 
 @pytest.mark.requirement("CON-14")
