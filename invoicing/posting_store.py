@@ -24,6 +24,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
 from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
+from invoicing.document_texts import document_texts
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
@@ -52,6 +53,22 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
+    rows, days = begin_rows(connection, now=now), RecognisedDays()
+    posted = posted_documents(connection, documents, days)
+    for document in posted:
+        add_document(rows, document, days)
+    append_rows(connection, rows)
+    ids = [document.document_id for document in posted]
+    release_accruals(connection, ids, description="issued", now=now)
+    for issued in documents:
+        if issued.kind == "credit_note" and issued.refers_to is not None:
+            free_credited(connection, [issued.refers_to], on=issued.issue_date, now=now)
+
+
+def posted_documents(
+    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
+) -> list[PostedDocument]:
+    """The documents as posting sees them, in their order, out of the ledger as it is."""
     lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
@@ -59,39 +76,39 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
         if each.credit_minor < 0 and each.document_id not in notes and each.document_id in used:
             used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    rows, days = begin_rows(connection, now=now), RecognisedDays()
     shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
-    for document in documents:
-        add_document(
-            rows,
-            PostedDocument(
-                document_id=document.document_id,
-                kind="credit_note" if document.kind == "credit_note" else "invoice",
-                corrects=document.document_id in notes,
-                customer_id=document.customer_id,
-                contract_id=document.contract_id or "",
-                currency=document.currency,
-                issue_date=document.issue_date,
-                net_minor=document.net_minor,
-                tax_minor=document.tax_minor,
-                credit_minor=document.credit_minor,
-                lines=lines[document.document_id],
-                used=used.get(document.document_id, ()),
-                sold=sold,
-                shares=shares,
-                taken_back=(
-                    credit_taken_back(connection, document, lines[document.document_id])
-                    if document.document_id in notes
-                    else {}
-                ),
+    return [
+        PostedDocument(
+            document_id=document.document_id,
+            kind="credit_note" if document.kind == "credit_note" else "invoice",
+            corrects=document.document_id in notes,
+            customer_id=document.customer_id,
+            contract_id=document.contract_id or "",
+            currency=document.currency,
+            issue_date=document.issue_date,
+            net_minor=document.net_minor,
+            tax_minor=document.tax_minor,
+            credit_minor=document.credit_minor,
+            lines=lines[document.document_id],
+            used=used.get(document.document_id, ()),
+            sold=sold,
+            shares=shares,
+            taken_back=(
+                credit_taken_back(connection, document, lines[document.document_id])
+                if document.document_id in notes
+                else {}
             ),
-            days,
         )
-    append_rows(connection, rows)
-    release_accruals(connection, list(lines), description="issued", now=now)
-    for document in documents:
-        if document.kind == "credit_note" and document.refers_to is not None:
-            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+        for document in documents
+    ]
+
+
+def registered_documents(connection: Connection, document_ids: Sequence[str]) -> list[IssuedDocument]:
+    """Those of the documents that are in the register, with their texts."""
+    columns = ISSUED_DOCUMENTS.c
+    rows = list(select_by_ids(connection, select(ISSUED_DOCUMENTS), columns.document_id, document_ids))
+    texts = document_texts(connection, [row.document_id for row in rows])
+    return [_registered(row, texts[row.document_id]) for row in rows]
 
 
 def _posted_lines(
@@ -197,11 +214,12 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
         .limit(_DOCUMENTS_PER_STEP)
     )
     return [
-        ((row.issued_at, row.series, row.number), _registered(row)) for row in connection.execute(statement)
+        ((row.issued_at, row.series, row.number), _registered(row, row.document))
+        for row in connection.execute(statement)
     ]
 
 
-def _registered(row: Any) -> IssuedDocument:
+def _registered(row: Any, text: str) -> IssuedDocument:
     return IssuedDocument(
         document_id=row.document_id,
         kind=row.kind,
@@ -217,7 +235,7 @@ def _registered(row: Any) -> IssuedDocument:
         credit_minor=row.credit_minor,
         refers_to=row.refers_to,
         document_hash=row.document_hash,
-        text=row.document,
+        text=text,
     )
 
 
