@@ -34,24 +34,35 @@ def table_answer(
     *,
     tables: Iterable[pa.Table],
     schema: pa.Schema,
-    row_count: int,
     summary: Callable[[], Mapping[str, Any]],
+    row_count: int | None = None,
 ) -> Response:
     """What ``accept`` asks for: the tables as an Arrow stream, as Parquet or as CSV, else ``summary``
-    with the rows as ``items``. Raises InvalidInput for more rows than JSON is written for."""
+    with the rows as ``items``. row_count: of all tables, where that is known. Raises InvalidInput for more
+    rows than JSON is written for."""
     if ARROW_STREAM in accept:
         return StreamingResponse(_arrow_parts(tables, schema), media_type=ARROW_STREAM)
     if PARQUET in accept:
         return Response(_parquet(tables, schema), media_type=PARQUET)
     if CSV in accept:
         return StreamingResponse(_csv_parts(tables, schema), media_type=CSV)
-    if row_count > ROWS_IN_JSON_MAX:
-        raise InvalidInput(
-            f"the answer has {row_count:,} rows, and JSON is written for up to {ROWS_IN_JSON_MAX:,}. Ask "
-            f"with Accept: {ARROW_STREAM} or {CSV} (`--out FILE.arrow`, `FILE.csv`), or for fewer contracts.",
-            reason_code="answer_too_large",
-        )
-    return ExactJSON({**summary(), "items": [row for table in tables for row in rows_of(table)]})
+    return ExactJSON({**summary(), "items": _items(tables, row_count)})
+
+
+def _items(tables: Iterable[pa.Table], row_count: int | None) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    known = row_count or 0
+    for table in tables:
+        known = max(known, len(items) + table.num_rows)
+        if known > ROWS_IN_JSON_MAX:
+            whole = f"{known:,}" if row_count is not None else f"more than {ROWS_IN_JSON_MAX:,}"
+            raise InvalidInput(
+                f"the answer has {whole} rows, and JSON is written for up to {ROWS_IN_JSON_MAX:,}. Ask "
+                f"with Accept: {ARROW_STREAM} or {CSV} (`--out FILE.arrow`, `FILE.csv`), or for fewer.",
+                reason_code="answer_too_large",
+            )
+        items += rows_of(table)
+    return items
 
 
 def _arrow_parts(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:

@@ -9,16 +9,18 @@ import time
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.ours_stores import open_stores
 from benchmarks.peer_clickhouse import wait_for_merges
-from benchmarks.postings import AS_OF, POSTING_CUSTOMERS, posting_tables
+from benchmarks.postings import AS_OF, POSTING_CUSTOMERS, part_tables, posting_tables
 from benchmarks.request import CaseRequest, Measured, measured, time_repeatedly
 from benchmarks.result import frame_hash
 from benchmarks.searchable import QUESTIONS, SEARCHED, fill_with_invoices
 from invoicing.document_list import DocumentFilter, list_documents
 from invoicing.revenue import RevenueQuestion
-from invoicing.revenue_answer import revenue_from_mirror
+from invoicing.revenue_by_day import days_from_mirror
+from invoicing.revenue_columns import revenue_from_mirror
 from invoicing.search_index import catch_up
 from invoicing.store import InvoiceFilter, list_invoices
 
@@ -47,6 +49,45 @@ def run_revenue(request: CaseRequest) -> Measured:
             rows=int(lines),
             hash_result=lambda: frame_hash(pl.DataFrame(found[-1])),
         )
+
+
+def load_days(request: CaseRequest) -> None:
+    """The same copy, and from which days its revenue is. Not timed."""
+    load_revenue(request)
+    with open_stores(request.work) as stores:
+        for table in part_tables(POSTING_CUSTOMERS[request.size]):
+            stores.events.insert("revenue_parts", table)
+        wait_for_merges(stores.events)
+
+
+def run_days(request: CaseRequest) -> Measured:
+    """Every row of the report by day and customer, both bridges checked, table by table as an answer is sent.
+    rows: journal lines."""
+    question = RevenueQuestion(by="day", group="customer", as_of=AS_OF)
+    with open_stores(request.work) as stores:
+        lines = stores.events.query(
+            "SELECT count() AS lines, max(entry_number) AS last FROM journal_postings"
+        )
+        found: list[tuple[int, int, int]] = []
+
+        def job() -> None:
+            tables = days_from_mirror(stores.events, question, lines["last"][0].as_py())
+            found.extend(map(_facts, tables))
+
+        seconds = time_repeatedly(request, job, found.clear)
+        return measured(
+            request,
+            seconds,
+            exact=True,
+            rows=int(lines["lines"][0].as_py()),
+            hash_result=lambda: hashlib.sha256(repr(found).encode()).hexdigest(),
+        )
+
+
+def _facts(table: pa.Table) -> tuple[int, int, int]:
+    """Rows, and what was recognised and is unbilled over all of them."""
+    sums = (pc.sum(table[name]).as_py() for name in ("recognised_minor", "unbilled_minor"))
+    return table.num_rows, *sums
 
 
 def load_search(request: CaseRequest) -> None:

@@ -13,9 +13,11 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.canonical import Int64s, draw, subject_names
 from invoicing.journal_mirror import POSTINGS_SCHEMA
+from invoicing.revenue_part_read import PARTS_SCHEMA
 
 POSTING_CUSTOMERS: Final = {"tiny": 50, "small": 4_000, "full": 40_000}
 """At full size the journal has 9.9 million lines."""
@@ -46,6 +48,23 @@ def posting_tables(customers: int) -> Iterator[pa.Table]:
     for month in range(MONTHS):
         document = np.arange(customers, dtype=np.int64) + month * customers
         yield _table(document, customers, month)
+
+
+def part_tables(customers: int) -> Iterator[pa.Table]:
+    """PARTS_SCHEMA of the same journal: each row of revenue is of the days of its month."""
+    for postings in posting_tables(customers):
+        rows = postings.filter(pc.equal(postings["account"], "revenue"))
+        last = rows["entry_date"]
+        columns = {
+            **{name: rows[name] for name in rows.column_names},
+            "first_day": pc.floor_temporal(last, unit="month"),
+            "last_day": last,
+            "billed_on": pa.array([last[0].as_py() + timedelta(days=1)] * rows.num_rows, pa.date32()),
+            "amount_minor": pc.negate(rows["amount_minor"]),
+            "through_minor": pa.array([[]] * rows.num_rows, pa.list_(pa.int64())),
+        }
+        arrays = [columns[field.name].cast(field.type) for field in PARTS_SCHEMA]
+        yield pa.Table.from_arrays(arrays, schema=PARTS_SCHEMA)
 
 
 def _table(document: Int64s, customers: int, month: int) -> pa.Table:

@@ -175,6 +175,7 @@ _DOCUMENTS: Final = (
 )
 _REPORTS: Final = (
     Case("revenue", (Contender(OURS, "ours_reports:load_revenue", "ours_reports:run_revenue", "reports"),)),
+    Case("revenue_by_day", (Contender(OURS, "ours_reports:load_days", "ours_reports:run_days", "days"),)),
     Case("search", (Contender(OURS, "ours_reports:load_search", "ours_reports:run_search", "search"),)),
 )
 

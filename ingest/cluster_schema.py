@@ -25,6 +25,7 @@ SHARDING_KEYS: Final = {
     "rated_lines": "cityHash64(contract_id)",
     # Copied in order: the last entry number in it says how far.
     "journal_postings": _FIRST_SHARD,
+    "revenue_parts": _FIRST_SHARD,
     "archives": _FIRST_SHARD,
     "archived_events": "sequence",
     "event_identities": "cityHash64(identity)",

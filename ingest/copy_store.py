@@ -39,7 +39,14 @@ _REPLACING: Final = frozenset({"rated_lines"})
 """Read with FINAL: rows that were replaced may still be there on one side."""
 COPIED_TABLES: Final = (*_BUCKETS, *_RANGES)
 DERIVED_TABLES: Final = frozenset(
-    {"usage_rollups", "rollup_periods", "rollup_meters", "journal_postings", "event_identities"}
+    {
+        "usage_rollups",
+        "rollup_periods",
+        "rollup_meters",
+        "journal_postings",
+        "revenue_parts",
+        "event_identities",
+    }
 )
 
 

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from ingest.errors import InvalidInput
 from invoicing.journal import JournalEntry, JournalLine
-from invoicing.recognition import MonthShares, line_parts
+from invoicing.recognition import MonthShares, line_parts, recognised_days
 
 _A_DAY = timedelta(days=1)
 
@@ -44,6 +44,14 @@ class AccrualKey(NamedTuple):
     contract_id: str
     charge_id: str
     currency: str
+
+
+class Accrued(NamedTuple):
+    """What is accrued of one line for one month. first_day: the first of its days in that month."""
+
+    key: AccrualKey
+    amount_minor: int
+    first_day: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,11 @@ def accrued_parts(
         return []
     parts = line_parts(charge_kind, period_start, period_end, amount_minor, shares)
     return [(day, part) for day, part in parts if day <= through and part]
+
+
+def first_day_of(charge_kind: str, period_start: date, period_end: date, day: date) -> date:
+    """The first of the days in a month that a line is revenue of. day: the last of them, as of a part."""
+    return max(recognised_days(charge_kind, period_start, period_end)[0], day.replace(day=1))
 
 
 def accrual_entries(

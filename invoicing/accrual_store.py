@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, delete, func, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual import AccrualKey, accrual_entries
-from invoicing.accrual_tables import ACCRUAL_RUNS, OPEN_ACCRUALS
+from invoicing.accrual_tables import ACCRUAL_RUNS, ACCRUED_FROM, OPEN_ACCRUALS
 from invoicing.bulk import insert_rows, select_by_ids
 from invoicing.journal_store import append_entries, lock_journal, posted_text
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
@@ -26,12 +26,14 @@ def post_accruals(
     wanted: Mapping[AccrualKey, int],
     document_ids: Sequence[str],
     *,
+    first_days: Mapping[AccrualKey, date],
     through: date,
     now: datetime,
 ) -> int:
     """Bring the accruals of these documents, of days up to ``through``, to ``wanted``: what differs is
     posted, what is not wanted any more is taken back. Documents that were issued meanwhile are left
-    alone. Again: nothing. Returns how many entries were posted."""
+    alone. Again: nothing. first_days: of what is wanted, from which day of its month on it was had.
+    Returns how many entries were posted."""
     by_document: dict[str, dict[AccrualKey, int]] = defaultdict(dict)
     for key, amount in wanted.items():
         by_document[key.document_id][key] = amount
@@ -42,7 +44,24 @@ def post_accruals(
         with ledger_transaction(ledger) as connection:
             lock_journal(connection)
             entries += _post_block(connection, block, by_document, through=through, now=now)
+            _keep_first_days(connection, block, first_days)
     return entries
+
+
+def _keep_first_days(
+    connection: Connection, block: Sequence[str], first_days: Mapping[AccrualKey, date]
+) -> None:
+    """Keep what is not kept of them and is not the first of its month."""
+    columns, ids = ACCRUED_FROM.c, set(block)
+    named = select(columns.document_id, columns.charge_id, columns.day)
+    known = {tuple(row) for row in select_by_ids(connection, named, columns.document_id, block)}
+    wanted = {
+        (key.document_id, key.charge_id, key.day.isoformat()): first.isoformat()
+        for key, first in first_days.items()
+        if key.document_id in ids and first.day != 1
+    }
+    rows = [(*key, first) for key, first in sorted(wanted.items()) if key not in known]
+    insert_rows(connection, ACCRUED_FROM, rows)
 
 
 def open_accruals(ledger: Engine) -> set[str]:

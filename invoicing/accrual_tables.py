@@ -1,4 +1,4 @@
-"""The ledger tables of accruals. Made by migration 0261."""
+"""The ledger tables of accruals. Made by migrations 0261 and 0264."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ ACCRUAL_RUNS: Final = sa.Table(
     sa.Column("actor", sa.String(256), nullable=False),
 )
 """The last run through the end of each month, so that a scheduler does it once."""
+
+ACCRUED_FROM: Final = sa.Table(
+    "accrued_from",
+    LEDGER,
+    sa.Column("document_id", sa.String(64), primary_key=True),
+    sa.Column("charge_id", sa.String(128), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("first_day", sa.String(10), nullable=False),
+)
+"""From which day on what was accrued of a charge for ``day`` was had, where that is not the first of its
+month; written with the accrual and kept, so that what is taken back is taken back of the same days."""

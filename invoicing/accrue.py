@@ -23,7 +23,14 @@ from ingest.errors import Conflict
 from ingest.event import TIMESTAMP
 from ingest.ledger import ledger_transaction
 from ingest.meter import Meter
-from invoicing.accrual import AccrualKey, NotAccrued, accrued_parts, check_month_end
+from invoicing.accrual import (
+    AccrualKey,
+    Accrued,
+    NotAccrued,
+    accrued_parts,
+    check_month_end,
+    first_day_of,
+)
 from invoicing.accrual_store import (
     accrued_through,
     note_run,
@@ -111,30 +118,37 @@ def recognise_unbilled(
         # Read last, so that no date which a run drafts meanwhile is missed; those in both are left out.
         _of_drafts(ledger, through, without=seen),
     ):
-        for wanted in _batches(parts):
+        for wanted, first_days in _batches(parts):
             ids = {key.document_id for key in wanted}
-            entries += post_accruals(ledger, wanted, list(ids), through=through, now=now)
+            entries += post_accruals(
+                ledger, wanted, list(ids), first_days=first_days, through=through, now=now
+            )
             seen |= ids
             for key, amount in wanted.items():
                 amounts[key.currency] += amount
     gone = open_accruals(ledger) - seen
-    entries += post_accruals(ledger, {}, list(gone), through=through, now=now)
+    entries += post_accruals(ledger, {}, list(gone), first_days={}, through=through, now=now)
     note_run(ledger, through=through, actor=actor, now=now)
     return AccrualReport(through, entries, len(seen), amounts, tuple(not_accrued))
 
 
-def _batches(parts: Iterable[tuple[AccrualKey, int]]) -> Iterator[dict[AccrualKey, int]]:
-    """Sums of the parts, in batches of whole documents; parts: those of a document one after the other."""
+def _batches(
+    parts: Iterable[Accrued],
+) -> Iterator[tuple[dict[AccrualKey, int], dict[AccrualKey, date]]]:
+    """Sums of the parts, and the first day of each sum, in batches of whole documents; parts: those of a
+    document one after the other."""
     wanted: dict[AccrualKey, int] = defaultdict(int)
+    first_days: dict[AccrualKey, date] = {}
     last = ""
-    for key, amount in parts:
+    for key, amount, first_day in parts:
         if len(wanted) >= _BATCH and key.document_id != last:
-            yield wanted
-            wanted = defaultdict(int)
+            yield wanted, first_days
+            wanted, first_days = defaultdict(int), {}
         wanted[key] += amount
+        first_days[key] = min(first_day, first_days.get(key, first_day))
         last = key.document_id
     if wanted:
-        yield wanted
+        yield wanted, first_days
 
 
 def recognise_last_month(
@@ -168,7 +182,7 @@ def take_back_overtaken(ledger: Engine, *, now: datetime) -> int:
         return release_accruals(connection, gone, description="billed otherwise", now=now)
 
 
-def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[tuple[AccrualKey, int]]:
+def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[Accrued]:
     column = INVOICES.c.invoice_id
     drafts = select(column, INVOICES.c.customer_id, INVOICES.c.contract_id, INVOICES.c.document).where(
         INVOICES.c.state == "draft"
@@ -195,7 +209,8 @@ def _of_drafts(ledger: Engine, through: date, *, without: Set[str]) -> Iterator[
                     continue
                 own = shares.get(line.line_id)
                 for day, part in accrued_parts(*line[2:], through=through, shares=own):
-                    yield AccrualKey(invoice_id, day, *whose, line.charge_id, document["currency"]), part
+                    key = AccrualKey(invoice_id, day, *whose, line.charge_id, document["currency"])
+                    yield Accrued(key, part, first_day_of(*line[2:5], day))
 
 
 def _is_revenue(charge_id: str, charge_kind: str) -> bool:
@@ -205,7 +220,7 @@ def _is_revenue(charge_id: str, charge_kind: str) -> bool:
 
 def _of_open_periods(
     event_store: EventStore, ledger: Engine, through: date, not_accrued: list[NotAccrued]
-) -> Iterator[tuple[AccrualKey, int]]:
+) -> Iterator[Accrued]:
     catalogue = load_billing_catalogue(ledger)
     customers = dict(
         zip(*(catalogue.contracts[name].to_pylist() for name in ("contract_id", "customer_id")), strict=True)
@@ -234,7 +249,8 @@ def _of_open_periods(
             own = shares.get(row["line_id"].hex())
             for day, part in accrued_parts(row["charge_kind"], start, end, amount, through, own):
                 whose = (customers[contract_id], contract_id, row["charge_id"], row["currency"])
-                yield AccrualKey(document_id, day, *whose), part
+                first_day = first_day_of(row["charge_kind"], start, end, day)
+                yield Accrued(AccrualKey(document_id, day, *whose), part, first_day)
 
 
 _COLUMNS: Final = [

@@ -8,7 +8,7 @@ at all, so a copy that was killed goes on where it stopped. Nothing is ever read
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from threading import Lock
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, func, select
 from ingest.clickhouse import EventStore
 from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.revenue_part_read import parts_table, read_parts
 
 POSTINGS_SCHEMA: Final = pa.schema(
     [
@@ -85,6 +86,22 @@ class JournalMirror:
                     self.event_store.insert("journal_postings", read_postings(connection, start, end))
             return True
 
+    def catch_up_days(self) -> int | None:
+        """The same with the days of revenue. The last entry that is copied with its days; None when this
+        process may not write to the event store and something is new."""
+        if not self.catch_up():
+            return None
+        with self._lock:
+            last, copied = _days_through(self.event_store), _last_copied(self.event_store)
+            if copied > last and self.event_store.turn() is None:
+                return None
+            with self.ledger.connect() as connection:
+                for start in range(last, copied, ENTRIES_PER_BLOCK):
+                    end = min(start + ENTRIES_PER_BLOCK, copied)
+                    parts = pa.concat_tables([read_parts(connection, start, end, {}), _all_through(end)])
+                    self.event_store.insert("revenue_parts", parts)
+            return copied
+
     def check(self) -> MirrorCheck:
         """Hold the copy to the ledger, as far as it goes."""
         last = _last_copied(self.event_store)
@@ -111,6 +128,17 @@ class JournalMirror:
 def _last_copied(event_store: EventStore) -> int:
     found = event_store.query("SELECT max(entry_number) AS last FROM journal_postings")
     return int(found["last"][0].as_py())
+
+
+def _days_through(event_store: EventStore) -> int:
+    found = event_store.query("SELECT max(entry_number) AS last FROM revenue_parts WHERE position = 0")
+    return int(found["last"][0].as_py())
+
+
+def _all_through(entry_number: int) -> pa.Table:
+    """The row that says the parts of all entries up to this one are there."""
+    day, posted_at = date(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
+    return parts_table([(entry_number, 0, day, day, day, posted_at, "", "", "", "", 0, ())])
 
 
 def read_postings(connection: Connection, after: int, through: int) -> pa.Table:

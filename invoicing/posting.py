@@ -31,7 +31,7 @@ line was used by then is taken off revenue. Credit given for money outside the b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -175,17 +175,14 @@ def _entry(
 def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Parts:
     """When and where the lines go, after discounts (by line_id) and with what sells credit set apart."""
     parts: _Parts = defaultdict(int)
-    catches_up = document.kind == "credit_note" and document.corrects
     for line in document.lines:
-        left = line.amount_minor - discounts.get(line.line_id, 0)
         sale = document.sold.get(line.line_id)
         if sale is not None:
             parts[sale.effective_from, "prepaid_credit", line.charge_id] += sale.cost_minor
-            left -= sale.cost_minor
         voided = document.taken_back.get(line.line_id, 0)
         if voided:
             parts[document.issue_date, "suspense", line.charge_id] -= voided
-            left += voided
+        left = _left_of(document, line, discounts)
         if line.charge_kind in NO_REVENUE:
             parts[document.issue_date, "deferred", line.charge_id] += left
             continue
@@ -193,9 +190,30 @@ def _recognised(document: PostedDocument, discounts: Mapping[str, int]) -> _Part
             continue
         shares = document.shares.get(line.line_id)
         for day, amount in line_parts(line.charge_kind, line.period_start, line.period_end, left, shares):
-            counted_on = max(day, document.issue_date) if catches_up else day
+            counted_on = max(day, document.issue_date) if catches_up(document) else day
             parts[counted_on, "revenue", line.charge_id] += amount
     return parts
+
+
+def catches_up(document: PostedDocument) -> bool:
+    """Whether what the document says of days before its own counts on its own: it takes back revenue that
+    was reported."""
+    return document.kind == "credit_note" and document.corrects
+
+
+def revenue_lines(document: PostedDocument) -> Iterator[tuple[DocumentLine, int]]:
+    """The lines that are revenue, each with what of it is: without discounts and what sells credit."""
+    _, discounts = _drawn_by_charge(document)
+    for line in document.lines:
+        left = _left_of(document, line, discounts)
+        if left and line.charge_kind not in NO_REVENUE:
+            yield line, left
+
+
+def _left_of(document: PostedDocument, line: DocumentLine, discounts: Mapping[str, int]) -> int:
+    sale = document.sold.get(line.line_id)
+    left = line.amount_minor - discounts.get(line.line_id, 0) - (0 if sale is None else sale.cost_minor)
+    return left + document.taken_back.get(line.line_id, 0)
 
 
 def _drawn_by_charge(document: PostedDocument) -> tuple[dict[str, int], dict[str, int]]:

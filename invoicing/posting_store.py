@@ -25,6 +25,7 @@ from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_b
 from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.discounted_months import discounted_months
+from invoicing.document_texts import document_texts
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
@@ -118,6 +119,14 @@ def _as_written(
                 else {}
             ),
         )
+
+
+def registered_documents(connection: Connection, document_ids: Sequence[str]) -> list[IssuedDocument]:
+    """Those of the documents that are in the register, with their texts."""
+    columns = ISSUED_DOCUMENTS.c
+    rows = list(select_by_ids(connection, select(ISSUED_DOCUMENTS), columns.document_id, document_ids))
+    texts = document_texts(connection, [row.document_id for row in rows])
+    return [_registered(row, texts[row.document_id]) for row in rows]
 
 
 def _posted_lines(
@@ -233,11 +242,12 @@ def _registered_after(
         .limit(_DOCUMENTS_PER_STEP)
     )
     return [
-        ((row.issued_at, row.series, row.number), _registered(row)) for row in connection.execute(statement)
+        ((row.issued_at, row.series, row.number), _registered(row, row.document))
+        for row in connection.execute(statement)
     ]
 
 
-def _registered(row: Any) -> IssuedDocument:
+def _registered(row: Any, text: str) -> IssuedDocument:
     return IssuedDocument(
         document_id=row.document_id,
         kind=row.kind,
@@ -253,7 +263,7 @@ def _registered(row: Any) -> IssuedDocument:
         credit_minor=row.credit_minor,
         refers_to=row.refers_to,
         document_hash=row.document_hash,
-        text=row.document,
+        text=text,
     )
 
 

@@ -5,13 +5,15 @@ For every period, customer (or contract, product, currency):
     recognised - billed            = change of unbilled - deferred - prepaid credit + suspense
     billed + tax - collected - written off = change of receivable
 
-Both are checked in every row before it is answered. Periods are days or calendar months of the entry
-date. The sums come from the copy of the journal in the event store when that is up to date, else from the
-ledger; both ways give the same sums, and a test holds them to it.
+Both are checked in every row before it is answered. Periods are calendar months of the entry date, or days:
+then revenue is spread over the days it was earned on (``revenue_days.py``). The sums come from the copy of
+the journal in the event store when that is up to date, else from the ledger; both ways give the same sums,
+and a test holds them to it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -26,6 +28,7 @@ from invoicing.bulk import halves_of, sum_of_halves
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import posted_text
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.revenue_days import RevenuePart, day_moves
 
 By = Literal["day", "month"]
 Group = Literal["customer", "contract", "product", "currency"]
@@ -214,6 +217,26 @@ def sums_from_ledger(connection: Connection, question: RevenueQuestion) -> list[
     statement = select(*keys, *halves_of(inner.c.amount_minor)).group_by(*keys)
     return [
         _posting_sum(tuple(row)[:6], sum_of_halves(row[6], row[7])) for row in connection.execute(statement)
+    ]
+
+
+def sums_of_days(parts: pa.Table, question: RevenueQuestion) -> list[PostingSum]:
+    """What is added to the sums as posted when they are asked by day. parts: PARTS_SCHEMA, of all entries."""
+    column = _KEYS.get(question.group)
+    found: dict[tuple[str, str, str, str], int] = defaultdict(int)
+    for row in parts.to_pylist():
+        if question.known_at is not None and row["posted_at"] > question.known_at:
+            continue
+        if question.customer_id not in (None, row["customer_id"]):
+            continue
+        key = "" if column is None else row[column]
+        days = (row["first_day"], row["last_day"], row["billed_on"])
+        for day, account, amount in day_moves(RevenuePart(*days, row["amount_minor"], row["through_minor"])):
+            if day <= question.as_of:
+                found[day.isoformat(), key, row["currency"], account] += amount
+    return [
+        PostingSum(day, key, currency, account, "", "other", amount)
+        for (day, key, currency, account), amount in found.items()
     ]
 
 

@@ -1,137 +1,25 @@
-"""Recognised, billed, collected out of the event store, whole columns at a time: the compiled twin of
-``revenue_report``, which the tests hold it to, row by row.
-
-Sums are 64-bit and exact: where that many lines of the largest amount could overflow, or a row does not tie,
-the plain report answers instead (and says what is wrong).
-"""
+"""The report of recognised, billed and collected, out of the store that can answer."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
 
-import polars as pl
 import pyarrow as pa
 
-from ingest.clickhouse import EventStore
 from invoicing.journal_mirror import JournalMirror
-from invoicing.revenue import (
-    NO_KEY,
-    PAID_FLOWS,
-    REVENUE_SCHEMA,
-    WRITE_OFF,
-    RevenueQuestion,
-    key_column,
-    mirror_conditions,
-    period_of,
-    quoted_documents,
-    revenue_report,
-    sums_from_ledger,
-    sums_from_mirror,
-)
-
-_INT64_MAX: Final = (1 << 63) - 1
-_BALANCES: Final = ("unbilled", "deferred", "prepaid_credit", "suspense", "receivable")
+from invoicing.revenue import RevenueQuestion, revenue_report, sums_from_ledger
+from invoicing.revenue_by_day import revenue_by_day
+from invoicing.revenue_columns import revenue_from_mirror
 
 
-def answer_revenue(mirror: JournalMirror, question: RevenueQuestion) -> pa.Table:
-    """The report: out of the event store when its copy of the journal can be brought up to date, else out of
-    the ledger."""
-    if mirror.catch_up():
-        return revenue_from_mirror(mirror.event_store, question)
-    with mirror.ledger.connect() as connection:
-        return revenue_report(question, sums_from_ledger(connection, question))
-
-
-def revenue_from_mirror(event_store: EventStore, question: RevenueQuestion) -> pa.Table:
-    """The rows, REVENUE_SCHEMA, of the copy as far as it goes. Raises BrokenState when a row does not tie."""
-    changes = _changes(event_store, question)
-    if changes is None or not _ties(changes, by_product=question.group == "product"):
-        return revenue_report(question, sums_from_mirror(event_store, question))
-    by_product = question.group == "product"
-    group = ["currency", "key"]
-    # Numbers in the order of the names are sorted and grouped faster than names.
-    names = pl.Enum(changes["key"].unique().sort())
-    changes = changes.with_columns(pl.col("key").cast(names))
-    ends = [pl.col(name).cum_sum().over(group).alias(f"{name}_minor") for name in _BALANCES]
-    rows = changes.sort(*group, "period").with_columns(
-        pl.col("revenue").alias("recognised_minor"),
-        pl.col("billed").alias("billed_minor"),
-        *(pl.col(name).alias(f"{name}_minor") for name in PAID_FLOWS),
-        *ends,
-    )
-    if by_product:  # receivable has no product: what a document billed is what its other lines come to
-        nothing = (*(f"{name}_minor" for name in PAID_FLOWS), "receivable_minor")
-        rows = rows.with_columns(
-            (pl.col("revenue") - _between()).alias("billed_minor"),
-            *(pl.lit(None, pl.Int64).alias(name) for name in nothing),
-        )
-    if question.date_from is not None:
-        rows = rows.filter(pl.col("period") >= period_of(question.date_from, question.by))
-    rows = rows.with_columns(pl.col("key").cast(pl.String))
-    return rows.select(REVENUE_SCHEMA.names).to_arrow().cast(REVENUE_SCHEMA)
-
-
-def _between() -> pl.Expr:
-    """What changed between recognised and billed."""
-    return pl.col("unbilled") - pl.col("deferred") - pl.col("prepaid_credit") + pl.col("suspense")
-
-
-def _ties(changes: pl.DataFrame, *, by_product: bool) -> bool:
-    """Whether both bridges hold in every row; by product there is nothing to hold them to."""
-    if by_product:
-        return True
-    recognised = pl.col("revenue") - pl.col("billed") == _between()
-    settled = pl.col("collected") + pl.col("written_off")
-    collected = pl.col("billed") + pl.col("tax") - settled == pl.col("receivable")
-    return bool(changes.select((recognised & collected).all()).item())
-
-
-def _changes(event_store: EventStore, question: RevenueQuestion) -> pl.DataFrame | None:
-    """The sums of each period, key and currency, signed as they are shown; None where 64 bits may not hold
-    them."""
-    where, parameters = mirror_conditions(question)
-    bounds = event_store.query(
-        "SELECT min(amount_minor) AS least, max(amount_minor) AS most, count() AS lines "
-        f"FROM journal_postings WHERE {where}",
-        parameters,
-    ).to_pylist()[0]
-    if max(-bounds["least"], bounds["most"]) * bounds["lines"] > _INT64_MAX:
-        return None
-    # Dates and numbers are grouped faster than texts; toStartOfMonth ends in 2149, so a month is 202601.
-    period = "entry_date" if question.by == "day" else "toYYYYMM(entry_date)"
-    key = key_column(question.group) or NO_KEY
-    found = event_store.query(
-        f"SELECT {period} AS period, {key} AS key, currency, {_sums()} FROM journal_postings WHERE {where} "
-        "GROUP BY period, key, currency",
-        parameters,
-    )
-    frame: Any = pl.from_arrow(found)
-    sums = [name for name in frame.columns if name not in ("period", "key", "currency")]
-    digits = pl.col("period").cast(pl.String)
-    named = digits if question.by == "day" else digits.str.head(4) + "-" + digits.str.tail(2)
-    return pl.DataFrame(frame).with_columns(
-        named.alias("period"),
-        pl.col("key", "currency").cast(pl.String),
-        pl.col(sums).cast(pl.Int64),
-    )
-
-
-def _sums() -> str:
-    document = f"kind IN ({quoted_documents()})"
-    settling = f"({document} OR kind = '{WRITE_OFF}')"
-    wanted = {
-        "revenue": ("-", "account = 'revenue'"),
-        "unbilled": ("", "account = 'unbilled'"),
-        "deferred": ("-", "account = 'deferred'"),
-        "prepaid_credit": ("-", "account = 'prepaid_credit'"),
-        "suspense": ("", "account = 'suspense'"),
-        "receivable": ("", "account = 'receivable'"),
-        "billed": ("", f"account = 'receivable' AND {document} AND part != 'tax'"),
-        "tax": ("", f"account = 'receivable' AND {document} AND part = 'tax'"),
-        "collected": ("-", f"account = 'receivable' AND NOT {settling}"),
-        "collected_net": ("-", f"account = 'receivable' AND NOT {settling} AND part = 'net'"),
-        "written_off": ("-", f"account = 'receivable' AND kind = '{WRITE_OFF}'"),
-    }
-    return ", ".join(
-        f"{sign}sumIf(amount_minor, {condition}) AS {name}" for name, (sign, condition) in wanted.items()
-    )
+def answer_revenue(mirror: JournalMirror, question: RevenueQuestion) -> Iterator[pa.Table]:
+    """The report in tables of REVENUE_SCHEMA, in the order of its rows: out of the event store when its copy
+    of the journal can be brought up to date, else out of the ledger. By day there may be many, each made
+    when it is asked for. Raises BrokenState when a row does not tie, instead of the table it is in."""
+    if question.by == "day":
+        yield from revenue_by_day(mirror, question)
+    elif mirror.catch_up():
+        yield revenue_from_mirror(mirror.event_store, question)
+    else:
+        with mirror.ledger.connect() as connection:
+            yield revenue_report(question, sums_from_ledger(connection, question))

@@ -47,6 +47,7 @@ EMPTIED_TABLES = (
     "archived_events",
     "event_identities",
     "journal_postings",
+    "revenue_parts",
 )
 
 

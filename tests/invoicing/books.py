@@ -17,10 +17,27 @@ from invoicing.number import draw_numbers, number_text
 from invoicing.payment_store import record_payment
 from invoicing.posting_store import post_documents
 from invoicing.register import IssuedDocument, register_documents
+from invoicing.tables import INVOICES
 from tests.invoicing.world import LONG_AGO
 
 D = date.fromisoformat
 SERIES = "INV-2026"
+
+
+def _kept(document: IssuedDocument) -> dict[str, Any]:
+    """The row that keeps a document's text, whatever its kind."""
+    return {
+        "invoice_id": document.document_id,
+        "contract_id": f"{document.contract_id}/{document.document_id}",
+        "customer_id": document.customer_id,
+        "billing_date": document.issue_date.isoformat(),
+        "state": "issued",
+        "currency": document.currency,
+        "total_minor": document.net_minor,
+        "document": document.text,
+        "document_hash": document.document_hash,
+        "run_id": "books",
+    }
 
 
 @dataclass(slots=True)
@@ -77,6 +94,7 @@ class Books:
                 text=orjson.dumps({"lines": [line]}).decode(),
             )
             register_documents(connection, [document], series=SERIES, issued_at=self.now.isoformat())
+            connection.execute(INVOICES.insert().values(**_kept(document)))
             post_documents(connection, [document], now=self.now)
             apply_customer_credit(connection, [document], now=self.now)
         return number_text(series=SERIES, number=number)

@@ -18,15 +18,17 @@ from invoicing.payment_view import get_payment
 from invoicing.posting import DocumentLine, PostedDocument, document_entries
 from rating.money import format_minor
 from tests.invoicing.books import Books
+from tests.invoicing.test_revenue_days import by_day
 from tests.invoicing.world import at
 
 DOCS = Path(__file__).parents[2] / "docs"
 JOURNAL, PAYMENTS = ((DOCS / name).read_text(encoding="utf-8") for name in ("journal.md", "payments.md"))
 EXAMPLE = re.compile(r"```yaml\n(.*?)```\n```\n(.*?)```", re.DOTALL)
+DAYS = re.compile(r"```days\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
-def _entries(case: dict[str, Any]) -> list[str]:
+def _document(case: dict[str, Any]) -> PostedDocument:
     shares = {
         str(place): tuple((_date(day), int(quantity)) for day, quantity in line.pop("consumed"))
         for place, line in enumerate(case["lines"])
@@ -34,7 +36,7 @@ def _entries(case: dict[str, Any]) -> list[str]:
     }
     lines = [DocumentLine(line_id=str(place), **line) for place, line in enumerate(_dated(case["lines"]))]
     net = sum(line.amount_minor for line in lines)
-    document = PostedDocument(
+    return PostedDocument(
         document_id="d",
         kind="invoice",
         customer_id="acme",
@@ -47,12 +49,32 @@ def _entries(case: dict[str, Any]) -> list[str]:
         lines=lines,
         shares=shares,
     )
+
+
+def _entries(case: dict[str, Any]) -> list[str]:
     return [
         " ".join(filter(None, (str(entry.entry_date), entry.kind, line.account, line.part)))
         + f" {format_minor(line.amount_minor, 'EUR')}"
-        for entry in document_entries(document)
+        for entry in document_entries(_document(case))
         for line in entry.lines
     ]
+
+
+@pytest.mark.parametrize("text", DAYS.findall(JOURNAL))
+def test_days_are_as_written(text: str) -> None:
+    """Of the second example, which is the fee in advance."""
+    (case, _) = EXAMPLE.findall(JOURNAL)[1]
+    document = _document(read_document(case))
+    days, unbilled, deferred, found = by_day(document), 0, 0, []
+    for day in sorted(days):
+        unbilled += days[day]["unbilled"]
+        deferred -= days[day]["deferred"]
+        names = ("recognised", "billed", "unbilled", "deferred")
+        amounts = (-days[day]["revenue"], days[day]["receivable"], unbilled, deferred)
+        shown = (f"{name} {format_minor(amount, 'EUR')}" for name, amount in zip(names, amounts, strict=True))
+        found.append(" ".join([str(day), *shown]))
+    lines = text.strip().splitlines()
+    assert found[: len(lines)] == lines
 
 
 def _date(value: Any) -> Any:

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine
 
-from benchmarks.postings import posting_tables
+from benchmarks.postings import part_tables, posting_tables
 from ingest.clickhouse import EventStore
 from ingest.errors import BrokenState
 from invoicing.journal_mirror import POSTINGS_SCHEMA, JournalMirror
 from invoicing.revenue import (
+    REVENUE_SCHEMA,
     By,
     Group,
     PostingSum,
@@ -22,8 +23,12 @@ from invoicing.revenue import (
     revenue_report,
     sums_from_ledger,
     sums_from_mirror,
+    sums_of_days,
 )
-from invoicing.revenue_answer import answer_revenue, revenue_from_mirror
+from invoicing.revenue_answer import answer_revenue
+from invoicing.revenue_by_day import days_from_mirror
+from invoicing.revenue_columns import revenue_from_mirror
+from invoicing.revenue_part_read import read_parts
 from tests.invoicing.books import Books, D
 from tests.invoicing.world import at
 
@@ -32,6 +37,10 @@ FAR = date(2027, 1, 1)
 
 def table(rows: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in columns) for row in rows.to_pylist()]
+
+
+def whole(mirror: JournalMirror, question: RevenueQuestion) -> pa.Table:
+    return pa.concat_tables([REVENUE_SCHEMA.empty_table(), *answer_revenue(mirror, question)])
 
 
 def busy(ledger: Engine) -> Books:
@@ -53,7 +62,7 @@ def busy(ledger: Engine) -> Books:
 def test_three_series_by_month_with_what_lies_between(any_ledger: Engine, event_store: EventStore) -> None:
     books = busy(any_ledger)
     mirror = JournalMirror(any_ledger, event_store)
-    rows = answer_revenue(mirror, RevenueQuestion("month", "customer", FAR))
+    rows = whole(mirror, RevenueQuestion("month", "customer", FAR))
     assert table(rows, "period", "key", "recognised_minor", "billed_minor", "collected_minor") == [
         ("2026-01", "acme", 10000, 0, 0),
         ("2026-02", "acme", 0, 10000, 0),
@@ -68,7 +77,7 @@ def test_three_series_by_month_with_what_lies_between(any_ledger: Engine, event_
         (0, 3100, 5900, 0),
         (0, 0, 5900, 0),
     ]
-    by_product = answer_revenue(mirror, RevenueQuestion("month", "product", FAR))
+    by_product = whole(mirror, RevenueQuestion("month", "product", FAR))
     assert table(by_product, "period", "key", "recognised_minor", "billed_minor", "collected_minor") == [
         ("2026-01", "calls", 10000, 0, None),
         ("2026-02", "calls", 2800, 15900, None),
@@ -92,10 +101,16 @@ def _both_stores_agree(mirror: JournalMirror, books: Books) -> None:
         customer = "acme" if by == "day" else None
         question = RevenueQuestion(by, group, as_of, known_at=known_at, customer_id=customer)
         with books.ledger.connect() as connection:
-            slow = revenue_report(question, sums_from_ledger(connection, question))
-        copied = revenue_report(question, sums_from_mirror(mirror.event_store, question))
-        assert copied.equals(slow), question
-        assert revenue_from_mirror(mirror.event_store, question).equals(slow), question
+            sums = sums_from_ledger(connection, question)
+            parts = read_parts(connection, 0, 10**6, {})
+        if by == "day":
+            slow = revenue_report(question, [*sums, *sums_of_days(parts, question)])
+        else:
+            slow = revenue_report(question, sums)
+            copied = revenue_report(question, sums_from_mirror(mirror.event_store, question))
+            assert copied.equals(slow), question
+            assert revenue_from_mirror(mirror.event_store, question).equals(slow), question
+        assert whole(mirror, question).equals(slow), question
 
 
 def test_the_copy_goes_on_where_it_stopped(ledger: Engine, event_store: EventStore) -> None:
@@ -122,20 +137,38 @@ def test_whole_columns_answer_what_the_plain_report_does(event_store: EventStore
     ways: tuple[By, ...] = ("day", "month")
     groups: tuple[Group, ...] = ("customer", "contract", "product", "currency")
     questions = [RevenueQuestion(by, group, FAR) for by, group in product(ways, groups)]
+    for month in part_tables(customers=9):
+        event_store.insert("revenue_parts", month)
     for question in questions:
-        plain = revenue_report(question, sums_from_mirror(event_store, question))
+        plain = plainly(event_store, question)
         assert plain.num_rows > 5
-        assert revenue_from_mirror(event_store, question).equals(plain), question
+        assert columnwise(event_store, question).equals(plain), question
     line = next(posting_tables(customers=1)).slice(0, 1).to_pylist()[0] | {"entry_number": 10**6}
     large = {"account": "unbilled", "amount_minor": 2**62}, {"account": "revenue", "amount_minor": -(2**62)}
     rows = [line | each | {"position": place} for place, each in enumerate(large, 1)]
     event_store.insert("journal_postings", pa.Table.from_pylist(rows, schema=POSTINGS_SCHEMA))
-    plain = revenue_report(questions[0], sums_from_mirror(event_store, questions[0]))
-    assert revenue_from_mirror(event_store, questions[0]).equals(plain)
+    for question in questions[0], questions[-1]:
+        assert columnwise(event_store, question).equals(plainly(event_store, question))
     alone = line | {"account": "revenue", "amount_minor": 5, "position": 3}
     event_store.insert("journal_postings", pa.Table.from_pylist([alone], schema=POSTINGS_SCHEMA))
-    with pytest.raises(BrokenState, match="not what waits between"):
-        revenue_from_mirror(event_store, questions[0])
+    for question in questions[0], questions[4]:
+        with pytest.raises(BrokenState, match="not what waits between"):
+            columnwise(event_store, question)
+
+
+def plainly(event_store: EventStore, question: RevenueQuestion) -> pa.Table:
+    sums = sums_from_mirror(event_store, question)
+    if question.by == "day":
+        parts = event_store.query("SELECT * FROM revenue_parts WHERE position > 0")
+        sums += sums_of_days(parts, question)
+    return revenue_report(question, sums)
+
+
+def columnwise(event_store: EventStore, question: RevenueQuestion) -> pa.Table:
+    if question.by == "month":
+        return revenue_from_mirror(event_store, question)
+    tables = days_from_mirror(event_store, question, 10**9)
+    return pa.concat_tables([REVENUE_SCHEMA.empty_table(), *tables])
 
 
 def test_a_row_that_does_not_tie_is_never_shown() -> None:

@@ -334,3 +334,23 @@ CREATE TABLE IF NOT EXISTS event_identities_local ON CLUSTER 'main' (
 SETTINGS replicated_deduplication_window = 0, index_granularity = 256, min_compress_block_size = 8192;
 
 CREATE TABLE IF NOT EXISTS event_identities ON CLUSTER 'main' AS event_identities_local ENGINE = Distributed('main', 'ratemill', 'event_identities_local', cityHash64(identity));
+
+-- 0080_invoicing_revenue_parts.sql
+
+CREATE TABLE IF NOT EXISTS revenue_parts_local ON CLUSTER 'main' (
+    entry_number   UInt64,
+    position       UInt32,
+    first_day      Date32,
+    last_day       Date32,
+    billed_on      Date32,
+    posted_at      DateTime64(6, 'UTC'),
+    customer_id    String,
+    contract_id    String,
+    charge_id      LowCardinality(String),
+    currency       LowCardinality(String),
+    amount_minor   Int64,
+    through_minor  Array(Int64)
+) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/ratemill/revenue_parts', '{replica}') ORDER BY (customer_id, last_day, entry_number, position)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS revenue_parts ON CLUSTER 'main' AS revenue_parts_local ENGINE = Distributed('main', 'ratemill', 'revenue_parts_local', toUInt64(0));

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0264p"
-down_revision = "0263"
+down_revision = "0264"
 branch_labels = None
 depends_on = None
 

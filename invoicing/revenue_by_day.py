@@ -1,0 +1,150 @@
+"""The report by day: the journal as posted, and on top of it what spreading revenue over its days moves.
+
+The event store makes the days; a few keys are answered at a time, so that memory holds their rows and no
+more. ``sums_of_days`` says the same plainly, and the tests hold this to it, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import func, select
+
+from ingest.clickhouse import EventStore
+from invoicing.journal_mirror import JournalMirror
+from invoicing.journal_tables import JOURNAL_ENTRIES
+from invoicing.revenue import (
+    NO_KEY,
+    RevenueQuestion,
+    key_column,
+    mirror_conditions,
+    revenue_report,
+    sums_from_ledger,
+    sums_from_mirror,
+    sums_of_days,
+)
+from invoicing.revenue_columns import (
+    SUM_NAMES,
+    fits_64_bits,
+    posted_sums,
+    rows_of_changes,
+    typed_changes,
+)
+from invoicing.revenue_part_read import PARTS_SCHEMA, read_parts
+
+_KEYS_AT_ONCE: Final = 1_000
+_TIMES: Final = 64
+"""An amount is taken twice a day of a month to find the parts of its days."""
+_MOVED: Final = ("revenue", "unbilled", "deferred")
+
+
+def revenue_by_day(mirror: JournalMirror, question: RevenueQuestion) -> Iterator[pa.Table]:
+    """Tables of REVENUE_SCHEMA in the order of their rows. Raises BrokenState when a row does not tie,
+    instead of the table it is in."""
+    through = mirror.catch_up_days()
+    if through is not None:
+        yield from days_from_mirror(mirror.event_store, question, through)
+        return
+    with mirror.ledger.connect() as connection:
+        newest = connection.execute(select(func.max(JOURNAL_ENTRIES.c.entry_number))).scalar()
+        parts = read_parts(connection, 0, int(newest or 0), {})
+        sums = [*sums_from_ledger(connection, question), *sums_of_days(parts, question)]
+    yield revenue_report(question, sums)
+
+
+def days_from_mirror(
+    event_store: EventStore, question: RevenueQuestion, through_entry: int
+) -> Iterator[pa.Table]:
+    """The same out of the copy, through that entry."""
+    where, parameters = mirror_conditions(question)
+    where += " AND entry_number <= {through_entry:UInt64}"
+    parameters["through_entry"] = through_entry
+    if not fits_64_bits(event_store, where, parameters, times=_TIMES):
+        yield _plainly(event_store, question)
+        return
+    key = key_column(question.group) or NO_KEY
+    for currency, first, last in _key_ranges(event_store, key, where, parameters):
+        among = (
+            f" AND currency = {{currency:String}} AND {key} >= {{first:String}} AND {key} <= {{last:String}}"
+        )
+        own = {"currency": currency, "first": first, "last": last}
+        found = event_store.query(
+            _days_sql(key, where + among, _parts_where(question) + among), {**parameters, **own}
+        )
+        rows = rows_of_changes(typed_changes(found, pl.col("period").cast(pl.String)), question)
+        if rows is None:  # a row does not tie: the plain way says what is wrong
+            yield _plainly(event_store, question)
+            return
+        yield rows
+
+
+def _plainly(event_store: EventStore, question: RevenueQuestion) -> pa.Table:
+    names = ", ".join(PARTS_SCHEMA.names)
+    parts = event_store.query(f"SELECT {names} FROM revenue_parts WHERE position > 0")
+    return revenue_report(
+        question, [*sums_from_mirror(event_store, question), *sums_of_days(parts, question)]
+    )
+
+
+def _key_ranges(
+    event_store: EventStore, key: str, where: str, parameters: dict[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """(currency, first key, last key), in the order of the rows."""
+    found = event_store.query(
+        f"SELECT DISTINCT currency, {key} AS key FROM journal_postings WHERE {where} ORDER BY currency, key",
+        parameters,
+    )
+    keys: dict[str, list[str]] = {}
+    for currency, name in zip(found["currency"].to_pylist(), found["key"].to_pylist(), strict=True):
+        keys.setdefault(str(currency), []).append(str(name))
+    for currency, names in keys.items():
+        for start in range(0, len(names), _KEYS_AT_ONCE):
+            some = names[start : start + _KEYS_AT_ONCE]
+            yield currency, some[0], some[-1]
+
+
+def _parts_where(question: RevenueQuestion) -> str:
+    """Which parts move something; the parameters are those of ``mirror_conditions``."""
+    conditions = ["position > 0", "first_day <= {as_of:Date32}", "entry_number <= {through_entry:UInt64}"]
+    if question.known_at is not None:
+        conditions.append("posted_at <= parseDateTime64BestEffort({known_at:String}, 6, 'UTC')")
+    if question.customer_id is not None:
+        conditions.append("customer_id = {customer_id:String}")
+    return " AND ".join(conditions)
+
+
+def _days_sql(key: str, postings: str, parts: str) -> str:
+    """The sums of each day, key and currency, signed as they are shown."""
+    moved = ", ".join(name if name in _MOVED else f"0 AS {name}" for name in SUM_NAMES)
+    return (
+        f"SELECT period, key, currency, {', '.join(f'sum({name}) AS {name}' for name in SUM_NAMES)} FROM (\n"
+        f"SELECT entry_date AS period, {key} AS key, currency, {posted_sums()}\n"
+        f"FROM journal_postings WHERE {postings} GROUP BY period, key, currency\nUNION ALL\n"
+        f"SELECT period, key, currency, {moved} FROM ({day_moves_sql(key, parts)})\n"
+        "WHERE period <= {as_of:Date32} AND (revenue != 0 OR unbilled != 0 OR deferred != 0)\n"
+        ") GROUP BY period, key, currency"
+    )
+
+
+def day_moves_sql(key: str, where: str) -> str:
+    """``day_moves`` of the parts, a row a day, signed as they are shown."""
+    days = "toUInt64(toInt64(last_day) - toInt64(first_day) + 1)"
+    straight = "toInt64(sign(amount_minor) * intDiv(2 * abs(amount_minor) * {n} + days, 2 * days))"
+    through, before = (
+        f"if(empty(through_minor), {straight.format(n=number)}, through_minor[{number}])"
+        for number in ("(number + 1)", "number")
+    )
+    return (
+        "SELECT addDays(first_day, number) AS period, key, currency, through - before AS amount,\n"
+        "amount - if(period = last_day, amount_minor, 0) AS revenue,\n"
+        "multiIf(last_day < billed_on, revenue, period < billed_on, amount, period = billed_on, -before, 0)"
+        " AS unbilled,\n"
+        "if(last_day <= billed_on, 0, multiIf(period > billed_on, -amount, period = billed_on, -through, 0)"
+        " + if(period = last_day, amount_minor, 0)) AS deferred\n"
+        f"FROM (SELECT {key} AS key, currency, first_day, last_day, billed_on, amount_minor, through_minor,\n"
+        f"{days} AS days, number, {through} AS through, {before} AS before\n"
+        f"FROM revenue_parts ARRAY JOIN range({days}) AS number WHERE {where})"
+    )

@@ -1,0 +1,122 @@
+"""The days of revenue in the journal, made of documents; kept in the event store beside the journal's copy.
+
+Made when a report by day is asked for, in the order of entries: nothing of it is posted, and a billing run
+knows nothing of it. What is kept is derived, and can be dropped.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+from sqlalchemy import Connection, select
+
+from invoicing.accrual_tables import ACCRUED_FROM
+from invoicing.bulk import select_by_ids
+from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.posting_rows import RecognisedDays
+from invoicing.posting_store import posted_documents, registered_documents
+from invoicing.revenue_parts import DayPart, DaysOfUse, RowKey, document_parts, parts_of_row
+
+PARTS_SCHEMA: Final = pa.schema(
+    [
+        ("entry_number", pa.uint64()),
+        ("position", pa.uint32()),
+        ("first_day", pa.date32()),
+        ("last_day", pa.date32()),
+        ("billed_on", pa.date32()),
+        ("posted_at", pa.timestamp("us", "UTC")),
+        ("customer_id", pa.string()),
+        ("contract_id", pa.string()),
+        ("charge_id", pa.string()),
+        ("currency", pa.string()),
+        ("amount_minor", pa.int64()),
+        ("through_minor", pa.list_(pa.int64())),
+    ]
+)
+"""One row a part of a row of revenue that lies over several days; see ``RevenuePart``. position: 1, 2,
+3 ... in the entry."""
+_A_DAY: Final = timedelta(days=1)
+_SPREAD: Final = ("recognition", "invoice", "credit_note", "accrual")
+_E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
+_Parts = Mapping[tuple[date, bool], list[int]]
+
+
+def read_parts(connection: Connection, after: int, through: int, used: Mapping[str, DaysOfUse]) -> pa.Table:
+    """PARTS_SCHEMA of the entries behind ``after`` up to ``through``. used: of their lines that go by usage,
+    by line_id."""
+    rows = _revenue_rows(connection, after, through)
+    issued, parts = _parts_of_documents(connection, rows, used)
+    begun = _accrued_from(connection, rows)
+    positions: dict[int, int] = defaultdict(int)
+    columns: list[tuple[Any, ...]] = []
+    for row in rows:
+        last, amount_minor = date.fromisoformat(row.entry_date), -row.amount_minor
+        if row.kind == "accrual":
+            billed_on = last + _A_DAY
+            first = begun.get((row.document_id, row.charge_id, last), last.replace(day=1))
+            found = [DayPart(first, amount_minor)] if first < last else []
+        else:
+            billed_on = issued[row.document_id]
+            own = parts[row.document_id].get((last, row.charge_id), {})
+            found = parts_of_row(last, amount_minor, own)
+        whose = (row.customer_id, row.contract_id, row.charge_id, row.currency)
+        for part in found:
+            positions[row.entry_number] += 1
+            place = (row.entry_number, positions[row.entry_number])
+            when = (part.first_day, last, billed_on, datetime.fromisoformat(row.posted_at))
+            columns.append((*place, *when, *whose, part.amount_minor, part.through_minor))
+    return parts_table(columns)
+
+
+def parts_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Rows of values as PARTS_SCHEMA."""
+    values = zip(*rows, strict=True) if rows else ((),) * len(PARTS_SCHEMA)
+    arrays = [pa.array(list(column), field.type) for field, column in zip(PARTS_SCHEMA, values, strict=True)]
+    return pa.table(arrays, schema=PARTS_SCHEMA)
+
+
+def _revenue_rows(connection: Connection, after: int, through: int) -> Sequence[Any]:
+    names = ("customer_id", "contract_id", "charge_id", "currency", "amount_minor")
+    statement = (
+        select(
+            *(_E.entry_number, _E.kind, _E.entry_date, _E.posted_at, _E.document_id),
+            *(_L[name] for name in names),
+        )
+        .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
+        .where(
+            _E.entry_number > after,
+            _E.entry_number <= through,
+            _E.kind.in_(_SPREAD),
+            _L.account == "revenue",
+        )
+        .order_by(_L.entry_number, _L.position)
+    )
+    return connection.execute(statement).all()
+
+
+def _parts_of_documents(
+    connection: Connection, rows: Sequence[Any], used: Mapping[str, DaysOfUse]
+) -> tuple[dict[str, date], dict[str, dict[RowKey, _Parts]]]:
+    """By document: the day it was issued, and the parts of its rows."""
+    ids = list(dict.fromkeys(row.document_id for row in rows if row.kind != "accrual"))
+    issued: dict[str, date] = {}
+    parts: dict[str, dict[RowKey, _Parts]] = {}
+    documents = registered_documents(connection, ids)
+    for document in posted_documents(connection, documents, RecognisedDays()):
+        issued[document.document_id] = document.issue_date
+        parts[document.document_id] = dict(document_parts(document, used))
+    return issued, parts
+
+
+def _accrued_from(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str, str, date], date]:
+    """The first days of what is accrued, by document, charge and day; where not that of the month."""
+    ids = list(dict.fromkeys(row.document_id for row in rows if row.kind == "accrual"))
+    columns = ACCRUED_FROM.c
+    return {
+        (row.document_id, row.charge_id, date.fromisoformat(row.day)): date.fromisoformat(row.first_day)
+        for row in select_by_ids(connection, select(ACCRUED_FROM), columns.document_id, ids)
+    }
