@@ -122,7 +122,7 @@ def test_a_newer_ledger_is_left_alone(ledger: Engine) -> None:
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:
     again = open_ledger(str(ledger.url))
     with again.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0264p"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0265"
     again.dispose()
 
 
