@@ -52,8 +52,7 @@ def contract_usage(state: Ratemill, contract_id: str, *, at: datetime) -> Contra
         schema=CALENDAR_SCHEMA,
     )
     meters = priced_meters(state, contract, on=today)
-    asked = AskedEvents(frozenset(meter.event_type for meter in meters), frozenset(subjects))
-    with state.event_store.one_question(asked):
+    with state.event_store.one_question(AskedEvents.counted(meters, subjects)):
         rolled = roll_up_usage(state.event_store, calendar=calendar, meters=meters)
     return ContractUsage(start, end, rolled.usage, rolled.unusable)
 

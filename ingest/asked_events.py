@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.meter import Meter
+
 
 @dataclass(frozen=True, slots=True)
 class AskedEvents:
@@ -15,6 +17,12 @@ class AskedEvents:
 
     types: frozenset[str]
     subjects: frozenset[str] | None
+
+    @classmethod
+    def counted(cls, meters: Iterable[Meter], subjects: Iterable[str] | None) -> AskedEvents:
+        """What these meters count of these subjects. subjects: None for all."""
+        types = frozenset(meter.event_type for meter in meters)
+        return cls(types, None if subjects is None else frozenset(subjects))
 
     def covers(self, other: AskedEvents) -> bool:
         """Whether every event that ``other`` is about is one of these."""

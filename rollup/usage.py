@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest.archives import TIME_IS_ARCHIVED, read_archived
+from ingest.asked_events import AskedEvents
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import InvalidInput
@@ -26,7 +27,7 @@ from ingest.meter import Meter
 from rollup.archived_time import is_level
 from rollup.period import billing_boundaries, find_time_zone, local_midnights_micros
 from rollup.query import subjects_query
-from rollup.roll_up import roll_up_usage
+from rollup.roll_up import RolledUp, roll_up_usage
 from rollup.schema import CALENDAR_SCHEMA, UNUSABLE_SCHEMA
 from rollup.stored_usage import StoredUsage
 
@@ -75,7 +76,7 @@ def query_usage(
     known_at: datetime | None = None,
     stored: StoredUsage | None = None,
 ) -> LiveUsage:
-    """Usage of ``meter`` on [time_from, time_to), per window.
+    """Usage of ``meter`` on [time_from, time_to), per window, with every event acknowledged before.
 
     subject: one subject; None counts all of them together.
     window: minutes, or local hours, days or months of ``time_zone``, the first and last cut to the time
@@ -89,9 +90,30 @@ def query_usage(
     edges = window_edges(time_from=time_from, time_to=time_to, window=window, time_zone=time_zone)
     if group_by is not None:
         meter = meter.model_copy(update={"group_by": tuple(dict.fromkeys(group_by))})
+    asked = AskedEvents.counted([meter], None if subject is None else [subject])
+    with store.one_question(asked):
+        rolled = _rolled_up(store, meter, subject, edges, known_at, None if group_by is not None else stored)
+    return LiveUsage(
+        usage=_with_windows(rolled.usage, edges).select(LIVE_USAGE_SCHEMA.names).cast(LIVE_USAGE_SCHEMA),
+        unusable=_with_windows(rolled.unusable, edges)
+        .select(LIVE_UNUSABLE_SCHEMA.names)
+        .cast(LIVE_UNUSABLE_SCHEMA),
+    )
+
+
+def _rolled_up(
+    store: EventStore,
+    meter: Meter,
+    subject: str | None,
+    edges: NDArray[np.int64],
+    known_at: datetime | None,
+    stored: StoredUsage | None,
+) -> RolledUp:
+    """Usage of the windows between ``edges``, of one subject or all of them together. stored: None counts
+    events, and refuses archived time."""
     archived = read_archived(store)
     reaches = archived.reaches(meter.event_type, 0 if is_level(meter) else int(edges[0]))
-    if subject is None or group_by is not None or not reaches:
+    if subject is None or stored is None or not reaches:
         archived.refuse(meter.event_type, 0 if is_level(meter) else int(edges[0]))
         stored = None
     if subject is None:
@@ -108,12 +130,7 @@ def query_usage(
     rolled = roll_up_usage(store, calendar=calendar, meters=[meter], known_at=known_at, stored=stored)
     if TIME_IS_ARCHIVED in rolled.unusable["reason_code"].to_pylist():
         archived.refuse(meter.event_type, 0)
-    return LiveUsage(
-        usage=_with_windows(rolled.usage, edges).select(LIVE_USAGE_SCHEMA.names).cast(LIVE_USAGE_SCHEMA),
-        unusable=_with_windows(rolled.unusable, edges)
-        .select(LIVE_UNUSABLE_SCHEMA.names)
-        .cast(LIVE_UNUSABLE_SCHEMA),
-    )
+    return rolled
 
 
 def window_edges(

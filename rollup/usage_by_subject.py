@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.archives import read_archived
+from ingest.asked_events import AskedEvents
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros, to_micros
 from ingest.errors import InvalidInput
@@ -87,12 +88,19 @@ def query_usage_by_subject(
     subjects: Sequence[str] | None,
     apart: bool,
 ) -> UsageBySubject:
-    """Usage of ``meter`` per window between ``edges``, microseconds.
+    """Usage of ``meter`` per window between ``edges``, microseconds, with every event acknowledged before.
 
     subjects: only these; None is every subject with events of the meter's type.
     apart: each subject by itself, or all of them together.
     Raises InvalidInput for a question too large to answer at once.
     """
+    with store.one_question(AskedEvents.counted([meter], subjects)):
+        return _counted(store, meter, edges, subjects, apart=apart)
+
+
+def _counted(
+    store: EventStore, meter: Meter, edges: NDArray[np.int64], subjects: Sequence[str] | None, *, apart: bool
+) -> UsageBySubject:
     read_archived(store).refuse(meter.event_type, 0 if is_level(meter) else int(edges[0]))
     if subjects is None:
         query = subjects_query(

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.asked_events import AskedEvents
 from ingest.clickhouse import EventStore
 from ingest.clock import from_micros
 from ingest.errors import InvalidInput
@@ -89,11 +90,12 @@ def compare_provisioned(
         )
     sides: list[dict[_Key, Decimal]] = []
     unusable: list[Uncounted] = []
-    for meter in (provisioned, consumed):
-        split = meter.model_copy(update={"group_by": tuple(dict.fromkeys(group_by))})
-        found = query_usage_by_subject(store, meter=split, edges=edges, subjects=subjects, apart=True)
-        sides.append(_quantities(found))
-        unusable += _uncounted(meter, found, edges)
+    with store.one_question(AskedEvents.counted([provisioned, consumed], subjects)):
+        for meter in (provisioned, consumed):
+            split = meter.model_copy(update={"group_by": tuple(dict.fromkeys(group_by))})
+            found = query_usage_by_subject(store, meter=split, edges=edges, subjects=subjects, apart=True)
+            sides.append(_quantities(found))
+            unusable += _uncounted(meter, found, edges)
     rows = [
         _variance(key, sides[0].get(key, Decimal(0)), sides[1].get(key, Decimal(0)), edges, threshold_percent)
         for key in sorted(sides[0].keys() | sides[1].keys())

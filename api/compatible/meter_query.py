@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 
 from api.json import rows_of
+from ingest.asked_events import AskedEvents
 from ingest.clickhouse import EventStore
 from ingest.document import decimal_text
 from ingest.errors import InvalidInput, Issue
@@ -140,16 +141,23 @@ def answer_query(store: EventStore, meter: Meter, query: MeterQuery) -> dict[str
             ),
         }
     )
-    windows = _windows(store, changed, query)
-    if windows is None:
-        return answer | {"data": _nothing(meter, query, None), "unusable": []}
-    apart = SUBJECT in query.group_by
-    found = query_usage_by_subject(
-        store, meter=changed, edges=windows.edges, subjects=query.subjects or None, apart=apart
-    )
+    apart, subjects = SUBJECT in query.group_by, query.subjects or None
+    with store.one_question(_asked(meter, query)):
+        windows = _windows(store, changed, query)
+        if windows is None:
+            return answer | {"data": _nothing(meter, query, None), "unusable": []}
+        found = query_usage_by_subject(
+            store, meter=changed, edges=windows.edges, subjects=subjects, apart=apart
+        )
     rows = [_row(row, found, windows, query, apart=apart) for row in rows_of(found.usage)]
     rows = rows or _nothing(meter, query, windows)
     return answer | {"data": rows, "unusable": _unusable(found.unusable)}
+
+
+def _asked(meter: Meter, query: MeterQuery) -> AskedEvents:
+    """The events an answer is about. An end that is not given is that of the events of all subjects."""
+    whole = query.time_from is None or query.time_to is None
+    return AskedEvents.counted([meter], None if whole else query.subjects or None)
 
 
 def query_json(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from api.json import ExactJSON, rows_of
 from api.routes.event_lists import Instant, instant, instant_of_contracts
 from api.routing import State, declared
 from api.usage_table import CSV_EXAMPLE, asked_form, usage_table
-from ingest.asked_events import AskedEvents
 from ingest.errors import InvalidInput
 from ingest.event import TIME_MIN
 from ingest.media_type import ARROW_STREAM, CSV
@@ -88,20 +87,18 @@ def usage(
         )
     start = instant(time_from, "time_from") or TIME_MIN
     end = instant(time_to, "time_to") or state.clock.now()
-    subjects = None if subject is None else frozenset([subject])
-    with state.event_store.one_question(AskedEvents(frozenset([meter.event_type]), subjects)):
-        found = query_usage(
-            state.event_store,
-            meter=meter,
-            subject=subject,
-            time_from=start,
-            time_to=end,
-            window=window,
-            time_zone=time_zone or "UTC",
-            group_by=group_by,
-            known_at=_past(state, instant(known_at, "known_at")),
-            stored=state.stored_usage,
-        )
+    found = query_usage(
+        state.event_store,
+        meter=meter,
+        subject=subject,
+        time_from=start,
+        time_to=end,
+        window=window,
+        time_zone=time_zone or "UTC",
+        group_by=group_by,
+        known_at=_past(state, instant(known_at, "known_at")),
+        stored=state.stored_usage,
+    )
     keys = tuple(dict.fromkeys(meter.group_by if group_by is None else group_by))
     form = asked_form(request.headers.get("accept", ""))
     if form is not None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.compatible.unix_time import rfc3339_of_unix
+from api.state import Ratemill
 
 METER = {"meter_id": "calls", "event_type": "call", "aggregation": "sum"}
 
@@ -64,6 +65,37 @@ def rows(http: httpx.Client, **parameters: Any) -> list[tuple[str, str, str]]:
     return [
         (row["windowStart"], row["subject"] or "", value) for row, value in zip(found, values, strict=True)
     ]
+
+
+def test_an_answer_holds_every_event_sent_before_and_waits_for_no_others(
+    asked: httpx.Client, state: Ratemill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of other types; and, where both ends are given, of other subjects."""
+    lander = state.event_store.lander
+    if lander is None:
+        pytest.skip("a server has no log in front of it")
+    state.event_store.settle()
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+
+    def send(number: int, **parts: Any) -> None:
+        sent = LATER | {"id": f"later {number}", "time": f"2026-03-30T12:{number:02}:00Z"} | parts
+        assert asked.post("/api/v1/events", json=[sent]).status_code == 204
+
+    ends = {"from": "2026-03-30T00:00:00Z", "to": "2026-03-31T00:00:00Z"}
+    send(1, type="other")
+    send(2, subject="bolt")
+    assert rows(asked, subject="acme", **ends) == []
+    assert lander.rows_waiting == 2
+    send(3)
+    assert [value for _, _, value in rows(asked, subject="acme", **ends)] == ["1"]
+    send(4, subject="bolt")
+    assert [value for _, _, value in rows(asked, **ends)] == ["3"], "of all subjects"
+    send(5, subject="bolt")
+    rows(asked, subject="acme", to=ends["to"])
+    assert lander.rows_waiting == 0, "it begins with the first event of any subject"
+    send(6, type="other")
+    assert [value for _, _, value in rows(asked, **ends)] == ["4"]
+    assert lander.rows_waiting == 1
 
 
 def test_days_of_a_time_zone_begin_at_its_midnights(asked: httpx.Client) -> None:

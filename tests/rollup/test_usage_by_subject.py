@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,17 +14,92 @@ from hypothesis import strategies as st
 from ingest.clickhouse import EventStore
 from ingest.clock import to_micros
 from ingest.errors import InvalidInput
+from ingest.group_commit import GroupCommit
 from rollup.usage import Window, query_usage
 from rollup.usage_by_subject import (
     query_usage_by_subject,
     time_span,
     tumbling_windows,
 )
+from rollup.variance import compare_provisioned
+from tests.ingest.support import NDJSON, NOW, context, ndjson
+from tests.ingest.support import event as sent
 
 from .support import add_events, at, event, meter
 
 CALLS = meter("minutes", "call", "sum")
+SEATS = meter("seats", "seat", "count")
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu")
+
+
+def test_a_question_holds_its_own_events_and_waits_for_no_others(
+    event_store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if event_store.lander is None:
+        pytest.skip("a server has no log in front of it")
+    monkeypatch.setattr("ingest.lander.LANDING_SECONDS", 3600.0)
+    group = GroupCommit(context(event_store), lambda _facts: None)
+    start, end = at("2026-02-01"), at("2026-03-01")
+    edges = tumbling_windows(time_from=start, time_to=end, window=None, time_zone="UTC").edges
+
+    def send(number: int, kind: str, subject: str) -> int:
+        body = ndjson(sent(number, type=kind, subject=subject, time="2026-02-02T00:00:00Z"))
+        answer = group.submit(
+            body, content_type=NDJSON, content_encoding=None, received_at=NOW, refusals_max=10
+        )
+        return answer.result(30).accepted
+
+    def by_subject(*subjects: str) -> list[Any]:
+        found = query_usage_by_subject(
+            event_store, meter=CALLS, edges=edges, subjects=subjects or None, apart=False
+        )
+        return list(found.usage["event_count"].to_pylist())
+
+    def of(subject: str | None) -> list[Any]:
+        found = query_usage(
+            event_store,
+            meter=CALLS,
+            subject=subject,
+            time_from=start,
+            time_to=end,
+            window=None,
+            time_zone="UTC",
+            group_by=None,
+        )
+        return list(found.usage["event_count"].to_pylist())
+
+    def compared(*subjects: str) -> int:
+        found = compare_provisioned(
+            event_store,
+            provisioned=SEATS,
+            consumed=CALLS,
+            edges=edges,
+            subjects=subjects or None,
+            group_by=(),
+            threshold_percent=Decimal(0),
+        )
+        return len(found.rows)
+
+    try:
+        for number, (kind, subject) in enumerate([("call", "a"), ("call", "b"), ("other", "a")], start=1):
+            assert send(number, kind, subject) == 1
+        assert (by_subject("c"), of("c"), compared("c")) == ([], [], 0)
+        assert event_store.lander.rows_waiting == 3
+        assert by_subject("a", "c") == [1]
+        send(4, "call", "a")
+        assert of("a") == [2]
+        send(5, "call", "b")
+        assert of(None) == [4]
+        send(6, "call", "b")
+        assert by_subject() == [5]
+        send(7, "other", "a")
+        assert (by_subject(), of(None), compared()) == ([5], [5], 2)
+        assert event_store.lander.rows_waiting == 1
+        send(8, "seat", "c")
+        assert compared() == 3
+        assert event_store.lander.rows_waiting == 0
+    finally:
+        group.close()
 
 
 @pytest.mark.parametrize("zone", ZONES)
