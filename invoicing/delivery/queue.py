@@ -132,7 +132,10 @@ def deliveries_of(
         return
     recipients = mail_recipients(customer)
     if not any(one.role != "owner" for one in recipients):
-        words = "The customer has no e-mail address: `email`, or `delivery.recipients` of the customer."
+        words = (
+            "The customer has no e-mail address that can be sent to. Put one on it (`email`, or "
+            "`delivery.recipients`), then `ratemill delivery retry` sends it there."
+        )
         yield _held(document.document_id, customer.customer_id, "no_address", words, now=now)
         return
     for one in recipients:
