@@ -19,7 +19,7 @@ from ingest.document import Document
 from ingest.errors import InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from ingest.meter import Key
-from invoicing.customer import contact_issues
+from invoicing.customer import contact_issues, text_issues
 from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
 from invoicing.fiscal_year import CALENDAR_YEAR, ENTITY_KIND
 from invoicing.register import DocumentKind as IssuedKind
@@ -32,6 +32,9 @@ LOGO_BYTES_MAX: Final = 262_144
 _SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/svg+xml": b"<svg"}
 _XML_HEAD: Final = 1_024
 SELDOM_OF_SELLER: Final = ("contact_name", "endpoint_id", "endpoint_scheme")
+_ONE_LINE: Final = (
+    "legal_name", "postal_code", "city", "tax_number", "registration_id", "phone", "contact_name"
+)  # fmt: skip
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
 SeriesPrefix = Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,16}$")]
 
@@ -114,9 +117,11 @@ class BillingEntity(Document):
 
 def entity_rules(entity: BillingEntity) -> Iterator[Issue]:
     """What an entity must keep beyond its field types."""
+    account = entity.bank_account
+    printed = {name: getattr(entity, name) for name in _ONE_LINE} | {"bank_account.holder": account.holder}
+    yield from text_issues(printed, never_blank=("legal_name",))
     yield from contact_issues(entity.email, entity.address_lines, entity.country)
     yield from endpoint_issues(entity.endpoint_id, entity.endpoint_scheme)
-    account = entity.bank_account
     for issue in (
         tax_id_issue(entity.tax_id, country=entity.country),
         iban_issue(account.iban, pointer="bank_account.iban"),

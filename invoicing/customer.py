@@ -6,7 +6,8 @@ address never changes an invoice that exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -16,7 +17,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
-from invoicing.delivery.preferences import DeliveryPreferences, preference_issues
+from invoicing.delivery.preferences import DeliveryPreferences, is_address, preference_issues
 from invoicing.electronic_address import EndpointId, EndpointScheme, endpoint_issues, without_unsaid
 from invoicing.tax_id import tax_id_issue
 from rating.contract_rules import is_time_zone
@@ -24,6 +25,15 @@ from rating.contract_rules import is_time_zone
 PARTY_ROLES: Final = ("sold_to", "bill_to", "notify")
 RESERVED_IDS: Final = frozenset({"conflicts", "sources", "by-external-id"})
 """Words that follow /v1/customers/ in paths of their own."""
+_NO_COUNTRIES: Final = frozenset(
+    ["AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"]
+)
+"""In the list of territories, and no codes of countries: reserved ones, unions, what is not known."""
+_COUNTRIES: Final = frozenset(
+    code for code in map(str, Locale("en").territories) if len(code) == 2 and code not in _NO_COUNTRIES
+)
+_NOT_OF_A_LINE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories: controls, halves of characters, separators of lines and paragraphs."""
 
 
 TaxStatus = Literal["", "business", "consumer", "exempt"]
@@ -110,6 +120,7 @@ def customer_rules(customer: Customer) -> Iterator[Issue]:
                 f"The key has {len(external_id)} characters, the system's name {len(system)}.",
                 "a key of 1 to 256 characters under a name of 1 to 128.",
             )
+    yield from text_issues({"name": customer.name, "legal_name": customer.legal_name}, never_blank=("name",))
     yield from contact_issues(customer.email, customer.address_lines, customer.country)
     yield from endpoint_issues(customer.endpoint_id, customer.endpoint_scheme)
     yield from tax_issues(customer)
@@ -129,7 +140,12 @@ def tax_issues(customer: Customer) -> Iterator[Issue]:
         )
     for role in PARTY_ROLES:
         party: Party | None = getattr(customer, role)
-        for issue in () if party is None else contact_issues(party.email, party.address_lines, party.country):
+        if party is None:
+            continue
+        for issue in (
+            *text_issues({"name": party.name}, never_blank=("name",)),
+            *contact_issues(party.email, party.address_lines, party.country),
+        ):
             yield replace(issue, pointer=f"{role}.{issue.pointer}")
     if customer.parent_id == customer.customer_id:
         yield Issue(
@@ -146,23 +162,38 @@ def tax_issues(customer: Customer) -> Iterator[Issue]:
         yield from preference_issues(customer.delivery)
 
 
+def text_issues(texts: Mapping[str, str], *, never_blank: Sequence[str] = ()) -> Iterator[Issue]:
+    """What texts that are one line of a document must keep. texts: by pointer."""
+    for pointer, text in texts.items():
+        odd = () if text.isprintable() else map(unicodedata.category, text)
+        if not _NOT_OF_A_LINE.isdisjoint(odd):
+            yield Issue(
+                "bad_text",
+                pointer,
+                f"{text!r} has a line break or a control character.",
+                "one line of plain text.",
+            )
+        elif pointer in never_blank and not text.strip():
+            yield Issue("blank_text", pointer, f"{text!r} says nothing.", "a text.")
+
+
 def contact_issues(email: str, address_lines: Sequence[str], country: str) -> Iterator[Issue]:
     """What the fields of an address must keep, whoever sends them. An empty field breaks nothing."""
-    if country and country not in Locale("en").territories:
+    if country and country not in _COUNTRIES:
         yield Issue(
             "unknown_country",
             "country",
             f"{country!r} is not a country code.",
             "two capital letters of ISO 3166-1, like DE or US.",
         )
-    local_part, _, domain = email.rpartition("@")
-    if email and (not local_part or not domain or " " in email):
+    if email and not is_address(email):
         yield Issue(
             "bad_email",
             "email",
-            f"{email!r} is not an e-mail address.",
-            "one address, like billing@example.com.",
+            f"{email!r} is not an e-mail address that can be sent to.",
+            "one address in plain letters, like billing@example.com; a domain with others as xn--...",
         )
+    yield from text_issues({f"address_lines[{place}]": line for place, line in enumerate(address_lines)})
     if len(address_lines) > 8:
         yield Issue(
             "address_too_long",

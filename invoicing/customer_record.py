@@ -17,7 +17,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from ingest.document import Document
 from ingest.errors import Issue
 from ingest.meter import Key
-from invoicing.customer import PARTY_ROLES, Customer, Party, TaxStatus, contact_issues
+from invoicing.customer import PARTY_ROLES, Customer, Party, TaxStatus, contact_issues, text_issues
 from invoicing.electronic_address import EndpointId, EndpointScheme, without_unsaid
 from invoicing.tax_id import tax_id_issue
 
@@ -156,6 +156,7 @@ class MergedCustomer:
 
 def record_rules(record: CustomerRecord) -> Iterator[Issue]:
     """What a record must keep beyond its field types."""
+    yield from text_issues({"name": record.name, "legal_name": record.legal_name})
     yield from contact_issues(record.email, record.address_lines, record.country)
     wrong = tax_id_issue(record.tax_id, country=record.country)
     if wrong is not None:

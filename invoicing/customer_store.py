@@ -37,6 +37,8 @@ from invoicing.tables import CUSTOMERS
 from invoicing.tax_id import unchecked_warning
 from rating.plan_version import Entered, SavedDocument
 
+ISSUES_MAX: Final = 100
+"""The most issues one refusal names; beyond it nobody reads on."""
 _SEARCH_BLOCK: Final = 1_000
 _NOT_ON_INVOICES: Final = ("account_owner", "delivery")
 _MARKS: Final = tuple(f'"{name}":' for name in _NOT_ON_INVOICES)
@@ -62,10 +64,10 @@ def save_customers(
 ) -> list[SavedDocument]:
     """Check all documents, then save them in one transaction: all of them or none.
 
-    A document named twice in the list is saved in the order given. Raises InvalidDocument for the
-    first bad one, Conflict when an external id belongs to another customer.
+    A document named twice in the list is saved in the order given. Raises InvalidDocument with all that is
+    wrong in any of them, Conflict when an external id belongs to another customer.
     """
-    customers = [_checked(document) for document in documents]
+    customers = _all_checked(documents)
     stamp = now.isoformat()
     with ledger_transaction(ledger) as connection:
         held = load_records(connection, sorted({customer.customer_id for customer in customers}))
@@ -247,6 +249,33 @@ def _for_invoices(text: str) -> str:
     for name in _NOT_ON_INVOICES:
         document.pop(name, None)
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _all_checked(documents: Sequence[Any]) -> list[Customer]:
+    """Of several, what is wrong is said of all, each by its place in the list (from 0) and its key."""
+    if len(documents) == 1:
+        return [_checked(documents[0])]
+    customers, issues = [], []
+    for place, document in enumerate(documents):
+        try:
+            customers.append(_checked(document))
+        except InvalidDocument as error:
+            issues += [
+                replace(issue, pointer=f"[{place}].{issue.pointer}", message=f"{error.what}: {issue.message}")
+                for issue in error.issues
+            ]
+    if issues:
+        raise InvalidDocument("the list of customers", first_issues(issues))
+    return customers
+
+
+def first_issues(issues: Sequence[Issue]) -> Sequence[Issue]:
+    """As many as people read, and how many more there are."""
+    left = len(issues) - ISSUES_MAX
+    if left <= 0:
+        return issues
+    more = Issue("more_issues", "", f"{left} more issues are not shown.", "the ones above put right first.")
+    return [*issues[:ISSUES_MAX], more]
 
 
 def _checked(document: Any) -> Customer:

@@ -38,12 +38,10 @@ from invoicing.customer_record import (
     record_rules,
     sources_rules,
 )
-from invoicing.customer_store import write_in_force
+from invoicing.customer_store import first_issues, write_in_force
 from invoicing.customer_tables import CUSTOMER_RECORDS, CUSTOMER_SOURCES
 from rating.plan_version import SavedDocument
 
-ISSUES_MAX: Final = 100
-"""The most issues one refusal names; beyond it nobody reads on."""
 _IDS_PER_MERGE: Final = 1_000
 
 
@@ -182,14 +180,8 @@ def _checked(system: str, documents: Sequence[Any]) -> list[CustomerRecord]:
 
 
 def _refuse(system: str, issues: Sequence[Issue]) -> None:
-    if len(issues) > ISSUES_MAX:
-        left = len(issues) - ISSUES_MAX
-        more = Issue(
-            "more_issues", "", f"{left} more issues are not shown.", "the ones above put right first."
-        )
-        issues = [*issues[:ISSUES_MAX], more]
     if issues:
-        raise InvalidDocument(f"what {system} knows of customers", issues)
+        raise InvalidDocument(f"what {system} knows of customers", first_issues(issues))
 
 
 def _at(place: int, issue: Issue) -> Issue:

@@ -35,12 +35,7 @@ def what_is_missing(document: EInvoice) -> Iterator[Issue]:
         (not seller.country, "seller.country", "the seller's country", "BT-40"),
         (not buyer.name, "customer.name", "the buyer's name", "BT-44"),
         (not buyer.country, "customer.country", "the buyer's country", "BT-55"),
-        (
-            not (seller.vat_id or seller.registration_id),
-            "seller.tax_id",
-            "the seller's VAT number with its country prefix, or its registration",
-            "BT-31 or BT-30",
-        ),
+        _wanted_of_seller(document),
     ]
     for tax in document.taxes:
         wanted += _wanted_by_tax(tax, document)
@@ -54,6 +49,18 @@ def what_is_missing(document: EInvoice) -> Iterator[Issue]:
             said.add(pointer)
             message = f"{what[0].upper()}{what[1:]} is missing ({term})."
             yield Issue("einvoice_field_missing", pointer, message, f"{what}.")
+
+
+def _wanted_of_seller(document: EInvoice) -> tuple[bool, str, str, str]:
+    """What the seller is identified by (BR-CO-26); where nothing is subject to VAT its VAT number must not be
+    stated (BR-O-02)."""
+    seller = document.seller
+    missing = not (seller.vat_id or seller.registration_id)
+    if any(tax.category == NOT_SUBJECT for tax in document.taxes):
+        words = "the seller's registration (its VAT number must not be on an invoice of category O)"
+        return missing, "seller.registration_id", words, "BT-30"
+    words = "the seller's VAT number with its country prefix, or its registration"
+    return missing, "seller.tax_id", words, "BT-31 or BT-30"
 
 
 def _wanted_by_tax(tax: ETax, document: EInvoice) -> list[tuple[bool, str, str, str]]:

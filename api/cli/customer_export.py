@@ -35,9 +35,21 @@ FIELDS: Final = (
     "endpoint_id",
     "endpoint_scheme",
     "buyer_reference",
+    "account_owner",
 )
 PARTY_FIELDS: Final = ("name", "email", "address_lines", "country")
 _PARTIES: Final = [f"{role}.{name}" for role in ("sold_to", "bill_to", "notify") for name in PARTY_FIELDS]
+DELIVERY_FIELDS: Final = (
+    "channel",
+    "address",
+    "weekday",
+    "hour",
+    "time_zone",
+    "confirm_above_minor",
+    "follow_up_days",
+    "recipients",
+)
+_DELIVERY: Final = "delivery."
 _EXTERNAL: Final = "external_ids."
 
 
@@ -81,21 +93,26 @@ def _documents(client: RatemillClient) -> Iterator[Mapping[str, Any]]:
 
 
 def _csv(documents: Sequence[Mapping[str, Any]]) -> str:
-    """One row a customer; the lines of an address are divided by ``|``. As `ratemill customer import` reads
-    it."""
+    """One row a customer; the lines of an address are divided by ``|``, and so are recipients, each with its
+    role before it (``payer:ap@acme.example``). As `ratemill customer import` reads it: whole, since what a
+    row leaves out is taken from the customer."""
     import csv  # noqa: PLC0415
     import io  # noqa: PLC0415
 
     systems = sorted({system for document in documents for system in document["external_ids"]})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIELDS, *_PARTIES, *(f"{_EXTERNAL}{system}" for system in systems)])
+    delivery = [f"{_DELIVERY}{field}" for field in DELIVERY_FIELDS]
+    writer.writerow([*FIELDS, *_PARTIES, *delivery, *(f"{_EXTERNAL}{system}" for system in systems)])
     for document in documents:
         own = document["external_ids"]
         cells = [_cell(document.get(field)) for field in FIELDS]
         for place in _PARTIES:
             role, _, name = place.partition(".")
             cells.append(_cell((document.get(role) or {}).get(name)))
+        wanted = document.get("delivery") or {}
+        cells += [_cell(wanted.get(field)) for field in DELIVERY_FIELDS[:-1]]
+        cells.append("|".join(f"{one['role']}:{one['email']}" for one in wanted.get("recipients", ())))
         writer.writerow([*cells, *(own.get(system, "") for system in systems)])
     return text.getvalue()
 

@@ -212,6 +212,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         raise UnreadableBody(f"{path} is not UTF-8 text: {error}") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        if len(reader.fieldnames or ()) == 1 and ";" in str(reader.fieldnames):
+            raise UnreadableBody(f"{path} has its columns divided by ';'. Save it with commas between them.")
         rows = [_record(path, line, row) for line, row in enumerate(reader, start=1)]
     except csv.Error as error:
         raise UnreadableBody(f"{path}, line {reader.line_num}: {error}.") from None
@@ -228,14 +230,27 @@ def _record(path: Path, number: int, row: dict[str | None, Any]) -> dict[str, An
         if not cell:
             continue
         if name == "address_lines":
-            record[name] = [line.strip() for line in cell.replace("|", "\n").splitlines() if line.strip()]
+            record[name] = _lines(cell)
         elif "." in str(name):
             group, _, member = str(name).partition(".")
-            lines = [line.strip() for line in cell.replace("|", "\n").splitlines() if line.strip()]
-            record.setdefault(group, {})[member] = lines if member == "address_lines" else cell
+            record.setdefault(group, {})[member] = _member(member, cell)
         else:
             record[str(name)] = cell
     return record
+
+
+def _member(name: str, cell: str) -> Any:
+    """A part of a party or of delivery. A recipient is ``payer:ap@acme.example``."""
+    if name == "address_lines":
+        return _lines(cell)
+    if name != "recipients":
+        return cell
+    parts = [line.rpartition(":") for line in _lines(cell)]
+    return [{"email": email, **({"role": role} if role else {})} for role, _, email in parts]
+
+
+def _lines(cell: str) -> list[str]:
+    return [line.strip() for line in cell.replace("|", "\n").splitlines() if line.strip()]
 
 
 def _address(system: str, external_id: str) -> str:

@@ -16,11 +16,10 @@ from ingest.document import Document, read_document, validate_document
 from ingest.errors import Conflict
 from invoicing.credit_note_store import get_credit_note
 from invoicing.customer_store import get_customer
-from invoicing.delivery.again import resend
+from invoicing.delivery.again import resend, retry_delivery
 from invoicing.delivery.delivery import Delivery
 from invoicing.delivery.find import events_of, get_delivery, list_deliveries
 from invoicing.delivery.links import revoke_link
-from invoicing.delivery.outbox import retry
 from invoicing.delivery.status import delivery_status
 from invoicing.special_invoice_store import get_special_invoice
 from invoicing.store import get_invoice
@@ -216,7 +215,8 @@ def preview(state: State, delivery_id: str) -> ExactJSON:
 )
 def try_again(state: State, delivery_id: str, actor: Actor) -> ExactJSON:
     """What failed, bounced, is held, or of which it is unknown whether it arrived."""
-    return ExactJSON(delivery_answer(retry(state.ledger, delivery_id, actor=actor, now=state.clock.now())))
+    retried = retry_delivery(state.ledger, delivery_id, actor=actor, now=state.clock.now())
+    return ExactJSON(delivery_answer(retried))
 
 
 @router.post(

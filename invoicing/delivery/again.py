@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
 from ingest.errors import Conflict, InvalidInput
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import record_change
 from invoicing.customer import Customer
+from invoicing.delivery.channel_email import find_customer
 from invoicing.delivery.delivery import Delivery, NewDelivery
-from invoicing.delivery.documents import Document
+from invoicing.delivery.documents import Document, find_document
 from invoicing.delivery.find import get_delivery
-from invoicing.delivery.outbox import add_deliveries
+from invoicing.delivery.outbox import add_deliveries, retry
 from invoicing.delivery.preferences import is_address
 from invoicing.delivery.queue import deliveries_of, mail_recipients
 from invoicing.delivery.tables import DELIVERIES
@@ -71,6 +72,44 @@ def resend(
             now=now,
         )
     return [get_delivery(ledger, delivery_id) for delivery_id in ids]
+
+
+def retry_delivery(ledger: Engine, delivery_id: str, *, actor: str, now: datetime) -> Delivery:
+    """Send again what failed, bounced, is held or unknown (``outbox.retry``). What had nobody to go to goes
+    to whom its customer names now. Raises NotFound, and Conflict where it is in no such state or there still
+    is nobody."""
+    delivery = get_delivery(ledger, delivery_id)
+    if not delivery.recipient and delivery.state == "held":
+        _address(ledger, delivery, actor=actor, now=now)
+    return retry(ledger, delivery_id, actor=actor, now=now)
+
+
+def _address(ledger: Engine, delivery: Delivery, *, actor: str, now: datetime) -> None:
+    """Give a message that had no recipient its first, and queue one for each other."""
+    customer = find_customer(ledger, delivery.customer_id)
+    with ledger_transaction(ledger) as connection:
+        wanted = []
+        if customer is not None and delivery.document_id is not None:
+            document = find_document(connection, delivery.document_id)
+            wanted = [one for one in deliveries_of(document, customer, now=now) if not one.reason_code]
+        if not wanted:
+            raise Conflict(
+                f"delivery {delivery.delivery_id} still has nobody to go to. Put an address on customer "
+                f"{delivery.customer_id!r} first: `email`, or `delivery.recipients`.",
+                reason_code="no_address",
+            )
+        first, *others = wanted
+        connection.execute(
+            update(DELIVERIES)
+            .where(DELIVERIES.c.delivery_id == delivery.delivery_id, DELIVERIES.c.recipient == "")
+            .values(
+                channel=first.channel,
+                recipient=first.recipient,
+                role=first.role,
+                confirm_wanted=first.confirm_wanted,
+            )
+        )
+        add_deliveries(connection, others, actor=actor, now=now)
 
 
 def queue_onboarding(ledger: Engine, customer: Customer, *, actor: str, now: datetime) -> list[Delivery]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -117,11 +118,54 @@ def test_customers_are_found_and_exported(http: httpx.Client, run: Run, tmp_path
     assert head.startswith(
         "customer_id,name,legal_name,email,address_lines,country,tax_id,language,tax_status,"
     )
-    assert head.endswith(
-        "bill_to.country,notify.name,notify.email,notify.address_lines,notify.country,external_ids.crm"
-    )
+    assert "bill_to.country,notify.name,notify.email,notify.address_lines,notify.country" in head
+    assert head.endswith("delivery.follow_up_days,delivery.recipients,external_ids.crm")
     assert first_row.startswith("c0,Größe 0,,,Hafen 1|Hamburg,,,en,,")
     assert "3 customers: 0 new or changed, 3 unchanged" in run("customer", "import", str(table)).out
     assert run("customer", "export", str(file)).status == 0
     assert run("customer", "put", str(file)).out.count("unchanged") == 3
     assert run("customer", "export", str(tmp_path / "all.txt")).status == 1
+
+
+def test_a_file_that_was_exported_changes_nothing_when_it_is_read(
+    http: httpx.Client, run: Run, tmp_path: Path
+) -> None:
+    document: dict[str, Any] = {
+        "customer_id": "whole",
+        "name": "Whole Ltd",
+        "account_owner": "ada",
+        "delivery": {
+            "channel": "email",
+            "weekday": "tuesday",
+            "hour": 9,
+            "time_zone": "Europe/Berlin",
+            "confirm_above_minor": 1000000,
+            "recipients": [
+                {"email": "payer@acme.example", "role": "payer"},
+                {"email": "jane@seller.example", "role": "owner"},
+            ],
+        },
+    }
+    bare = {"customer_id": "bare", "name": "Bare Ltd"}
+    assert http.post("/v1/customers", json=[document, bare]).is_success
+    table = tmp_path / "all.csv"
+    run("customer", "export", str(table))
+    assert "owner:jane@seller.example" in table.read_text()
+    assert " 0 new or changed" in run("customer", "import", str(table)).out
+    kept = http.get("/v1/customers/whole").json()["document"]
+    assert (kept["account_owner"], kept["delivery"]["recipients"]) == (
+        "ada",
+        document["delivery"]["recipients"],
+    )
+
+
+def test_all_that_is_wrong_in_a_file_is_said_at_once(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "bad.csv"
+    table.write_text("customer_id,name,country\ngood,Good,DE\nblank, ,DE\nfar,Far,XX\n")
+    refused = run("customer", "import", str(table))
+    assert refused.status == 1
+    assert "[1].name: customer 'blank': ' ' says nothing." in refused.out + refused.err
+    assert "[2].country: customer 'far': 'XX' is not a country code." in refused.out + refused.err
+    table.write_text("customer_id;name\ngood;Good\n")
+    refused = run("customer", "import", str(table))
+    assert "columns divided by ';'" in refused.out + refused.err

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from ingest.clock import FixedClock
 from ingest.errors import Conflict
 from ingest.ledger import ledger_transaction
+from invoicing.delivery.again import retry_delivery
 from invoicing.delivery.deliver import deliver_due
 from invoicing.delivery.delivery import BACK_OFF, LEASE, WAITED_TOO_LONG, Delivery, Refused, TryAgain, Unclear
 from invoicing.delivery.find import events_of, list_deliveries
@@ -196,6 +197,31 @@ def test_a_customer_without_an_address_is_held_with_a_reason(ledger: Engine) -> 
     queue_issued(ledger, now=NOW)
     assert (the_one(ledger).state, the_one(ledger).reason_code) == ("held", "no_address")
     assert "delivery.recipients" in the_one(ledger).reason
+
+
+def test_what_had_no_address_goes_to_those_the_customer_names_later(any_ledger: Engine) -> None:
+    customer(any_ledger, email="")
+    issue(any_ledger)
+    queue_issued(any_ledger, now=NOW)
+    held = the_one(any_ledger)
+    with pytest.raises(Conflict, match="Put an address on customer 'acme' first") as caught:
+        retry_delivery(any_ledger, held.delivery_id, actor="ada", now=NOW)
+    assert (caught.value.reason_code, the_one(any_ledger).state) == ("no_address", "held")
+    recipients = [
+        {"email": "payer@acme.example", "role": "payer"},
+        {"email": "ap@acme.example", "role": "accounts_payable"},
+    ]
+    customer(any_ledger, email="", delivery={"recipients": recipients})
+    assert (
+        retry_delivery(any_ledger, held.delivery_id, actor="ada", now=NOW).recipient == "payer@acme.example"
+    )
+    shelf, clock = plain_shelf(any_ledger), FixedClock(NOW)
+    channel = Recorder(shelf)
+    assert deliver(any_ledger, channel, clock, shelf).states == {"sent": 2}
+    sent = {one.recipient: one.role for one in list_deliveries(any_ledger, limit=9)}
+    assert sent == {one["email"]: one["role"] for one in recipients}
+    with pytest.raises(Conflict):
+        retry_delivery(any_ledger, held.delivery_id, actor="ada", now=NOW)
 
 
 def test_a_message_that_cannot_be_made_does_not_stop_the_others(ledger: Engine) -> None:

@@ -268,6 +268,14 @@ def test_all_that_is_missing_is_said_at_once() -> None:
             taxed(priced("1", "1"), category="AE", rate="0", customer={**BUYER, "tax_id": ""}),
             profile="en16931",
         )
+    unregistered = {name: value for name, value in SELLER.items() if name != "registration_id"}
+    with pytest.raises(
+        InvalidInput, match="its VAT number must not be on an invoice of category O"
+    ) as refused:
+        electronic_invoice(
+            taxed(priced("1", "1"), category="O", rate="0", seller=unregistered), profile="en16931"
+        )
+    assert [issue.pointer for issue in refused.value.issues] == ["seller.registration_id"]
     with pytest.raises(InvalidInput, match="fraction digits"):
         electronic_invoice(taxed(priced("1", "1"), currency="KWD", minor_digits=3), profile="en16931")
     with pytest.raises(Conflict, match="is a draft"):
