@@ -38,8 +38,16 @@ from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS
 
 _DOCUMENTS_PER_STEP: Final = 2_000
-_OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
+OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
 """Kinds of entries that are the posting of a document."""
+_CONTENT: Final = func.coalesce(
+    INVOICES.c.document, CREDIT_NOTES.c.document, SPECIAL_INVOICES.c.document
+).label("document")
+_WITH_CONTENT: Final = (
+    ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == ISSUED_DOCUMENTS.c.document_id)
+    .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == ISSUED_DOCUMENTS.c.document_id)
+    .outerjoin(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id == ISSUED_DOCUMENTS.c.document_id)
+)
 _Place = tuple[str, str, int]
 """When a document was issued, its series and its number: in this order they are posted."""
 
@@ -52,6 +60,22 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     Where a document comes without ``lines``, its text has them, with line_id, charge_id, charge_kind,
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
+    rows, days = begin_rows(connection, now=now), RecognisedDays()
+    for posted in posted_documents(connection, [(document, now) for document in documents], days):
+        add_document(rows, posted, days)
+    append_rows(connection, rows)
+    release_accruals(connection, [each.document_id for each in documents], description="issued", now=now)
+    for document in documents:
+        if document.kind == "credit_note" and document.refers_to is not None:
+            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+
+
+def posted_documents(
+    connection: Connection, issued: Sequence[tuple[IssuedDocument, datetime]], days: RecognisedDays
+) -> list[PostedDocument]:
+    """Documents, each with when it was issued, as their posting sees them, with what they did to credit and
+    the months of their lines; the same as they are posted and ever after."""
+    documents = [document for document, _ in issued]
     lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
@@ -59,39 +83,31 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
         if each.credit_minor < 0 and each.document_id not in notes and each.document_id in used:
             used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    rows, days = begin_rows(connection, now=now), RecognisedDays()
     shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
-    for document in documents:
-        add_document(
-            rows,
-            PostedDocument(
-                document_id=document.document_id,
-                kind="credit_note" if document.kind == "credit_note" else "invoice",
-                corrects=document.document_id in notes,
-                customer_id=document.customer_id,
-                contract_id=document.contract_id or "",
-                currency=document.currency,
-                issue_date=document.issue_date,
-                net_minor=document.net_minor,
-                tax_minor=document.tax_minor,
-                credit_minor=document.credit_minor,
-                lines=lines[document.document_id],
-                used=used.get(document.document_id, ()),
-                sold=sold,
-                shares=shares,
-                taken_back=(
-                    credit_taken_back(connection, document, lines[document.document_id])
-                    if document.document_id in notes
-                    else {}
-                ),
+    return [
+        PostedDocument(
+            document_id=document.document_id,
+            kind="credit_note" if document.kind == "credit_note" else "invoice",
+            corrects=document.document_id in notes,
+            customer_id=document.customer_id,
+            contract_id=document.contract_id or "",
+            currency=document.currency,
+            issue_date=document.issue_date,
+            net_minor=document.net_minor,
+            tax_minor=document.tax_minor,
+            credit_minor=document.credit_minor,
+            lines=lines[document.document_id],
+            used=used.get(document.document_id, ()),
+            sold={} if document.document_id in notes else sold,
+            shares=shares,
+            taken_back=(
+                credit_taken_back(connection, document, lines[document.document_id], known_by=issued_at)
+                if document.document_id in notes
+                else {}
             ),
-            days,
         )
-    append_rows(connection, rows)
-    release_accruals(connection, list(lines), description="issued", now=now)
-    for document in documents:
-        if document.kind == "credit_note" and document.refers_to is not None:
-            free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
+        for document, issued_at in issued
+    ]
 
 
 def _posted_lines(
@@ -155,7 +171,7 @@ def post_missing(ledger: Engine) -> PostedMissing:
 
 def _posted_now(connection: Connection, document_ids: Sequence[str]) -> int:
     """How many of the documents have entries; lines that take each other's place on one day make none."""
-    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS))
+    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS))
     return len(
         {row[0] for row in select_by_ids(connection, entries, JOURNAL_ENTRIES.c.document_id, document_ids)}
     )
@@ -167,16 +183,10 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
     register = ISSUED_DOCUMENTS.c
     place = (register.issued_at, register.series, register.number)
     # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
-    own = JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS)
+    own = JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS)
     posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
-    special = SPECIAL_INVOICES.c
-    content = func.coalesce(INVOICES.c.document, CREDIT_NOTES.c.document, special.document).label("document")
+    content = _CONTENT
     has_lines = content.not_like('%"lines":[]%')
-    with_content = (
-        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
-        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
-        .outerjoin(SPECIAL_INVOICES, special.document_id == register.document_id)
-    )
     # What comes to nothing posts nothing, unless it moves deposits, or revenue between charges or months.
     comes_to_something = or_(
         register.net_minor != 0,
@@ -186,7 +196,7 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
     )
     statement = (
         select(ISSUED_DOCUMENTS, content)
-        .select_from(with_content)
+        .select_from(_WITH_CONTENT)
         .where(
             ~posted,
             has_lines,
@@ -199,6 +209,18 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
     return [
         ((row.issued_at, row.series, row.number), _registered(row)) for row in connection.execute(statement)
     ]
+
+
+def registered_documents(
+    connection: Connection, after: _Place, count: int
+) -> list[tuple[_Place, IssuedDocument]]:
+    """The next documents of the register in the order they are posted in, each with its place and content."""
+    register = ISSUED_DOCUMENTS.c
+    place = (register.issued_at, register.series, register.number)
+    behind = tuple_(*place) > tuple_(*after)
+    statement = select(ISSUED_DOCUMENTS, _CONTENT).select_from(_WITH_CONTENT).where(behind)
+    rows = connection.execute(statement.order_by(*place).limit(count))
+    return [((row.issued_at, row.series, row.number), _registered(row)) for row in rows]
 
 
 def _registered(row: Any) -> IssuedDocument:

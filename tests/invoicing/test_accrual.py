@@ -20,6 +20,7 @@ from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbi
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.recognition import month_parts, recognised_days
 from invoicing.revenue import RevenueQuestion, revenue_report, sums_from_ledger
@@ -53,6 +54,7 @@ def ties(world: World) -> None:
     """Both bridges of the revenue report hold in every row, which the report itself checks, and the journal
     ties to documents."""
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
     for known in KNOWN:
         for group in ("customer", "product"):
             question = RevenueQuestion(by="month", group=group, as_of=date(2025, 12, 31), known_at=at(known))

@@ -20,6 +20,7 @@ from ingest.meter import Meter
 from ingest.meter_store import save_meter
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, list_entries
 from invoicing.posting_store import post_missing
 from invoicing.review.correct import correct
@@ -136,6 +137,7 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     assert post_missing(world.ledger).documents == 1
     assert revenue(world) == shown
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
     for statement in ("UPDATE line_month_shares SET share = '1'", "DELETE FROM line_month_shares"):
         with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
             connection.execute(text(statement))
