@@ -41,6 +41,7 @@ def verify_journal(ledger: Engine) -> list[str]:
         _numbers,
         _balance,
         _documents,
+        _document_entries,
         _timing,
         _accruals,
         _deposits,
@@ -99,6 +100,33 @@ def _documents(connection: Connection) -> Iterator[str]:
             f"document {document_id} is owed {wanted} minor units and posted with {found}. If it is older "
             "than the journal, `ratemill journal backfill` posts it."
         )
+
+
+def _document_entries(connection: Connection) -> Iterator[str]:
+    """A document is posted on its own day, and its tax is that of the register."""
+    register = ISSUED_DOCUMENTS.c
+    other_day = (
+        select(_E.entry_id, _E.entry_date, register.issue_date)
+        .select_from(JOURNAL_ENTRIES.join(ISSUED_DOCUMENTS, _E.document_id == register.document_id))
+        .where(_E.kind.in_(DOCUMENT_KINDS), _E.entry_date != register.issue_date)
+    )
+    for entry_id, found, wanted in connection.execute(other_day):
+        yield f"entry {entry_id} is posted on {found}, and its document is of {wanted}."
+    posted = (
+        select(_E.document_id, (-func.sum(_L.amount_minor)).label("tax"))
+        .select_from(_POSTED)
+        .where(_E.kind.in_(DOCUMENT_KINDS), _L.account == "tax")
+        .group_by(_E.document_id)
+        .subquery()
+    )
+    tax = func.coalesce(posted.c.tax, 0)
+    statement = (
+        select(register.document_id, register.tax_minor, tax)
+        .select_from(ISSUED_DOCUMENTS.outerjoin(posted, posted.c.document_id == register.document_id))
+        .where(register.tax_minor != tax)
+    )
+    for document_id, wanted, found in connection.execute(statement):
+        yield f"document {document_id} states {wanted} minor units of tax and is posted with {found}."
 
 
 def _timing(connection: Connection) -> Iterator[str]:

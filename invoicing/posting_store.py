@@ -6,47 +6,32 @@ Called in the transaction that makes the change, so that neither is there withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import chain
-from typing import Any, Final
+from typing import Final
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, exists, func, or_, select, tuple_
+from sqlalchemy import Connection, Engine, exists, or_, select
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual_store import release_accruals
 from invoicing.bulk import select_by_ids
 from invoicing.credit import CreditEntry
-from invoicing.credit_given_for import for_own_lines
-from invoicing.credit_note_tables import CREDIT_NOTES
-from invoicing.credit_posted import SOLD_BY_INVOICE, credit_sold, credit_taken_back, credit_used
+from invoicing.credit_posted import SOLD_BY_INVOICE
 from invoicing.credit_posting import POSTED_CREDIT, post_credit
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
-from invoicing.discounted_months import discounted_months
-from invoicing.document_texts import document_texts
 from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_store import append_rows, begin_rows, lock_journal
 from invoicing.journal_tables import JOURNAL_ENTRIES
-from invoicing.month_share_store import shares_of_lines
 from invoicing.payment_allocation import free_credited
-from invoicing.posting import DocumentLine, PostedDocument, document_lines
+from invoicing.posted_documents import posted_documents
 from invoicing.posting_rows import RecognisedDays, add_document
-from invoicing.recognition import CORRECTION_KIND
 from invoicing.register import IssuedDocument
-from invoicing.revenue_kind import adjusted_kinds, with_adjusted_kinds, with_corrected_kinds
-from invoicing.special_invoice_tables import SPECIAL_INVOICES
-from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS
+from invoicing.registered import BEFORE_ALL, CONTENT, DOCUMENTS_PER_STEP, Place, registered_after
+from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS
 
-_DOCUMENTS_PER_STEP: Final = 2_000
-_OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
+OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
 """Kinds of entries that are the posting of a document."""
-_CONTENT: Final = func.coalesce(
-    INVOICES.c.document, CREDIT_NOTES.c.document, SPECIAL_INVOICES.c.document
-).label("document")
-_Place = tuple[str, str, int]
-"""When a document was issued, its series and its number: in this order they are posted."""
 
 
 def post_documents(connection: Connection, documents: Sequence[IssuedDocument], *, now: datetime) -> None:
@@ -58,7 +43,7 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
     rows, days = begin_rows(connection, now=now), RecognisedDays()
-    for posted in posted_documents(connection, documents, days):
+    for posted in posted_documents(connection, [(document, now) for document in documents], days):
         add_document(rows, posted, days)
     append_rows(connection, rows)
     issued = [each.document_id for each in documents]
@@ -66,102 +51,6 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
-
-
-def posted_documents(
-    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
-) -> Iterator[PostedDocument]:
-    """Documents on the register as posting sees them, in their order."""
-    plain = list(_as_written(connection, documents, days))
-
-    def load(document_ids: Sequence[str]) -> Iterator[PostedDocument]:
-        for start in range(0, len(document_ids), _DOCUMENTS_PER_STEP):
-            some = document_ids[start : start + _DOCUMENTS_PER_STEP]
-            for found in registered_where(connection, ISSUED_DOCUMENTS.c.document_id.in_(some)):
-                yield from _as_written(connection, found, days)
-
-    moved = discounted_months(connection, plain, load)
-    for document in plain:
-        yield replace(document, shares={**document.shares, **moved}) if moved else document
-
-
-def _as_written(
-    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
-) -> Iterator[PostedDocument]:
-    """The same with the month shares that are written with their lines."""
-    lines = _posted_lines(connection, documents)
-    used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
-    notes = {each.document_id for each in documents if each.refers_to is not None}
-    for each in documents:
-        if each.credit_minor < 0 and each.document_id not in notes and each.document_id in used:
-            used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
-    sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
-    shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
-    for document in documents:
-        yield PostedDocument(
-            document_id=document.document_id,
-            kind="credit_note" if document.kind == "credit_note" else "invoice",
-            corrects=document.document_id in notes,
-            customer_id=document.customer_id,
-            contract_id=document.contract_id or "",
-            currency=document.currency,
-            issue_date=document.issue_date,
-            net_minor=document.net_minor,
-            tax_minor=document.tax_minor,
-            credit_minor=document.credit_minor,
-            lines=lines[document.document_id],
-            used=used.get(document.document_id, ()),
-            sold=sold,
-            shares=shares,
-            taken_back=(
-                credit_taken_back(connection, document, lines[document.document_id])
-                if document.document_id in notes
-                else {}
-            ),
-        )
-
-
-def registered_documents(connection: Connection, document_ids: Sequence[str]) -> list[IssuedDocument]:
-    """Those of the documents that are in the register, with their texts."""
-    columns = ISSUED_DOCUMENTS.c
-    rows = list(select_by_ids(connection, select(ISSUED_DOCUMENTS), columns.document_id, document_ids))
-    texts = document_texts(connection, [row.document_id for row in rows])
-    return [_registered(row, texts[row.document_id]) for row in rows]
-
-
-def _posted_lines(
-    connection: Connection, documents: Sequence[IssuedDocument]
-) -> dict[str, Sequence[DocumentLine]]:
-    """The lines of each document, with the kinds that say when they are revenue."""
-    found = {
-        each.document_id: _lines_of(each.text) if each.lines is None else each.lines for each in documents
-    }
-    kinds = adjusted_kinds(connection, chain.from_iterable(found.values()))
-    for document in documents:
-        lines = with_adjusted_kinds(found[document.document_id], kinds)
-        if document.lines is None:  # what a run issues at once nobody has corrected
-            lines = _as_corrected(connection, document, lines)
-        found[document.document_id] = lines
-    return found
-
-
-def _as_corrected(
-    connection: Connection, document: IssuedDocument, lines: Sequence[DocumentLine]
-) -> Sequence[DocumentLine]:
-    """The lines, corrections with the kind of what they correct. That is on the same invoice, so of a credit
-    note it is found where only the correction is credited."""
-    if not any(line.charge_kind == CORRECTION_KIND for line in lines):
-        return lines
-    beside = lines
-    if document.refers_to is not None:
-        text = select(INVOICES.c.document).where(INVOICES.c.invoice_id == document.refers_to)
-        invoiced = _lines_of(connection.execute(text).scalar_one())
-        beside = with_adjusted_kinds(invoiced, adjusted_kinds(connection, invoiced))
-    return with_corrected_kinds(lines, beside)
-
-
-def _lines_of(text: str) -> list[DocumentLine]:
-    return document_lines(orjson.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +64,7 @@ class PostedMissing:
 def post_missing(ledger: Engine) -> PostedMissing:
     """Post what is on record and not in the journal, as known when it was issued. Again: nothing more."""
     credit = _post_missing_credit(ledger)
-    documents, after = 0, ("", "", 0)
+    documents, after = 0, BEFORE_ALL
     while True:
         with ledger_transaction(ledger) as connection:
             lock_journal(connection)
@@ -183,88 +72,35 @@ def post_missing(ledger: Engine) -> PostedMissing:
             for (issued_at, *_), document in missing:
                 post_documents(connection, [document], now=datetime.fromisoformat(issued_at))
             documents += _posted_now(connection, [document.document_id for _, document in missing])
-        if len(missing) < _DOCUMENTS_PER_STEP:
+        if len(missing) < DOCUMENTS_PER_STEP:
             return PostedMissing(documents, credit)
         after, _ = missing[-1]
 
 
 def _posted_now(connection: Connection, document_ids: Sequence[str]) -> int:
     """How many of the documents have entries; lines that take each other's place on one day make none."""
-    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS))
+    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS))
     return len(
         {row[0] for row in select_by_ids(connection, entries, JOURNAL_ENTRIES.c.document_id, document_ids)}
     )
 
 
-def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Place, IssuedDocument]]:
+def _missing_documents(connection: Connection, after: Place) -> list[tuple[Place, IssuedDocument]]:
     """The next documents that may have something to post and are not posted, each with its place. after: of
     the last that was looked at."""
     register = ISSUED_DOCUMENTS.c
     # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
-    own = JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS)
+    own = JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS)
     posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
-    has_lines = _CONTENT.not_like('%"lines":[]%')
+    has_lines = CONTENT.not_like('%"lines":[]%')
     # What comes to nothing posts nothing, unless it moves deposits, or revenue between charges or months.
     comes_to_something = or_(
         register.net_minor != 0,
         register.tax_minor != 0,
-        _CONTENT.like('%"charge_kind":"deducted_%'),
+        CONTENT.like('%"charge_kind":"deducted_%'),
         exists().where(INVOICE_LINES.c.invoice_id == register.document_id, INVOICE_LINES.c.amount_minor != 0),
     )
-    return _registered_after(connection, after, [~posted, has_lines, comes_to_something])
-
-
-def registered_where(
-    connection: Connection, chosen: ColumnElement[bool]
-) -> Iterator[Sequence[IssuedDocument]]:
-    """The documents on the register of which ``chosen`` holds, a number of them at a time."""
-    after: _Place = ("", "", 0)
-    while found := _registered_after(connection, after, [chosen]):
-        yield [document for _, document in found]
-        after, _ = found[-1]
-
-
-def _registered_after(
-    connection: Connection, after: _Place, conditions: Sequence[ColumnElement[bool]]
-) -> list[tuple[_Place, IssuedDocument]]:
-    register = ISSUED_DOCUMENTS.c
-    place = (register.issued_at, register.series, register.number)
-    with_content = (
-        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
-        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
-        .outerjoin(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id == register.document_id)
-    )
-    statement = (
-        select(ISSUED_DOCUMENTS, _CONTENT)
-        .select_from(with_content)
-        .where(*conditions, tuple_(*place) > tuple_(*after))
-        .order_by(*place)
-        .limit(_DOCUMENTS_PER_STEP)
-    )
-    return [
-        ((row.issued_at, row.series, row.number), _registered(row, row.document))
-        for row in connection.execute(statement)
-    ]
-
-
-def _registered(row: Any, text: str) -> IssuedDocument:
-    return IssuedDocument(
-        document_id=row.document_id,
-        kind=row.kind,
-        entity_id=row.entity_id,
-        number=row.number,
-        customer_id=row.customer_id,
-        contract_id=row.contract_id,
-        currency=row.currency,
-        issue_date=date.fromisoformat(row.issue_date),
-        due_date=None if row.due_date is None else date.fromisoformat(row.due_date),
-        net_minor=row.net_minor,
-        tax_minor=row.tax_minor,
-        credit_minor=row.credit_minor,
-        refers_to=row.refers_to,
-        document_hash=row.document_hash,
-        text=text,
-    )
+    return registered_after(connection, after, [~posted, has_lines, comes_to_something])
 
 
 def _post_missing_credit(ledger: Engine) -> int:

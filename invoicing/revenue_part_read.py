@@ -17,8 +17,9 @@ from sqlalchemy import Connection, select
 from invoicing.accrual_tables import ACCRUED_FROM
 from invoicing.bulk import select_by_ids
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
+from invoicing.posted_documents import posted_documents
 from invoicing.posting_rows import RecognisedDays
-from invoicing.posting_store import posted_documents, registered_documents
+from invoicing.registered import registered_documents
 from invoicing.revenue_parts import DayPart, DaysOfUse, RowKey, document_parts, parts_of_row
 
 PARTS_SCHEMA: Final = pa.schema(

@@ -118,10 +118,15 @@ def _add_entries(sub: typer.Typer) -> None:
 
 def _add_verify(sub: typer.Typer) -> None:
     @command(sub, "verify")
-    def verify(session: Session) -> None:
+    def verify(
+        session: Session,
+        documents: Annotated[
+            bool, typer.Option(help="Post every document once more on paper and compare; reads them all.")
+        ] = False,
+    ) -> None:
         """Hold the journal to all documents, credit and payments, and its copy to the ledger."""
         with session.client() as client:
-            answer = client.post("/v1/journal/verify")
+            answer = client.post("/v1/journal/verify", params={"documents": "true"} if documents else None)
         mirror = answer["mirror"]
         words = (
             f"The journal ties: {mirror['through_entry']:,} entries, {mirror['ledger_lines']:,} lines, and "

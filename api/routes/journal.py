@@ -18,6 +18,7 @@ from invoicing.accrue import recognise_unbilled
 from invoicing.journal import ACCOUNTS
 from invoicing.journal_check import verify_journal
 from invoicing.journal_export import EXPORT_SCHEMA, beancount_text, posting_tables, with_amounts
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, list_entries, trial_balance
 from invoicing.posting_store import post_missing
 
@@ -215,11 +216,18 @@ def beancount(state: State) -> PlainTextResponse:
         },
     ),
 )
-def verify(state: State) -> ExactJSON:
-    """Numbers without gap, entries that sum to zero, receivable as the register has it, credit at its cost,
-    cash and applied money as the payments have them; and the copy in the event store against the ledger.
-    `problems` has a sentence for each thing that does not tie."""
+def verify(
+    state: State,
+    documents: Annotated[
+        bool, Query(description="Post every document once more on paper and compare; reads them all.")
+    ] = False,
+) -> ExactJSON:
+    """Numbers without gap, entries that sum to zero, receivable, tax and day of documents as the register has
+    them, credit at its cost, cash and applied money as the payments have them; and the copy in the event
+    store against the ledger. `problems` has a sentence for each thing that does not tie."""
     problems = verify_journal(state.ledger)
+    if documents:
+        problems += verify_postings(state.ledger)
     state.journal_mirror.catch_up()
     check = state.journal_mirror.check()
     ties = not problems and check.ties

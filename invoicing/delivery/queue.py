@@ -133,7 +133,7 @@ def deliveries_of(
     recipients = mail_recipients(customer)
     if not any(one.role not in COPIED for one in recipients):
         words = (
-            "The customer has no e-mail address that can be sent to. Put one on it (`email`, `bill_to.email`, "
+            "The customer has no e-mail address that can be sent to. Put one on it (`email`, `bill_to.email` "
             "or `delivery.recipients`), then `ratemill delivery retry` sends it there."
         )
         yield _held(document.document_id, customer.customer_id, "no_address", words, now=now)

@@ -22,6 +22,7 @@ from invoicing.accrue import AccrualReport, recognise_last_month, recognise_unbi
 from invoicing.billing_catalogue import BillingCatalogue, load_billing_catalogue
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.recognition import month_parts, recognised_days
 from invoicing.revenue import Group, RevenueQuestion, revenue_report, sums_from_ledger, sums_of_days
@@ -56,6 +57,7 @@ def ties(world: World) -> None:
     """Both bridges of the revenue report hold in every row, which the report itself checks, and the journal
     ties to documents."""
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
     with world.ledger.connect() as connection:
         parts = read_parts(connection, 0, 10**6, {})
         groups: tuple[Group, ...] = ("customer", "product")

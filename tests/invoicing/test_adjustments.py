@@ -19,6 +19,7 @@ from invoicing.demand import DemandEntry, demand_of
 from invoicing.document import printed
 from invoicing.invoice import Invoice, invoice_text
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.preview import preview_contract
 from invoicing.settings import BillingSettings
 from rating.agreement import agreed_plan
@@ -365,6 +366,7 @@ def test_an_ended_contract_is_billed_what_comes_after(any_world: World) -> None:
     assert {stored.summary.contract_id for stored in world.invoices()} == {"c1"}
     assert len(explained(world)) == 3  # a later bill leaves the lines of an earlier one
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
     assert verify_books(world.ledger).broken == ()
 
 

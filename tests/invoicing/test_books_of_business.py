@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from invoicing.credit_note_store import Issuing, issue_credit_note, list_credit_
 from invoicing.credit_store import grant_credit, grants_of_customer, void_grant
 from invoicing.customer_store import save_customer
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.posting import document_entries
 from invoicing.posting_store import post_missing
 from invoicing.tables import ISSUED_DOCUMENTS
@@ -82,12 +84,13 @@ def credit_something(world: World, dice: random.Random, day: date) -> None:
         try:
             issue_credit_note(world.ledger, chosen.summary.invoice_id, request, issuing)
         except Conflict:  # it sold credit of which something is left
+            on = day
             for stored in grants_of_customer(world.ledger, "acme"):
                 if stored.origin == "retainer" and stored.remaining_minor:
-                    on = max(day, stored.grant.effective_from)
-                    void_grant(
-                        world.ledger, stored.grant.grant_id, reason="wrong", on=on, now=at("2025-12-31")
-                    )
+                    on = max(on, stored.grant.effective_from)
+                    grant_id = stored.grant.grant_id
+                    void_grant(world.ledger, grant_id, reason="wrong", on=on, now=at(on.isoformat()))
+            issuing = replace(issuing, now=at(on.isoformat()))
             issue_credit_note(world.ledger, chosen.summary.invoice_id, request, issuing)
 
 
@@ -106,6 +109,7 @@ def test_the_books_of_a_taxed_business_tie(any_world: World) -> None:
     assert sum(1 for note in notes if note.credit_minor) >= 3, "credit went back"
     assert any(note.voids for note in notes)
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
     assert verify_books(world.ledger).broken == ()
     _identities(world)
     _posted_again(world.ledger)
@@ -176,6 +180,7 @@ def test_credit_a_line_sold_waits_in_suspense_for_the_credit_note_of_it(world: W
             world.ledger, "INV-2025-000001", request, Issuing("CN", "finance", None, at("2025-01-20"))
         )
         assert verify_journal(world.ledger) == []
+        assert verify_postings(world.ledger) == []
         found.append(balances(world.ledger))
     assert found == [{"receivable": 1500, "suspense": -1500}, {}]
 

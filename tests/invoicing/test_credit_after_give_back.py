@@ -15,6 +15,7 @@ from invoicing.credit_note_store import Issuing, issue_credit_note
 from invoicing.credited import credited_of
 from invoicing.given_back import BilledPart, given_back
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_adjustments import JANUARY, Sender, adjustments
 from tests.invoicing.test_amendments import fee, save
@@ -56,6 +57,7 @@ def test_a_fee_given_back_at_an_end_is_not_credited_again(any_world: World) -> N
     assert credit(world, last) == [500, 1]  # 20.00 for calls, less the 15.00 that are owed again
     assert credit(world, first) == [1500, 1]  # and now can be credited
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
 
 
 @pytest.mark.requirement("TAX-07")

@@ -24,6 +24,7 @@ from invoicing.einvoice_credit_note import electronic_credit_note
 from invoicing.invoice import invoice_text, parse_invoice
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.preview import preview_contract
 from invoicing.review.correct import correct
 from invoicing.review.correction import CorrectionRequest
@@ -170,6 +171,7 @@ def welcome(world: World, amount: str = "10.00", grant_id: str = "welcome", **mo
 def proved(world: World) -> None:
     assert verify_books(world.ledger).broken == ()
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
 
 
 def prepared(world: World, **plan: Any) -> World:

@@ -21,6 +21,7 @@ from ingest.meter import Meter
 from ingest.meter_store import save_meter
 from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, list_entries
 from invoicing.month_part_check import check_month_parts
 from invoicing.posting_store import post_missing
@@ -102,8 +103,12 @@ def found_after(world: World, *changes: str) -> list[str]:
 def months_of_revenue_are_verified(world: World) -> None:
     to_february = cent_moved("+", "2025-01-31"), cent_moved("-", "2025-02-14")
     (january, february) = found_after(world, *to_february)
-    assert "599 minor units of revenue of charge 'calls' on 2025-01-31" in january
-    assert "come to 300" in february
+    assert (
+        "/2025-01-31 is not what its document posts: revenue acme c1 calls EUR -599 and not -600." in january
+    )
+    assert (
+        "/2025-02-14 is not what its document posts: revenue acme c1 calls EUR -301 and not -300." in february
+    )
     for change, words in (
         ("month_end = '2025-03-31'", "outside its period of 2025-01-15 to 2025-02-14"),
         ("month_end = '2025-01-30'", "neither the last of a month nor of its period"),
@@ -178,6 +183,7 @@ def test_usage_is_revenue_of_the_month_it_was_consumed_in(any_world: World) -> N
     assert revenue(world) == shown
     assert verify_journal(world.ledger) == []
     months_of_revenue_are_verified(world)
+    assert verify_postings(world.ledger) == []
     for statement in ("UPDATE line_month_shares SET share = '1'", "DELETE FROM line_month_shares"):
         with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as connection:
             connection.execute(text(statement))

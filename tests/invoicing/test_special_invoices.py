@@ -22,6 +22,7 @@ from invoicing.billing_entity import BillingEntity, save_entity
 from invoicing.customer_store import save_customer
 from invoicing.document import InvoicePrinter
 from invoicing.journal_check import verify_journal
+from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.register import DocumentKind
 from invoicing.special_invoice import SpecialInvoiceRequest
@@ -87,6 +88,7 @@ def balances(world: World, on: str) -> dict[str, int]:
 def proved(world: World) -> None:
     assert verify_books(world.ledger).broken == ()
     assert verify_journal(world.ledger) == []
+    assert verify_postings(world.ledger) == []
 
 
 @pytest.mark.requirement("CON-17")
