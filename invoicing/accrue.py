@@ -31,6 +31,7 @@ from invoicing.accrual import (
     check_month_end,
     first_day_of,
 )
+from invoicing.accrual_net import net_of_included_tax
 from invoicing.accrual_store import (
     accrued_through,
     note_run,
@@ -225,9 +226,6 @@ def _of_open_periods(
     customers = dict(
         zip(*(catalogue.contracts[name].to_pylist() for name in ("contract_id", "customer_id")), strict=True)
     )
-    with_tax = {
-        (one.plan.plan_id, one.version) for one in catalogue.plan_versions if one.plan.prices_include_tax
-    }
     for zone, until, periods in _begun_by_zone(catalogue, through):
         lines, shares, left_out = _priced(event_store, ledger, catalogue, periods, until)
         not_accrued += left_out
@@ -237,11 +235,6 @@ def _of_open_periods(
             if (contract_id, billing_date) in skipped or not _is_revenue(
                 row["charge_id"], row["charge_kind"]
             ):
-                continue
-            if (row["plan_id"], row["plan_version"]) in with_tax:
-                skipped.add((contract_id, billing_date))
-                words = "its prices include tax, so what of them is revenue is known when it is drafted."
-                not_accrued.append(NotAccrued(contract_id, billing_date, "prices_include_tax", words))
                 continue
             start, end = (row[name].astimezone(zone).date() for name in ("period_start", "period_end"))
             amount = row["amount_minor"]
@@ -257,8 +250,6 @@ _COLUMNS: Final = [
     "line_id",
     "contract_id",
     "billing_date",
-    "plan_id",
-    "plan_version",
     "charge_id",
     "charge_kind",
     "meter_id",
@@ -327,4 +318,7 @@ def _priced(
         return roll_up_until(event_store, calendar, meters, until)
 
     shares = month_shares(priced.lines, catalogue=catalogue, ledger=ledger, roll_up=roll_up)
-    return with_credits(priced.lines, items.lines), shares, left_out
+    lines, unknown = net_of_included_tax(
+        with_credits(priced.lines, items.lines), catalogue, ledger, tax_classes=items.tax_classes
+    )
+    return lines, shares, [*left_out, *unknown]

@@ -127,11 +127,11 @@ def draft_invoices(*, lines: pa.Table, context: DraftContext) -> list[Draft]:
     if not lines.num_rows:
         return []
     lines = lines.combine_chunks()
-    starts = _invoice_starts(lines)
+    starts = invoice_starts(lines)
     zones = {key: str(row["time_zone"]) for key, row in context.contracts.items()}
     taxed = None if context.tax is None else _taxed(lines, starts, zones, context, context.tax)
     if taxed is not None:
-        lines = _with_net(lines, taxed)
+        lines = with_net_amounts(lines, taxed)
     texts = write_line_texts(
         lines=lines,
         zones=zones,
@@ -173,7 +173,8 @@ def _taxed(
     return tax_lines(lines, starts, asked)
 
 
-def _with_net(lines: pa.Table, taxed: TaxedLines) -> pa.Table:
+def with_net_amounts(lines: pa.Table, taxed: TaxedLines) -> pa.Table:
+    """The lines with what they come to net for their amount."""
     place = lines.schema.get_field_index("amount_minor")
     net = pa.array(taxed.net_minor.tolist(), lines.schema.field(place).type)
     return lines.set_column(place, lines.schema.field(place), net)
@@ -195,7 +196,8 @@ def _check_priced(drafts: Sequence[Draft]) -> None:
             )
 
 
-def _invoice_starts(lines: pa.Table) -> NDArray[np.int64]:
+def invoice_starts(lines: pa.Table) -> NDArray[np.int64]:
+    """The first line of each contract and billing date. Raises BrokenState where they are not together."""
     keys = pl.DataFrame(
         {"contract": pl.from_arrow(lines["contract_id"]), "date": pl.from_arrow(lines["billing_date"])}
     )

@@ -76,36 +76,43 @@ def record_pay_out(ledger: Engine, wanted: PayOut, *, actor: str, now: datetime)
     request_hash = hashlib.sha256(canonical_json(wanted).encode()).hexdigest()
     with ledger_transaction(ledger) as connection:
         lock_journal(connection)
-        known = _known(connection, wanted.pay_out_id, request_hash)
+        known = known_pay_out(connection, wanted.pay_out_id, request_hash)
         if known is not None:
             return known, False
-        owed = list(_owed(connection, wanted))
-        parts = _take(owed, wanted)
-        amount_minor = sum(part.amount_minor for part in parts)
-        pay_out_id = wanted.pay_out_id or entry_named_id(connection, "out", _O.pay_out_id)
-        row = {
-            "pay_out_id": pay_out_id,
-            "customer_id": wanted.customer_id,
-            "currency": wanted.currency,
-            "amount_minor": amount_minor,
-            "value_date": wanted.value_date.isoformat(),
-            "reference": wanted.reference,
-            "reason": wanted.reason,
-            "request_hash": request_hash,
-            "recorded_at": posted_text(now),
-            "recorded_by": actor,
-        }
-        connection.execute(insert(PAY_OUTS).values(**row))
-        for position, part in enumerate(parts, start=1):
-            _enter(connection, pay_out_id, position, part, wanted.value_date, now=now)
-        kept = ("customer_id", "currency", "amount_minor", "value_date", "reference")
-        after = {name: row[name] for name in kept}
-        change = Change(actor, "recorded", "pay_out", pay_out_id, None, after, wanted.reason)
-        record_changes(connection, [change], now=now)
-    return pay_out_id, True
+        return enter_pay_out(connection, wanted, request_hash=request_hash, actor=actor, now=now), True
 
 
-def _known(connection: Connection, pay_out_id: str | None, request_hash: str) -> str | None:
+def enter_pay_out(
+    connection: Connection, wanted: PayOut, *, request_hash: str, actor: str, now: datetime
+) -> str:
+    """Write and post a pay-out that is not known, with the journal locked; gives its id. request_hash: of
+    what was asked for. Raises as ``record_pay_out``."""
+    parts = _take(list(_owed(connection, wanted)), wanted)
+    pay_out_id = wanted.pay_out_id or entry_named_id(connection, "out", _O.pay_out_id)
+    row = {
+        "pay_out_id": pay_out_id,
+        "customer_id": wanted.customer_id,
+        "currency": wanted.currency,
+        "amount_minor": sum(part.amount_minor for part in parts),
+        "value_date": wanted.value_date.isoformat(),
+        "reference": wanted.reference,
+        "reason": wanted.reason,
+        "request_hash": request_hash,
+        "recorded_at": posted_text(now),
+        "recorded_by": actor,
+    }
+    connection.execute(insert(PAY_OUTS).values(**row))
+    for position, part in enumerate(parts, start=1):
+        _enter(connection, pay_out_id, position, part, wanted.value_date, now=now)
+    kept = ("customer_id", "currency", "amount_minor", "value_date", "reference")
+    after = {name: row[name] for name in kept}
+    change = Change(actor, "recorded", "pay_out", pay_out_id, None, after, wanted.reason)
+    record_changes(connection, [change], now=now)
+    return pay_out_id
+
+
+def known_pay_out(connection: Connection, pay_out_id: str | None, request_hash: str) -> str | None:
+    """Its id, where the same is on record. Raises Conflict where something else has the id."""
     if pay_out_id is None:
         return None
     found = connection.execute(select(_O.request_hash).where(_O.pay_out_id == pay_out_id)).scalar()

@@ -28,6 +28,7 @@ RULES: Final[Mapping[str, str]] = {
     "reference": "an RF reference",
     "manual": "applied by a person",
     "customer_credit": "money on account, as the next invoice was issued",
+    "set_off": "set off: what a bill below zero left owed",
     "unapplied": "taken back",
     "credit_note": "freed by a credit note",
     "returned": "the payment was returned",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, insert, select
 
@@ -40,6 +40,8 @@ from invoicing.tables import CUSTOMERS
 from rating.money import format_minor, minor_digits
 
 __all__ = ["allocated_minor"]
+SET_OFF: Final = "set_off"
+"""The source of a payment that a bill below zero makes, and the rule by which it pays (``set_off.py``)."""
 _P = PAYMENTS.c
 
 
@@ -65,32 +67,54 @@ def record_payment(
         known = _known(connection, payment, duplicate_key)
         if known is not None:
             return known, False
-        amount_minor = int(payment.amount.scaleb(minor_digits(payment.currency)))
         named = _named(connection, payment)
         payer = payment.customer_id or _only_customer(named)
-        payment_id = payment.payment_id or entry_named_id(connection, "pay", _P.payment_id)
-        row = {
-            "payment_id": payment_id,
-            "customer_id": payer,
-            "currency": payment.currency,
-            "amount_minor": amount_minor,
-            "value_date": payment.value_date.isoformat(),
-            "reference": payment.reference,
-            "text": payment.text,
-            "bank_reference": payment.bank_reference,
-            "source": source,
-            "duplicate_key": duplicate_key,
-            "recorded_at": posted_text(now),
-            "recorded_by": actor,
-        }
-        connection.execute(insert(PAYMENTS).values(**row))
-        held = Held(payment_id, payer, payment.currency, amount_minor, payment.value_date, False, (), 0)
-        append_entries(connection, [_received(held)], now=now)
-        certain = certain_allocations(amount_minor=amount_minor, customer_id=payer, named=named)
+        held = enter_payment(
+            connection, payment, payer=payer, source=source, duplicate_key=duplicate_key, actor=actor, now=now
+        )
+        certain = certain_allocations(amount_minor=held.amount_minor, customer_id=payer, named=named)
         apply_payment(connection, held, certain, actor=actor, now=now)
-        changed = Change(actor, "recorded", "payment", payment_id, None, _audited(row), "")
-        record_changes(connection, [changed], now=now)
-    return payment_id, True
+    return held.payment_id, True
+
+
+def enter_payment(
+    connection: Connection,
+    payment: PaymentDocument,
+    *,
+    payer: str | None,
+    source: str,
+    duplicate_key: str | None,
+    actor: str,
+    now: datetime,
+) -> Held:
+    """Write and post a payment that is not known and pays nothing yet, with the journal locked. Raises
+    Conflict where another payment has its id."""
+    if payment.payment_id is not None:
+        taken = select(_P.payment_id).where(_P.payment_id == payment.payment_id)
+        if connection.execute(taken).first() is not None:
+            raise _id_taken(payment.payment_id)
+    amount_minor = int(payment.amount.scaleb(minor_digits(payment.currency)))
+    payment_id = payment.payment_id or entry_named_id(connection, "pay", _P.payment_id)
+    row = {
+        "payment_id": payment_id,
+        "customer_id": payer,
+        "currency": payment.currency,
+        "amount_minor": amount_minor,
+        "value_date": payment.value_date.isoformat(),
+        "reference": payment.reference,
+        "text": payment.text,
+        "bank_reference": payment.bank_reference,
+        "source": source,
+        "duplicate_key": duplicate_key,
+        "recorded_at": posted_text(now),
+        "recorded_by": actor,
+    }
+    connection.execute(insert(PAYMENTS).values(**row))
+    held = Held(payment_id, payer, payment.currency, amount_minor, payment.value_date, False, (), 0)
+    append_entries(connection, [_received(held)], now=now)
+    changed = Change(actor, "recorded", "payment", payment_id, None, _audited(row), "")
+    record_changes(connection, [changed], now=now)
+    return held
 
 
 def _audited(row: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +143,16 @@ def _known(connection: Connection, payment: PaymentDocument, duplicate_key: str 
     minor = int(payment.amount.scaleb(minor_digits(payment.currency)))
     said = (payment.currency, minor, payment.value_date.isoformat(), payment.reference, payment.text)
     if said != (row.currency, row.amount_minor, row.value_date, row.reference, row.text):
-        raise Conflict(
-            f"payment {payment.payment_id!r} is on record with another amount, day or text, and a payment "
-            "never changes. Give this one an id of its own, or return the other first.",
-            reason_code="payment_id_taken",
-        )
+        raise _id_taken(payment.payment_id)
     return payment.payment_id
+
+
+def _id_taken(payment_id: str) -> Conflict:
+    return Conflict(
+        f"payment {payment_id!r} is on record with another amount, day or text, and a payment "
+        "never changes. Give this one an id of its own, or return the other first.",
+        reason_code="payment_id_taken",
+    )
 
 
 def _named(connection: Connection, payment: PaymentDocument) -> list[tuple[OpenDocument, str]]:
@@ -229,6 +257,13 @@ def return_payment(
         held = held_payment(connection, payment_id)
         if held.returned:
             raise Conflict(f"payment {payment_id} was returned before.", reason_code="payment_returned")
+        source = connection.execute(select(_P.source).where(_P.payment_id == payment_id)).scalar_one()
+        if source == SET_OFF:
+            raise Conflict(
+                f"{payment_id} is a set-off: no money came in that could bounce. `ratemill payment unapply "
+                f"{payment_id} DOCUMENT` takes it back; it is money on account then.",
+                reason_code="set_off_returned",
+            )
         day = max([on, held.value_date, *(row[3] for row in held.rows)])
         for document_id in dict.fromkeys(row[0] for row in held.rows):
             paid = held.applied_to(document_id)

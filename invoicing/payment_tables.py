@@ -26,7 +26,7 @@ PAYMENTS: Final = sa.Table(
     sa.Column("recorded_by", sa.String(128), nullable=False),
 )
 """Money received. customer_id: the payer, null when unknown. duplicate_key: of a row of a file, so that the
-same file again records nothing; null for a payment recorded by itself. source: api or csv."""
+same file again records nothing; null for a payment recorded by itself. source: api, csv or set_off."""
 
 PAYMENT_ALLOCATIONS: Final = sa.Table(
     "payment_allocations",

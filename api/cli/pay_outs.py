@@ -1,4 +1,4 @@
-"""`ratemill payment pay-out` and `pay-outs`: money that goes back to customers."""
+"""`ratemill payment pay-out`, `set-off` and `pay-outs`: money that goes back to customers, or would."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ PART_COLUMNS: tuple[Column, ...] = (
 
 
 def add_commands(sub: typer.Typer) -> None:
+    _add_pay_out(sub)
+    _add_set_off(sub)
+    _add_list(sub)
+
+
+def _add_pay_out(sub: typer.Typer) -> None:
     @command(sub, "pay-out")
     def pay_out(
         session: Session,
@@ -58,6 +64,37 @@ def add_commands(sub: typer.Typer) -> None:
             answer = client.post("/v1/pay-outs", body)
         session.show(answer, *_shown(answer))
 
+
+def _add_set_off(sub: typer.Typer) -> None:
+    @command(sub, "set-off")
+    def set_off(
+        session: Session,
+        document: Annotated[str, typer.Argument(help="The bill below zero, like CN-2026-000001.")],
+        against: Annotated[str, typer.Argument(help="The invoice it pays, like INV-2026-000002.")],
+        value_date: Annotated[str, typer.Option("--on", help="The day it holds from, like 2026-02-10.")],
+        amount: Annotated[
+            str | None, typer.Option(help="In major units. Left out: as much as is open of both.")
+        ] = None,
+        reason: Annotated[str, typer.Option(help="Why; it stays on record.")] = "",
+        set_off_id: Annotated[
+            str | None, typer.Option("--id", help="Your id: the same again records nothing.")
+        ] = None,
+    ) -> None:
+        """Let what a bill below zero left owed pay an invoice of the same customer; no money moves."""
+        given = {"amount": amount, "set_off_id": set_off_id}
+        body = {
+            "document": document,
+            "against": against,
+            "value_date": value_date,
+            "reason": reason,
+            **{name: value for name, value in given.items() if value},
+        }
+        with session.client() as client:
+            answer = client.post("/v1/set-offs", body)
+        session.show(answer, *_shown(answer["pay_out"]))
+
+
+def _add_list(sub: typer.Typer) -> None:
     @command(sub, "pay-outs")
     def pay_outs(
         session: Session,

@@ -8,9 +8,12 @@ from fastapi import APIRouter
 
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
+from api.routes.payments import SHOWN_PAYMENT
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_document, validate_document
 from invoicing.pay_out import PayOut, get_pay_out, list_pay_outs, record_pay_out
+from invoicing.payment_view import get_payment
+from invoicing.set_off import SetOff, record_set_off
 
 router = APIRouter()
 
@@ -64,6 +67,42 @@ def record(state: State, actor: Actor, body: DocumentBody) -> ExactJSON:
     wanted = validate_document(PayOut, read_document(body), what="the pay-out")
     pay_out_id, is_new = record_pay_out(state.ledger, wanted, actor=actor, now=state.clock.now())
     answer = {**get_pay_out(state.ledger, pay_out_id), "created": is_new}
+    return ExactJSON(answer, status_code=201 if is_new else 200)
+
+
+_SET_OFF: Final[dict[str, Any]] = {
+    "set_off_id": "april",
+    "document": "CN-2013-000001",
+    "against": "INV-2013-000003",
+    "value_date": "2013-03-31",
+    "reason": "agreed by mail",
+}
+
+
+@router.post(
+    "/v1/set-offs",
+    **declared(
+        "set_off",
+        "bill",
+        summary="Set a bill below zero off against an invoice",
+        tag="payments",
+        status=201,
+        example={"set_off_id": "april", "pay_out": _PAY_OUT, "payment": SHOWN_PAYMENT, "created": True},
+        problems=(400, 404, 409, 422),
+        body={"application/json": _SET_OFF},
+    ),
+)
+def set_off(state: State, actor: Actor, body: DocumentBody) -> ExactJSON:
+    """What the bill left owed to the customer pays the invoice: a pay-out and a payment of that id, and no
+    money moves. Left out, `amount` is as much as is open of both. 200 when this very set-off is on record."""
+    wanted = validate_document(SetOff, read_document(body), what="the set-off")
+    set_off_id, is_new = record_set_off(state.ledger, wanted, actor=actor, now=state.clock.now())
+    answer = {
+        "set_off_id": set_off_id,
+        "pay_out": get_pay_out(state.ledger, set_off_id),
+        "payment": get_payment(state.ledger, set_off_id),
+        "created": is_new,
+    }
     return ExactJSON(answer, status_code=201 if is_new else 200)
 
 

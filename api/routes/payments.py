@@ -56,7 +56,7 @@ _ALLOCATION: Final[dict[str, Any]] = {
     "rule": "number",
     "created_by": "accounting",
 }
-_SHOWN: Final[dict[str, Any]] = {**_PAYMENT, "allocations": [_ALLOCATION]}
+SHOWN_PAYMENT: Final[dict[str, Any]] = {**_PAYMENT, "allocations": [_ALLOCATION]}
 
 
 class Allocate(Document):
@@ -94,7 +94,7 @@ class PaymentSettings(Document):
         summary="Record a payment",
         tag="payments",
         status=201,
-        example={**_SHOWN, "created": True},
+        example={**SHOWN_PAYMENT, "created": True},
         problems=(400, 404, 409, 422),
         body={"application/json": _DOCUMENT},
     ),
@@ -185,7 +185,7 @@ def list_all(
         "read",
         summary="One payment and what it pays",
         tag="payments",
-        example=_SHOWN,
+        example=SHOWN_PAYMENT,
         problems=(404,),
     ),
 )
@@ -201,7 +201,7 @@ def get_one(state: State, payment_id: str) -> ExactJSON:
         "bill",
         summary="Apply a payment to a document",
         tag="payments",
-        example=_SHOWN,
+        example=SHOWN_PAYMENT,
         problems=(400, 404, 409, 422),
         body={"application/json": {"document": "INV-2013-000001", "amount": "1.00"}},
     ),
@@ -237,7 +237,7 @@ def allocate(state: State, actor: Actor, payment_id: str, body: DocumentBody) ->
         "bill",
         summary="Take back what a payment pays of a document",
         tag="payments",
-        example=_SHOWN,
+        example=SHOWN_PAYMENT,
         problems=(400, 404, 409, 422),
         body={"application/json": {"document": "INV-2013-000001", "reason": "meant for another invoice"}},
     ),
@@ -264,7 +264,7 @@ def unapply(state: State, actor: Actor, payment_id: str, body: DocumentBody) -> 
         summary="A payment went back",
         tag="payments",
         example={
-            **_SHOWN,
+            **SHOWN_PAYMENT,
             "state": "returned",
             "returned_on": "2013-03-05",
             "return_reason": "no funds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 import httpx
@@ -64,7 +65,7 @@ STORY = (
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
-    "pay_out list_pay_outs get_pay_out return_payment import_payments put_payment_settings",
+    "pay_out list_pay_outs get_pay_out set_off return_payment import_payments put_payment_settings",
     "get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "recognise_unbilled",
@@ -172,6 +173,9 @@ class World:
                 example = {**example, "folder": str(self.folder)}
             if operation["operationId"] == "accept_quote_on_page":
                 example = re.sub("[0-9a-f]{64}", self.keys["document_hash"], example)
+            if operation["operationId"] == "set_off":
+                both = {name: self.keys[name] for name in ("document", "against")}
+                example = {**example, **both, "value_date": "2025-06-01"}
             if operation["operationId"] == "accept_quote":
                 example = {**example, "document_hash": self.keys["document_hash"]}
             content = example if isinstance(example, str) or example is None else json.dumps(example)
@@ -198,6 +202,7 @@ class World:
             "check_einvoice": self.credit,
             "check_credit_note": self.issue_special,
             "report_outstanding": self.issue_taxed,
+            "get_pay_out": self.leave_below_zero,
         }.get(operation_id)
         if prepare is not None:
             prepare(answer)
@@ -225,6 +230,12 @@ class World:
     def issue_taxed(self, _answer: httpx.Response) -> None:
         """What follows wants an invoice that states its tax."""
         self.keys["id_or_number"] = put_issued(self.state.ledger, taxed(priced("1", "1"))).invoice_id
+
+    def leave_below_zero(self, _answer: httpx.Response) -> None:
+        """A bill that owes the customer something, and an invoice it can be set off against."""
+        for name, price, day in (("document", "-5", date(2025, 4, 1)), ("against", "7", date(2025, 5, 1))):
+            one = taxed(priced(price, "1"), invoice_id=f"{day:%m}" * 16, billing_date=day)
+            self.keys[name] = str(put_issued(self.state.ledger, one).number)
 
     def issue_special(self, _answer: httpx.Response) -> None:
         """A miscellaneous invoice that states its tax."""

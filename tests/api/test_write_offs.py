@@ -7,8 +7,24 @@ from datetime import date
 import httpx
 import pytest
 
-from tests.api.conftest import Run
+from api.state import Ratemill
+from tests.api.conftest import NOW, Run
 from tests.api.test_credits import october
+from tests.invoicing.books import Books
+
+
+@pytest.mark.requirement("PAY-08")
+def test_a_bill_below_zero_is_set_off_by_command(run: Run, state: Ratemill) -> None:
+    books = Books(state.ledger, NOW)
+    below, invoice = books.issue(-1000), books.issue(2500)
+    asked = ("payment", "set-off", below, invoice, "--on", "2026-02-02", "--id", "feb")
+    done = run(*asked)
+    assert "10.00" in done.out
+    assert run(*asked).out == done.out
+    assert "feb" in run("payment", "list").out
+    refused = run("payment", "set-off", below, invoice, "--on", "2026-02-02")
+    assert "leaves 0.00 EUR owed" in refused.err
+    assert run("journal", "verify").status == 0
 
 
 @pytest.mark.requirement("AUD-03")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from itertools import product
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -29,6 +30,7 @@ from invoicing.revenue import Group, RevenueQuestion, revenue_report, sums_from_
 from invoicing.revenue_part_read import read_parts
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_seats_in_advance import SEATS, Seats
+from tests.invoicing.test_tax_billing import setting
 from tests.invoicing.world import World, at
 
 IN_ARREARS = {**MONTHLY_FEE, "charge_id": "base", "timing": "arrears"}
@@ -239,24 +241,41 @@ def test_licences_in_advance_that_are_not_billed_yet(world: World) -> None:
     ties(world)
 
 
+def test_prices_with_tax_in_them_are_accrued_net(world: World) -> None:
+    """120 calls at 1.19 and half a fee of 35.70, both with 19 % tax; of books at 1.07 no rate is known."""
+    setting(world)
+    with_tax: dict[str, Any] = {"prices_include_tax": True, "plan_id": "shop"}
+    calls = {**CALLS, "price": {"model": "per_unit", "unit_price": "1.19"}}
+    world.plan(calls, IN_ARREARS | {"price": {"model": "flat", "amount": "35.70"}}, **with_tax)
+    world.plan({**calls, "tax_class": "books"}, **with_tax | {"plan_id": "books"})
+    world.plan(CALLS, IN_ARREARS)
+    for contract_id, plan_id in (("c1", "shop"), ("c2", "books"), ("c3", "gold")):
+        world.contract(contract_id, plan_id=plan_id, start_date=date(2025, 1, 15))
+    world.contract("c4", plan_id="shop", start_date=date(2025, 1, 15), customer_id="nobody")
+    world.events(*(("call", f"{contract_id}-subject", "2025-01-21", "10") for contract_id in ("c2", "c3")))
+    report = recognise(world, "2025-01-31", "2025-02-01T12:00")
+    left_out = {one.contract_id: one.reason_code for one in report.not_accrued}
+    assert left_out == {"c2": "tax_rate_missing", "c4": "customer_unknown"}
+    of_fees = 3000 * 17 // 31
+    accrued = 12000 + of_fees + 10 + of_fees
+    assert balances(world, "2025-01-31") == {"unbilled": accrued, "revenue": -accrued}
+    ties(world)
+    world.bill("2025-02-15", now=at("2025-02-15"))
+    assert balances(world, "2025-01-31") == {"unbilled": accrued, "revenue": -accrued}
+    ties(world)
+
+
 def test_only_months_that_are_over_and_what_can_be_priced(world: World) -> None:
     world.plan(CALLS)
-    world.plan(
-        {**CALLS, "price": {"model": "per_unit", "unit_price": "1.19"}},
-        plan_id="shop",
-        prices_include_tax=True,
-    )
     world.contract(start_date=date(2025, 1, 15))
-    world.contract("c2", plan_id="shop", start_date=date(2025, 1, 15))
     with pytest.raises(InvalidInput, match="Give 2025-01-31"):
         recognise(world, "2025-01-30", "2025-03-01")
     with pytest.raises(Conflict, match="2025-02-01 12:00 UTC"):
         recognise(world, "2025-01-31", "2025-02-01T11:59")
-    world.events(("call", "c1-subject", "2025-01-20", "5"), ("call", "c2-subject", "2025-01-20", "5"))
-    world.events(("call", "c1-subject", "2025-01-21", ""))
+    world.events(("call", "c1-subject", "2025-01-20", "5"), ("call", "c1-subject", "2025-01-21", ""))
     report = recognise(world, "2025-01-31", "2025-02-01T12:00")
     left_out = {one.contract_id: one.reason_code for one in report.not_accrued}
-    assert left_out == {"c1": "unusable_events", "c2": "prices_include_tax"}
+    assert left_out == {"c1": "unusable_events"}
     assert (report.entries, report.to_dict()["amounts"]) == (0, [])
 
 
