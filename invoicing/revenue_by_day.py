@@ -28,6 +28,7 @@ from invoicing.revenue import (
 )
 from invoicing.revenue_columns import (
     SUM_NAMES,
+    bounds_of,
     fits_64_bits,
     posted_sums,
     rows_of_changes,
@@ -50,7 +51,7 @@ def revenue_by_day(mirror: JournalMirror, question: RevenueQuestion) -> Iterator
         return
     with mirror.ledger.connect() as connection:
         newest = connection.execute(select(func.max(JOURNAL_ENTRIES.c.entry_number))).scalar()
-        parts = read_parts(connection, 0, int(newest or 0), {})
+        parts = read_parts(connection, 0, int(newest or 0), mirror.days_of_use(connection))
         sums = [*sums_from_ledger(connection, question), *sums_of_days(parts, question)]
     yield revenue_report(question, sums)
 
@@ -62,18 +63,17 @@ def days_from_mirror(
     where, parameters = mirror_conditions(question)
     where += " AND entry_number <= {through_entry:UInt64}"
     parameters["through_entry"] = through_entry
-    if not fits_64_bits(event_store, where, parameters, times=_TIMES):
+    parts = _parts_where(question)
+    if not fits_64_bits(event_store, _bounds(where, parts), parameters):
         yield _plainly(event_store, question)
         return
     key = key_column(question.group) or NO_KEY
-    for currency, first, last in _key_ranges(event_store, key, where, parameters):
+    for currency, first, last in _key_ranges(event_store, key, where, parts, parameters):
         among = (
             f" AND currency = {{currency:String}} AND {key} >= {{first:String}} AND {key} <= {{last:String}}"
         )
         own = {"currency": currency, "first": first, "last": last}
-        found = event_store.query(
-            _days_sql(key, where + among, _parts_where(question) + among), {**parameters, **own}
-        )
+        found = event_store.query(_days_sql(key, where + among, parts + among), {**parameters, **own})
         rows = rows_of_changes(typed_changes(found, pl.col("period").cast(pl.String)), question)
         if rows is None:  # a row does not tie: the plain way says what is wrong
             yield _plainly(event_store, question)
@@ -90,11 +90,13 @@ def _plainly(event_store: EventStore, question: RevenueQuestion) -> pa.Table:
 
 
 def _key_ranges(
-    event_store: EventStore, key: str, where: str, parameters: dict[str, Any]
+    event_store: EventStore, key: str, postings: str, parts: str, parameters: dict[str, Any]
 ) -> Iterator[tuple[str, str, str]]:
     """(currency, first key, last key), in the order of the rows."""
     found = event_store.query(
-        f"SELECT DISTINCT currency, {key} AS key FROM journal_postings WHERE {where} ORDER BY currency, key",
+        f"SELECT currency, key FROM (SELECT DISTINCT currency, {key} AS key FROM journal_postings\n"
+        f"WHERE {postings} UNION DISTINCT SELECT DISTINCT currency, {key} AS key FROM revenue_parts\n"
+        f"WHERE {parts}) ORDER BY currency, key",
         parameters,
     )
     keys: dict[str, list[str]] = {}
@@ -104,6 +106,16 @@ def _key_ranges(
         for start in range(0, len(names), _KEYS_AT_ONCE):
             some = names[start : start + _KEYS_AT_ONCE]
             yield currency, some[0], some[-1]
+
+
+def _bounds(postings: str, parts: str) -> str:
+    """As ``bounds_of``, of all amounts that are summed, in parts of days too."""
+    each = "arrayConcat([amount_minor], through_minor)"
+    return (
+        f"SELECT min(least) AS least, max(most) AS most, sum(lines) * {_TIMES} AS lines FROM (\n"
+        f"{bounds_of(postings)}\nUNION ALL\n"
+        f"SELECT min(arrayMin({each})), max(arrayMax({each})), count() FROM revenue_parts WHERE {parts})"
+    )
 
 
 def _parts_where(question: RevenueQuestion) -> str:

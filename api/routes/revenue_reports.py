@@ -121,7 +121,8 @@ def report_revenue(
     """Flows of each period (`recognised`, `billed` net of tax and drawn credit, its `tax`, `collected`)
     and balances at its end. In every row, recognised - billed is the change of unbilled - deferred -
     prepaid credit + suspense, and billed + tax - collected that of receivable. By day, revenue is on the
-    days it was earned on. By product, nothing is collected: money pays documents. JSON, CSV, Arrow or Parquet by `Accept`."""
+    days it was earned on. By product, nothing is collected: money pays documents. JSON, CSV, Arrow or
+    Parquet by `Accept`."""
     day = as_of or state.clock.now().astimezone(UTC).date()
     known = instant(known_at, "known_at")
     question = RevenueQuestion(by, group, day, known, date_from, customer_id)

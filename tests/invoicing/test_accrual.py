@@ -24,13 +24,14 @@ from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.recognition import month_parts, recognised_days
-from invoicing.revenue import RevenueQuestion, revenue_report, sums_from_ledger, sums_of_days
-from invoicing.revenue_part_read import read_parts
+from invoicing.revenue import Group, RevenueQuestion, revenue_report, sums_from_ledger, sums_of_days
+from invoicing.revenue_part_read import read_parts, straight_line
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_seats_in_advance import SEATS, Seats
 from tests.invoicing.world import World, at
 
 IN_ARREARS = {**MONTHLY_FEE, "charge_id": "base", "timing": "arrears"}
+GROUPS: tuple[Group, ...] = ("customer", "product")
 KNOWN = ("2025-02-01T12:00", "2025-02-10", "2025-02-15", "2025-03-02", "2026-01-01")
 
 
@@ -57,8 +58,8 @@ def ties(world: World) -> None:
     ties to documents."""
     assert verify_journal(world.ledger) == []
     with world.ledger.connect() as connection:
-        parts = read_parts(connection, 0, 10**6, {})
-        for known, group in product(KNOWN, ("customer", "product")):
+        parts = read_parts(connection, 0, 10**6, straight_line)
+        for known, group in product(KNOWN, GROUPS):
             by_month, by_day = (
                 RevenueQuestion(by=by, group=group, as_of=date(2025, 12, 31), known_at=at(known))
                 for by in ("month", "day")
