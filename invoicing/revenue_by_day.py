@@ -63,6 +63,8 @@ def days_from_mirror(
     where, parameters = mirror_conditions(question)
     where += " AND entry_number <= {through_entry:UInt64}"
     parameters["through_entry"] = through_entry
+    if question.date_from is not None:
+        parameters["date_from"] = question.date_from
     parts = _parts_where(question)
     if not fits_64_bits(event_store, _bounds(where, parts), parameters):
         yield _plainly(event_store, question)
@@ -73,8 +75,12 @@ def days_from_mirror(
             f" AND currency = {{currency:String}} AND {key} >= {{first:String}} AND {key} <= {{last:String}}"
         )
         own = {"currency": currency, "first": first, "last": last}
-        found = event_store.query(_days_sql(key, where + among, parts + among), {**parameters, **own})
-        rows = rows_of_changes(typed_changes(found, pl.col("period").cast(pl.String)), question)
+        found = event_store.query(
+            _days_sql(question, key, where + among, parts + among), {**parameters, **own}
+        )
+        rows = rows_of_changes(
+            typed_changes(found.rename_columns({"day": "period"}), pl.col("period").cast(pl.String)), question
+        )
         if rows is None:  # a row does not tie: the plain way says what is wrong
             yield _plainly(event_store, question)
             return
@@ -128,26 +134,48 @@ def _parts_where(question: RevenueQuestion) -> str:
     return " AND ".join(conditions)
 
 
-def _days_sql(key: str, postings: str, parts: str) -> str:
-    """The sums of each day, key and currency, signed as they are shown."""
+def _days_sql(question: RevenueQuestion, key: str, postings: str, parts: str) -> str:
+    """The sums of each day, key and currency, signed as they are shown. What lies before the first day that
+    is shown is on the day before it, for the balances."""
+    shown, until = "period", "period <= {as_of:Date32}"
+    if question.date_from is not None:
+        shown = "greatest(period, addDays({date_from:Date32}, -1))"
+        parts += " AND last_day >= {date_from:Date32}"  # what ends before it moves nothing in all
     moved = ", ".join(name if name in _MOVED else f"0 AS {name}" for name in SUM_NAMES)
     return (
-        f"SELECT period, key, currency, {', '.join(f'sum({name}) AS {name}' for name in SUM_NAMES)} FROM (\n"
-        f"SELECT entry_date AS period, {key} AS key, currency, {posted_sums()}\n"
+        f"SELECT {shown} AS day, key, currency, {', '.join(f'sum({name}) AS {name}' for name in SUM_NAMES)}\n"
+        f"FROM (SELECT entry_date AS period, {key} AS key, currency, {posted_sums()}\n"
         f"FROM journal_postings WHERE {postings} GROUP BY period, key, currency\nUNION ALL\n"
         f"SELECT period, key, currency, {moved} FROM ({day_moves_sql(key, parts)})\n"
-        "WHERE period <= {as_of:Date32} AND (revenue != 0 OR unbilled != 0 OR deferred != 0)\n"
-        ") GROUP BY period, key, currency"
+        f"WHERE {until} AND (revenue != 0 OR unbilled != 0 OR deferred != 0)\n"
+        ") GROUP BY day, key, currency"
     )
 
 
 def day_moves_sql(key: str, where: str) -> str:
-    """``day_moves`` of the parts, a row a day, signed as they are shown."""
-    days = "toUInt64(toInt64(last_day) - toInt64(first_day) + 1)"
-    straight = "toInt64(sign(amount_minor) * intDiv(2 * abs(amount_minor) * {n} + days, 2 * days))"
+    """``day_moves`` of the parts, a row a day, signed as they are shown.
+
+    An amount is so many whole units a day and a rest: of parts of the same days only the rests differ in how
+    they are rounded. So parts of the same days and rest are one row, however many they are, and those of the
+    same days one row of running totals, before there is a row a day.
+    """
+    days = "toUInt16(toInt64(last_day) - toInt64(first_day) + 1)"
+    same = "key, currency, first_day, last_day, billed_on, days"
+    by_rest = (
+        f"SELECT {key} AS key, currency, first_day, last_day, billed_on, {days} AS days,\n"
+        "empty(through_minor) AS straight, if(straight, toUInt16(abs(amount_minor) % days), 0) AS rest,\n"
+        "sum(if(straight, intDiv(amount_minor, toInt64(days)), 0)) AS whole,\n"
+        "sum(if(straight, sign(amount_minor), 0)) AS rests, sumForEach(through_minor) AS used\n"
+        f"FROM revenue_parts WHERE {where} GROUP BY {same}, straight, rest"
+    )
+    by_days = (
+        f"SELECT {same}, sum(whole) AS a_day, sumForEach(used) AS used,\n"
+        "sumForEach(arrayMap(\n"
+        "    number -> rests * intDiv(2 * rest * number + days, 2 * days), range(1, days + 1))) AS rounded\n"
+        f"FROM ({by_rest}) GROUP BY {same}"
+    )
     through, before = (
-        f"if(empty(through_minor), {straight.format(n=number)}, through_minor[{number}])"
-        for number in ("(number + 1)", "number")
+        f"a_day * {number} + rounded[{number}] + used[{number}]" for number in ("(number + 1)", "number")
     )
     return (
         "SELECT addDays(first_day, number) AS period, key, currency, through - before AS amount,\n"
@@ -156,7 +184,7 @@ def day_moves_sql(key: str, where: str) -> str:
         " AS unbilled,\n"
         "if(last_day <= billed_on, 0, multiIf(period > billed_on, -amount, period = billed_on, -through, 0)"
         " + if(period = last_day, amount_minor, 0)) AS deferred\n"
-        f"FROM (SELECT {key} AS key, currency, first_day, last_day, billed_on, amount_minor, through_minor,\n"
-        f"{days} AS days, number, {through} AS through, {before} AS before\n"
-        f"FROM revenue_parts ARRAY JOIN range({days}) AS number WHERE {where})"
+        f"FROM (SELECT {same}, number, {through} AS through, {before} AS before,\n"
+        f"a_day * days + rounded[days] + used[days] AS amount_minor FROM ({by_days})\n"
+        "ARRAY JOIN range(days) AS number)"
     )

@@ -139,7 +139,11 @@ def test_whole_columns_answer_what_the_plain_report_does(event_store: EventStore
     questions = [RevenueQuestion(by, group, FAR) for by, group in product(ways, groups)]
     for month in part_tables(customers=9):
         event_store.insert("revenue_parts", month)
-    for question in questions:
+    inside = [
+        RevenueQuestion("day", "customer", D("2026-03-17"), date_from=D("2026-02-11")),
+        RevenueQuestion("day", "product", FAR, date_from=D("2026-03-01")),
+    ]
+    for question in [*questions, *inside]:
         plain = plainly(event_store, question)
         assert plain.num_rows > 5
         assert columnwise(event_store, question).equals(plain), question
