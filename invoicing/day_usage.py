@@ -39,13 +39,9 @@ class UsedByDay:
 
     def amounts(self, first_day: date, last_day: date, amount_minor: int) -> list[int]:
         """What each day gets of the line's part in one month; empty: straight line."""
-        shares = [
-            (day, quantity)
-            for day, quantity in sorted(self.quantities.items())
-            if quantity and first_day <= day <= last_day
-        ]
-        below = [quantity < 0 for _, quantity in shares]
-        if not shares or (any(below) and not all(below)):
+        known = self.quantities
+        shares = [(day, known[day]) for day in _days(first_day, last_day) if known.get(day)]
+        if not shares or (any(share < 0 for _, share in shares) and any(share > 0 for _, share in shares)):
             return []
         parts = dict(shared_parts(tuple(shares), amount_minor))
         return [parts.get(day, 0) for day in _days(first_day, last_day)]
@@ -91,5 +87,6 @@ def days_between(
     return [(*edge, day) for edge, day in days if edge[0] < edge[1]]
 
 
-def _days(first: date, last: date) -> list[date]:
+@lru_cache(maxsize=4096)
+def _days(first: date, last: date) -> Sequence[date]:
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]

@@ -28,11 +28,15 @@ from invoicing.posting import DocumentLine, PostedDocument, catches_up
 from invoicing.recognition import CORRECTION_KIND
 from invoicing.revenue_parts import DaysOfUse
 from invoicing.tables import INVOICE_LINES, ISSUED_DOCUMENTS, LINE_ADJUSTMENTS
+from rating.line_item import RATED_LINE_SCHEMA
 from rating.steps import ADJUSTMENT_KIND
-from rating.store import read_rated_lines
 from rollup.roll_up import RolledUp, roll_up_usage
 
 _LINES_AT_ONCE: Final = 10_000
+_COLUMNS: Final = (
+    *("line_id", "contract_id", "billing_date", "charge_kind", "period_start", "period_end", "dimensions"),
+    *("meter_id", "plan_id", "plan_version", "agreement", "charge_id"),
+)
 _NOTHING: Final = UsedByDay({})
 
 
@@ -164,8 +168,15 @@ def _billed_before(connection: Connection, adjusted: Mapping[str, _Adjusted]) ->
 
 
 def _rated(event_store: EventStore, line_ids: Sequence[str], adjusted: Mapping[str, _Adjusted]) -> pa.Table:
-    """RATED_LINE_SCHEMA of the lines; adjustments under the contract and date of the line they adjust."""
-    found = read_rated_lines(event_store, line_ids=[bytes.fromhex(key) for key in line_ids])
+    """What ``consumed_by`` needs of the lines; adjustments under the contract and date of the line they
+    adjust."""
+    ids = pa.array([bytes.fromhex(key) for key in line_ids], pa.binary(16))
+    with event_store.scratch_table("line_id FixedString(16)", pa.table({"line_id": ids})) as wanted:
+        found = event_store.query(
+            f"SELECT {', '.join(_COLUMNS)} FROM rated_lines FINAL\n"
+            f"WHERE line_id IN (SELECT line_id FROM {wanted}) ORDER BY contract_id, billing_date, line_id"
+        )
+    found = found.cast(pa.schema([RATED_LINE_SCHEMA.field(name) for name in _COLUMNS]))
     if not adjusted:
         return found
     rows = found.select(["line_id", "contract_id", "billing_date", "charge_kind"]).to_pylist()

@@ -204,18 +204,20 @@ def _counted_by(
 def _cut_spans(cut: Cut, spans: pl.DataFrame) -> pl.DataFrame:
     """A row a piece of each span: period_key, contract_id, billing_date, period_start and period_end of the
     piece, its last day, and the number of the span."""
-    rows = [
-        (contract_id, billing_date, *month, span)
-        for span, contract_id, billing_date, start, end, zone in spans.iter_rows()
-        for month in cut(start, end, zone)
-    ]
+    same = ["period_start", "period_end", "zone"]
+    rows = [(*span, *piece) for span in spans.select(same).unique().iter_rows() for piece in cut(*span)]
     instant = pl.Datetime("us", "UTC")
-    schema: dict[str, Any] = {
-        **dict(zip(_SPAN, (pl.String, pl.Date, instant, instant), strict=True)),
-        "month_end": pl.Date,
-        "span": pl.UInt32,
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    types = (instant, instant, pl.String, instant, instant, pl.Date)
+    names = (*same, "piece_start", "piece_end", "month_end")
+    pieces = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    frame = spans.join(pieces, on=same, maintain_order="left_right").select(
+        "contract_id",
+        "billing_date",
+        pl.col("piece_start").alias("period_start"),
+        pl.col("piece_end").alias("period_end"),
+        "month_end",
+        "span",
+    )
     return frame.with_row_index("period_key").cast({"period_key": pl.UInt32})
 
 

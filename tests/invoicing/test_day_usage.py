@@ -91,6 +91,15 @@ def test_days_tile_a_period(zone: str) -> None:
     assert len(days) == 36
 
 
+TRANSFER = {
+    **CALLS,
+    "charge_id": "transfer",
+    "meter_id": "transfer",
+    "unit": "GB",
+    "price": {"model": "per_unit", "unit_price": "0.10"},
+}
+
+
 def recognised(rows: Any) -> dict[str, int]:
     return {row["period"]: row["recognised_minor"] for row in rows.to_pylist() if row["recognised_minor"]}
 
@@ -98,13 +107,16 @@ def recognised(rows: Any) -> dict[str, int]:
 @pytest.mark.requirement("REP-04")
 @pytest.mark.embedded_store
 def test_calls_are_revenue_on_their_days(ledger: Engine, event_store: EventStore) -> None:
-    """A month from the 15th at a cent a call. A call of 25 January comes in after the bill: as known before,
-    it is not there; as known now, it is on its day."""
+    """A month from the 15th at a cent a call, and 0.10 a GB by region. Calls of 25 January come in after the
+    bill: as known before, they are not there; as known now, they are on their day."""
     world = World(event_store, ledger)
-    world.plan(CALLS)
+    world.plan(CALLS, TRANSFER)
     world.contract(start_date=date(2025, 1, 15))
     world.events(
-        ("call", "c1-subject", "2025-01-20", "500"), ("call", "c1-subject", "2025-02-03T23:00", "900")
+        ("transfer", "c1-subject", "2025-01-20", "10", {"region": "eu"}),
+        ("transfer", "c1-subject", "2025-02-01", "20", {"region": "us"}),
+        ("call", "c1-subject", "2025-01-20", "500"),
+        ("call", "c1-subject", "2025-02-03T23:00", "900"),
     )
     world.bill("2025-02-15", now=at("2025-02-15"))
     world.received = at("2025-02-20")
@@ -125,14 +137,18 @@ def test_calls_are_revenue_on_their_days(ledger: Engine, event_store: EventStore
             by_month = RevenueQuestion("month", "customer", D("2025-12-31"), at(known))
             months = revenue_report(by_month, sums_from_ledger(connection, by_month))
         assert by_months(answers[known]) == by_months(months)
-    assert recognised(answers["2025-02-16"]) == {"2025-01-20": 500, "2025-02-03": 900}
+    assert recognised(answers["2025-02-16"]) == {"2025-01-20": 600, "2025-02-01": 200, "2025-02-03": 900}
     assert recognised(answers["2026-01-01"]) == {
-        "2025-01-20": 500,
+        "2025-01-20": 600,
         "2025-01-25": 100,
+        "2025-02-01": 200,
         "2025-02-03": 900,
         "2025-03-01": 7,
     }
     inside = RevenueQuestion("day", "product", D("2025-01-20"))
     [rows] = answer_revenue(mirror, inside)
-    assert recognised(rows) == {"2025-01-20": 500}
+    assert [(row["key"], row["recognised_minor"], row["unbilled_minor"]) for row in rows.to_pylist()] == [
+        ("calls", 500, 500),
+        ("transfer", 100, 100),
+    ]
     assert rows.schema == REVENUE_SCHEMA
