@@ -61,9 +61,9 @@ def load_days(request: CaseRequest) -> None:
 
 
 def run_days(request: CaseRequest) -> Measured:
-    """Every row of the report by day and customer, both bridges checked, table by table as an answer is sent.
-    rows: journal lines."""
-    question = RevenueQuestion(by="day", group="customer", as_of=AS_OF)
+    """Every row of the report by day and product, a year of days; table by table, as an answer is sent. rows:
+    journal lines."""
+    question = RevenueQuestion(by="day", group="product", as_of=AS_OF)
     with open_stores(request.work) as stores:
         lines = stores.events.query(
             "SELECT count() AS lines, max(entry_number) AS last FROM journal_postings"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from threading import Lock
 from typing import Any, Final
 
@@ -17,8 +18,9 @@ from sqlalchemy import Connection, Engine, func, select
 
 from ingest.clickhouse import EventStore
 from invoicing.bulk import halves_of, sum_of_halves
+from invoicing.day_usage_count import days_of_use
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
-from invoicing.revenue_part_read import parts_table, read_parts
+from invoicing.revenue_part_read import FindDays, parts_table, read_parts
 
 POSTINGS_SCHEMA: Final = pa.schema(
     [
@@ -98,9 +100,13 @@ class JournalMirror:
             with self.ledger.connect() as connection:
                 for start in range(last, copied, ENTRIES_PER_BLOCK):
                     end = min(start + ENTRIES_PER_BLOCK, copied)
-                    parts = pa.concat_tables([read_parts(connection, start, end, {}), _all_through(end)])
-                    self.event_store.insert("revenue_parts", parts)
+                    parts = read_parts(connection, start, end, self.days_of_use(connection))
+                    self.event_store.insert("revenue_parts", pa.concat_tables([parts, _all_through(end)]))
             return copied
+
+    def days_of_use(self, connection: Connection) -> FindDays:
+        """Counts in the event store on which days usage was."""
+        return partial(days_of_use, self.event_store, self.ledger, connection)
 
     def check(self) -> MirrorCheck:
         """Hold the copy to the ledger, as far as it goes."""

@@ -20,7 +20,7 @@ others, there are no shares, and the line is revenue straight line.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -49,7 +49,9 @@ _A_DAY: Final = timedelta(days=1)
 _CHARGE: Final = ("meter_id", "plan_id", "plan_version", "agreement", "charge_id")
 _SPAN: Final = ("contract_id", "billing_date", "period_start", "period_end")
 _Month = tuple[datetime, datetime, date]
-"""A calendar month of a period: [start, end), and its last local day."""
+"""A calendar month of a period, or a day: [start, end), and its last local day."""
+Cut = Callable[[datetime, datetime, str], Sequence[_Month]]
+"""Cuts a period, from instant to instant in a time zone, into calendar months or days."""
 
 
 def adds_up(meter: Meter) -> bool:
@@ -66,7 +68,16 @@ def month_shares(
 
     lines: RATED_LINE_SCHEMA, of contracts of the catalogue. roll_up: counts as the lines were counted.
     """
-    found = _over_months(lines, catalogue)
+    consumed = consumed_by(_cached_months, lines, catalogue=catalogue, ledger=ledger, roll_up=roll_up)
+    return {line_id: shares for line_id, parts in consumed.items() if (shares := of_one_sign(parts))}
+
+
+def consumed_by(
+    cut: Cut, lines: pa.Table, *, catalogue: BillingCatalogue, ledger: Engine, roll_up: RollUp
+) -> dict[str, list[tuple[date, int]]]:
+    """What was consumed in each piece that ``cut`` makes of a period, by its last day, of those lines that
+    have several and that add up over days. The rest as ``month_shares``."""
+    found = _over_several(cut, lines, catalogue)
     if not len(found):
         return {}
     meters = {meter.meter_id: meter for meter in catalogue.meters if adds_up(meter)}
@@ -75,36 +86,33 @@ def month_shares(
         return {}
     spans = found.select(*_SPAN, "zone").unique(maintain_order=True).with_row_index("span")
     found = found.join(spans, on=_SPAN, maintain_order="left")
-    months = _months_of_spans(spans)
+    months = _cut_spans(cut, spans)
     calendar = calendar_of_rows(months, catalogue, ledger)
     wanted = {meter_id for formula in counted.values() for meter_id in formula_meters(formula)}
     rolled = roll_up(calendar, [meter for key, meter in meters.items() if key in wanted])
     spoiled = set(rolled.unusable["period_key"].to_pylist())
     used = _used_by_span(months, usage_of(rolled.usage, wanted), spoiled)
     dimensions = lines["dimensions"].take(found["row"].to_arrow()).to_pylist()
-    shares = {}
+    consumed = {}
     rows = found.select("line_id", "span", *_CHARGE).iter_rows()
     for named, (line_id, span, *charge) in zip(dimensions, rows, strict=True):
         formula = counted.get(tuple(charge))
-        own = () if formula is None else _consumed(used.get((span, *sorted(named)), {}), formula)
-        if own:
-            shares[line_id] = own
-    return shares
+        if formula is not None:
+            consumed[line_id] = _consumed(used.get((span, *sorted(named)), {}), formula)
+    return consumed
 
 
-def _consumed(months: Mapping[date, Mapping[str, Decimal]], formula: str) -> MonthShares:
-    """months: what each meter counted in each month."""
+def _consumed(pieces: Mapping[date, Mapping[str, Decimal]], formula: str) -> list[tuple[date, int]]:
+    """pieces: what each meter counted in each month, or day."""
     tree = parse_formula(formula)
     if isinstance(tree, MeterValue):  # nearly always
         only = tree.meter_id
-        return of_one_sign(
+        return [
             (day, scaled_integer(quantities[only]))
-            for day, quantities in months.items()
+            for day, quantities in pieces.items()
             if only in quantities
-        )
-    return of_one_sign(
-        (day, int(evaluate(tree, quantities) * 10**QUANTITY_SCALE)) for day, quantities in months.items()
-    )
+        ]
+    return [(day, int(evaluate(tree, quantities) * 10**QUANTITY_SCALE)) for day, quantities in pieces.items()]
 
 
 def of_one_sign(months: Iterable[tuple[date, int]]) -> MonthShares:
@@ -138,8 +146,8 @@ def zones_of(catalogue: BillingCatalogue) -> dict[str, str]:
     return dict(zip(*columns, strict=True))
 
 
-def _over_months(lines: pa.Table, catalogue: BillingCatalogue) -> pl.DataFrame:
-    """row, line_id (hex), the charge, the span and the time zone of each line of usage over several months.
+def _over_several(cut: Cut, lines: pa.Table, catalogue: BillingCatalogue) -> pl.DataFrame:
+    """row, line_id (hex), the charge, the span and the time zone of each line of usage over several pieces.
 
     Nearly all periods are a month, so first the few different spans are looked at, in all zones there are.
     """
@@ -148,7 +156,7 @@ def _over_months(lines: pa.Table, catalogue: BillingCatalogue) -> pl.DataFrame:
     several = [
         (start, end)
         for start, end in spans.iter_rows()
-        if any(_is_over_months(start, end, zone) for zone in zones)
+        if any(len(cut(start, end, zone)) > 1 for zone in zones)
     ]
     if not several:
         return pl.DataFrame()
@@ -166,7 +174,7 @@ def _over_months(lines: pa.Table, catalogue: BillingCatalogue) -> pl.DataFrame:
         )
         .filter(charge_kind=USAGE_KIND)
     )
-    over = [_is_over_months(*row) for row in found.select("period_start", "period_end", "zone").iter_rows()]
+    over = [len(cut(*row)) > 1 for row in found.select("period_start", "period_end", "zone").iter_rows()]
     return found.filter(pl.Series(over, dtype=pl.Boolean))
 
 
@@ -193,25 +201,23 @@ def _counted_by(
     return counted
 
 
-def _is_over_months(period_start: datetime, period_end: datetime, time_zone: str) -> bool:
-    return len(_cached_months(period_start, period_end, time_zone)) > 1
-
-
-def _months_of_spans(spans: pl.DataFrame) -> pl.DataFrame:
-    """A row a month of each span: period_key, contract_id, billing_date, period_start and period_end of the
-    month, its last day, and the number of the span."""
-    rows = [
-        (contract_id, billing_date, *month, span)
-        for span, contract_id, billing_date, start, end, zone in spans.iter_rows()
-        for month in _cached_months(start, end, zone)
-    ]
+def _cut_spans(cut: Cut, spans: pl.DataFrame) -> pl.DataFrame:
+    """A row a piece of each span: period_key, contract_id, billing_date, period_start and period_end of the
+    piece, its last day, and the number of the span."""
+    same = ["period_start", "period_end", "zone"]
+    rows = [(*span, *piece) for span in spans.select(same).unique().iter_rows() for piece in cut(*span)]
     instant = pl.Datetime("us", "UTC")
-    schema: dict[str, Any] = {
-        **dict(zip(_SPAN, (pl.String, pl.Date, instant, instant), strict=True)),
-        "month_end": pl.Date,
-        "span": pl.UInt32,
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    types = (instant, instant, pl.String, instant, instant, pl.Date)
+    names = (*same, "piece_start", "piece_end", "month_end")
+    pieces = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    frame = spans.join(pieces, on=same, maintain_order="left_right").select(
+        "contract_id",
+        "billing_date",
+        pl.col("piece_start").alias("period_start"),
+        pl.col("piece_end").alias("period_end"),
+        "month_end",
+        "span",
+    )
     return frame.with_row_index("period_key").cast({"period_key": pl.UInt32})
 
 

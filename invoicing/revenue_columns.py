@@ -91,7 +91,7 @@ def _changes_by_month(event_store: EventStore, question: RevenueQuestion) -> pl.
     """The sums of each month, key and currency, signed as they are shown; None where 64 bits may not hold
     them."""
     where, parameters = mirror_conditions(question)
-    if not fits_64_bits(event_store, where, parameters):
+    if not fits_64_bits(event_store, bounds_of(where), parameters):
         return None
     # Numbers are grouped faster than texts; toStartOfMonth ends in 2149, so a month is 202601.
     key = key_column(question.group) or NO_KEY
@@ -115,14 +115,18 @@ def typed_changes(found: pa.Table, period: pl.Expr) -> pl.DataFrame:
     )
 
 
-def fits_64_bits(event_store: EventStore, where: str, parameters: dict[str, Any], *, times: int = 1) -> bool:
-    """Whether no sum of these rows of the journal can overflow, each taken so many times."""
-    bounds = event_store.query(
+def bounds_of(where: str) -> str:
+    """SQL of the least and the largest amount of rows of the journal, and how many they are."""
+    return (
         "SELECT min(amount_minor) AS least, max(amount_minor) AS most, count() AS lines "
-        f"FROM journal_postings WHERE {where}",
-        parameters,
-    ).to_pylist()[0]
-    return bool(max(-bounds["least"], bounds["most"]) * bounds["lines"] * times <= _INT64_MAX)
+        f"FROM journal_postings WHERE {where}"
+    )
+
+
+def fits_64_bits(event_store: EventStore, bounds: str, parameters: dict[str, Any]) -> bool:
+    """Whether no sum of so many such amounts can overflow. bounds: as of ``bounds_of``."""
+    found = event_store.query(bounds, parameters).to_pylist()[0]
+    return bool(max(-found["least"], found["most"]) * found["lines"] <= _INT64_MAX)
 
 
 def posted_sums() -> str:

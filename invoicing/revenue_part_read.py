@@ -7,7 +7,7 @@ knows nothing of it. What is kept is derived, and can be dropped.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from invoicing.accrual_tables import ACCRUED_FROM
 from invoicing.bulk import select_by_ids
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.posted_documents import posted_documents
+from invoicing.posting import PostedDocument
 from invoicing.posting_rows import RecognisedDays
 from invoicing.registered import registered_documents
 from invoicing.revenue_parts import DayPart, DaysOfUse, RowKey, document_parts, parts_of_row
@@ -43,14 +44,22 @@ PARTS_SCHEMA: Final = pa.schema(
 _A_DAY: Final = timedelta(days=1)
 _SPREAD: Final = ("recognition", "invoice", "credit_note", "accrual")
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
+FindDays = Callable[[Iterable[tuple[PostedDocument, datetime]]], Mapping[str, DaysOfUse]]
+"""Says by line id of which lines it is known on which days they were used; of documents, each with the
+instant it was posted."""
 _Parts = Mapping[tuple[date, bool], list[int]]
 
 
-def read_parts(connection: Connection, after: int, through: int, used: Mapping[str, DaysOfUse]) -> pa.Table:
-    """PARTS_SCHEMA of the entries behind ``after`` up to ``through``. used: of their lines that go by usage,
-    by line_id."""
+def straight_line(_documents: Iterable[tuple[PostedDocument, datetime]]) -> Mapping[str, DaysOfUse]:
+    """Nothing is known of the days of usage."""
+    return {}
+
+
+def read_parts(connection: Connection, after: int, through: int, days_of_use: FindDays) -> pa.Table:
+    """PARTS_SCHEMA of the entries behind ``after`` up to ``through``. days_of_use: asked for the days of what
+    their documents bill."""
     rows = _revenue_rows(connection, after, through)
-    issued, parts = _parts_of_documents(connection, rows, used)
+    issued, parts = _parts_of_documents(connection, rows, days_of_use)
     begun = _accrued_from(connection, rows)
     positions: dict[int, int] = defaultdict(int)
     columns: list[tuple[Any, ...]] = []
@@ -100,14 +109,16 @@ def _revenue_rows(connection: Connection, after: int, through: int) -> Sequence[
 
 
 def _parts_of_documents(
-    connection: Connection, rows: Sequence[Any], used: Mapping[str, DaysOfUse]
+    connection: Connection, rows: Sequence[Any], days_of_use: FindDays
 ) -> tuple[dict[str, date], dict[str, dict[RowKey, _Parts]]]:
     """By document: the day it was issued, and the parts of its rows."""
-    ids = list(dict.fromkeys(row.document_id for row in rows if row.kind != "accrual"))
+    posted = {row.document_id: row.posted_at for row in rows if row.kind != "accrual"}
     issued: dict[str, date] = {}
     parts: dict[str, dict[RowKey, _Parts]] = {}
-    documents = registered_documents(connection, ids)
-    for document in posted_documents(connection, documents, RecognisedDays()):
+    registered = registered_documents(connection, list(posted))
+    documents = posted_documents(connection, registered, RecognisedDays())
+    used = days_of_use((each, datetime.fromisoformat(posted[each.document_id])) for each in documents)
+    for document in documents:
         issued[document.document_id] = document.issue_date
         parts[document.document_id] = dict(document_parts(document, used))
     return issued, parts

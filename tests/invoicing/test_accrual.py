@@ -27,13 +27,14 @@ from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, trial_balance
 from invoicing.recognition import month_parts, recognised_days
 from invoicing.revenue import Group, RevenueQuestion, revenue_report, sums_from_ledger, sums_of_days
-from invoicing.revenue_part_read import read_parts
+from invoicing.revenue_part_read import read_parts, straight_line
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.test_seats_in_advance import SEATS, Seats
 from tests.invoicing.test_tax_billing import setting
 from tests.invoicing.world import World, at
 
 IN_ARREARS = {**MONTHLY_FEE, "charge_id": "base", "timing": "arrears"}
+GROUPS: tuple[Group, ...] = ("customer", "product")
 KNOWN = ("2025-02-01T12:00", "2025-02-10", "2025-02-15", "2025-03-02", "2026-01-01")
 
 
@@ -61,9 +62,8 @@ def ties(world: World) -> None:
     assert verify_journal(world.ledger) == []
     assert verify_postings(world.ledger) == []
     with world.ledger.connect() as connection:
-        parts = read_parts(connection, 0, 10**6, {})
-        groups: tuple[Group, ...] = ("customer", "product")
-        for known, group in product(KNOWN, groups):
+        parts = read_parts(connection, 0, 10**6, straight_line)
+        for known, group in product(KNOWN, GROUPS):
             by_month, by_day = (
                 RevenueQuestion(by=by, group=group, as_of=date(2025, 12, 31), known_at=at(known))
                 for by in ("month", "day")

@@ -28,7 +28,7 @@ from invoicing.revenue import (
 from invoicing.revenue_answer import answer_revenue
 from invoicing.revenue_by_day import days_from_mirror
 from invoicing.revenue_columns import revenue_from_mirror
-from invoicing.revenue_part_read import read_parts
+from invoicing.revenue_part_read import read_parts, straight_line
 from tests.invoicing.books import Books, D
 from tests.invoicing.world import at
 
@@ -102,7 +102,7 @@ def _both_stores_agree(mirror: JournalMirror, books: Books) -> None:
         question = RevenueQuestion(by, group, as_of, known_at=known_at, customer_id=customer)
         with books.ledger.connect() as connection:
             sums = sums_from_ledger(connection, question)
-            parts = read_parts(connection, 0, 10**6, {})
+            parts = read_parts(connection, 0, 10**6, straight_line)
         if by == "day":
             slow = revenue_report(question, [*sums, *sums_of_days(parts, question)])
         else:
@@ -139,7 +139,11 @@ def test_whole_columns_answer_what_the_plain_report_does(event_store: EventStore
     questions = [RevenueQuestion(by, group, FAR) for by, group in product(ways, groups)]
     for month in part_tables(customers=9):
         event_store.insert("revenue_parts", month)
-    for question in questions:
+    inside = [
+        RevenueQuestion("day", "customer", D("2026-03-17"), date_from=D("2026-02-11")),
+        RevenueQuestion("day", "product", FAR, date_from=D("2026-03-01")),
+    ]
+    for question in [*questions, *inside]:
         plain = plainly(event_store, question)
         assert plain.num_rows > 5
         assert columnwise(event_store, question).equals(plain), question

@@ -43,12 +43,14 @@ def at(text: str) -> datetime:
 
 @dataclass(slots=True)
 class World:
-    """stored_usage: what billing runs read usage from; None: they count events."""
+    """stored_usage: what billing runs read usage from; None: they count events. received: when the events to
+    come come in."""
 
     event_store: EventStore
     ledger: Engine
     sent: int = field(default=0)
     stored_usage: StoredUsage | None = None
+    received: datetime = LONG_AGO
 
     def __post_init__(self) -> None:
         for meter in METERS:
@@ -103,7 +105,7 @@ class World:
                     "identity": self.sent.to_bytes(16, "big"),
                     "body_hash": self.sent,
                     "sequence": self.sent,
-                    "ingested_at": LONG_AGO,
+                    "ingested_at": self.received,
                     "batch_id": "b",
                 }
             )
