@@ -14,6 +14,7 @@ from ingest.errors import Conflict
 from invoicing.audit_trail import SYSTEM_ACTOR
 from invoicing.billing_run import run_billing
 from invoicing.lock import billing_lock
+from invoicing.report import BillingReport
 from invoicing.run_record import FAILED, RUNNING, begin_run, end_run, get_run
 from invoicing.settings import BillingSettings, Seller
 from invoicing.tick import tick
@@ -66,23 +67,35 @@ def tick_once(state: Ratemill) -> None:
     """Bill what has become due by itself, unless a run is at work: then the next look does it."""
     if state.event_store.turn() is None:
         return  # the process that writes to the store does it
-    with state.billing_lock:
-        if state.runs.under_way() is not None:
-            return
-        try:
-            report = tick(
-                clock=state.clock,
-                event_store=state.event_store,
-                stored_usage=state.stored_usage,
-                ledger=state.ledger,
-                settings=billing_settings(state, issue=True, actor=SYSTEM_ACTOR),
-                progress=lambda *_: None,
-            )
-        except Conflict as busy:
-            _logger.info("scheduled billing waits: %s", busy)
-            return
+    try:
+        report = tick_now(state, actor=SYSTEM_ACTOR)
+    except Conflict as busy:
+        _logger.info("scheduled billing waits: %s", busy)
+        return
     if report is not None:
         _logger.info("scheduled billing: %s", report.summary())
+
+
+def tick_now(state: Ratemill, *, actor: str) -> BillingReport | None:
+    """One look at the clock, by the scheduler or because somebody asked: see ``tick``. Raises Conflict while
+    a billing run is at work, and StoreUnavailable when another process writes to the event store."""
+    state.event_store.writing.claim()
+    with state.billing_lock:
+        at_work = state.runs.under_way()
+        if at_work is not None:
+            raise Conflict(
+                f"billing run {at_work.run_id} is at work, as of {at_work.as_of}: the next look does what is "
+                "due then.",
+                reason_code="billing_run_in_progress",
+            )
+        return tick(
+            clock=state.clock,
+            event_store=state.event_store,
+            stored_usage=state.stored_usage,
+            ledger=state.ledger,
+            settings=billing_settings(state, issue=True, actor=actor),
+            progress=lambda *_: None,
+        )
 
 
 def billing_settings(state: Ratemill, *, issue: bool, actor: str) -> BillingSettings:

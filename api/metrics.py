@@ -5,13 +5,16 @@ The registry belongs to the application, not to the process, so two applications
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest.clock import Clock
 from ingest.group_commit import CommitFacts
 from ingest.load import IngestReport
 
@@ -103,6 +106,21 @@ class Metrics:
     def text(self) -> bytes:
         """All of it in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def kept_for(seconds: float, read: Callable[[], int], clock: Clock) -> Callable[[], int]:
+    """The same figure, read anew only when it is older than that: for what takes longer to read than a scrape
+    should."""
+    lock = threading.Lock()
+    kept: list[tuple[datetime, int]] = []
+
+    def figure() -> int:
+        with lock:
+            if not kept or (clock.now() - kept[0][0]).total_seconds() >= seconds:
+                kept[:] = [(clock.now(), read())]
+            return kept[0][1]
+
+    return figure
 
 
 class CountRequests:

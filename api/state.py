@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 from sqlalchemy import Engine
@@ -21,7 +21,7 @@ from api.delivery import DeliveryDesk, open_desk
 from api.entitlements import EntitlementDesk
 from api.idempotency import AnswerBook
 from api.loop_bridge import LoopBridge
-from api.metrics import Metrics
+from api.metrics import Metrics, kept_for
 from api.runs import RunBook
 from api.settings import Settings
 from ingest.clickhouse import EventStore, default_events_url, open_event_store
@@ -38,6 +38,7 @@ from invoicing.delivery.status import count_late
 from invoicing.document import InvoicePrinter
 from invoicing.einvoice_check import EInvoiceChecker
 from invoicing.journal_mirror import JournalMirror
+from invoicing.late_billing import late_dates
 from invoicing.print_many import PrintingProcesses
 from rollup.live_usage import LiveUsage
 from rollup.stored_usage import StoredUsage
@@ -47,6 +48,9 @@ Answer = TypeVar("Answer")
 METERS_SECONDS = 10
 """How long the list of meters is believed. A meter saved by this process counts at once; one saved
 by another process on the same ledger, after at most this long."""
+
+LATE_BILLING_SECONDS: Final = 600
+"""How old the figure of late billing dates may be: reading it reads all contracts."""
 
 
 class MeterBook:
@@ -151,6 +155,11 @@ def compose(settings: Settings, clock: Clock, event_store: EventStore, ledger: E
         "ratemill_deliveries_late",
         "Messages to customers that are due and not delivered.",
         lambda: count_late(ledger, now=clock.now()),
+    )
+    metrics.watch_gauge(
+        "ratemill_billing_dates_late",
+        "Billing dates not invoiced a day after they should have been; read every ten minutes.",
+        kept_for(LATE_BILLING_SECONDS, lambda: len(late_dates(ledger, now=clock.now())), clock),
     )
     return Ratemill(
         settings=settings,

@@ -26,14 +26,13 @@ from rating.item_line import (
 )
 from rating.line_item import RATED_LINE_SCHEMA
 from rating.plan_version import PlanVersion
-from rating.price_plan import Charge, MatrixPrice
+from rating.price_plan import Charge, item_fields
 from rating.spend_ids import STATED_CHARGE_ID
 from rating.unrateable import Unrateable
 from rollup.period import local_midnight
 
 _A_DAY: Final = timedelta(days=1)
 _STATED_FIELDS: Final = ("project", "list", "description")
-_GROUP_DEFAULT: Final = ("project", "role")
 _EXACT: Final = Context(prec=2 * QUANTITY_DIGITS)
 _QUANTITY_END: Final = Decimal(10) ** 26
 """What a line can keep."""
@@ -159,11 +158,9 @@ def _part(placed: PlacedItem) -> _Part | ItemProblem:
     if len(chosen) != 1:
         return ItemProblem(placed, "item_unpriced", _no_rate_card(item, plan.plan_id, charges))
     charge = chosen[0]
-    wanted = charge.group_by or _GROUP_DEFAULT
-    priced_by = charge.price.dimensions if isinstance(charge.price, MatrixPrice) else ()
-    names = dict.fromkeys((*wanted, *priced_by))
+    names = item_fields(charge)
     found = {name: value for name in names if (value := item.value_of(name))}
-    return _Part(placed, charge, item.quantity, tuple(sorted(found.items())), _words(item, tuple(names)))
+    return _Part(placed, charge, item.quantity, tuple(sorted(found.items())), _words(item, names))
 
 
 def _no_rate_card(item: BillableItem, plan_id: str, charges: Sequence[Charge]) -> str:

@@ -38,6 +38,7 @@ from invoicing.hold import Key, hold_without_plan
 from invoicing.issue import Written, write_invoices
 from invoicing.issue_policy import IssuePolicy
 from invoicing.item_invoice_issue import issue_item_invoices
+from invoicing.late_billing import lateness
 from invoicing.late_usage import find_late_usage, newest_change
 from invoicing.lock import billing_lock
 from invoicing.price_due import DueWork, PricedDue, adjustments_of, draft_context, due_contracts, price_due
@@ -181,6 +182,8 @@ def _bill(start: RunStart) -> BillingReport:
         run_id=start.run_id,
         as_of=as_of,
         due=tally.due,
+        late=tally.late,
+        days_late_max=tally.days_late_max,
         invoiced=tally.invoiced,
         issued=tally.invoiced - tally.in_review if start.settings.issue else 0,
         in_review=tally.in_review,
@@ -223,6 +226,7 @@ def _bill_slice(
     )
     tally.due += len(unpriced)
     tally.unpriced += unpriced
+    tally.find_late(*lateness(periods, catalogue.invoice_days, as_of=start.as_of))
     tally.find(len(contract_ids), count_billing_dates(periods), periods.num_rows, contracts=all_contracts)
     start.stages.count("find due", periods.num_rows, total=tally.periods_expected)
     for block in blocks_to_bill(run, periods):

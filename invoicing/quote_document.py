@@ -34,6 +34,7 @@ from invoicing.words import Words, words_of
 from rating.agreement import agreed_plan
 from rating.agreement_dates import agreement_on, plan_windows, trial_end
 from rating.catalogue import get_plan_in_force
+from rating.contract import Contract
 from rating.money import minor_digits, round_to_minor
 from rating.price_plan import Charge, MatrixPrice, PricePlan
 
@@ -83,6 +84,16 @@ def quote_parties(ledger: Engine, stored: StoredQuote, *, seller: Seller | None)
         version = get_plan_in_force(ledger, plan_id, on=day)
         plan = agreed_plan(version.plan, agreement_on(contract, day))
         phases.append(OfferedPhase(plan, first_day, end_day))
+    known, logo = contract_seller(ledger, contract, customer, seller=seller)
+    units = {meter.meter_id: meter.unit for meter in list_meters(ledger)}
+    return QuoteParties(customer, known, tuple(phases), units, logo)
+
+
+def contract_seller(
+    ledger: Engine, contract: Contract, customer: Mapping[str, Any], *, seller: Seller | None
+) -> tuple[dict[str, Any], bytes]:
+    """Who sends what is written under a contract, as invoices have it, and the logo. seller: where no billing
+    entity is on record."""
     with ledger.connect() as connection:
         desk = load_tax_desk(connection, provider=None)
     known: dict[str, Any] = {} if seller is None else orjson.loads(canonical_json(seller))
@@ -90,9 +101,7 @@ def quote_parties(ledger: Engine, stored: StoredQuote, *, seller: Seller | None)
         entity = {"billing_entity": contract.billing_entity} if contract.billing_entity else {}
         tax = desk.contract_tax(contract.contract_id, {**customer, **entity})
         known = orjson.loads(tax.seller_text) if isinstance(tax, ContractTax) else known
-    logo = get_logo(ledger, known["logo"]).content if known.get("logo") else b""
-    units = {meter.meter_id: meter.unit for meter in list_meters(ledger)}
-    return QuoteParties(customer, known, tuple(phases), units, logo)
+    return known, get_logo(ledger, known["logo"]).content if known.get("logo") else b""
 
 
 def printed_quote(stored: StoredQuote, parties: QuoteParties) -> dict[str, Any]:

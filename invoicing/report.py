@@ -27,7 +27,8 @@ class BillingReport:
     wall clock, of a run that was taken up again since then. credit_expired: ids of the grants that lapsed,
     credit_waiting: of those that would and wait for a bill. item_invoices: how many invoices for items were
     written beside those of the billing dates. in_review: of ``invoiced``, those that stay drafts because
-    people look at them first; item_invoices_in_review: of ``item_invoices``.
+    people look at them first; item_invoices_in_review: of ``item_invoices``. late: of ``due``, those that
+    should have been invoiced before ``as_of``; days_late_max: by how many days at most.
     """
 
     run_id: str
@@ -52,6 +53,8 @@ class BillingReport:
     item_conflicts: int = 0
     in_review: int = 0
     item_invoices_in_review: int = 0
+    late: int = 0
+    days_late_max: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; amounts as minor units and as text, seconds as text."""
@@ -59,6 +62,8 @@ class BillingReport:
             "run_id": self.run_id,
             "as_of": self.as_of.isoformat(),
             "due": self.due,
+            "late": self.late,
+            "days_late_max": self.days_late_max,
             "invoiced": self.invoiced,
             "issued": self.issued,
             "in_review": self.in_review,
@@ -150,6 +155,7 @@ class BillingReport:
         words = f"{self.due} billing dates due as of {self.as_of}: {self.invoiced} invoiced"
         words += f" ({amounts} net)" if amounts else ""
         words += f", {self.nothing_due} with nothing to bill, {len(self.held)} held"
+        words += f"; {self.late} of them late, by up to {self.days_late_max} days" if self.late else ""
         return f"{words}; {self.already_settled} were settled already."
 
 

@@ -16,6 +16,7 @@ class Tally:
     """Counts are of billing dates; totals are minor units by currency. unpriced: held because no plan
     has their first day; held: all others. contracts_found, dates_found, periods_found: what has been looked
     at so far; dates_expected, periods_expected: from that, how many there will be in all.
+    late: of the due dates, those that should have been invoiced before today; days_late_max: the longest.
     begun_minor: of all drafts whose writing has begun, as drafted: credit before tax comes off later."""
 
     contracts_found: int = 0
@@ -24,6 +25,8 @@ class Tally:
     dates_expected: int = 0
     periods_expected: int = 0
     due: int = 0
+    late: int = 0
+    days_late_max: int = 0
     invoiced: int = 0
     in_review: int = 0
     nothing_due: int = 0
@@ -41,6 +44,11 @@ class Tally:
         self.periods_found += periods
         self.dates_expected = -(-self.dates_found * contracts // self.contracts_found)
         self.periods_expected = -(-self.periods_found * contracts // self.contracts_found)
+
+    def find_late(self, late: int, days_late_max: int) -> None:
+        """Count how late the due dates of some contracts more are."""
+        self.late += late
+        self.days_late_max = max(self.days_late_max, days_late_max)
 
     def begin(self, drafts: Sequence[Draft]) -> None:
         """Count a chunk whose writing begins."""

@@ -99,6 +99,7 @@ def _bill_due(
         segments=catalogue.segments,
         agreements=catalogue.agreements,
         settled=catalogue.settled,
+        invoice_days=catalogue.invoice_days,
         as_of=as_of,
         now=now,
     )

@@ -291,6 +291,17 @@ class GroupMinimum(Document):
         return f"{GROUP_MINIMUM_PREFIX}{self.minimum_id}"
 
 
+ITEM_GROUP_DEFAULT: Final = ("project", "role")
+"""What items make lines by where their charge does not say."""
+
+
+def item_fields(charge: Charge) -> tuple[str, ...]:
+    """The fields of billable items whose values make a line of their own, or price it: what the lines of an
+    ``item`` charge have as dimensions."""
+    priced_by = charge.price.dimensions if isinstance(charge.price, MatrixPrice) else ()
+    return tuple(dict.fromkeys((*(charge.group_by or ITEM_GROUP_DEFAULT), *priced_by)))
+
+
 def is_licence_in_advance(charge: Charge) -> bool:
     """Whether it bills a level for time to come."""
     return charge.kind == "licence" and charge.timing == "advance"

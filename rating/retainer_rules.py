@@ -13,7 +13,7 @@ from rating.amount_rules import MINOR_LIMIT
 from rating.contract import Contract
 from rating.dated_rules import overlap, window_rules
 from rating.money import MINOR_DIGITS
-from rating.price_plan import PricePlan
+from rating.price_plan import PricePlan, item_fields
 from rating.retainer import DatedRetainer, unit_price_of
 
 RETAINERS_MAX: Final = 20
@@ -113,10 +113,11 @@ def _scope_rules(
         if charge.meter_id is not None and charge.meter_id in meters
         for key in meters[charge.meter_id].group_by
     }
+    keys |= {key for charge in known.values() if charge.kind == "item" for key in item_fields(charge)}
     if entry.statement_by and entry.statement_by not in keys:
         yield Issue(
             "unknown_group_key",
             f"{pointer}.statement_by",
-            f"No meter of the plan has the group key {entry.statement_by!r}.",
-            f"one of {', '.join(sorted(keys)) or 'none: the meters have no group keys'}.",
+            f"No meter and no charge for items of the plan has the group key {entry.statement_by!r}.",
+            f"one of {', '.join(sorted(keys)) or 'none: there are no group keys'}.",
         )

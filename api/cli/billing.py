@@ -64,6 +64,27 @@ def add_commands(app: typer.Typer) -> None:
         if report.get("held") or report.get("item_invoices_held"):
             raise typer.Exit(1)
 
+    @command(app, "tick")
+    def tick(session: Session) -> None:
+        """Do what has become due by now: bill, issue what is approved, deliver. Again is safe.
+
+        It is what the server's scheduler does every minute, for whoever keeps time with cron. Leaves with
+        status 1 when a contract was held or a delivery failed.
+        """
+        with session.client() as client:
+            answer = client.post("/v1/tick")
+        run, attempts = answer["run"], answer["delivery"]["attempts"]
+        shown = ["Nothing new is due."] if run is None else _report_shown(run, run["report"])
+        words = ", ".join(f"{count:,} {state}" for state, count in attempts.items())
+        session.show(answer, *shown, f"Deliveries attempted: {words or 'none'}.")
+        report = {} if run is None else run["report"]
+        if (
+            report.get("held")
+            or report.get("item_invoices_held")
+            or not attempts.keys() <= {"sent", "queued"}
+        ):
+            raise typer.Exit(1)
+
     invoices = group(app, "invoice", "Invoices: look at them, print them, issue drafts.")
     _add_list(invoices)
     _add_show(invoices)

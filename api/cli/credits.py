@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.files import save_file
 from api.cli.invoice_view import money_column
 from api.cli.session import Column, Limit, Session, command, group, grouped_number, more, table
 from ingest.errors import InvalidInput, UnreadableBody
@@ -168,10 +169,24 @@ def _add_balance(sub: typer.Typer) -> None:
 def _add_statement(sub: typer.Typer) -> None:
     @command(sub, "statement")
     def statement(
-        session: Session, contract_id: Annotated[str, typer.Argument(help="A contract with a retainer.")]
+        session: Session,
+        contract_id: Annotated[str, typer.Argument(help="A contract with a retainer.")],
+        pdf: Annotated[Path | None, typer.Option(help="Write one period as PDF into this file.")] = None,
+        period: Annotated[
+            str | None, typer.Option(help="Its first day, for --pdf. Left out: the newest that is billed.")
+        ] = None,
+        retainer: Annotated[str | None, typer.Option(help="Of a contract with several, for --pdf.")] = None,
     ) -> None:
         """How a contract's retainers were used, by period and group key; what is left, what went beyond."""
         with session.client() as client:
+            if pdf is not None:
+                body = client.get_bytes(
+                    f"/v1/contracts/{contract_id}/retainers",
+                    accept="application/pdf",
+                    params={"period_start": period, "retainer_id": retainer},
+                )
+                save_file(session, pdf, body)
+                return
             answer = client.get(f"/v1/contracts/{contract_id}/retainers")
         if not answer["periods"]:
             session.show(answer, f"{contract_id} was not billed a retainer yet.")

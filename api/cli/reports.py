@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -74,6 +74,33 @@ _TABLE_FORMS = {".csv": "text/csv", ".arrow": "application/vnd.apache.arrow.stre
 Window = Literal["minute", "hour", "day", "month"]
 
 
+LATE_COLUMNS: Final[tuple[Column, ...]] = (
+    ("contract", "contract_id"),
+    ("billing date", "billing_date"),
+    ("to be invoiced on", "invoice_day"),
+    ("days late>", "days_late"),
+    ("reason", "reason_code"),
+    ("what to do", "message"),
+)
+
+
+def _add_late_billing(report: typer.Typer) -> None:
+    @command(report, "late-billing")
+    def late_billing(session: Session) -> None:
+        """Billing dates that should have been invoiced a day ago or earlier and are not, and why.
+
+        Leaves with status 1 when there are any.
+        """
+        with session.client() as client:
+            answer = client.get("/v1/reports/late-billing")
+        if not answer["late"]:
+            session.show(answer, "No billing date is late.")
+            return
+        words = f"{answer['late']:,} billing dates are late."
+        session.show(answer, words, table(answer["items"], LATE_COLUMNS))
+        raise typer.Exit(1)
+
+
 def add_commands(app: typer.Typer) -> None:
     report = group(app, "report", "Reports over everything on record.")
 
@@ -99,6 +126,7 @@ def add_commands(app: typer.Typer) -> None:
     _add_sold_ordered(report)
     add_revenue_reports(report)
     add_report(report)
+    _add_late_billing(report)
 
     @command(report, "provisioned")
     def provisioned(

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api.billing import start_billing
+from api.billing import start_billing, tick_now
 from api.json import ExactJSON
 from api.problem import PROBLEM_MEDIA_TYPE
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
+from invoicing.late_billing import late_dates
 from invoicing.run_record import get_run, list_runs
 
 router = APIRouter()
@@ -33,6 +34,14 @@ _RECORD: Final[dict[str, Any]] = {
     "started_at": "2013-02-01T05:00:00+00:00",
     "finished_at": "2013-02-01T05:00:02+00:00",
     "report": {"due": 1, "issued": 1},
+}
+_LATE: Final[dict[str, Any]] = {
+    "contract_id": "united-2013",
+    "billing_date": "2013-02-01",
+    "invoice_day": "2013-02-01",
+    "days_late": 3,
+    "reason_code": "not_looked_at",
+    "message": "No billing run has looked at it. `ratemill tick` bills what is due now.",
 }
 
 
@@ -75,6 +84,56 @@ async def start(
     if run.problem is not None:
         return ExactJSON(run.problem, status_code=run.problem["status"], media_type=PROBLEM_MEDIA_TYPE)
     return ExactJSON(run.to_dict())
+
+
+@router.post(
+    "/v1/tick",
+    **declared(
+        "tick",
+        "bill",
+        summary="Do what has become due by now",
+        tag="billing",
+        example={
+            "at": "2013-02-01T05:00:00+00:00",
+            "run": {"run_id": "tick-2013-02-01", "report": {"due": 1, "issued": 1}},
+            "delivery": {"queued": 1, "follow_ups": 0, "taken_over": 0, "held": 0, "attempts": {"sent": 1}},
+        },
+        problems=(409,),
+    ),
+)
+def tick(state: State, actor: Actor) -> ExactJSON:
+    """What the server's scheduler does every minute, once: bills what is due, issues what is approved, hands
+    on reviews left lying, writes invoices for items whose day has come, lets credit lapse and tops it up, and
+    sends what is issued. For whoever keeps time elsewhere. Again is safe. `run` is null when nothing was due
+    but what the day's last run held."""
+    now = state.clock.now()
+    report = tick_now(state, actor=actor)
+    delivery = state.delivery.deliver(state.ledger, state.clock)
+    run = None if report is None else {"run_id": report.run_id, "report": report.to_dict()}
+    return ExactJSON({"at": now.isoformat(), "run": run, "delivery": delivery.to_dict()})
+
+
+@router.get(
+    "/v1/reports/late-billing",
+    **declared(
+        "report_late_billing",
+        "read",
+        summary="Billing dates that no run has billed",
+        tag="billing",
+        example={"at": "2013-02-04T05:00:00+00:00", "late": 1, "items": [_LATE]},
+        problems=(422,),
+    ),
+)
+def late_billing(
+    state: State, limit: Annotated[int, Query(ge=1, le=10_000, description="Dates listed.")] = 1000
+) -> ExactJSON:
+    """What should have been invoiced a whole day ago or earlier, in the contract's own time, and is not even
+    a draft; the longest wait first, with the reason why the last run held it. `late` counts them all, as the
+    metric `ratemill_billing_dates_late` does."""
+    now = state.clock.now()
+    found = late_dates(state.ledger, now=now)
+    items = [late.to_dict() for late in found[:limit]]
+    return ExactJSON({"at": now.isoformat(), "late": len(found), "items": items})
 
 
 @router.get(

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
+from api.billing import seller_of
 from api.documents import keyed_document
 from api.examples import CREDIT, TOP_UP
 from api.json import ExactJSON
@@ -25,6 +26,7 @@ from invoicing.credit_store import (
     void_grant,
 )
 from invoicing.customer_store import get_customer
+from invoicing.retainer_document import retainer_pdf
 from invoicing.retainer_statement import retainer_statement
 from invoicing.top_up import get_top_up, live_balance, save_top_up
 
@@ -71,6 +73,7 @@ _BALANCE: Final[dict[str, Any]] = {
     "recognised_cost": 2000,
 }
 
+_PDF: Final = "application/pdf"
 _PERIOD: Final[dict[str, Any]] = {
     "contract_id": "united-2013",
     "retainer_id": "landings",
@@ -210,17 +213,38 @@ def void(state: State, grant_id: str, body: DocumentBody, actor: Actor) -> Exact
     **declared(
         "retainer_statement",
         "read",
-        summary="How a contract's retainers were used",
+        summary="How a contract's retainers were used, as JSON or PDF",
         tag="credits",
         example={"contract_id": "united-2013", "periods": [_PERIOD]},
-        problems=(404,),
+        problems=(404, 422),
+        media={_PDF: "%PDF-1.7 ..."},
     ),
 )
-def statement(state: State, contract_id: str) -> ExactJSON:
+def statement(
+    state: State,
+    contract_id: str,
+    request: Request,
+    period_start: Annotated[
+        date | None, Query(description="Of the PDF: first day of the period. Left out: the newest billed.")
+    ] = None,
+    retainer_id: Annotated[str | None, Query(description="Of the PDF, for a contract with several.")] = None,
+) -> Response:
     """One entry a period that was paid for: what was used by group key, what the retainer paid of it, what
-    went beyond, and what is left, carried over or lapsed. used = drawn + overage."""
-    periods = retainer_statement(state.ledger, contract_id)
-    return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})
+    went beyond, and what is left, carried over or lapsed. used = drawn + overage. `Accept: application/pdf`
+    puts one period on paper, in the customer's language."""
+    if _PDF not in request.headers.get("accept", ""):
+        periods = retainer_statement(state.ledger, contract_id)
+        return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})
+    made = retainer_pdf(
+        state.printer,
+        state.ledger,
+        contract_id,
+        period_start=period_start,
+        retainer_id=retainer_id,
+        seller=seller_of(state.settings),
+    )
+    headers = {"Content-Disposition": f'inline; filename="{contract_id}-retainer.pdf"'}
+    return Response(made, media_type=_PDF, headers=headers)
 
 
 @router.put(

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
+from pypdf import PdfReader
 
 from api.billing import tick_once
 from api.state import Ratemill
@@ -100,3 +102,20 @@ def test_the_scheduler_tops_up(run: Run, http: httpx.Client, state: Ratemill) ->
     assert "(off)" in run("credits", "top-up", "big", "--off").out
     invoices = http.get("/v1/invoices", params={"contract_id": "big"}).json()["items"]
     assert sorted(invoice["total_minor"] for invoice in invoices) == [600, 1600]
+
+
+@pytest.mark.requirement("GEN-11")
+def test_a_retainer_statement_is_written_as_pdf(run: Run, http: httpx.Client, tmp_path: Path) -> None:
+    october(http, retainers=[{"retainer_id": "calls", "name": "Calls paid before", "amount": "10.00"}])
+    assert "no retainer for a period." in run("credits", "statement", "big", "--pdf", "x.pdf").err
+    for day in ("2026-10-01", "2026-11-01"):
+        assert run("bill", "--as-of", day).status == 0
+    path = tmp_path / "statement.pdf"
+    assert run("credits", "statement", "big", "--pdf", str(path), "--period", "2026-10-01").status == 0
+    text = " ".join(PdfReader(path).pages[0].extract_text().split())
+    for words in ("Retainer: Calls paid before", "60 call 6.00", "Left of the retainer 4.00 EUR"):
+        assert words in text, (words, text)
+    headers = {"Accept": "application/pdf"}
+    assert http.get("/v1/contracts/big/retainers", headers=headers).content == path.read_bytes()
+    none = http.get("/v1/contracts/big/retainers", params={"period_start": "2020-01-01"}, headers=headers)
+    assert none.status_code == 404

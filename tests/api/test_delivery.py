@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,39 @@ def test_the_server_bills_and_sends_by_itself_and_the_link_opens(
     assert "Der Link ist abgelaufen" in expired.text
     assert invoice["number"] not in expired.text
     assert anybody.get(f"{path}/pdf").status_code == 410
+
+
+@pytest.mark.requirement("GEN-01")
+@pytest.mark.requirement("DEL-01")
+def test_a_tick_bills_and_sends_what_has_become_due_by_the_clock(
+    run: Run, http: httpx.Client, box: Mailbox, clock: FixedClock
+) -> None:
+    october(http)
+    first = run("tick", "--json").json()
+    assert (first["run"]["report"]["issued"], first["delivery"]["attempts"]) == (1, {"sent": 1})
+    again = run("tick")
+    assert (again.status, again.out) == (0, "Nothing new is due.\nDeliveries attempted: none.\n")
+    clock.move_to(datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
+    send(http, [event(2, subject="big", value="10") | {"time": "2026-11-05T00:00:00Z"}])
+    assert "Nothing new is due." in run("tick").out
+    clock.move_to(datetime(2026, 12, 3, tzinfo=UTC))
+    late = run("report", "late-billing")
+    assert (late.status, "2 billing dates are late." in late.out) == (1, True)
+    assert "ratemill_billing_dates_late 2.0" in http.get("/metrics").text
+    due = run("tick")
+    assert due.status == 0
+    assert "Billing run tick-2026-12-03: 2 billing dates due as of 2026-12-03: 1 invoiced (1.00 EUR net)" in (
+        " ".join(due.out.split())
+    )
+    assert "2 of them late, by up to 2 days" in " ".join(due.out.split())
+    assert "Deliveries attempted: 1 sent." in due.out
+    assert "No billing date is late." in run("report", "late-billing").out
+    assert len(box.messages()) == 2
+    send(http, [event(3, subject="big", value="10") | {"time": "2026-12-05T00:00:00Z"}])
+    clock.move_to(datetime(2027, 1, 1, tzinfo=UTC))
+    box.answers = {"ap@acme.example": "550 5.1.1 no such user"}
+    failing = run("tick")
+    assert (failing.status, "1 failed, 1 sent" in failing.out) == (1, True)
 
 
 @pytest.mark.requirement("DEL-10")

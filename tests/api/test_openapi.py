@@ -69,7 +69,7 @@ STORY = (
     "get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "recognise_unbilled",
-    "report_revenue report_outstanding report_payers change_billing_structure",
+    "report_revenue report_outstanding report_payers report_late_billing change_billing_structure",
     "get_invoice_ubl get_invoice_cii get_invoice_template check_einvoice",
     "get_credit_note_ubl get_credit_note_cii check_credit_note",
     "get_special_invoice_ubl get_special_invoice_cii check_special_invoice",
@@ -82,6 +82,7 @@ STORY = (
     "put_tax_rates load_example_tax_rates list_tax_rates get_tax_rates put_billing_entity",
     "list_billing_entities get_billing_entity put_entity_logo get_entity_logo",
     "put_country_profile list_country_profiles get_country_profile",
+    "tick",
 )
 ORDER = " ".join(STORY).split()
 NAMED_BY: dict[str, tuple[str | int, ...]] = {

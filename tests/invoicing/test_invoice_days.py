@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from ingest.clock import FixedClock
 from ingest.errors import InvalidDocument, NotFound
 from invoicing.coming_dates import coming_dates
+from invoicing.run_record import list_runs
+from invoicing.settings import BillingSettings
+from invoicing.tick import tick
 from rating.catalogue import save_contract
 from rating.holiday_calendar_store import save_calendar
 from tests.invoicing.support import CALLS, MONTHLY_FEE
-from tests.invoicing.world import LONG_AGO, World, at, readable
+from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 
 BANKS = {
     "calendar_id": "banks",
@@ -81,6 +85,34 @@ def test_a_fee_in_advance_may_be_invoiced_before(world: World) -> None:
         "2025-05-25 fee 2025-05-25..2025-06-25 1 unit 30.00",
         "2025-05-25 support 2025-05-25..2025-06-25 1 unit 30.00",
     ]
+
+
+@pytest.mark.requirement("CON-15")
+@pytest.mark.requirement("GEN-01")
+def test_the_scheduler_keeps_business_days_and_makes_no_run_of_nothing(world: World) -> None:
+    """25 May 2025 is a Sunday: fees in advance go out on the Friday before, usage on Monday."""
+    world.plan(MONTHLY_FEE, plan_id="fees")
+    world.plan(CALLS)
+    anchor, begin = {"anchor_date": date(2025, 1, 25)}, date(2025, 4, 25)
+    early = {"billing": {**anchor, "business_day": "previous"}, "start_date": begin}
+    world.contract("early", plan_id="fees", **early)
+    world.contract("later", billing={**anchor, "business_day": "next"}, start_date=begin)
+    world.events(("call", "later-subject", "2025-05-24", "100"))
+    world.bill("2025-04-25", now=at("2025-04-25"))
+    clock = FixedClock(at("2025-05-22"))
+    while clock.now() < at("2025-05-27"):
+        tick(
+            clock=clock,
+            event_store=world.event_store,
+            ledger=world.ledger,
+            settings=BillingSettings(),
+            progress=unseen,
+        )
+        clock.advance(timedelta(hours=12))
+    issued = [f"{s.summary.contract_id} {s.invoice.issue_date}" for s in world.invoices()]
+    assert issued == ["early 2025-04-25", "early 2025-05-23", "later 2025-05-26"]
+    runs = sorted(run.run_id for run in list_runs(world.ledger, limit=99))
+    assert [run_id for run_id in runs if run_id.startswith("tick")] == ["tick-2025-05-23", "tick-2025-05-26"]
 
 
 @pytest.mark.requirement("CON-16")
