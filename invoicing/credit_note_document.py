@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from invoicing.credit_note_tax import group_key, groups_of_lines
 from invoicing.document import PAGE_WORDS, InvoicePrinter, party_lines, party_name, tax_notes, tax_row
 from invoicing.invoice_tax import InvoiceTax, parse_tax
 from invoicing.printed_line import breakable, is_wide
@@ -82,11 +83,14 @@ def printed_credit_note(note: Mapping[str, Any], template: DocumentTemplate = PL
 
 
 def credited_taxes(note: Mapping[str, Any]) -> tuple[InvoiceTax, ...]:
-    """The tax groups of a canonical credit note with amounts above zero; none where it states no tax."""
+    """The tax groups of a canonical credit note with amounts above zero; none where it states no tax. Groups
+    of nothing that no line is of, as older credit notes have them, are left out."""
     groups = note["tax"] if isinstance(note["tax"], list) else []
+    of_lines = groups_of_lines(note["lines"])
     return tuple(
         parse_tax({**group, "taxable_minor": -group["taxable_minor"], "tax_minor": -group["tax_minor"]})
         for group in groups
+        if group["taxable_minor"] or group["tax_minor"] or len(groups) == 1 or group_key(group) in of_lines
     )
 
 

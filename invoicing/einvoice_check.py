@@ -1,8 +1,8 @@
 """Is this a right e-invoice? Three kinds of checks, each said to have run or not.
 
 - ``schema``: the XML schema of its syntax (UBL 2.1 Invoice or CreditNote, CII), in this process.
-- ``arithmetic``: what no official rule checks: on every line the net amount is quantity times price less
-  allowances, to half a minor unit.
+- ``arithmetic``: on every line the net amount is quantity times price less allowances, to half a minor unit
+  and at most 0.02 (PEPPOL-EN16931-R120, which is none of EN 16931's own rules).
 - ``rules``: the official EN 16931 schematron, in a process of its own (``schematron.py``).
 """
 
@@ -38,6 +38,7 @@ _RUN: Final = "run"
 _FACTUR_X_GUIDELINE: Final = "FX-SCH-A-000556"
 """The rules for CII are those of Factur-X: EN 16931, and this one, that BT-24 is none of XRechnung's."""
 _HALF: Final = Decimal("0.5")
+_SLACK: Final = Decimal("0.02")
 _PATHS: Final[dict[str, dict[str, str]]] = {
     "ubl": {
         "lines": "//*[local-name()='InvoiceLine' or local-name()='CreditNoteLine']",
@@ -171,7 +172,7 @@ def _line_problem(line: Any, paths: dict[str, Any]) -> str:
         return f"quantity, price or amount is no number: {texts}."
     minor = Decimal(1).scaleb(-len(texts["net"].partition(".")[2]))
     product = quantity * price / base - taken if base else None
-    if product is None or abs(net - product) > minor * _HALF:
+    if product is None or abs(net - product) > min(minor * _HALF, _SLACK):
         of_base = f" for {texts['base']}" if texts["base"] else ""
         return f"{texts['quantity']} at {texts['price']}{of_base} less {taken} is not {texts['net']}."
     return ""

@@ -28,6 +28,9 @@ from rating.item_line import ITEM_KIND
 from rating.money import allocate, exact_money, round_to_minor
 
 _PRICE_DIGITS_MAX: Final = 4
+SLACK: Final = Fraction(1, 50)
+"""How far quantity times price may be from the net amount, whatever the currency (PEPPOL-EN16931-R120): of a
+currency without fraction digits half a unit is too much."""
 _METERED_KINDS: Final = frozenset({"usage", "licence", ITEM_KIND})
 _EXACT: Final = Context(prec=100)
 
@@ -110,15 +113,17 @@ def _unit_price(line: InvoiceLine, digits: int) -> _Price | None:
         return None
     if line.discounts and (listed < 0 or any(discount.amount < 0 for discount in line.discounts)):
         return None
+    list_minor = (
+        round_to_minor(listed, digits=digits, mode="half_up") if line.discounts else line.amount_minor
+    )
+    if abs(listed - Fraction(Decimal(list_minor).scaleb(-digits))) > SLACK:
+        return None
     shift = _fraction_digits(price)
     base, stated = None, price
     if shift > _PRICE_DIGITS_MAX:
         base = Decimal(10) ** (shift - digits)
         stated = price.scaleb(shift - digits, context=_EXACT)
     unit = unit_code(line.unit) if line.charge_kind in _METERED_KINDS else ONE
-    list_minor = (
-        round_to_minor(listed, digits=digits, mode="half_up") if line.discounts else line.amount_minor
-    )
     return _Price(line.rated_quantity, unit, stated, base, list_minor)
 
 

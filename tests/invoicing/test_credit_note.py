@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import InvalidInput
 from invoicing.credit_note import CreditNoteDraft, CreditNoteRequest, draft_credit_note, left_of_lines
+from invoicing.credit_note_document import credited_taxes
 from invoicing.invoice import InvoiceCredit, invoice_text
 from invoicing.invoice_tax import InvoiceTax
 from invoicing.tax_amounts import shares_of
@@ -119,6 +120,27 @@ def test_tax_follows_the_groups_of_the_lines() -> None:
     draft = credit(unsaid, [], amount="3.00")
     assert [group["taxable_minor"] for group in draft.document["tax"]] == [-100, -200]
     assert draft.tax_minor == -(7 + 38)
+
+
+def test_a_credit_note_has_the_tax_groups_of_its_lines_and_no_others() -> None:
+    of = document(1000, 500, 300, -300, tax=(("7", 500, 35), ("19", 1000, 190), ("23", 0, 0)))
+    for entry, rate in zip(of["lines"], ("19", "7", "23", "23"), strict=True):
+        entry["tax"] = {"category": "S", "rate_percent": rate}
+    before: list[dict[str, Any]] = []
+    taken = [
+        credit(of, before, lines=[{"line_id": "b"}]),
+        credit(of, before, lines=[{"line_id": "c", "amount": "1.00"}, {"line_id": "a", "amount": "1.00"}]),
+        credit(of, before),
+    ]
+    assert [[group["rate_percent"] for group in one.document["tax"]] for one in taken] == [
+        ["7"],
+        ["19", "23"],
+        ["19", "23"],
+    ]
+    assert taken[-1].voids
+    assert sum(one.tax_minor for one in taken) == -(35 + 190)
+    older = before[-1] | {"tax": [*before[-1]["tax"], {**of["tax"][0], "taxable_minor": 0, "tax_minor": 0}]}
+    assert [str(group.rate_percent) for group in credited_taxes(older)] == ["19", "23"]
 
 
 def test_parts_of_a_quantity_sum_to_the_line_and_no_further() -> None:

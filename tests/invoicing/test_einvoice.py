@@ -233,6 +233,19 @@ def test_a_missing_vat_number_is_found_by_the_rules(checker: EInvoiceChecker) ->
     assert "BR-S-02" in {finding.rule for finding in found.findings if finding.is_error}
 
 
+def test_a_currency_without_cents_keeps_within_what_peppol_takes(checker: EInvoiceChecker) -> None:
+    yen: dict[str, Any] = {"currency": "JPY", "minor_digits": 0}
+    made = taxed(priced("12.37", "5", amount_minor=62), priced("12", "5", 2, amount_minor=60), **yen)
+    near, exact = electronic_invoice(made, profile="en16931").lines
+    stated = [[str(value) for value in (one.quantity, one.price, one.net)] for one in (near, exact)]
+    assert stated == [["1", "62", "62"], ["5", "12", "60"]]
+    assert checker.check(xml_of(made, "ubl")).valid
+    old = replace(near, quantity=Decimal(5), price=Decimal("12.37"))
+    document = electronic_invoice(made, profile="en16931")
+    found = checker.check(einvoice_xml(replace(document, lines=(old, exact)), "ubl"))
+    assert [finding.rule for finding in found.findings if finding.is_error] == ["line-net-amount"]
+
+
 def test_what_is_no_e_invoice_is_said_to_be_none(checker: EInvoiceChecker) -> None:
     for body in (
         b"",
