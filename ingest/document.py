@@ -27,6 +27,8 @@ _EXACT: Final = Context(prec=2 * QUANTITY_DIGITS + QUANTITY_SCALE)
 """The default context cuts to 28 digits without a word."""
 _FINEST: Final = Decimal(1).scaleb(-QUANTITY_SCALE)
 _PLAIN_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_SURELY_JSON_CHARACTERS: Final = 100_000
+"""A text that is JSON for so long is not tried as YAML, which is read some hundred times as slowly."""
 _KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 
@@ -99,7 +101,10 @@ def read_document(body: bytes | str) -> dict[str, Any]:
 
 
 def read_documents(body: bytes | str) -> list[dict[str, Any]]:
-    """Parse a YAML stream (``---`` between documents), a JSON object or a JSON array of objects."""
+    """Parse a YAML stream (``---`` between documents), a JSON object or an array of objects.
+
+    Raises UnreadableBody, which names line and column where the text has them.
+    """
     try:
         text = body.decode("utf-8") if isinstance(body, bytes) else body
     except UnicodeDecodeError as error:
@@ -107,10 +112,7 @@ def read_documents(body: bytes | str) -> list[dict[str, Any]]:
     if not text.strip():
         raise UnreadableBody("the document is empty.", reason_code="empty_body")
     try:
-        if text.lstrip()[0] in "{[":
-            parsed: list[Any] = [json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_keys)]
-        else:
-            parsed = [part for part in yaml.load_all(text, Loader=_ExactLoader) if part is not None]
+        parsed = _parse_brackets(text) if text.lstrip()[0] in "{[" else _parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnreadableBody(f"the document cannot be read: {error}") from error
     if len(parsed) == 1 and isinstance(parsed[0], list):
@@ -119,6 +121,26 @@ def read_documents(body: bytes | str) -> list[dict[str, Any]]:
         if not isinstance(part, dict):
             raise UnreadableBody("a document must be a mapping of names to values.")
     return parsed
+
+
+def _parse_brackets(text: str) -> list[Any]:
+    """JSON, or else YAML in flow style (``{name: gold, price: 2.50}``). What is neither is refused in the
+    words of the parser that came further."""
+    try:
+        return [json.loads(text, parse_float=Decimal, parse_constant=str, object_pairs_hook=_unique_keys)]
+    except json.JSONDecodeError as error:
+        if error.pos > _SURELY_JSON_CHARACTERS:
+            raise
+        not_json = error
+    try:
+        return _parse_yaml(text)
+    except (yaml.scanner.ScannerError, yaml.parser.ParserError) as not_yaml:
+        further = not_yaml.problem_mark is None or not_yaml.problem_mark.index < not_json.pos
+        raise not_json if further else not_yaml from None
+
+
+def _parse_yaml(text: str) -> list[Any]:
+    return [part for part in yaml.load_all(text, Loader=_ExactLoader) if part is not None]
 
 
 def validate_document(
@@ -173,8 +195,14 @@ class _ExactLoader(yaml.SafeLoader):
     """SafeLoader that reads numbers exactly and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        _unique_keys([(key, None) for key in keys])
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, _no_name(key), key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, _twice(key), key_node.start_mark)
+            seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
 
@@ -185,6 +213,19 @@ def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     if not _PLAIN_INTEGER.fullmatch(text):
         raise yaml.constructor.ConstructorError(None, None, _ambiguous(text), node.start_mark)
     return int(text)
+
+
+def _no_name(key: object) -> str:
+    """YAML reads 5 and yes as a number and a truth value, also where a name should stand; and in flow style
+    the comma of 1,5 ends the number."""
+    return (
+        f"{key!r} is no name of a field. Write a name in quotes ('5') if it is no plain word, and a fraction "
+        "with a point (1.5)"
+    )
+
+
+def _twice(key: object) -> str:
+    return f"the field {key!r} is given twice"
 
 
 def _ambiguous(text: str) -> str:
@@ -213,6 +254,6 @@ def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     seen: dict[Any, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise ValueError(f"the field {key!r} is given twice")
+            raise ValueError(_twice(key))
         seen[key] = value
     return seen

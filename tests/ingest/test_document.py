@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.document import (
@@ -75,6 +78,56 @@ def test_yaml_dates_stay_text_and_streams_split() -> None:
         {"day": "2013-01-01"},
         {"day": "2013-02-01"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "documents"),
+    [
+        ("{amount: 0.10, names: [gold, 'no']}", [{"amount": Decimal("0.10"), "names": ["gold", "no"]}]),
+        ("{amount: 1, # of the plan\n name: gold,\n}", [{"amount": 1, "name": "gold"}]),
+        ("{'name': \"gold\"}\n---\n{name: silver}", [{"name": "gold"}, {"name": "silver"}]),
+        ("\n [{name: gold}, {name: silver}]", [{"name": "gold"}, {"name": "silver"}]),
+        ('{"name": "gold", "day": 2026-01-01}', [{"name": "gold", "day": "2026-01-01"}]),
+    ],
+)
+def test_flow_style_is_yaml_where_it_is_not_json(text: str, documents: list[Any]) -> None:
+    assert read_documents(text) == documents
+
+
+_FLAT = st.text(max_size=6) | st.integers(-(10**12), 10**12) | st.booleans() | st.none()
+
+
+@given(st.dictionaries(st.text(max_size=6), _FLAT | st.lists(_FLAT, max_size=3), max_size=4))
+@settings(max_examples=150)
+def test_json_and_flow_style_say_the_same(data: dict[str, Any]) -> None:
+    assert read_document(json.dumps(data)) == data
+    assert read_document(yaml.safe_dump(data, default_flow_style=True)) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{name: gold,\n amount: 010}", ["010 means different numbers", "line 2, column 10"]),
+        ("{name: gold,\n name: silver}", ["'name' is given twice", "line 2, column 2"]),
+        ("name: gold\nname: silver", ["'name' is given twice", "line 2, column 1"]),
+        ("{name: gold\n amount: 5}", ["expected ',' or '}'", "line 2, column 8"]),
+        ('{"name": "gold",\n "amount" 5}', ["expected ',' or '}'", "line 2, column 11"]),
+        ('{"name": "gold",\n\t"amount": \'5\'}', ["Expecting value", "line 2 column 12"]),
+        ('{"amount": 1,5}', ["5 is no name of a field", "(1.5)", "line 1, column 14"]),
+        ("{name: {{gold}}}", ["is no name of a field", "in quotes", "line 1, column 9"]),
+        ("no: gold", ["False is no name of a field", "in quotes", "line 1, column 1"]),
+        ('{"a": "' + 100_000 * "x" + '" 1}', ["Expecting ',' delimiter", "line 1 column 100010"]),
+    ],
+)
+def test_a_refusal_names_the_place_and_what_would_be_right(text: str, words: list[str]) -> None:
+    with pytest.raises(UnreadableBody) as caught:
+        read_document(text)
+    for part in words:
+        assert part in str(caught.value)
+
+
+def test_a_number_of_json_that_is_none_is_refused_as_a_text() -> None:
+    assert read_document('{"amount": NaN}') == {"amount": "NaN"}
 
 
 @pytest.mark.parametrize(
