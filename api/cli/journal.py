@@ -88,7 +88,7 @@ def _add_entries(sub: typer.Typer) -> None:
     @command(sub, "entries")
     def entries(
         session: Session,
-        document: Annotated[str | None, typer.Option(help="Only of this document, by id.")] = None,
+        document: Annotated[str | None, typer.Option(help="Only of this document, by id or number.")] = None,
         payment: Annotated[str | None, typer.Option(help="Only of this payment.")] = None,
         customer: Annotated[str | None, typer.Option(help="Only with a line of this customer.")] = None,
         account: Annotated[str | None, typer.Option(help="Only with a line on this account.")] = None,
@@ -132,6 +132,8 @@ def _add_verify(sub: typer.Typer) -> None:
             f"The journal ties: {mirror['through_entry']:,} entries, {mirror['ledger_lines']:,} lines, and "
             "the copy for analysts is the same."
         )
+        if documents:
+            words += " Every document was posted once more on paper and comes to the same."
         problems = [f"  - {problem}" for problem in answer["problems"]]
         if not mirror["ties"]:
             problems.append("  - the copy in the event store is not the journal.")

@@ -7,6 +7,7 @@ from datetime import UTC, date
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse, Response
 
 from api.json import ExactJSON
@@ -15,11 +16,13 @@ from api.routes.event_lists import Instant, instant
 from api.routing import Actor, State, declared
 from api.table_answer import TABLE_MEDIA_WITH_PARQUET, table_answer
 from invoicing.accrue import recognise_unbilled
-from invoicing.journal import ACCOUNTS
+from invoicing.journal import ACCOUNTS, Account
 from invoicing.journal_check import verify_journal
 from invoicing.journal_export import EXPORT_SCHEMA, beancount_text, posting_tables, with_amounts
 from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, list_entries, trial_balance
+from invoicing.number import split_number
+from invoicing.open_documents import find_document
 from invoicing.posting_store import post_missing
 
 router = APIRouter()
@@ -82,16 +85,16 @@ OnDay = Annotated[date | None, Query(description="At the end of that day; left o
         summary="Journal entries",
         tag="journal",
         example={"items": [_ENTRY], "next_cursor": None},
-        problems=(422,),
+        problems=(404, 422),
     ),
 )
 def entries(
     state: State,
-    document_id: str | None = None,
+    document_id: Annotated[str | None, Query(description="Of that document: its id or number.")] = None,
     payment_id: str | None = None,
     customer_id: str | None = None,
     contract_id: str | None = None,
-    account: str | None = None,
+    account: Account | None = None,
     date_from: Annotated[date | None, Query(description="Entry dates from that day on.")] = None,
     on: Annotated[date | None, Query(description="Entry dates up to that day.")] = None,
     known_at: KnownAt = None,
@@ -107,7 +110,7 @@ def entries(
         from_date=date_from,
         customer_id=customer_id,
         contract_id=contract_id,
-        document_id=document_id,
+        document_id=None if document_id is None else _document_id(state.ledger, document_id),
         payment_id=payment_id,
         account=account,
     )
@@ -115,6 +118,15 @@ def entries(
         state.ledger, chosen=chosen, limit=limit + 1, after=0 if after is None else int(after[0])
     )
     return ExactJSON(page(items, limit=limit, position=lambda item: (item["entry_number"],)))
+
+
+def _document_id(ledger: Engine, id_or_number: str) -> str:
+    """A number is looked up; an id may be of an invoice to come, of which something is accrued. Raises
+    NotFound for a number that nothing has."""
+    if split_number(id_or_number) is None:
+        return id_or_number
+    with ledger.connect() as connection:
+        return find_document(connection, id_or_number)
 
 
 @router.get(

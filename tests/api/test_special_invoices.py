@@ -70,6 +70,10 @@ def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client, tmp_path: Pat
     assert written.status == 0
     rows = (tmp_path / "open.csv").read_text().splitlines()
     assert [row.split(",")[7] for row in rows] == ['"open_minor"', "40000", "60000"]
+    assert "receivable" in run("journal", "entries", "--document", number).out
+    unknown = run("journal", "entries", "--document", "INV-2026-999999")
+    assert "no document 'INV-2026-999999' was issued" in unknown.err
+    assert http.get("/v1/journal/entries?account=receivables").status_code == 422
     refused = run("instalments", "agree", number, "--part", "2027-01-01:400.00")
     assert refused.status == 1
     assert "parts that sum to 1000.00" in refused.err
