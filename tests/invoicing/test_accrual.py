@@ -74,6 +74,16 @@ def ties(world: World) -> None:
             assert by_months(days) == by_months(months)
 
 
+def days_of_revenue(world: World) -> tuple[str, str, int]:
+    """The first and the last day with revenue, and all of it."""
+    question = RevenueQuestion(by="day", group="currency", as_of=date(2025, 12, 31))
+    with world.ledger.connect() as connection:
+        moved = sums_of_days(read_parts(connection, 0, 10**6, straight_line), question)
+        rows = revenue_report(question, [*sums_from_ledger(connection, question), *moved]).to_pylist()
+    days = [row["period"] for row in rows if row["recognised_minor"]]
+    return days[0], days[-1], sum(row["recognised_minor"] for row in rows)
+
+
 def by_months(rows: pa.Table) -> dict[tuple[str, str], tuple[int, ...]]:
     """Flows summed, and balances as of the last row, by month and key; months where nothing is left out."""
     found: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -98,6 +108,7 @@ def test_usage_of_january_is_revenue_of_january_before_it_is_billed(any_world: W
     assert (report.entries, report.documents, report.amounts) == (1, 1, {"EUR": 500 + fee})
     assert balances(world, "2025-01-30") == {}
     assert balances(world, "2025-01-31") == {"unbilled": 500 + fee, "revenue": -500 - fee}
+    assert days_of_revenue(world) == ("2025-01-15", "2025-01-31", 500 + fee)
     assert recognise(world, "2025-01-31", "2025-02-02").entries == 0
     world.events(("call", "c1-subject", "2025-01-31", "100"))  # late, but before the bill
     assert recognise(world, "2025-01-31", "2025-02-10").entries == 1

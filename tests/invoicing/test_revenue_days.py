@@ -3,10 +3,12 @@ month nothing differs from the journal."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,8 @@ from invoicing.revenue_parts import document_parts, parts_of_row
 from tests.invoicing.world import at
 
 D = date.fromisoformat
+JOURNAL = Path(__file__).parents[2] / "docs" / "journal.md"
+SQL = re.compile(r"```sql\n(.*?)```", re.DOTALL)
 A_DAY = timedelta(days=1)
 FIRST, LAST = D("2025-12-20"), D("2026-05-10")
 amounts = st.one_of(st.integers(-50, 50), st.integers(-(10**15), 10**15))
@@ -219,6 +223,20 @@ def test_the_event_store_moves_what_the_plain_rule_moves(event_store: EventStore
         for account, sign in (("revenue", -1), ("unbilled", 1), ("deferred", -1))
         if row[account]
     }
+    days: dict[str, int] = defaultdict(int)
+    for row in parts.to_pylist():
+        part = RevenuePart(
+            row["first_day"], row["last_day"], first, row["amount_minor"], row["through_minor"]
+        )
+        for day, amount in day_amounts(part):
+            days[day.isoformat()] += amount
+    (documented,) = (
+        one for one in SQL.findall(JOURNAL.read_text(encoding="utf-8")) if "revenue_parts" in one
+    )
+    answer = event_store.query(
+        f"SELECT toString(day) AS day, recognised_minor FROM ({documented})"
+    ).to_pylist()
+    assert {row["day"]: row["recognised_minor"] for row in answer} == days
     question = RevenueQuestion("day", "customer", D("2027-01-01"))
     wanted = {(one.period, one.key, one.account): one.amount_minor for one in sums_of_days(parts, question)}
     assert found == {key: amount for key, amount in wanted.items() if amount}
