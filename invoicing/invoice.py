@@ -31,6 +31,7 @@ from invoicing.invoice_tax import (
     parse_tax,
     tax_document,
 )
+from invoicing.line_period import line_period
 from rating.price_plan import CreditsPlace
 
 InvoiceState = Literal["draft", "issued"]
@@ -356,7 +357,6 @@ def _json_value(value: Any) -> Any:
 
 def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
     decimals = {name: Decimal(data[name]) for name in ("quantity", "rated_quantity", "amount")}
-    dates = {name: date.fromisoformat(data[name]) for name in ("period_start", "period_end")}
     tiers = tuple(_parse_tier(tier) for tier in data["tiers"])
     discounts = tuple(
         InvoiceDiscount(**{**entry, "amount": Decimal(entry["amount"])})
@@ -366,7 +366,7 @@ def _parse_line(data: Mapping[str, Any]) -> InvoiceLine:
     tax = {"tax": parse_line_tax(data["tax"])} if "tax" in data else {}
     allowances = tuple(InvoiceAllowance(**entry) for entry in data.get("allowances", ()))
     nested = {"tiers": tiers, "discounts": discounts, "allowances": allowances, **adjusts, **tax}
-    return InvoiceLine(**{**data, **decimals, **dates, **nested})
+    return InvoiceLine(**{**data, **decimals, **line_period(data), **nested})
 
 
 def _parse_adjusts(data: Mapping[str, Any]) -> InvoiceAdjusts:

@@ -14,10 +14,12 @@ from invoicing.sales.catalogue import Promotion
 from invoicing.sales.outcome import Outcome, SoldPart, charge_id_of, cut_amount
 from rating.contract_life import Addition
 from rating.discount import Discount
+from rating.money import format_minor, minor_digits, round_to_minor
 from rating.price_plan import Charge, FlatPrice, PerUnitPrice
 
 QUOTE_SYSTEM: Final = "quote"
 """The source system of items that an accepted quote makes."""
+DESCRIPTION_MAX: Final = 512
 
 
 def fees_of(outcomes: Sequence[Outcome]) -> tuple[Addition, ...]:
@@ -75,9 +77,16 @@ def _unit_price(part: SoldPart) -> Decimal | None:
 
 
 def items_of(
-    outcomes: Sequence[Outcome], *, quote_id: str, contract_id: str, currency: str, on: date
+    outcomes: Sequence[Outcome],
+    promotions: Mapping[str, Promotion],
+    *,
+    quote_id: str,
+    contract_id: str,
+    currency: str,
+    on: date,
 ) -> list[dict[str, object]]:
-    """The billable items of what is billed once, as documents, by external id."""
+    """The billable items of what is billed once, as documents, by external id. A promotion that went off one
+    is named in its words, with its amount."""
     return [
         BillableItem(
             source_system=QUOTE_SYSTEM,
@@ -87,7 +96,7 @@ def items_of(
             date=on,
             quantity=part.quantity,
             unit=part.unit,
-            description=f"{outcome.description}: {part.name}"[:512],
+            description=_described(outcome, part, promotions, currency),
             project=quote_id,
             unit_price=_unit_price(part),
             amount=part.amount if _unit_price(part) is None else None,
@@ -98,3 +107,23 @@ def items_of(
         for part in outcome.parts
         if part.billed == "once"
     ]
+
+
+def words_without_promotions(description: str, promotions: Mapping[str, Promotion]) -> str:
+    """The words of an item as they were before promotions were named in them."""
+    opening = description.rfind(" (")
+    named = opening >= 0 and any(
+        description.startswith(promotion.name, opening + 2) for promotion in promotions.values()
+    )
+    return description[:opening] if named else description
+
+
+def _described(outcome: Outcome, part: SoldPart, promotions: Mapping[str, Promotion], currency: str) -> str:
+    words = f"{outcome.description}: {part.name}"
+    off = part.list_amount - part.amount
+    if not part.promotion_ids or not off:
+        return words[:DESCRIPTION_MAX]
+    names = ", ".join(promotions[key].name for key in part.promotion_ids)
+    off_minor = round_to_minor(off, digits=minor_digits(currency), mode="half_up")
+    less = f" ({names[:200]}: {format_minor(-off_minor, currency)})"
+    return words[: DESCRIPTION_MAX - len(less)] + less

@@ -14,7 +14,13 @@ from invoicing.billable_store import import_items_in, settle_items_in
 from invoicing.billable_tables import BILLABLE_ITEMS
 from invoicing.bulk import select_by_ids
 from invoicing.quote import Quote
-from invoicing.sales.ordered import QUOTE_SYSTEM, fees_of, items_of, promotions_of
+from invoicing.sales.ordered import (
+    QUOTE_SYSTEM,
+    fees_of,
+    items_of,
+    promotions_of,
+    words_without_promotions,
+)
 from rating.contract import Contract
 from rating.price_plan import CurrencyCode
 
@@ -61,7 +67,7 @@ def order_items(
             continue
         wanted[item_id] = wanted[item_id].model_copy(update={"date": stored.item.date})
         if stored.state not in (OPEN, NOT_BILLABLE):
-            if wanted[item_id] != stored.item:
+            if stored.item not in _written_as(wanted[item_id], quote):
                 raise Conflict(
                     f"{stored.item.external_id!r} of the version accepted before is {stored.state} and "
                     "cannot become another one. Give the outcome another outcome_id; a credit note corrects "
@@ -83,9 +89,17 @@ def order_items(
     settle_items_in(connection, dropped, state="cancelled", reason=reason, actor=actor, now=now)
 
 
+def _written_as(item: BillableItem, quote: Quote) -> tuple[BillableItem, BillableItem]:
+    """As it is made now, and as it was when its words did not name promotions."""
+    promotions = {promotion.promotion_id: promotion for promotion in quote.promotions}
+    plain = words_without_promotions(item.description, promotions)
+    return item, item.model_copy(update={"description": plain})
+
+
 def _items(quote: Quote, currency: CurrencyCode, day: date) -> list[dict[str, object]]:
     return items_of(
         quote.outcomes,
+        {promotion.promotion_id: promotion for promotion in quote.promotions},
         quote_id=quote.quote_id,
         contract_id=quote.contract.contract_id,
         currency=currency,

@@ -19,7 +19,6 @@ from tests.api.conftest import Run
 from tests.api.test_credits import october
 
 
-@pytest.mark.requirement("GEN-05")
 def test_the_invoices_of_a_run_are_printed(run: Run, http: httpx.Client, tmp_path: Path) -> None:
     october(http)
     assert "No issued invoice fits." in run("invoice", "print", "--out", str(tmp_path / "none")).out

@@ -25,7 +25,7 @@ from tests.invoicing.test_billing_run import check_numbers
 from tests.invoicing.world import World, at, unseen
 
 
-@pytest.mark.requirement("GEN-08")
+@pytest.mark.requirement("RAT-07")
 def test_same_inputs_same_bytes_in_two_fresh_ledgers(event_store: EventStore, tmp_path: Path) -> None:
     manifests, texts = [], []
     for name, chunk in (("first", 10_000), ("second", 2)):

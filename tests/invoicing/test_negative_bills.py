@@ -94,7 +94,7 @@ def test_it_is_held_where_a_later_credit_note_is_out(world: World) -> None:
     assert world.invoices(contract_id="c1")[-1].summary.number == "CN-2025-000002"
 
 
-@pytest.mark.requirement("GEN-05")
+@pytest.mark.requirement("TAX-06")
 def test_every_entity_numbers_in_series_of_its_own(any_world: World) -> None:
     """One run over three entities: each prefix is drawn once and has no gap; one without uses the usual."""
     world = any_world

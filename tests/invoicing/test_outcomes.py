@@ -147,7 +147,7 @@ def test_fees_and_items_come_to_the_parts() -> None:
     assert by_id["safe.support"].price.model_dump(mode="json") == {"model": "flat", "amount": "20"}
     assert by_id["safe.support"].name == "No data is ever lost: 3 unit Support"
     assert by_id["safe.support"].tax_class == "reduced"
-    [one] = items_of([outcome], quote_id="q1", contract_id="c1", currency="EUR", on=DAY)
+    [one] = items_of([outcome], {}, quote_id="q1", contract_id="c1", currency="EUR", on=DAY)
     assert (one["external_id"], one["amount"], one["unit_price"]) == ("q1/safe.setup", "10.01", None)
 
 

@@ -19,6 +19,7 @@ from invoicing.sales.sold_ordered import sold_ordered
 from rating.contract_store import get_contract, save_contract
 from tests.invoicing.test_outcomes import PRODUCTS as CATALOGUE
 from tests.invoicing.test_quotes import accept, quote
+from tests.invoicing.test_tax_billing import pdf_text
 from tests.invoicing.world import World, at, readable
 
 MAY = "2025-05-01T10:00"
@@ -70,6 +71,7 @@ def test_a_bundle_becomes_fees_and_items_and_is_billed_as_sold(any_world: World)
     world.bill("2025-06-01")
     billed = [line for stored in world.invoices(contract_id="plant") for line in readable(stored)]
     sold = sorted(line.split(" ", 1)[1] for line in billed if " fee " not in line and " calls " not in line)
+    setup = "No data is ever lost: Setup (Spring: -9.90)"
     assert sold == [
         # The promotion of 10 % goes off the first period of what is at list price, and off the setup.
         "calm.support 2025-05-01..2025-06-01 2 unit 36.00",
@@ -78,8 +80,23 @@ def test_a_bundle_becomes_fees_and_items_and_is_billed_as_sold(any_world: World)
         "safe.storage 2025-06-01..2025-07-01 1 unit 20.00",
         "safe.support 2025-05-01..2025-06-01 1 unit 13.34",
         "safe.support 2025-06-01..2025-07-01 1 unit 13.34",
-        "stated-price No data is ever lost: Setup q1 89.1 2025-05-02..2025-05-03 1 unit 89.10",
+        f"stated-price {setup} q1 89.1 2025-05-02..2025-05-03 1 unit 89.10",
     ]
+    first, *later = world.invoices(contract_id="plant")  # by billing date
+    named = [
+        [
+            (line.charge_id, each.name, str(each.amount))
+            for line in stored.invoice.lines
+            for each in line.discounts
+        ]
+        for stored in (first, *later)
+    ]
+    # Attached to the quote, named with its amount on each line it lowers, and over after its one period.
+    assert named == [[("calm.support", "Spring", "4")], []]
+    shown = " ".join(pdf_text(first).split())
+    assert "Spring" in shown
+    assert "-4.00" in shown
+    assert "Setup (Spring: -9.90)" in " ".join(pdf_text(later[0]).split())
     assert verify_books(world.ledger).broken == ()
 
 

@@ -19,8 +19,11 @@ from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_verify import verify_books
 from invoicing.billing_entity import BillingEntity, save_entity
+from invoicing.credit_note import CreditNoteRequest
+from invoicing.credit_note_store import Issuing, issue_credit_note
 from invoicing.customer_store import save_customer
 from invoicing.document import InvoicePrinter
+from invoicing.einvoice_credit_note import electronic_credit_note
 from invoicing.journal_check import verify_journal
 from invoicing.journal_postings_check import verify_postings
 from invoicing.journal_store import JournalFilter, trial_balance
@@ -158,9 +161,16 @@ def test_each_kind_has_its_own_series_and_type_code_and_posts(any_world: World) 
         ("deposit", "DEP-2025-000001", "386", 10000),
     ]
     assert balances(world, "2025-02-28") == {"receivable": 60690, "revenue": -51000, "tax": -9690}
+    request = CreditNoteRequest.model_validate({"reason": "found again", "dated_on": date(2025, 2, 5)})
+    issuing = Issuing("CN", "ada", None, at("2025-02-05T12:00"))
+    memo, _ = issue_credit_note(world.ledger, "MEMO-2025-000001", request, issuing)
+    electronic = electronic_credit_note(orjson.loads(memo.text), profile="en16931")
+    assert (memo.summary.number, electronic.type_code) == ("CN-2025-000001", "381")
+    assert (memo.summary.net_minor, memo.summary.tax_minor) == (-1000, -190)
+    assert balances(world, "2025-02-28") == {"receivable": 59500, "revenue": -50000, "tax": -9500}
     with world.ledger.connect() as connection:
         kinds: set[DocumentKind] = set(connection.execute(select(ISSUED_DOCUMENTS.c.kind)).scalars())
-    assert kinds == {"deposit", "progress", "miscellaneous", "final"}
+    assert kinds == {"deposit", "progress", "miscellaneous", "final", "credit_note"}
     proved(world)
     for table in ("special_invoices", "deducted_documents"):
         with pytest.raises(DBAPIError, match="never changes"), ledger_transaction(world.ledger) as writing:

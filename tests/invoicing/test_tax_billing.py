@@ -7,11 +7,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from pypdf import PdfReader
 from sqlalchemy import select
 
-from ingest.errors import Conflict
+from ingest.errors import BrokenState, Conflict
+from ingest.ledger import ledger_transaction
 from invoicing.billing_entity import save_entity
 from invoicing.country_profile import COUNTRY_PROFILES
 from invoicing.credit import CreditGrant
@@ -22,9 +24,10 @@ from invoicing.issue import issue_invoice
 from invoicing.preview import preview_contract
 from invoicing.settings import BillingSettings
 from invoicing.store import InvoiceFilter, StoredInvoice, get_invoice, invoice_totals
-from invoicing.tables import ISSUED_DOCUMENTS
+from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
 from invoicing.tax_rates import TAX_RATES, example_tax_rates
 from invoicing.top_up import save_top_up, top_up_credit
+from tests.invoicing.items_case import CONSULTING, hours, outcomes, take
 from tests.invoicing.support import CALLS, MONTHLY_FEE
 from tests.invoicing.world import LONG_AGO, World, at
 
@@ -148,6 +151,65 @@ def test_goods_and_hours_in_one_agreement_each_of_its_own_class(world: World) ->
     text = pdf_text(stored)
     assert "tax 7 %" in text
     assert "tax 19 %" in text
+
+
+@pytest.mark.requirement("CON-09")
+def test_what_was_shipped_and_the_hours_of_one_agreement_bear_their_own_tax(world: World) -> None:
+    """Three manuals at 7.50 and 0.5 h of a junior at 84.00, on one invoice."""
+    setting(world)
+    world.plan(CONSULTING)
+    world.contract()
+    shipped = {
+        "source_system": "shop",
+        "external_id": "4711",
+        "source": "order",
+        "contract_id": "c1",
+        "date": "2025-01-20",
+        "quantity": "3",
+        "unit": "book",
+        "unit_price": "7.50",
+        "currency": "EUR",
+        "tax_class": "reduced",
+        "description": "Manual",
+    }
+    assert outcomes(take(world, shipped, hours("1", "0.5"))) == ["accepted"] * 2
+    world.bill("2025-02-15")
+    (stored,) = world.invoices()
+    lines = [
+        (line.description, str(line.quantity), line.unit, line.amount_minor, str(line.tax.rate_percent))
+        for line in stored.invoice.lines
+        if line.tax is not None
+    ]
+    assert lines == [
+        ("Consulting: Relaunch, junior", "0.5", "hour", 4200, "19"),
+        ("Manual", "3", "book", 2250, "7"),
+    ]
+    assert tax_lines(stored) == [
+        "S 7 % on 2250: 158",
+        "S 19 % on 4200: 798",
+        "net 6450 gross 7406 due 7406",
+    ]
+
+
+@pytest.mark.requirement("GEN-05")
+def test_a_line_without_its_period_of_service_is_not_issued(world: World) -> None:
+    setting(world)
+    world.plan()
+    world.contract()
+    world.bill("2025-01-15", issue=False)
+    [draft] = world.invoices()
+    document = orjson.loads(draft.text)
+    document["lines"][0]["period_end"] = None
+    broken = orjson.dumps(document).decode()
+    with ledger_transaction(world.ledger) as connection:
+        connection.execute(INVOICES.update().values(document=broken))
+    with pytest.raises(BrokenState, match="no period of service"):
+        issue_invoice(
+            world.ledger, invoice_id=draft.summary.invoice_id, now=at("2025-01-20"), series_prefix="INV"
+        )
+    with world.ledger.connect() as connection:
+        assert connection.execute(select(INVOICES.c.state, INVOICES.c.number)).all() == [("draft", None)]
+        assert connection.execute(select(ISSUED_DOCUMENTS)).all() == []
 
 
 def test_prices_with_tax_and_usage_that_comes_late(world: World) -> None:
