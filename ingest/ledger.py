@@ -56,18 +56,28 @@ def open_ledger(url: str) -> Engine:
 
 
 def migrate_ledger(engine: Engine) -> None:
-    """Apply the Alembic migrations that are missing. Raises BrokenState for a ledger of a newer version."""
-    scripts = _scripts()
-    with engine.begin() as connection:
+    """Apply the Alembic migrations that are missing, all of them or none; of processes that open a ledger at
+    the same time one does. Raises BrokenState for a ledger of a newer version."""
+    with engine.connect() as connection:
+        if _is_current(connection):
+            return
+    with ledger_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7283004)"))
-        heads = set(MigrationContext.configure(connection).get_current_heads())
-        if heads == set(scripts.get_heads()):
+        if _is_current(connection):
             return
-        _refuse_newer(connection, scripts, heads)
         config = _migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _is_current(connection: Connection) -> bool:
+    scripts = _scripts()
+    heads = set(MigrationContext.configure(connection).get_current_heads())
+    if heads == set(scripts.get_heads()):
+        return True
+    _refuse_newer(connection, scripts, heads)
+    return False
 
 
 def _migrations() -> Config:

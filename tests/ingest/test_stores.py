@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ import pyarrow as pa
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, event
 
 from ingest.clickhouse import EventStore, open_event_store
 from ingest.errors import BrokenState, StoreUnavailable
 from ingest.event_migrations import MIGRATIONS, migrate_event_store
-from ingest.ledger import LEDGER, ledger_transaction, migrate_ledger, open_ledger
+from ingest.ledger import LEDGER, default_ledger_url, ledger_transaction, migrate_ledger, open_ledger
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -117,6 +118,32 @@ def test_a_newer_ledger_is_left_alone(ledger: Engine) -> None:
     finally:
         with ledger.begin() as connection:
             connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{before}'")
+
+
+def test_a_ledger_that_could_not_be_made_whole_is_not_made(data_folder: Path) -> None:
+    """A process may die in the middle of its migrations; the next one begins with none."""
+    engine = create_engine(default_ledger_url(data_folder), isolation_level="AUTOCOMMIT")
+    statements = itertools.count()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _(*_: object) -> None:
+        if next(statements) == 60:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        migrate_ledger(engine)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+    engine.dispose()
+    open_ledger(default_ledger_url(data_folder)).dispose()
+
+
+def test_of_several_who_open_a_new_ledger_one_makes_it(data_folder: Path) -> None:
+    program = f"from ingest.ledger import open_ledger; open_ledger({default_ledger_url(data_folder)!r})"
+    command = [sys.executable, "-c", program]
+    opening = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)]
+    answers = [process.communicate()[1] for process in opening]
+    assert [process.returncode for process in opening] == [0, 0, 0], answers
 
 
 def test_opening_the_ledger_again_changes_nothing(ledger: Engine) -> None:

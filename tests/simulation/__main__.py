@@ -54,7 +54,7 @@ def _new_ledger(folder: Path) -> Path:
     """The file of an empty ledger: to copy it is much cheaper than to migrate one for each seed."""
     folder.mkdir()
     open_ledger(default_ledger_url(folder)).dispose()
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.sqlite")
     return file
 
 
