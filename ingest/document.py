@@ -180,6 +180,8 @@ def _issues_of(error: ValidationError) -> Sequence[Issue]:
         path = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(str(part) for part in item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         expected = _EXPECTED.get(item["type"], "what the document's schema says (`ratemill schema`)")
+        if item["type"].startswith("date_"):
+            message, expected = f"{item['input']!r} is no date", "a date, like 2026-11-01"
         issues.append(Issue(item["type"], path, message[:1].upper() + message[1:] + ".", expected + "."))
     return issues
 

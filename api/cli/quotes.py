@@ -49,7 +49,10 @@ def add_commands(app: typer.Typer) -> None:
 
 def _add_put(sub: typer.Typer) -> None:
     @command(sub, "put")
-    def put(session: Session, file: Annotated[Path, typer.Argument(help="JSON or YAML.")]) -> None:
+    def put(
+        session: Session,
+        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON or YAML.")],
+    ) -> None:
         """Save a quote; an edit makes a new version."""
         from api.json import to_json  # noqa: PLC0415
 

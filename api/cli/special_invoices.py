@@ -48,7 +48,10 @@ def _add_create(sub: typer.Typer) -> None:
     @command(sub, "create")
     def create(
         session: Session,
-        file: Annotated[Path, typer.Argument(help="JSON or YAML: kind, contract_id, lines, ...")],
+        file: Annotated[
+            Path,
+            typer.Argument(exists=True, dir_okay=False, help="JSON or YAML: kind, contract_id, lines, ..."),
+        ],
         preview: Annotated[bool, typer.Option("--preview", help="Show it, and issue nothing.")] = False,
         idempotency_key: Annotated[
             str | None, typer.Option(help="A word of your own: with it the same file is issued once.")

@@ -55,7 +55,10 @@ def _add_year(sub: typer.Typer) -> None:
 
 def _add_verify(sub: typer.Typer) -> None:
     @command(sub, "verify")
-    def verify(session: Session, file: Annotated[Path, typer.Argument(help="An archive of a year.")]) -> None:
+    def verify(
+        session: Session,
+        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An archive of a year.")],
+    ) -> None:
         """Prove an archive from the file alone. Leaves with status 1 when anything is wrong."""
         from invoicing.year_archive_check import verify_archive  # noqa: PLC0415
 

@@ -74,6 +74,8 @@ def test_a_document_is_paid_in_parts(run: Run, http: httpx.Client, tmp_path: Pat
     unknown = run("journal", "entries", "--document", "INV-2026-999999")
     assert "no document 'INV-2026-999999' was issued" in unknown.err
     assert http.get("/v1/journal/entries?account=receivables").status_code == 422
+    for words in (("special-invoice", "create"), ("quote", "put"), ("archive", "verify")):
+        assert "does not exist" in " ".join(run(*words, "no-file.yaml").err.split())
     refused = run("instalments", "agree", number, "--part", "2027-01-01:400.00")
     assert refused.status == 1
     assert "parts that sum to 1000.00" in refused.err

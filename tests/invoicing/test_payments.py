@@ -181,6 +181,10 @@ def test_refusals(books: Books) -> None:
         books.pay("1.001")
     with pytest.raises(InvalidDocument, match="an amount above 0"):
         books.pay("-5")
+    with pytest.raises(
+        InvalidDocument, match=r"'01\.02\.2026' is no date. Expected: a date, like 2026-11-01"
+    ):
+        books.pay("5", on="01.02.2026")
     with pytest.raises(NotFound, match="no customer 'nobody'"):
         books.pay("5", customer_id="nobody")
     dollars = books.pay("5", currency="USD")
