@@ -79,7 +79,7 @@ def record_set_off(ledger: Engine, wanted: SetOff, *, actor: str, now: datetime)
             currency=below.currency,
             amount=amount,
             value_date=wanted.value_date,
-            bank_reference=f"set off: {below.number}",
+            text=f"set off: {below.number}",
         )
         held = enter_payment(
             connection,
