@@ -10,7 +10,8 @@ from api.cli.session import Column, moment
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of document. ``bulk``: many may be saved in one request, all or none."""
+    """One kind of document. ``bulk``: many may be saved in one request, all or none. ``paged``: there may be
+    so many that a list is asked for in pages."""
 
     name: str
     path: str
@@ -18,6 +19,7 @@ class Kind:
     help: str
     bulk: bool
     columns: tuple[Column, ...]
+    paged: bool = True
 
 
 KINDS: Final = (
@@ -48,6 +50,7 @@ KINDS: Final = (
             ("prices from", "effective_from"),
             ("saved", moment("created_at")),
         ),
+        paged=False,
     ),
     Kind(
         "customer",
@@ -74,6 +77,7 @@ KINDS: Final = (
             ("holidays>", lambda item: len(item["document"]["holidays"])),
             ("version>", "version"),
         ),
+        paged=False,
     ),
     Kind(
         "entity",
@@ -89,6 +93,7 @@ KINDS: Final = (
             ("default", lambda item: "yes" if item["document"].get("default") else ""),
             ("version>", "version"),
         ),
+        paged=False,
     ),
     Kind(
         "tax-rates",
@@ -102,6 +107,7 @@ KINDS: Final = (
             ("classes", lambda item: sorted({rate["tax_class"] for rate in item["document"]["rates"]})),
             ("version>", "version"),
         ),
+        paged=False,
     ),
     Kind(
         "country-profile",
@@ -114,6 +120,7 @@ KINDS: Final = (
             ("fields>", lambda item: len(item["document"]["required"])),
             ("version>", lambda item: item["version"] or "shipped"),
         ),
+        paged=False,
     ),
     Kind(
         "review-rules",
@@ -128,6 +135,7 @@ KINDS: Final = (
             ("reviewers", lambda item: item["document"]["reviewers"]),
             ("version>", "version"),
         ),
+        paged=False,
     ),
     Kind(
         "product",

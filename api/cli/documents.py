@@ -112,17 +112,23 @@ def save_documents(client: RatemillClient, kind: Kind, documents: Sequence[dict[
 
 
 def _add_list(sub: typer.Typer, kind: Kind) -> None:
-    @command(sub, "list")
-    def list_all(
-        session: Session,
-        limit: Limit = 100,
-    ) -> None:
-        """Those on record, by key."""
-        empty = (
-            f"No {kind.help.split(':')[0].lower()} yet. `ratemill {kind.name} put FILE` saves one; "
-            f"`ratemill schema {kind.name}` shows its fields."
-        )
-        _show_list(session, kind, {"limit": limit}, empty)
+    empty = (
+        f"No {kind.help.split(':')[0].lower()} yet. `ratemill {kind.name} put FILE` saves one; "
+        f"`ratemill schema {kind.name}` shows its fields."
+    )
+    if kind.paged:
+
+        @command(sub, "list")
+        def list_some(session: Session, limit: Limit = 100) -> None:
+            """Those on record, by key."""
+            _show_list(session, kind, {"limit": limit}, empty)
+
+    else:
+
+        @command(sub, "list")
+        def list_all(session: Session) -> None:
+            """Those on record, by key."""
+            _show_list(session, kind, {}, empty)
 
 
 def _add_customer_list(sub: typer.Typer, kind: Kind) -> None:
