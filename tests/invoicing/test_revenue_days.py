@@ -197,6 +197,14 @@ def test_a_row_is_straight_line_from_the_first_day_of_service_in_its_month(
     }
 
 
+def test_a_row_that_documents_do_not_come_to_any_more_is_straight_line() -> None:
+    first, last = D("2026-01-10"), D("2026-01-31")
+    known = {(first, False): [30, *([0] * 20), 70], (last, True): [5]}
+    assert [part[:2] for part in parts_of_row(last, 105, known)] == [(first, 100)]
+    assert parts_of_row(last, 55, known) == [(first, 55, ())]
+    assert parts_of_row(last, 55, {}) == []
+
+
 @pytest.mark.embedded_store
 def test_the_event_store_moves_what_the_plain_rule_moves(event_store: EventStore) -> None:
     """Parts billed before, in and after their days, above and below zero, by usage and straight line."""
