@@ -42,6 +42,8 @@ POSTINGS_SCHEMA: Final = pa.schema(
 )
 """One row a journal line; ids that an entry has not are empty."""
 ENTRIES_PER_BLOCK: Final = 50_000
+_ENTRIES_WITH_DAYS: Final = 20_000
+"""At once, when days of revenue are made: their documents and what was used on each day are in memory."""
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
 
 
@@ -98,8 +100,8 @@ class JournalMirror:
             if copied > last and self.event_store.turn() is None:
                 return None
             with self.ledger.connect() as connection:
-                for start in range(last, copied, ENTRIES_PER_BLOCK):
-                    end = min(start + ENTRIES_PER_BLOCK, copied)
+                for start in range(last, copied, _ENTRIES_WITH_DAYS):
+                    end = min(start + _ENTRIES_WITH_DAYS, copied)
                     parts = read_parts(connection, start, end, self.days_of_use(connection))
                     self.event_store.insert("revenue_parts", pa.concat_tables([parts, _all_through(end)]))
             return copied

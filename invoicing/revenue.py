@@ -237,6 +237,7 @@ def sums_of_days(parts: pa.Table, question: RevenueQuestion) -> list[PostingSum]
     return [
         PostingSum(day, key, currency, account, "", "other", amount)
         for (day, key, currency, account), amount in found.items()
+        if amount
     ]
 
 

@@ -141,13 +141,13 @@ def _days_sql(question: RevenueQuestion, key: str, postings: str, parts: str) ->
     if question.date_from is not None:
         shown = "greatest(period, addDays({date_from:Date32}, -1))"
         parts += " AND last_day >= {date_from:Date32}"  # what ends before it moves nothing in all
-    moved = ", ".join(name if name in _MOVED else f"0 AS {name}" for name in SUM_NAMES)
+    moved = ", ".join(f"{f'sum(moves.{name})' if name in _MOVED else 0} AS {name}" for name in SUM_NAMES)
     return (
         f"SELECT {shown} AS day, key, currency, {', '.join(f'sum({name}) AS {name}' for name in SUM_NAMES)}\n"
         f"FROM (SELECT entry_date AS period, {key} AS key, currency, {posted_sums()}\n"
         f"FROM journal_postings WHERE {postings} GROUP BY period, key, currency\nUNION ALL\n"
-        f"SELECT period, key, currency, {moved} FROM ({day_moves_sql(key, parts)})\n"
-        f"WHERE {until} AND (revenue != 0 OR unbilled != 0 OR deferred != 0)\n"
+        f"SELECT period, key, currency, {moved} FROM ({day_moves_sql(key, parts)}) AS moves WHERE {until}\n"
+        f"GROUP BY period, key, currency HAVING {' OR '.join(f'{name} != 0' for name in _MOVED)}\n"
         ") GROUP BY day, key, currency"
     )
 

@@ -21,7 +21,7 @@ from invoicing.posted_documents import posted_documents
 from invoicing.posting import PostedDocument
 from invoicing.posting_rows import RecognisedDays
 from invoicing.registered import registered_documents
-from invoicing.revenue_parts import DayPart, DaysOfUse, RowKey, document_parts, parts_of_row
+from invoicing.revenue_parts import DaysOfUse, RowKey, accrued_part, document_parts, parts_of_row
 
 PARTS_SCHEMA: Final = pa.schema(
     [
@@ -60,15 +60,16 @@ def read_parts(connection: Connection, after: int, through: int, days_of_use: Fi
     their documents bill."""
     rows = _revenue_rows(connection, after, through)
     issued, parts = _parts_of_documents(connection, rows, days_of_use)
-    begun = _accrued_from(connection, rows)
+    begun, accrued = _accrued_from(connection, rows), _accrued_before(connection, rows)
     positions: dict[int, int] = defaultdict(int)
     columns: list[tuple[Any, ...]] = []
     for row in rows:
         last, amount_minor = date.fromisoformat(row.entry_date), -row.amount_minor
         if row.kind == "accrual":
             billed_on = last + _A_DAY
-            first = begun.get((row.document_id, row.charge_id, last), last.replace(day=1))
-            found = [DayPart(first, amount_minor)] if first < last else []
+            key = (row.document_id, row.charge_id, last)
+            first, before = begun.get(key, last.replace(day=1)), accrued.get((row.entry_number, *key), 0)
+            found = [accrued_part(first, last, before, amount_minor)] if first < last else []
         else:
             billed_on = issued[row.document_id]
             own = parts[row.document_id].get((last, row.charge_id), {})
@@ -132,3 +133,22 @@ def _accrued_from(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str
         (row.document_id, row.charge_id, date.fromisoformat(row.day)): date.fromisoformat(row.first_day)
         for row in select_by_ids(connection, select(ACCRUED_FROM), columns.document_id, ids)
     }
+
+
+def _accrued_before(connection: Connection, rows: Sequence[Any]) -> dict[tuple[int, str, str, date], int]:
+    """What was accrued before each of the rows that are accruals: by entry, document, charge and day."""
+    ids = list(dict.fromkeys(row.document_id for row in rows if row.kind == "accrual"))
+    statement = (
+        select(_E.entry_number, _E.document_id, _L.charge_id, _E.entry_date, _L.amount_minor)
+        .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
+        .where(_E.kind == "accrual", _L.account == "revenue")
+    )
+    found: dict[tuple[int, str, str, date], int] = {}
+    sums: dict[tuple[str, str, date], int] = defaultdict(int)
+    for number, document_id, charge_id, day, amount in sorted(
+        tuple(row) for row in select_by_ids(connection, statement, _E.document_id, ids)
+    ):
+        key = (document_id, charge_id, date.fromisoformat(day))
+        found[number, *key] = sums[key]
+        sums[key] -= amount
+    return found

@@ -95,3 +95,17 @@ def parts_of_row(
             through = () if straight else tuple(accumulate(amounts))
             found.append(DayPart(first, sum(amounts), through))
     return found
+
+
+def accrued_part(first_day: date, last_day: date, before_minor: int, amount_minor: int) -> DayPart:
+    """The part of an accrual after others of the same days: all of them together are straight line, so what
+    takes them back leaves nothing on any day."""
+    if not before_minor:
+        return DayPart(first_day, amount_minor)
+    end = last_day.fromordinal(last_day.toordinal() + 1)
+    after, before = (
+        accumulate(amount for _, amount in day_parts(first_day, end, whole))
+        for whole in (before_minor + amount_minor, before_minor)
+    )
+    through = [one - other for one, other in zip(after, before, strict=True)]
+    return DayPart(first_day, amount_minor, through)

@@ -22,7 +22,7 @@ from invoicing.revenue import RevenueQuestion, sums_of_days
 from invoicing.revenue_by_day import day_moves_sql
 from invoicing.revenue_days import RevenuePart, day_amounts, day_moves
 from invoicing.revenue_part_read import parts_table
-from invoicing.revenue_parts import document_parts, parts_of_row
+from invoicing.revenue_parts import accrued_part, document_parts, parts_of_row
 from tests.invoicing.world import at
 
 D = date.fromisoformat
@@ -195,6 +195,29 @@ def test_a_row_is_straight_line_from_the_first_day_of_service_in_its_month(
     assert {key: part for key, part in found.items() if part} == {
         key: part for key, part in wanted.items() if part
     }
+
+
+@given(st.lists(amounts, min_size=1, max_size=5), st.integers(1, 30))
+def test_what_takes_accruals_back_leaves_nothing_on_any_day(steps: list[int], days: int) -> None:
+    """Of entries of the same days, all together are straight line at every step."""
+    first, before = D("2026-01-01"), 0
+    last = first + timedelta(days=days)
+    sums = [0] * (days + 1)
+    for amount in [*steps, -sum(steps)]:
+        part = accrued_part(first, last, before, amount)
+        found = day_amounts(RevenuePart(first, last, last + A_DAY, amount, part.through_minor))
+        sums = [one + other for one, (_, other) in zip(sums, found, strict=True)]
+        before += amount
+        assert sums == [piece for _, piece in plainly(first, last, before)]
+    assert not any(sums)
+
+
+def test_a_row_that_documents_do_not_come_to_any_more_is_straight_line() -> None:
+    first, last = D("2026-01-10"), D("2026-01-31")
+    known = {(first, False): [30, *([0] * 20), 70], (last, True): [5]}
+    assert [part[:2] for part in parts_of_row(last, 105, known)] == [(first, 100)]
+    assert parts_of_row(last, 55, known) == [(first, 55, ())]
+    assert parts_of_row(last, 55, {}) == []
 
 
 @pytest.mark.embedded_store
