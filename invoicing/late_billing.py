@@ -57,7 +57,7 @@ def late_dates(ledger: Engine, *, now: datetime) -> list[LateDate]:
         now=now - A_DAY,
         invoice_days=catalogue.invoice_days,
     )
-    days = _invoice_days(periods, catalogue.invoice_days)
+    days = _invoice_days(_dates(periods), catalogue.invoice_days)
     unpriced = hold_without_plan(
         without_plan(catalogue.contracts, catalogue.plan_versions), as_of=(now - A_DAY).date()
     )
@@ -83,27 +83,26 @@ def lateness(
 ) -> tuple[int, int]:
     """Of what a run as of that date found due: how many billing dates should have been invoiced on an earlier
     day, and by how many days at most. periods: SERVICE_PERIOD_SCHEMA."""
-    earlier = [
-        (as_of - day).days
-        for day in _invoice_days(periods, invoice_days, before=as_of).values()
-        if day < as_of
-    ]
-    return len(earlier), max(earlier, default=0)
+    ruled = pl.col("contract_id").is_in(list(invoice_days))
+    dates = _dates(periods)
+    days = _invoice_days(dates.filter(ruled), invoice_days).values() if invoice_days else ()
+    early = [day for day in days if day < as_of]
+    plain = dates.filter(~ruled & (pl.col("billing_date") < as_of))["billing_date"]
+    oldest = min([*early, *plain.sort().head(1)], default=as_of)
+    return len(early) + len(plain), (as_of - oldest).days
+
+
+def _dates(periods: pa.Table) -> pl.DataFrame:
+    """Each billing date once, with whether it bills time up to itself (``past``)."""
+    columns = pl.DataFrame(periods.select(["contract_id", "billing_date", "timing"]))
+    past = (pl.col("timing").cast(pl.String) == "arrears").any().alias("past")
+    return columns.group_by("contract_id", "billing_date").agg(past)
 
 
 def _invoice_days(
-    periods: pa.Table, invoice_days: Mapping[str, InvoiceDayRule], *, before: date | None = None
+    dates: pl.DataFrame, invoice_days: Mapping[str, InvoiceDayRule]
 ) -> dict[tuple[str, date], date]:
-    """The day on which each billing date should be invoiced. before: only of dates before that day, and of
-    all contracts with a rule, whose day may lie before the date."""
-    columns = pl.DataFrame(periods.select(["contract_id", "billing_date", "timing"]))
-    if before is not None:
-        wanted = pl.col("billing_date") < before
-        if invoice_days:
-            wanted |= pl.col("contract_id").is_in(list(invoice_days))
-        columns = columns.filter(wanted)
-    past = (pl.col("timing").cast(pl.String) == "arrears").any().alias("past")
-    dates = columns.group_by("contract_id", "billing_date").agg(past)
+    """The day on which each billing date should be invoiced. dates: as ``_dates`` gives them."""
     return {
         (contract_id, day): _invoice_day(invoice_days.get(contract_id), day, bills_past=bills_past)
         for contract_id, day, bills_past in dates.iter_rows()

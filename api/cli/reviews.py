@@ -125,6 +125,16 @@ def _add_decisions(sub: typer.Typer) -> None:
         """Let somebody else review it."""
         post(session, invoice, "delegate", reviewer=reviewer, to=to, reason=reason)
 
+    @command(sub, "escalate")
+    def escalate(
+        session: Session,
+        invoice: Invoice,
+        reason: Annotated[str, typer.Option(help="Why.")],
+        reviewer: As = None,
+    ) -> None:
+        """Hand it at once to whom the rules escalate."""
+        post(session, invoice, "escalate", reviewer=reviewer, reason=reason)
+
     @command(sub, "correct")
     def correct(
         session: Session,

@@ -276,6 +276,26 @@ def delegate(state: State, invoice_id: str, body: DocumentBody, request: Request
 
 
 @router.post(
+    "/v1/reviews/{invoice_id}/escalate",
+    **declared(
+        "escalate_review",
+        "review",
+        summary="Hand it at once to whom the rules escalate",
+        tag="reviews",
+        example=_REVIEW,
+        problems=(400, 404, 409, 422),
+        body={"application/json": {"reviewer": "carl", "reason": "beyond what I may decide"}},
+    ),
+)
+def escalate(state: State, invoice_id: str, body: DocumentBody, request: Request) -> ExactJSON:
+    """To `escalate_to` of the rules it was drafted under, with a reason, before it is left lying."""
+    said = validate_document(SendingBack, read_document(body), what="the request")
+    acting = _acting(request, said.reviewer)
+    moves.escalate(state.ledger, invoice_id, acting, reason=said.reason, now=state.clock.now())
+    return _answer(state, invoice_id)
+
+
+@router.post(
     "/v1/reviews/{invoice_id}/submit",
     **declared(
         "submit_invoice",

@@ -19,6 +19,7 @@ from invoicing.review.review import (
     check_reason,
     delegated,
     escalated,
+    handed_up,
     sent_back,
     submitted_again,
 )
@@ -56,6 +57,19 @@ def delegate(
         "delegated",
         reason,
         lambda review: delegated(review, acting, to=to, now=now),
+        now,
+    )
+
+
+def escalate(ledger: Engine, invoice_id: str, acting: Acting, *, reason: str, now: datetime) -> Review:
+    """Hand it at once to whom the rules escalate. See ``handed_up``."""
+    return _move(
+        ledger,
+        invoice_id,
+        acting,
+        "escalated",
+        reason,
+        lambda review: handed_up(review, acting, reason=reason, now=now),
         now,
     )
 

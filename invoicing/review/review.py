@@ -115,6 +115,21 @@ def escalated(review: Review, *, now: datetime) -> Review | None:
     return replace(_handed_to(review, review.escalate_to, now=now), escalated=True)
 
 
+def handed_up(review: Review, acting: Acting, *, reason: str, now: datetime) -> Review:
+    """To whom the rules escalate, at once, because the reviewer does not want to decide. Raises as
+    ``sent_back``, and Conflict when the rules name nobody, or it is with them already."""
+    check_turn(review, acting, "escalate it")
+    check_reason(reason, "it is escalated")
+    if review.escalate_to in ("", review.reviewer):
+        with_whom = f"it is with {review.reviewer} already" if review.escalate_to else "they name nobody"
+        raise Conflict(
+            f"invoice {review.invoice_id} cannot be escalated by the review rules it was drafted under: "
+            f"{with_whom}. `ratemill review delegate` hands it to anybody.",
+            reason_code="nobody_to_escalate_to",
+        )
+    return replace(_handed_to(review, review.escalate_to, now=now), escalated=True)
+
+
 def submitted_again(review: Review, *, now: datetime) -> Review:
     """From the first reviewer on. Raises Conflict when it was not returned."""
     if review.state != RETURNED:

@@ -76,7 +76,7 @@ STORY = (
     "get_credit credit_balance retainer_statement put_top_up get_top_up void_credit",
     "forget_customer_record",
     "put_review_rules list_review_rules get_review_rules list_reviews get_review send_invoice_back",
-    "correct_invoice submit_invoice approve_invoice delegate_review release_invoices",
+    "correct_invoice submit_invoice approve_invoice delegate_review escalate_review release_invoices",
     "archive_events list_archives restore_events",
     "archive_year list_retention",
     "put_tax_rates load_example_tax_rates list_tax_rates get_tax_rates put_billing_entity",
@@ -244,7 +244,8 @@ class World:
 
     def leave_in_review(self, _answer: httpx.Response) -> None:
         """Some draft that waits for anna and then ben."""
-        rules = {"policy": "all", "reviewers": ["anna", "ben"]}
+        rules = {"policy": "all", "reviewers": ["anna", "ben"], "escalate_after_hours": 48}
+        rules |= {"escalate_to": "lead"}
         self.http.put("/v1/review-rules/default", json=rules)
         self.http.post("/v1/billing-runs", json={"as_of": "2013-04-01", "issue": False})
         invoice_id = self.http.get("/v1/reviews").json()["items"][0]["invoice_id"]

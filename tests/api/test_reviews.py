@@ -65,7 +65,7 @@ def test_who_sends_neither_approves_nor_corrects_and_who_reviews_does_not_send(
     http.post("/v1/billing-runs", json={"as_of": "2026-11-01"})
     (review,) = http.get("/v1/reviews").json()["items"]
     path, sender, reviewer = f"/v1/reviews/{review['invoice_id']}", http_for("send"), http_for("review")
-    for action in ("approve", "send-back", "delegate", "submit", "corrections"):
+    for action in ("approve", "send-back", "delegate", "escalate", "submit", "corrections"):
         answer = sender.post(f"{path}/{action}", json={"reason": "why", "to": "ben"})
         assert answer.status_code == 403, action
         assert answer.json()["reason_code"] == "scope_missing", action

@@ -13,7 +13,7 @@ from ingest.errors import Conflict, Forbidden, InvalidDocument, InvalidInput, No
 from invoicing.audit_trail import AuditFilter, list_entries
 from invoicing.audit_verify import verify_books
 from invoicing.issue import issue_invoice
-from invoicing.review.moves import approve, delegate, escalate_overdue, send_back, submit
+from invoicing.review.moves import approve, delegate, escalate, escalate_overdue, send_back, submit
 from invoicing.review.release import release_approved
 from invoicing.review.review import Acting
 from invoicing.review.review_store import ageing, find_review, get_review, list_reviews
@@ -258,6 +258,27 @@ def test_releasing_issues_all_that_is_approved_and_says_what_it_could_not(world:
     assert (early.issued, len(early.refused)) == ((), 2)
     done = release_approved(world.ledger, now=at("2025-05-02"), **how)  # type: ignore[arg-type]
     assert (len(done.issued), done.refused) == (2, ())
+
+
+@pytest.mark.requirement("APP-08")
+def test_a_reviewer_hands_up_what_he_will_not_decide(world: World) -> None:
+    invoice_id, ledger = one_in_review(world, escalate_after_hours=48, escalate_to="lead"), world.ledger
+    with pytest.raises(InvalidInput):
+        escalate(ledger, invoice_id, person("anna"), reason=" ", now=NOW)
+    with pytest.raises(Forbidden):
+        escalate(ledger, invoice_id, person("ben"), reason="not mine", now=NOW)
+    review = escalate(ledger, invoice_id, person("anna"), reason="a new kind of fee", now=NOW)
+    assert (review.reviewer, review.reviewers, review.escalated) == ("lead", ("lead", "ben"), True)
+    assert trail(world, invoice_id)[-1] == "anna escalated in_review"
+    for name in ("lead", "ben"):
+        with pytest.raises((Conflict, Forbidden)):
+            escalate(ledger, invoice_id, person(name), reason="nor do I", now=NOW)
+    rules(world, policy="all")
+    assert world.bill("2025-02-15").in_review == 1
+    (later,) = (one for one in list_reviews(ledger, limit=9) if one.review.invoice_id != invoice_id)
+    with pytest.raises(Conflict) as refused:
+        escalate(ledger, later.review.invoice_id, person("anna"), reason="to whom", now=NOW)
+    assert refused.value.reason_code == "nobody_to_escalate_to"
 
 
 @pytest.mark.requirement("APP-02")

@@ -11,6 +11,7 @@ import pytest
 from ingest.errors import Conflict, InvalidDocument
 from invoicing.audit_verify import verify_books
 from invoicing.billable_item import item_id_of
+from invoicing.billable_read import get_item
 from invoicing.billable_store import import_items, settle_items
 from invoicing.quote import Quote
 from invoicing.quote_store import StoredQuote, get_quote, save_quote
@@ -186,3 +187,19 @@ def test_a_later_version_changes_what_is_not_billed_and_nothing_else(world: Worl
     same = offer(world, {**setup, "once_amount": "50.00"}, contract={"note": "four"}, now="2025-05-30")
     assert accept(world, same.document_hash, now="2025-05-31").state == "accepted"
     assert verify_books(world.ledger).broken == ()
+
+
+def test_items_billed_before_promotions_were_named_stay_as_they_are(world: World) -> None:
+    shop(world)
+    start = {"outcome_id": "start", "description": "Start", "product_id": "setup"}
+    accept(world, offer(world, start).document_hash)
+    setup = get_item(world.ledger, item_id_of("quote", "q1/start.setup")).item
+    assert setup.description == "Start: Setup (Spring: -9.90)"
+    plain = {**setup.model_dump(mode="json"), "description": "Start: Setup"}
+    [amended] = import_items(world.ledger, [plain], amend=True, actor="test", now=at("2025-05-03"))
+    assert amended.outcome == "amended"
+    world.bill("2025-06-01")
+    accept(world, offer(world, start, title="Other words").document_hash, now="2025-05-30T10:00")
+    with pytest.raises(Conflict) as refused:
+        accept(world, offer(world, {**start, "description": "Begin"}).document_hash, now="2025-05-31T10:00")
+    assert refused.value.reason_code == "quote_item_settled"
