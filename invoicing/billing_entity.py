@@ -32,6 +32,34 @@ LOGO_BYTES_MAX: Final = 262_144
 _SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/svg+xml": b"<svg"}
 _XML_HEAD: Final = 1_024
 SELDOM_OF_SELLER: Final = ("contact_name", "endpoint_id", "endpoint_scheme")
+_COPIED: Final = (
+    "postal_code",
+    "city",
+    "country",
+    "region",
+    "tax_id",
+    "tax_number",
+    "registration_id",
+    "email",
+    "phone",
+    "late_payment",
+    "logo",
+    *SELDOM_OF_SELLER,
+)
+SELLER_FIELDS: Final = frozenset(_COPIED) | {
+    "entity_id",
+    "entity_version",
+    "name",
+    "address_lines",
+    "street_lines",
+    "bank_account",
+    "account_holder",
+    "iban",
+    "bic",
+    "languages",
+    "terms_text",
+}
+"""What an invoice has of its seller (``seller_document``)."""
 _ONE_LINE: Final = (
     "legal_name", "postal_code", "city", "tax_number", "registration_id", "phone", "contact_name"
 )  # fmt: skip
@@ -266,23 +294,7 @@ def seller_document(stored: StoredDocument[BillingEntity]) -> dict[str, Any]:
         "bic": account.bic,
         "languages": list(entity.languages),
         "terms_text": dict(entity.terms_text),
-    } | {
-        name: getattr(entity, name)
-        for name in (
-            "postal_code",
-            "city",
-            "country",
-            "region",
-            "tax_id",
-            "tax_number",
-            "registration_id",
-            "email",
-            "phone",
-            "late_payment",
-            "logo",
-            *SELDOM_OF_SELLER,
-        )
-    }
+    } | {name: getattr(entity, name) for name in _COPIED}
     return without_unsaid(seller)
 
 

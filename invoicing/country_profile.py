@@ -16,11 +16,19 @@ from pydantic import Field
 from ingest.document import Document, read_documents
 from ingest.errors import Issue
 from ingest.meter import Key
+from invoicing.billing_entity import SELLER_FIELDS
+from invoicing.customer import Customer
 from invoicing.saved_document import DocumentKind
 from invoicing.tax_id import EU_PREFIXES
+from rating.contract import Terms
 
 SHIPPED: Final = Path(__file__).parent / "data" / "country_profiles.yaml"
-_PARTS: Final = ("seller", "customer", "terms")
+_PARTS: Final[Mapping[str, frozenset[str]]] = {
+    "seller": SELLER_FIELDS,
+    "customer": frozenset(Customer.model_fields) - {"account_owner", "delivery"},
+    "terms": frozenset(Terms.model_fields),
+}
+"""What of an invoice may be asked for."""
 _EU: Final = "EU"
 When = Literal["always", "reverse_charge", "intra_community"]
 _WHEN_CATEGORY: Final[Mapping[str, str]] = {"reverse_charge": "AE", "intra_community": "K"}
@@ -57,16 +65,23 @@ class CountryProfile(Document):
 
 
 def profile_rules(profile: CountryProfile) -> Iterator[Issue]:
-    """Paths lead into what an invoice copies in."""
+    """Paths lead into what an invoice copies in; a field that no invoice has would hold them all for ever."""
     for place, entry in enumerate(profile.required):
         for path in entry.paths():
-            part = path.split(".")[0]
+            part, _, name = path.partition(".")
             if part not in _PARTS:
                 yield Issue(
                     "profile_path",
                     f"required[{place}].field",
                     f"{path!r} begins with {part!r}.",
                     f"a path in {', '.join(_PARTS)}; number, dates, lines and tax are on every invoice.",
+                )
+            elif name not in _PARTS[part]:
+                yield Issue(
+                    "profile_path",
+                    f"required[{place}].field",
+                    f"{path!r} is on no invoice.",
+                    f"a field of {part}: {', '.join(sorted(_PARTS[part]))}.",
                 )
 
 

@@ -162,7 +162,7 @@ def _discounts(line: InvoiceLine, digits: int, w: Words) -> Iterator[dict[str, s
         return
     yield _small_row(w("before_discounts"), "", _list_amount(line), digits, w)
     for discount in line.discounts:
-        yield _small_row(discount.name, discount.words, -discount.amount, digits, w)
+        yield _small_row(discount.name, w.price(discount.words), -discount.amount, digits, w)
 
 
 def _allowances(line: InvoiceLine, digits: int, w: Words) -> Iterator[dict[str, str]]:

@@ -211,7 +211,7 @@ def _offered(parties: QuoteParties, w: Words) -> Iterator[dict[str, Any]]:
             names = [charge.name for charge in phase.plan.charges if charge.charge_id in discount.charge_ids]
             periods = discount.first_periods
             first = "" if periods is None else w("first_periods", count=periods)
-            detail = " · ".join(filter(None, [when, discount.words(), first, ", ".join(names)]))
+            detail = " · ".join(filter(None, [when, w.price(discount.words()), first, ", ".join(names)]))
             yield _line(discount.name, "", detail=detail)
 
 

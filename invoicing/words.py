@@ -47,6 +47,10 @@ _PRICES: Final = (
     (re.compile("all units at the price of the tier reached"), "price_volume"),
     (re.compile("all units at the price of the tier the highest level reached"), "price_capacity"),
     (re.compile("one amount for the tier reached"), "price_stairstep"),
+    (re.compile(f"(?P<price>{_NUMBER}) %"), "price_percent"),
+    (re.compile(f"(?P<price>{_NUMBER}) off the invoice"), "discount_amount"),
+    (re.compile(f"(?P<price>{_NUMBER}) units off"), "discount_units"),
+    (re.compile(f"at most (?P<price>{_NUMBER}) a period"), "maximum_spend"),
 )
 _METHODS: Final = {
     "bank transfer": "bank_transfer",
@@ -117,7 +121,7 @@ class Words:
         return method if name is None else self(name)
 
     def price(self, text: str) -> str:
-        """A price in words, as invoices keep it in English."""
+        """A price or what a discount takes off in words, as invoices keep them in English."""
         if self.language == "en":
             return grouped_words(text)
         for form, name in _PRICES:

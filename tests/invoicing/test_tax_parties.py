@@ -10,13 +10,24 @@ from pypdf import PdfReader
 from sqlalchemy import select
 
 from ingest.clock import FixedClock
+from ingest.document import validate_document
 from ingest.errors import InvalidDocument, InvalidInput
-from invoicing.billing_entity import get_entity, get_logo, save_entity, save_logo
+from invoicing.billing_entity import (
+    SELLER_FIELDS,
+    BillingEntity,
+    get_entity,
+    get_logo,
+    save_entity,
+    save_logo,
+    seller_document,
+)
+from invoicing.country_profile import CountryProfile, profile_rules, shipped_profiles
 from invoicing.customer import Customer
 from invoicing.customer_store import get_customer, save_customer
 from invoicing.delivery.files import document_shelf
 from invoicing.delivery.preferences import Recipient
 from invoicing.delivery.queue import mail_recipients
+from invoicing.saved_document import StoredDocument
 from invoicing.tables import INVOICES
 from tests.invoicing.delivery_case import deliver, email_channel, mail_server
 from tests.invoicing.test_tax_billing import CUSTOMER, ENTITY, PRINTER, pdf_text, setting
@@ -194,3 +205,29 @@ def _any_invoice(world: World) -> Any:
     world.contract()
     world.bill("2025-01-15")
     return world.invoices()[0].invoice
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "customer.adress_lines",
+        "seller.legal_name",
+        "terms.order",
+        "customer.delivery",
+        "seller.tax_id|customer.vat",
+        "invoice.number",
+    ],
+)
+def test_a_profile_asks_for_nothing_that_no_invoice_has(field: str) -> None:
+    document = {"country": "IT", "required": [{"field": field, "words": "it"}]}
+    with pytest.raises(InvalidDocument) as refused:
+        validate_document(CountryProfile, document, what="a profile", rules=profile_rules)
+    assert [issue.reason_code for issue in refused.value.issues] == ["profile_path"]
+
+
+def test_shipped_profiles_ask_for_what_invoices_have() -> None:
+    entity = BillingEntity(entity_id="e", legal_name="E", country="DE", contact_name="A", endpoint_id="1")
+    stored = StoredDocument(entity, 1)
+    assert set(seller_document(stored)) <= SELLER_FIELDS
+    for profile in shipped_profiles().values():
+        assert list(profile_rules(profile)) == []

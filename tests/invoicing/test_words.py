@@ -51,6 +51,10 @@ def test_prices_in_words_are_said_in_the_readers_language() -> None:
         ("flat 1500.00", "pauschal 1.500,00"),
         ("5.00 per started package of 1000 call", "5,00 je angefangenem Paket von 1.000 call"),
         ("each unit at the price of its tier", "jede Einheit zum Preis ihrer Staffel"),
+        ("12.5 %", "12,5 %"),
+        ("1500.50 off the invoice", "1.500,50 Nachlass auf die Rechnung"),
+        ("1000 units off", "1.000 Einheiten frei"),
+        ("at most 500 a period", "höchstens 500 je Periode"),
         ("as the events say", "as the events say"),
     ):
         assert w.price(text) == said
