@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -30,6 +31,8 @@ from ingest.turnstile import turnstile
 LEDGER: Final = MetaData()
 MIGRATIONS: Final = Path(__file__).parent / "migrations" / "ledger"
 BUSY_TIMEOUT_MS: Final = 30_000
+_PRIMARY_CODE: Final = 0xFF
+"""SQLite's further codes say more in the bits above."""
 _SHORT_WAIT_SECONDS: Final = 1.0
 """Of which BUSY_TIMEOUT_MS takes no notice."""
 PAGE_BYTES: Final = 8_192
@@ -108,8 +111,8 @@ def ledger_transaction(engine: Engine) -> Iterator[Connection]:
     """One write transaction: all of it is on disk when the block ends, or nothing is.
 
     On SQLite it takes the write lock at once (BEGIN IMMEDIATE), so that two writers queue instead
-    of failing half-way, and each begins in its turn; waiting ends with SQLite's "database is locked" after
-    BUSY_TIMEOUT_MS.
+    of failing half-way, and each begins in its turn. Raises StoreUnavailable (ledger_busy) when that has not
+    come after BUSY_TIMEOUT_MS.
     """
     with engine.connect() as connection, _transaction(connection):
         yield connection
@@ -157,18 +160,31 @@ def _begin_in_turn(connection: Connection) -> None:
     """
     file = connection.engine.url.database
     if not file or file == ":memory:":  # nobody else can open it
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _begin(connection)
         return
     with turnstile(f"{file}.turn.lock") as waited_seconds:
         if waited_seconds < _SHORT_WAIT_SECONDS:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin(connection)
             return
         left_ms = max(0, BUSY_TIMEOUT_MS - int(waited_seconds * 1000))
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {left_ms}")
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin(connection)
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def _begin(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+            raise
+        raise StoreUnavailable(
+            f"other transactions have been writing to the ledger for {BUSY_TIMEOUT_MS // 1000} s, so this "
+            "one did not begin and nothing was changed. Send the same again.",
+            reason_code="ledger_busy",
+        ) from error
 
 
 def lock_name(connection: Connection, name: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from ingest import ledger as ledger_module
+from ingest.errors import StoreUnavailable
 from ingest.ledger import ledger_transaction, open_ledger
 from ingest.turnstile import turnstile
 from tests.ingest import child_writer
@@ -116,8 +116,12 @@ def test_waiting_in_front_and_inside_ends_after_one_time_limit(
 
     def write() -> None:
         asked_at = time.monotonic()
-        with pytest.raises(OperationalError, match="locked"), ledger_transaction(engine):
+        with (
+            pytest.raises(StoreUnavailable, match="nothing was changed") as caught,
+            ledger_transaction(engine),
+        ):
             pass
+        assert caught.value.reason_code == "ledger_busy"
         waited.append(time.monotonic() - asked_at)
 
     with ledger_transaction(engine):
