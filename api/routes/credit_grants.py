@@ -85,11 +85,13 @@ _PERIOD: Final[dict[str, Any]] = {
             "quantity": "2",
             "unit": "landing",
             "amount_minor": 2500,
+            "tax_minor": 0,
             "drawn_minor": 2500,
             "overage_minor": 0,
         }
     ],
     "used_minor": 2500,
+    "tax_minor": 0,
     "drawn_minor": 2500,
     "overage_minor": 0,
     "remaining_minor": 7500,
@@ -218,7 +220,8 @@ def void(state: State, grant_id: str, body: DocumentBody, actor: Actor) -> Exact
 )
 def statement(state: State, contract_id: str) -> ExactJSON:
     """One entry a period that was paid for: what was used by group key, what the retainer paid of it, what
-    went beyond, and what is left, carried over or lapsed. used = drawn + overage."""
+    went beyond, and what is left, carried over or lapsed.
+    used + tax = drawn + overage."""
     periods = retainer_statement(state.ledger, contract_id)
     return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})
 
