@@ -86,10 +86,7 @@ def printed_statement(
         "head": f"{w('retainer')}: {named or period.retainer_id}",
         "amount_head": f"{w('amount')} {period.currency}",
         "lines": [_line(use, digits, w) for use in period.used],
-        "sums": [
-            {"label": w("retainer_used"), "value": w.money(period.used_minor, digits)},
-            {"label": w("retainer_drawn"), "value": w.money(-period.drawn_minor, digits)},
-        ],
+        "sums": _sums(period, digits, w),
         "total_label": w("retainer_overage" if beyond else "retainer_remaining"),
         "total": f"{w.money(total, digits)} {period.currency}",
         "tax_notes": [w("amounts_exclude_tax")],
@@ -101,6 +98,20 @@ def printed_statement(
             str(part) for part in (name, seller.get("tax_id"), seller.get("registration_id")) if part
         ),
     }
+
+
+def _sums(period: RetainerPeriod, digits: int, w: Words) -> list[dict[str, str]]:
+    """Used, the tax on it where there is any, and what of both the retainer paid."""
+    amounts = [
+        ("retainer_used", period.used_minor),
+        ("retainer_tax", period.tax_minor),
+        ("retainer_drawn", -period.drawn_minor),
+    ]
+    return [
+        {"label": w(word), "value": w.money(amount, digits)}
+        for word, amount in amounts
+        if amount or word != "retainer_tax"
+    ]
 
 
 def _chosen(

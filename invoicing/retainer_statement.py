@@ -1,7 +1,7 @@
 """How a retainer was used: by period and by group key, what is left, what was carried, what went beyond.
 
 It reads issued invoices and entries of credit only, and everything ties: what is used is what the invoice
-lines come to, and used = drawn + overage.
+lines come to, and used + tax = drawn + overage: a retainer pays what a line comes to with its tax.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from invoicing.credit_draw import service_day
 from invoicing.credit_store import entries_of, grants_of_customer
 from invoicing.invoice import Invoice, InvoiceLine, parse_invoice
 from invoicing.tables import INVOICES
+from invoicing.tax_amounts import gross_of_lines
 from rating.contract import Contract
 from rating.contract_store import get_contract
 from rating.retainer import RETAINER_PREFIX, DatedRetainer, sells_credit
@@ -27,13 +28,15 @@ from rating.retainer import RETAINER_PREFIX, DatedRetainer, sells_credit
 
 @dataclass(frozen=True, slots=True)
 class RetainerUse:
-    """What was used under one value of the group key. drawn_minor: paid by the retainer, this period's or
-    carried over. overage_minor: the rest, which other credit may have paid."""
+    """What was used under one value of the group key. amount_minor: net of tax; tax_minor: the tax on it.
+    drawn_minor: paid by the retainer, this period's or carried over. overage_minor: the rest of both, which
+    other credit may have paid."""
 
     key: str
     quantity: Decimal
     unit: str
     amount_minor: int
+    tax_minor: int
     drawn_minor: int
     overage_minor: int
 
@@ -56,6 +59,7 @@ class RetainerPeriod:
     carried_in_minor: int
     used: tuple[RetainerUse, ...]
     used_minor: int
+    tax_minor: int
     drawn_minor: int
     overage_minor: int
     remaining_minor: int
@@ -134,6 +138,7 @@ def _period(
         carried_in_minor=_carried_in(family, entries, invoices, line.period_start),
         used=used,
         used_minor=sum(row.amount_minor for row in used),
+        tax_minor=sum(row.tax_minor for row in used),
         drawn_minor=sum(row.drawn_minor for row in used),
         overage_minor=sum(row.overage_minor for row in used),
         remaining_minor=stored.amount_minor - sums["drawn"] - sums["returned"] - sums["voided"],
@@ -166,29 +171,34 @@ def _drawn_by_line(entries: Sequence[CreditEntry], family: Mapping[str, StoredGr
     return found
 
 
-def _used_lines(stored: StoredGrant, sold: InvoiceLine, invoices: Sequence[Invoice]) -> list[InvoiceLine]:
-    """The lines of the period that the retainer may pay for."""
+def _used_lines(
+    stored: StoredGrant, sold: InvoiceLine, invoices: Sequence[Invoice]
+) -> list[tuple[InvoiceLine, int]]:
+    """The lines of the period that the retainer may pay for, each with what it comes to with its tax."""
     return [
-        line
+        (line, gross_minor)
         for invoice in invoices
-        for line in invoice.lines
+        for line, gross_minor in zip(invoice.lines, gross_of_lines(invoice), strict=True)
         if not sells_credit(line.charge_id)
         and (not stored.grant.charge_ids or line.charge_id in stored.grant.charge_ids)
         and sold.period_start <= service_day(line, invoice) < sold.period_end
     ]
 
 
-def _uses(lines: Sequence[InvoiceLine], drawn: Mapping[str, int], by: str) -> tuple[RetainerUse, ...]:
-    groups: dict[tuple[str, str], list[InvoiceLine]] = {}
-    for line in lines:
+def _uses(
+    lines: Sequence[tuple[InvoiceLine, int]], drawn: Mapping[str, int], by: str
+) -> tuple[RetainerUse, ...]:
+    groups: dict[tuple[str, str], list[tuple[InvoiceLine, int]]] = {}
+    for line, gross_minor in lines:
         key = line.dimensions.get(by, "") if by else line.charge_id
-        groups.setdefault((key, line.unit), []).append(line)
+        groups.setdefault((key, line.unit), []).append((line, gross_minor))
     uses = []
     for (key, unit), members in sorted(groups.items()):
-        amount = sum(line.amount_minor for line in members)
-        paid = sum(drawn.get(line.line_id, 0) for line in members)
-        quantity = sum((_quantity_added(line) for line in members), Decimal(0))
-        uses.append(RetainerUse(key, quantity, unit, amount, paid, amount - paid))
+        amount = sum(line.amount_minor for line, _ in members)
+        gross = sum(gross_minor for _, gross_minor in members)
+        paid = sum(drawn.get(line.line_id, 0) for line, _ in members)
+        quantity = sum((_quantity_added(line) for line, _ in members), Decimal(0))
+        uses.append(RetainerUse(key, quantity, unit, amount, gross - amount, paid, gross - paid))
     return tuple(uses)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, tuple_, update
 
 from ingest.errors import BrokenState, Conflict, NotFound
 from ingest.ledger import ledger_transaction
@@ -94,9 +94,12 @@ def get_run(ledger: Engine, run_id: str) -> BillingRun:
     return _billing_run(row)
 
 
-def list_runs(ledger: Engine, *, limit: int) -> list[BillingRun]:
-    """The newest runs first."""
-    newest = select(BILLING_RUNS).order_by(BILLING_RUNS.c.started_at.desc(), BILLING_RUNS.c.run_id.desc())
+def list_runs(ledger: Engine, *, limit: int, after: tuple[str, str] | None = None) -> list[BillingRun]:
+    """The newest runs first; those after (started_at, run_id)."""
+    place = (BILLING_RUNS.c.started_at, BILLING_RUNS.c.run_id)
+    newest = select(BILLING_RUNS).order_by(*(column.desc() for column in place))
+    if after is not None:
+        newest = newest.where(tuple_(*place) < tuple_(*after))
     with ledger.connect() as connection:
         return [_billing_run(row) for row in connection.execute(newest.limit(limit))]
 

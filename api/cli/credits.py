@@ -53,6 +53,7 @@ PERIOD_COLUMNS: tuple[Column, ...] = (
     ("bought>", money_column("granted_minor")),
     ("carried in>", money_column("carried_in_minor")),
     ("used>", money_column("used_minor")),
+    ("tax on it>", money_column("tax_minor")),
     ("paid by it>", money_column("drawn_minor")),
     ("beyond>", money_column("overage_minor")),
     ("left>", money_column("remaining_minor")),
@@ -65,6 +66,7 @@ USE_COLUMNS: tuple[Column, ...] = (
     ("used by", "key"),
     ("quantity>", lambda row: f"{grouped_number(row['quantity'])} {row['unit']}"),
     ("came to>", money_column("amount_minor")),
+    ("tax>", money_column("tax_minor")),
     ("paid by retainer>", money_column("drawn_minor")),
     ("beyond>", money_column("overage_minor")),
 )

@@ -58,7 +58,12 @@ def add_commands(app: typer.Typer) -> None:
 def _show(session: Session, answer: Mapping[str, Any]) -> None:
     rows = _rows(answer)
     applied = [table(rows, ALLOCATION_COLUMNS)] if rows else ["It pays nothing yet."]
-    session.show(answer, table([answer], PAYMENT_COLUMNS), *applied)
+    back = (
+        [f"Returned on {answer['returned_on']}: {answer['return_reason']}."]
+        if "returned_on" in answer
+        else []
+    )
+    session.show(answer, table([answer], PAYMENT_COLUMNS), *applied, *back)
 
 
 def _add_record(sub: typer.Typer) -> None:
@@ -182,6 +187,19 @@ def _add_changes(sub: typer.Typer) -> None:
         body = {"document": document, "reason": reason}
         with session.client() as client:
             answer = client.post(f"/v1/payments/{payment_id}/unapply", body)
+        _show(session, answer)
+
+    @command(sub, "assign")
+    def assign(
+        session: Session,
+        payment_id: PaymentId,
+        customer: Annotated[str, typer.Argument(help="Who paid.")],
+        reason: Annotated[str, typer.Option(help="How that is known; it stays on record.")] = "",
+    ) -> None:
+        """Say who paid, of a payment whose payer was unknown: it is recorded once more, in its place."""
+        body = {"customer_id": customer, "reason": reason}
+        with session.client() as client:
+            answer = client.post(f"/v1/payments/{payment_id}/assign", body)
         _show(session, answer)
 
     @command(sub, "return")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from api.billing import start_billing, tick_now
 from api.json import ExactJSON
+from api.page import Cursor, Limit, page, read_cursor
 from api.problem import PROBLEM_MEDIA_TYPE
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import Document, read_document, validate_document
@@ -143,13 +144,16 @@ def late_billing(
         "read",
         summary="Billing runs",
         tag="billing",
-        example={"items": [_RECORD]},
+        example={"items": [_RECORD], "next_cursor": None},
         problems=(422,),
     ),
 )
-def list_all(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ExactJSON:
+def list_all(state: State, limit: Limit = 100, cursor: Cursor = None) -> ExactJSON:
     """Newest first, with their reports."""
-    return ExactJSON({"items": [asdict(run) for run in list_runs(state.ledger, limit=limit)]})
+    position = read_cursor(cursor, fields=2)
+    after = None if position is None else (str(position[0]), str(position[1]))
+    runs = [asdict(run) for run in list_runs(state.ledger, limit=limit + 1, after=after)]
+    return ExactJSON(page(runs, limit=limit, position=lambda run: (run["started_at"], run["run_id"])))
 
 
 @router.get(

@@ -88,11 +88,13 @@ _PERIOD: Final[dict[str, Any]] = {
             "quantity": "2",
             "unit": "landing",
             "amount_minor": 2500,
+            "tax_minor": 0,
             "drawn_minor": 2500,
             "overage_minor": 0,
         }
     ],
     "used_minor": 2500,
+    "tax_minor": 0,
     "drawn_minor": 2500,
     "overage_minor": 0,
     "remaining_minor": 7500,
@@ -230,8 +232,8 @@ def statement(
     retainer_id: Annotated[str | None, Query(description="Of the PDF, for a contract with several.")] = None,
 ) -> Response:
     """One entry a period that was paid for: what was used by group key, what the retainer paid of it, what
-    went beyond, and what is left, carried over or lapsed. used = drawn + overage. `Accept: application/pdf`
-    puts one period on paper, in the customer's language."""
+    went beyond, and what is left, carried over or lapsed. used + tax = drawn + overage. `Accept:
+    application/pdf` puts one period on paper, in the customer's language."""
     if _PDF not in request.headers.get("accept", ""):
         periods = retainer_statement(state.ledger, contract_id)
         return ExactJSON({"contract_id": contract_id, "periods": [period.to_dict() for period in periods]})

@@ -15,6 +15,7 @@ from ingest.errors import InvalidInput
 from invoicing.customer_credit import applies_credit, set_applies_credit
 from invoicing.customer_store import get_customer
 from invoicing.payment_file import FileTerms, import_payments
+from invoicing.payment_payer import assign_payment
 from invoicing.payment_store import allocate_payment, record_payment, return_payment, unapply_payment
 from invoicing.payment_view import PaymentFilter, get_payment, list_payments
 from rating.money import minor_digits
@@ -78,6 +79,13 @@ class Return(Document):
 
     reason: str
     dated_on: date | None = None
+
+
+class Assign(Document):
+    """Who paid, and how that is known."""
+
+    customer_id: str
+    reason: str = ""
 
 
 class PaymentSettings(Document):
@@ -280,6 +288,33 @@ def give_back(state: State, actor: Actor, payment_id: str, body: DocumentBody) -
     on = wanted.dated_on or now.astimezone(UTC).date()
     return_payment(state.ledger, payment_id, on=on, reason=wanted.reason, actor=actor, now=now)
     return ExactJSON(get_payment(state.ledger, payment_id))
+
+
+@router.post(
+    "/v1/payments/{payment_id}/assign",
+    **declared(
+        "assign_payment",
+        "bill",
+        summary="Say who paid",
+        tag="payments",
+        example=SHOWN_PAYMENT,
+        problems=(400, 404, 409, 422),
+        body={"application/json": {"customer_id": "united", "reason": "the bank says so"}},
+    ),
+)
+def assign(state: State, actor: Actor, payment_id: str, body: DocumentBody) -> ExactJSON:
+    """Of a payment whose payer was unknown. A payment never changes: the answer is the one recorded in its
+    place, with the same value date and all that it pays; what it does not pay is the customer's credit."""
+    wanted = validate_document(Assign, read_document(body), what="the request")
+    new_id = assign_payment(
+        state.ledger,
+        payment_id,
+        customer_id=wanted.customer_id,
+        reason=wanted.reason,
+        actor=actor,
+        now=state.clock.now(),
+    )
+    return ExactJSON(get_payment(state.ledger, new_id))
 
 
 @router.put(

@@ -83,8 +83,8 @@ def test_a_retainer_has_a_statement(run: Run, http: httpx.Client) -> None:
     assert "was not billed a retainer yet" in run("credits", "statement", "big").out
     assert run("bill", "--as-of", "2026-11-01").status == 0
     shown = lines_of(run("credits", "statement", "big").out)
-    assert "care 2026-10-01 2026-11-01 5.00 0.00 6.00 5.00 1.00 0.00 0.00 0.00 EUR" in shown
-    assert "2026-10-01 eu 60 call 6.00 5.00 1.00" in shown
+    assert "care 2026-10-01 2026-11-01 5.00 0.00 6.00 0.00 5.00 1.00 0.00 0.00 0.00 EUR" in shown
+    assert "2026-10-01 eu 60 call 6.00 0.00 5.00 1.00" in shown
 
 
 def test_the_scheduler_tops_up(run: Run, http: httpx.Client, state: Ratemill) -> None:

@@ -82,6 +82,17 @@ def test_an_unexpected_error_tells_no_internals(
     assert "secret detail" in caplog.text
 
 
+def test_runs_are_listed_page_by_page(http: httpx.Client) -> None:
+    made = [
+        http.post("/v1/billing-runs", json={"as_of": f"2026-0{month}-01"}).json()["run_id"]
+        for month in (1, 2, 3)
+    ]
+    first = http.get("/v1/billing-runs?limit=2").json()
+    rest = http.get("/v1/billing-runs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert {run["run_id"] for run in (*first["items"], *rest["items"])} == set(made)
+    assert (len(first["items"]), len(rest["items"]), rest["next_cursor"]) == (2, 1, None)
+
+
 def test_statuses_of_our_own_errors() -> None:
     issue = Issue("r", "p", "m", "e")
     expected = {

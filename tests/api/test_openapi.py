@@ -65,7 +65,8 @@ STORY = (
     "plan_item_invoices list_item_invoices get_item_invoice cancel_item_invoice",
     "explain_line list_events_of_line",
     "export_invoice_lines record_payment list_payments get_payment unapply_payment allocate_payment",
-    "pay_out list_pay_outs get_pay_out set_off return_payment import_payments put_payment_settings",
+    "pay_out list_pay_outs get_pay_out set_off return_payment import_payments assign_payment",
+    "put_payment_settings",
     "get_payment_settings",
     "list_journal_entries trial_balance export_postings export_beancount verify_journal backfill_journal",
     "recognise_unbilled",
@@ -204,6 +205,7 @@ class World:
             "check_credit_note": self.issue_special,
             "report_outstanding": self.issue_taxed,
             "get_pay_out": self.leave_below_zero,
+            "import_payments": self.unknown_payer,
         }.get(operation_id)
         if prepare is not None:
             prepare(answer)
@@ -213,6 +215,11 @@ class World:
 
     def deliver_first(self, answer: httpx.Response) -> None:
         self.deliver(answer.json()["items"][0]["delivery_id"])
+
+    def unknown_payer(self, _answer: httpx.Response) -> None:
+        """A payment that nobody sent."""
+        paid = {"amount": "25.00", "currency": "USD", "value_date": "2013-03-01"}
+        self.keys["payment_id"] = self.http.post("/v1/payments", json=paid).json()["payment_id"]
 
     def review_none(self, _answer: httpx.Response) -> None:
         self.http.put("/v1/review-rules/default", json={"policy": "none"})

@@ -69,5 +69,12 @@ def test_a_document_is_written_off_and_money_goes_back(run: Run, http: httpx.Cli
     again = run("payment", "pay-out", *owed)
     assert "0.00" in again.err
     assert "refund-1" in run("payment", "pay-outs", "--customer", made["customer_id"]).out
-    assert run("journal", "verify").status == 0
+    lost = run("payment", "record", "7.00", currency, "--on", today, "--id", "bank-9")
+    assert "unknown" in lost.out
+    assigned = run("payment", "assign", "bank-9", made["customer_id"], "--reason", "by phone")
+    assert made["customer_id"] in assigned.out
+    shown = run("payment", "show", "bank-9").out
+    assert f"Returned on {today}: paid by {made['customer_id']}, recorded as pay-" in shown
+    assert "7.00" in run("payment", "pay-out", *owed, "--id", "refund-2").out
+    assert run("journal", "verify", "--documents").status == 0
     assert run("audit", "verify").status == 0

@@ -17,6 +17,7 @@ from invoicing.journal_check import verify_journal
 from invoicing.open_documents import allocated_minor, find_document, open_documents
 from invoicing.payment import named_numbers, rf_reference
 from invoicing.payment_allocation import held_payment
+from invoicing.payment_payer import assign_payment
 from invoicing.payment_store import allocate_payment, record_payment, return_payment, unapply_payment
 from tests.invoicing.books import SERIES, Books
 from tests.invoicing.world import at
@@ -225,6 +226,38 @@ def test_days_far_ahead_are_refused(books: Books) -> None:
     payment = books.pay("5.00", "", on="2026-04-01")
     with pytest.raises(InvalidDocument, match="more than 31 days to come"):
         return_payment(books.ledger, payment, on=date(2062, 3, 1), reason="x", actor="a", now=NOW)
+
+
+def by_acme(books: Books, payment_id: str) -> str:
+    return assign_payment(
+        books.ledger, payment_id, customer_id="acme", reason="by phone", actor="anna", now=books.now
+    )
+
+
+def test_money_of_an_unknown_payer_becomes_the_customer_s(books: Books) -> None:
+    """300.00, of which 100.00 pay an invoice by hand, half of it credited since; then it is known whose."""
+    number = books.issue(10000)
+    payment = books.pay("300.00", "hello", customer_id=None, on="2026-02-20")
+    allocate(books, payment, number, 10000)
+    books.now += timedelta(days=1)
+    with books.ledger.connect() as connection:
+        document_id = find_document(connection, number)
+    books.issue(-5000, refers_to=document_id, issued="2026-02-28")
+    days = [date.fromisoformat(day) for day in ("2026-02-19", "2026-02-20", "2026-03-02")]
+    before = [books.balances(on=day) for day in days]
+    books.now += timedelta(days=1)
+    assigned = by_acme(books, payment)
+    after = [books.balances(on=day) for day in days]
+    assert [each.get("cash") for each in after] == [each.get("cash") for each in before]
+    left = before[-1].pop("suspense")
+    assert (left, after[-1]) == (-25000, {**before[-1], "customer_credit": left})
+    assert (unapplied(books, payment), unapplied(books, assigned)) == (0, 25000)
+    assert open_of(books, number) == 0
+    assert verify_journal(books.ledger) == []
+    with pytest.raises(Conflict, match="returned before"):
+        by_acme(books, payment)
+    with pytest.raises(Conflict, match="is of customer 'acme'"):
+        by_acme(books, assigned)
 
 
 def test_two_at_once_never_pay_a_document_twice(any_ledger: Engine) -> None:

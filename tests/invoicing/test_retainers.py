@@ -40,6 +40,7 @@ from tests.invoicing.items_case import CONSULTING, hours, outcomes, take
 from tests.invoicing.support import CALLS
 from tests.invoicing.test_adjustments import Sender
 from tests.invoicing.test_rerate import again, rows
+from tests.invoicing.test_tax_billing import setting
 from tests.invoicing.world import LONG_AGO, World, at, readable, unseen
 from tests.rating.plans import plan, usage_charge
 
@@ -213,6 +214,25 @@ def test_one_run_a_month_and_one_late_run_come_to_the_same(world: World) -> None
         ("2025-03-01", 2104000, 1104000, 1000000),
     ]
     assert get_grant(world.ledger, "c1:support:2025-01-01:rollover").remaining_minor == 56000
+
+
+def test_a_statement_counts_the_tax_that_the_retainer_pays(world: World) -> None:
+    """90 hours are 10,800.00 and 2,052.00 of tax: 10,000.00 are paid by the month, 2,852.00 go beyond."""
+    setting(world)
+    law_firm(world, [30, 20], [40, 50])
+    assert not world.bill("2025-03-01").held
+    january, february, _ = statement(world)
+    assert (january.used_minor, january.tax_minor, january.drawn_minor) == (600000, 114000, 714000)
+    assert (january.overage_minor, january.remaining_minor) == (0, 286000)
+    assert (february.used_minor, february.tax_minor, february.drawn_minor) == (1080000, 205200, 1000000)
+    assert february.overage_minor == 285200
+    for period in (january, february):
+        assert [
+            sum(getattr(row, name) for row in period.used) for name in ("tax_minor", "overage_minor")
+        ] == [
+            period.tax_minor,
+            period.overage_minor,
+        ]
 
 
 @pytest.mark.parametrize(("hours", "overage"), [(112, 1440_00), (88, 0)])
