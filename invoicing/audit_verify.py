@@ -6,6 +6,9 @@ sums, columns, ``audit_facts.py``) is derived again from the texts of the docume
 kept beside them. Per series the first document that is not as it should be is named; what comes after it in
 the chain proves nothing. A chain cannot show that its own end was cut off; the audit trail, a chain of its
 own, says what was issued. Who cuts off both is found out by the hashes at their ends, once they are noted.
+
+10,000 invoices with 50,000 lines take 1.2 s of processor time (SQLite, measured 2026-11-26), a third of it
+for the columns and lines.
 """
 
 from __future__ import annotations
