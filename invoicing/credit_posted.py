@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Final
 
 import orjson
@@ -15,6 +15,7 @@ from invoicing.credit_note_tables import CREDIT_NOTES
 from invoicing.credit_tables import CREDIT_ENTRIES, CREDIT_GRANTS
 from invoicing.posting import TOP_UP_CHARGE_ID, CreditSold, CreditUse, DocumentLine
 from invoicing.register import IssuedDocument
+from invoicing.tables import ISSUED_DOCUMENTS
 from rating.retainer import sells_credit
 
 SOLD_BY_INVOICE: Final = ("retainer", "top_up")
@@ -54,15 +55,15 @@ def credit_sold(
 
 
 def credit_taken_back(
-    connection: Connection, note: IssuedDocument, lines: Sequence[DocumentLine], *, known_by: datetime
+    connection: Connection, note: IssuedDocument, lines: Sequence[DocumentLine]
 ) -> Mapping[str, int]:
     """Of lines that sold credit, what of this credit note is credit that was voided (its cost, minor units
-    above zero, by line_id), after what earlier credit notes of the invoice took of it. known_by: when the
-    note is issued; what is voided later is none of it."""
+    above zero, by line_id), after what earlier credit notes of the invoice took of it. What is voided after
+    the note was issued is none of it."""
     selling = _selling(lines)
     if not selling:
         return {}
-    voided = _voided_cost(connection, selling, known_by)
+    voided = _voided_cost(connection, selling, note)
     earlier = _credited_before(connection, note)
     found = {}
     for line in lines:
@@ -81,7 +82,7 @@ def _is_of_credit(charge_id: str) -> bool:
     return sells_credit(charge_id) or charge_id == TOP_UP_CHARGE_ID
 
 
-def _voided_cost(connection: Connection, line_ids: Sequence[str], known_by: datetime) -> dict[str, int]:
+def _voided_cost(connection: Connection, line_ids: Sequence[str], note: IssuedDocument) -> dict[str, int]:
     """What was voided of the grants that lines sold, and of those they rolled over to; by line_id."""
     grants, entries = CREDIT_GRANTS.c, CREDIT_ENTRIES.c
     sold = select(grants.grant_id, grants.origin_id).where(grants.origin.in_(SOLD_BY_INVOICE))
@@ -92,8 +93,10 @@ def _voided_cost(connection: Connection, line_ids: Sequence[str], known_by: date
         found = select_by_ids(connection, rolled, grants.origin_id, sorted(newest))
         newest = {row[0]: newest[row[1]] for row in found}
         line_of |= newest
+    register = ISSUED_DOCUMENTS.c
+    issued_at = select(register.issued_at).where(register.document_id == note.document_id).scalar_subquery()
     voided = select(entries.grant_id, func.sum(entries.cost_minor)).where(
-        entries.kind == "voided", entries.created_at <= known_by.isoformat()
+        entries.kind == "voided", entries.created_at <= issued_at
     )
     sums: dict[str, int] = defaultdict(int)
     grouped = voided.group_by(entries.grant_id)

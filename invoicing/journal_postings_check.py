@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, select, true
 
 from invoicing.bulk import select_by_ids
+from invoicing.journal import DOCUMENT_KINDS
 from invoicing.journal_tables import JOURNAL_ENTRIES, JOURNAL_LINES
 from invoicing.posting import PostedDocument, document_entries
 from invoicing.posting_rows import RecognisedDays
-from invoicing.posting_store import OF_DOCUMENTS, posted_documents, registered_documents
+from invoicing.posting_store import posted_documents, registered_where
+from invoicing.tables import ISSUED_DOCUMENTS
 
-_DOCUMENTS_PER_STEP: Final = 2_000
 _SHOWN_MAX: Final = 20
 _E, _L = JOURNAL_ENTRIES.c, JOURNAL_LINES.c
 _LineKey = tuple[str, str, str, str, str, str]
@@ -36,17 +37,14 @@ class _Entry:
 def verify_postings(ledger: Engine) -> list[str]:
     """Where the journal does not say of an issued document what the document posts, one sentence each; empty
     when all does. It reads every document, some thousands at a time."""
-    days, after, found = RecognisedDays(), ("", "", 0), list[str]()
+    days, found = RecognisedDays(), list[str]()
     with ledger.connect() as connection:
-        while batch := registered_documents(connection, after, _DOCUMENTS_PER_STEP):
-            after = batch[-1][0]
-            issued = [(document, datetime.fromisoformat(place[0])) for place, document in batch]
-            known = {document.document_id: issued_at for document, issued_at in issued}
-            posted = posted_documents(connection, issued, days)
-            in_journal = _in_journal(connection, list(known))
-            for document in posted:
-                issued_at = known[document.document_id]
-                found += _differences(document, issued_at, in_journal.get(document.document_id, {}))
+        for documents in registered_where(connection, true()):
+            ids = [document.document_id for document in documents]
+            in_journal, issued_at = _in_journal(connection, ids), _issued_at(connection, ids)
+            for document in posted_documents(connection, documents, days):
+                known = in_journal.get(document.document_id, {})
+                found += _differences(document, issued_at[document.document_id], known)
     left_off = len(found) - _SHOWN_MAX
     return [*found[:_SHOWN_MAX], f"... and {left_off:,} more of this kind."] if left_off > 0 else found
 
@@ -105,6 +103,13 @@ def _amounts(lines: Iterator[tuple[_LineKey, int]]) -> dict[_LineKey, int]:
     return {key: amount for key, amount in sums.items() if amount}
 
 
+def _issued_at(connection: Connection, document_ids: Sequence[str]) -> dict[str, datetime]:
+    register = ISSUED_DOCUMENTS.c
+    statement = select(register.document_id, register.issued_at)
+    rows = select_by_ids(connection, statement, register.document_id, document_ids)
+    return {row[0]: datetime.fromisoformat(row[1]) for row in rows}
+
+
 def _in_journal(connection: Connection, document_ids: Sequence[str]) -> dict[str, dict[str, _Entry]]:
     """By document and entry_id."""
     statement = (
@@ -122,7 +127,7 @@ def _in_journal(connection: Connection, document_ids: Sequence[str]) -> dict[str
             _L.amount_minor,
         )
         .select_from(JOURNAL_LINES.join(JOURNAL_ENTRIES))
-        .where(_E.kind.in_(OF_DOCUMENTS))
+        .where(_E.kind.in_((*DOCUMENT_KINDS, "recognition")))
     )
     heads: dict[tuple[str, str], tuple[date, datetime]] = {}
     lines: dict[tuple[str, str], list[tuple[_LineKey, int]]] = defaultdict(list)

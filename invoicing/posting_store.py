@@ -6,14 +6,14 @@ Called in the transaction that makes the change, so that neither is there withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, exists, func, or_, select, tuple_
 
 from ingest.ledger import ledger_transaction
 from invoicing.accrual_store import release_accruals
@@ -38,16 +38,11 @@ from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICE_LINES, INVOICES, ISSUED_DOCUMENTS
 
 _DOCUMENTS_PER_STEP: Final = 2_000
-OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
+_OF_DOCUMENTS: Final = (*DOCUMENT_KINDS, "recognition")
 """Kinds of entries that are the posting of a document."""
 _CONTENT: Final = func.coalesce(
     INVOICES.c.document, CREDIT_NOTES.c.document, SPECIAL_INVOICES.c.document
 ).label("document")
-_WITH_CONTENT: Final = (
-    ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == ISSUED_DOCUMENTS.c.document_id)
-    .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == ISSUED_DOCUMENTS.c.document_id)
-    .outerjoin(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id == ISSUED_DOCUMENTS.c.document_id)
-)
 _Place = tuple[str, str, int]
 """When a document was issued, its series and its number: in this order they are posted."""
 
@@ -61,21 +56,21 @@ def post_documents(connection: Connection, documents: Sequence[IssuedDocument], 
     period_start, period_end and amount_minor. Raises BrokenState when a document does not add up.
     """
     rows, days = begin_rows(connection, now=now), RecognisedDays()
-    for posted in posted_documents(connection, [(document, now) for document in documents], days):
+    for posted in posted_documents(connection, documents, days):
         add_document(rows, posted, days)
     append_rows(connection, rows)
-    release_accruals(connection, [each.document_id for each in documents], description="issued", now=now)
+    issued = [each.document_id for each in documents]
+    release_accruals(connection, issued, description="issued", now=now)
     for document in documents:
         if document.kind == "credit_note" and document.refers_to is not None:
             free_credited(connection, [document.refers_to], on=document.issue_date, now=now)
 
 
 def posted_documents(
-    connection: Connection, issued: Sequence[tuple[IssuedDocument, datetime]], days: RecognisedDays
-) -> list[PostedDocument]:
-    """Documents, each with when it was issued, as their posting sees them, with what they did to credit and
-    the months of their lines; the same as they are posted and ever after."""
-    documents = [document for document, _ in issued]
+    connection: Connection, documents: Sequence[IssuedDocument], days: RecognisedDays
+) -> Iterator[PostedDocument]:
+    """Documents on the register as posting sees them, in their order; the same as they are posted and ever
+    after."""
     lines = _posted_lines(connection, documents)
     used = credit_used(connection, [each.document_id for each in documents if each.credit_minor])
     notes = {each.document_id for each in documents if each.refers_to is not None}
@@ -84,8 +79,8 @@ def posted_documents(
             used[each.document_id] = for_own_lines(connection, each.text, used[each.document_id])
     sold = credit_sold(connection, (each for key, each in lines.items() if key not in notes))
     shares = shares_of_lines(connection, chain.from_iterable(lines.values()), days)
-    return [
-        PostedDocument(
+    for document in documents:
+        yield PostedDocument(
             document_id=document.document_id,
             kind="credit_note" if document.kind == "credit_note" else "invoice",
             corrects=document.document_id in notes,
@@ -101,13 +96,11 @@ def posted_documents(
             sold={} if document.document_id in notes else sold,
             shares=shares,
             taken_back=(
-                credit_taken_back(connection, document, lines[document.document_id], known_by=issued_at)
+                credit_taken_back(connection, document, lines[document.document_id])
                 if document.document_id in notes
                 else {}
             ),
         )
-        for document, issued_at in issued
-    ]
 
 
 def _posted_lines(
@@ -171,7 +164,7 @@ def post_missing(ledger: Engine) -> PostedMissing:
 
 def _posted_now(connection: Connection, document_ids: Sequence[str]) -> int:
     """How many of the documents have entries; lines that take each other's place on one day make none."""
-    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS))
+    entries = select(JOURNAL_ENTRIES.c.document_id).where(JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS))
     return len(
         {row[0] for row in select_by_ids(connection, entries, JOURNAL_ENTRIES.c.document_id, document_ids)}
     )
@@ -181,46 +174,50 @@ def _missing_documents(connection: Connection, after: _Place) -> list[tuple[_Pla
     """The next documents that may have something to post and are not posted, each with its place. after: of
     the last that was looked at."""
     register = ISSUED_DOCUMENTS.c
-    place = (register.issued_at, register.series, register.number)
     # What happens to a document afterwards (payments, write-offs) names it too and does not post it.
-    own = JOURNAL_ENTRIES.c.kind.in_(OF_DOCUMENTS)
+    own = JOURNAL_ENTRIES.c.kind.in_(_OF_DOCUMENTS)
     posted = exists().where(own, JOURNAL_ENTRIES.c.document_id == register.document_id)
-    content = _CONTENT
-    has_lines = content.not_like('%"lines":[]%')
+    has_lines = _CONTENT.not_like('%"lines":[]%')
     # What comes to nothing posts nothing, unless it moves deposits, or revenue between charges or months.
     comes_to_something = or_(
         register.net_minor != 0,
         register.tax_minor != 0,
-        content.like('%"charge_kind":"deducted_%'),
+        _CONTENT.like('%"charge_kind":"deducted_%'),
         exists().where(INVOICE_LINES.c.invoice_id == register.document_id, INVOICE_LINES.c.amount_minor != 0),
     )
+    return _registered_after(connection, after, [~posted, has_lines, comes_to_something])
+
+
+def registered_where(
+    connection: Connection, chosen: ColumnElement[bool]
+) -> Iterator[Sequence[IssuedDocument]]:
+    """The documents on the register of which ``chosen`` holds, a number of them at a time."""
+    after: _Place = ("", "", 0)
+    while found := _registered_after(connection, after, [chosen]):
+        yield [document for _, document in found]
+        after, _ = found[-1]
+
+
+def _registered_after(
+    connection: Connection, after: _Place, conditions: Sequence[ColumnElement[bool]]
+) -> list[tuple[_Place, IssuedDocument]]:
+    register = ISSUED_DOCUMENTS.c
+    place = (register.issued_at, register.series, register.number)
+    with_content = (
+        ISSUED_DOCUMENTS.outerjoin(INVOICES, INVOICES.c.invoice_id == register.document_id)
+        .outerjoin(CREDIT_NOTES, CREDIT_NOTES.c.credit_note_id == register.document_id)
+        .outerjoin(SPECIAL_INVOICES, SPECIAL_INVOICES.c.document_id == register.document_id)
+    )
     statement = (
-        select(ISSUED_DOCUMENTS, content)
-        .select_from(_WITH_CONTENT)
-        .where(
-            ~posted,
-            has_lines,
-            comes_to_something,
-            tuple_(*place) > tuple_(*after),
-        )
+        select(ISSUED_DOCUMENTS, _CONTENT)
+        .select_from(with_content)
+        .where(*conditions, tuple_(*place) > tuple_(*after))
         .order_by(*place)
         .limit(_DOCUMENTS_PER_STEP)
     )
     return [
         ((row.issued_at, row.series, row.number), _registered(row)) for row in connection.execute(statement)
     ]
-
-
-def registered_documents(
-    connection: Connection, after: _Place, count: int
-) -> list[tuple[_Place, IssuedDocument]]:
-    """The next documents of the register in the order they are posted in, each with its place and content."""
-    register = ISSUED_DOCUMENTS.c
-    place = (register.issued_at, register.series, register.number)
-    behind = tuple_(*place) > tuple_(*after)
-    statement = select(ISSUED_DOCUMENTS, _CONTENT).select_from(_WITH_CONTENT).where(behind)
-    rows = connection.execute(statement.order_by(*place).limit(count))
-    return [((row.issued_at, row.series, row.number), _registered(row)) for row in rows]
 
 
 def _registered(row: Any) -> IssuedDocument:
