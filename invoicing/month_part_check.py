@@ -1,7 +1,7 @@
 """Month shares held to their lines and to the journal: what of usage over several months is revenue of which.
 
 Documents with such lines are posted again, on paper, from the register and the shares on record, and every
-charge and day compared with what the journal has.
+day of the charges with such lines is compared with what the journal has.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def _problem(line: DocumentLine, shares: MonthShares) -> str | None:
 def _journal(connection: Connection, documents: Sequence[PostedDocument]) -> Iterator[str]:
     whole = [one for one in documents if _adds_up(one)]
     wanted: _Revenue = defaultdict(int)
+    shared = {
+        (one.document_id, line.charge_id) for one in whole for line in one.lines if _goes_by_month(one, line)
+    }
     for document in whole:
         for entry in document_entries(document):
             for line in entry.lines:
@@ -74,11 +77,15 @@ def _journal(connection: Connection, documents: Sequence[PostedDocument]) -> Ite
     posted = _posted(connection, [one.document_id for one in whole])
     known = {document_id for document_id, _, _ in posted}  # of others all is missing, as is said elsewhere
     for key in sorted({*wanted, *posted}):
-        if key[0] in known and wanted.get(key, 0) != posted.get(key, 0):
+        if key[0] in known and key[:2] in shared and wanted.get(key, 0) != posted.get(key, 0):
             yield (
                 f"document {key[0]} has {posted.get(key, 0)} minor units of revenue of charge {key[1]!r} on "
                 f"{key[2]}; its lines and the months they were used in come to {wanted.get(key, 0)}."
             )
+
+
+def _goes_by_month(document: PostedDocument, line: DocumentLine) -> bool:
+    return bool(document.shares.get(line.line_id))
 
 
 def _adds_up(document: PostedDocument) -> bool:

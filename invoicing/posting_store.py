@@ -110,7 +110,8 @@ def _as_written(
             credit_minor=document.credit_minor,
             lines=lines[document.document_id],
             used=used.get(document.document_id, ()),
-            sold=sold,
+            # The lines of a credit note have the ids of those it takes back.
+            sold={} if document.document_id in notes else sold,
             shares=shares,
             taken_back=(
                 credit_taken_back(connection, document, lines[document.document_id])
