@@ -66,6 +66,9 @@ def printed_statement(
         (w("your_contact"), contract.terms.owner),
     )
     beyond = period.overage_minor > 0
+    tax_minor = (
+        period.drawn_minor + period.overage_minor - period.used_minor
+    )  # what it pays beside net amounts
     total = period.overage_minor if beyond else period.remaining_minor
     return {
         "language": w.language,
@@ -88,11 +91,12 @@ def printed_statement(
         "lines": [_line(use, digits, w) for use in period.used],
         "sums": [
             {"label": w("retainer_used"), "value": w.money(period.used_minor, digits)},
+            *([{"label": w("retainer_tax"), "value": w.money(tax_minor, digits)}] if tax_minor else []),
             {"label": w("retainer_drawn"), "value": w.money(-period.drawn_minor, digits)},
         ],
         "total_label": w("retainer_overage" if beyond else "retainer_remaining"),
         "total": f"{w.money(total, digits)} {period.currency}",
-        "tax_notes": [w("amounts_exclude_tax")],
+        "tax_notes": [] if tax_minor else [w("amounts_exclude_tax")],
         "notes_label": w("retainer"),
         "notes": list(_notes(period, digits, w)),
         "payment": {"rows": [], "code": "", "caption": ""},
