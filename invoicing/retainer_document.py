@@ -89,7 +89,7 @@ def printed_statement(
         "sums": _sums(period, digits, w),
         "total_label": w("retainer_overage" if beyond else "retainer_remaining"),
         "total": f"{w.money(total, digits)} {period.currency}",
-        "tax_notes": [w("amounts_exclude_tax")],
+        "tax_notes": [] if period.tax_minor else [w("amounts_exclude_tax")],
         "notes_label": w("retainer"),
         "notes": list(_notes(period, digits, w)),
         "payment": {"rows": [], "code": "", "caption": ""},

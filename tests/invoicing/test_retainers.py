@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -24,13 +25,14 @@ from invoicing.issue import issue_invoice
 from invoicing.journal_check import verify_journal
 from invoicing.preview import preview_contract
 from invoicing.rerate import rerate
-from invoicing.retainer_document import retainer_pdf
+from invoicing.retainer_document import printed_statement, retainer_pdf
 from invoicing.retainer_statement import RetainerPeriod, retainer_statement
 from invoicing.what_if import what_if
 from invoicing.what_if_variant import PriceVariant
 from rating.agreement import agreed_plan
 from rating.agreement_store import get_agreement
 from rating.catalogue import get_plan_version, save_contract
+from rating.contract import Contract
 from rating.explain import explain_line, reprice_line
 from rating.price_plan import PricePlan
 from rating.retainer import DatedRetainer
@@ -442,3 +444,23 @@ def test_units_without_a_price_are_said_by_name() -> None:
     retainer = DatedRetainer.model_validate({**SUPPORT, "units": "100", "charge_ids": ["hours"]})
     with pytest.raises(BrokenState, match=r"'support' buys units of hours.*plan 'gold'.*no such charge"):
         retainer.worth(plan(CALLS))
+
+
+def test_a_statement_whose_retainer_pays_tax_says_so() -> None:
+    """Used 100.00, with 19.00 of tax 119.00, of which the retainer had 110.00."""
+    day = date(2025, 1, 1)
+    said: dict[str, Any] = {
+        "contract_id": "c1",
+        "retainer_id": "r",
+        "currency": "EUR",
+        "used": (),
+        "billed": True,
+    }
+    said |= {"period_start": day, "period_end": date(2025, 2, 1)}
+    said |= {"granted_minor": 11_000, "used_minor": 10_000, "drawn_minor": 11_000, "overage_minor": 900}
+    period = RetainerPeriod(**{field.name: said.get(field.name, 0) for field in fields(RetainerPeriod)})
+    agreed = {"contract_id": "c1", "customer_id": "k", "plan_id": "p", "start_date": day, "time_zone": "UTC"}
+    printed = printed_statement(period, Contract.model_validate(agreed), {"name": "K"}, {})
+    sums = [(row["label"], row["value"]) for row in printed["sums"]]
+    assert sums == [("Used in all", "100.00"), ("Tax on it", "19.00"), ("Paid by the retainer", "-110.00")]
+    assert (printed["total"], printed["tax_notes"]) == ("9.00 EUR", [])
