@@ -457,7 +457,8 @@ def test_a_statement_whose_retainer_pays_tax_says_so() -> None:
         "billed": True,
     }
     said |= {"period_start": day, "period_end": date(2025, 2, 1)}
-    said |= {"granted_minor": 11_000, "used_minor": 10_000, "drawn_minor": 11_000, "overage_minor": 900}
+    said |= {"granted_minor": 11_000, "used_minor": 10_000, "tax_minor": 1_900}
+    said |= {"drawn_minor": 11_000, "overage_minor": 900}
     period = RetainerPeriod(**{field.name: said.get(field.name, 0) for field in fields(RetainerPeriod)})
     agreed = {"contract_id": "c1", "customer_id": "k", "plan_id": "p", "start_date": day, "time_zone": "UTC"}
     printed = printed_statement(period, Contract.model_validate(agreed), {"name": "K"}, {})
