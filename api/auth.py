@@ -30,6 +30,7 @@ from ingest.clock import Clock
 from ingest.errors import Forbidden, InvalidInput, Issue, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
+from invoicing.customer_store import require_customer
 
 Scope = Literal["ingest", "read", "current_bill", "send", "review", "bill", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -176,6 +177,8 @@ def create_key(
     _, key_id, secret = token.split("_", 2)
     key = ApiKey(key_id, name.strip(), wanted, now.isoformat(), customer_id=customer_id)
     with ledger_transaction(ledger) as connection:
+        if customer_id is not None:
+            require_customer(connection, customer_id)
         connection.execute(
             sa.insert(API_KEYS).values(
                 key_id=key_id,

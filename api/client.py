@@ -154,9 +154,9 @@ class RatemillClient:
         finally:
             part.unlink(missing_ok=True)
 
-    def delete(self, path: str) -> Any:
+    def delete(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """DELETE; the JSON answer."""
-        return _json(self._send("DELETE", path))
+        return _json(self._send("DELETE", path, params=_given(params)))
 
     def post_file(self, path: Path, *, progress: FileProgress | None = None) -> FileReport:
         """Send a file of events of any size, in slices.

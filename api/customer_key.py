@@ -6,14 +6,16 @@ What belongs to another customer is answered as what is not there: the key learn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 
+from api.tables import API_KEYS
 from ingest.errors import Forbidden, Issue, NotFound
+from invoicing.deletion import Reference, references_in
 from invoicing.store import get_invoice
 from invoicing.tables import CUSTOMERS
 from rating.tables import CONTRACTS
@@ -87,3 +89,11 @@ def customer_key_issues(ledger: Engine, customer_id: str, scopes: Sequence[str])
             words = f"There is no customer {customer_id!r}."
             issues.append(Issue("unknown_customer", "customer_id", words, "a customer of `customer list`."))
     return issues
+
+
+def keys_of_customer(connection: Connection, customer_id: str) -> Iterator[Reference]:
+    """The keys that see this customer and are not revoked: another customer saved under its id later would
+    be seen by them."""
+    held = (API_KEYS.c.customer_id == customer_id) & API_KEYS.c.revoked_at.is_(None)
+    instead = "`ratemill keys revoke KEY` ends such a key."
+    yield from references_in(connection, "API keys", API_KEYS.c.key_id, held, instead)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Query
 
 from api.json import ExactJSON
 from ingest.document import read_document
 from ingest.errors import InvalidDocument, Issue
 from rating.plan_version import SavedDocument
+
+DeletionReason = Annotated[str, Query(alias="reason", description="Why; it stays in the audit trail.")]
 
 
 def keyed_document(body: bytes, *, field: str, key: str, what: str) -> dict[str, Any]:

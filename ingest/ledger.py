@@ -187,14 +187,16 @@ def _begin(connection: Connection) -> None:
         ) from error
 
 
-def lock_name(connection: Connection, name: str) -> None:
+def lock_name(connection: Connection, name: str, *, shared: bool = False) -> None:
     """Until the transaction ends, nobody else gets past this with the same name: for what has no row yet that
-    could be locked. On SQLite writers queue anyway."""
+    could be locked. shared: those who share it get past together, and keep out who does not. On SQLite
+    writers queue anyway."""
     if connection.dialect.name != "postgresql":
         return
     digest = hashlib.blake2b(f"ratemill {name}".encode(), digest_size=8).digest()
     key = int.from_bytes(digest, "big", signed=True)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    connection.execute(text(f"SELECT {function}(:key)"), {"key": key})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import SYSTEM_ACTOR, Change, record_changes
 from invoicing.bulk import select_by_ids
-from invoicing.customer_store import get_customer
+from invoicing.customer_store import require_customer
 from invoicing.journal_store import lock_journal, posted_text
 from invoicing.open_documents import open_documents
 from invoicing.payment import Applied
@@ -27,8 +27,8 @@ def set_applies_credit(
     ledger: Engine, customer_id: str, *, applies_credit: bool, actor: str, now: datetime
 ) -> None:
     """Whether the customer's money on account pays its next invoices by itself. Raises NotFound."""
-    get_customer(ledger, customer_id)
     with ledger_transaction(ledger) as connection:
+        require_customer(connection, customer_id)
         before = connection.execute(
             select(_S.applies_credit).where(_S.customer_id == customer_id)
         ).scalar_one_or_none()

@@ -33,6 +33,7 @@ from invoicing.customer_claims import (
     write_records,
 )
 from invoicing.customer_record import DIRECT, MergedCustomer
+from invoicing.deletion import lock_referring
 from invoicing.tables import CUSTOMERS
 from invoicing.tax_id import unchecked_warning
 from rating.plan_version import Entered, SavedDocument
@@ -191,11 +192,25 @@ def get_customer(ledger: Engine, customer_id: str) -> StoredCustomer:
             select(CUSTOMERS.c.document, CUSTOMERS.c.version).where(CUSTOMERS.c.customer_id == customer_id)
         ).one_or_none()
     if row is None:
-        raise NotFound(
-            f"there is no customer {customer_id!r}. Save it with `ratemill customer put` or "
-            f"PUT /v1/customers/{customer_id}."
-        )
+        raise unknown_customer(customer_id)
     return StoredCustomer(_parse(row[0]), row[1])
+
+
+def require_customer(connection: Connection, customer_id: str) -> None:
+    """That there is such a customer, and will be until the transaction ends: call it before what refers to
+    the customer is written, and before other locks are taken. Raises NotFound."""
+    lock_referring(connection)
+    query = select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == customer_id)
+    if connection.execute(query).first() is None:
+        raise unknown_customer(customer_id)
+
+
+def unknown_customer(customer_id: str) -> NotFound:
+    """What is said of a customer that is not there."""
+    return NotFound(
+        f"there is no customer {customer_id!r}. Save it with `ratemill customer put` or "
+        f"PUT /v1/customers/{customer_id}."
+    )
 
 
 def list_customers(

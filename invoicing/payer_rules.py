@@ -14,10 +14,13 @@ from sqlalchemy import Connection, Engine, select
 
 from ingest.errors import Issue
 from invoicing.billed_time import contract_change_issues
+from invoicing.billing_entity import BILLING_ENTITIES
 from invoicing.bulk import select_by_ids
 from invoicing.customer import Customer
 from invoicing.customer_store import load_customer_texts
+from invoicing.deletion import deleted_ids, lock_referring
 from invoicing.quote_tables import QUOTE_ACCEPTANCES
+from invoicing.tables import CUSTOMERS
 from invoicing.tax_desk import TaxDesk, load_tax_desk
 from rating.contract import Contract
 
@@ -29,9 +32,13 @@ def contract_issues(
     acknowledged: Mapping[str, str] | None = None,
 ) -> Mapping[str, Sequence[Issue]]:
     """All that this room holds against contracts that would change, by contract_id: time already billed
-    (``contract_change_issues``), an unknown billing entity, a payer nobody knows, terms nobody acknowledged.
-    Read only. acknowledged: terms that are acknowledged in this very transaction, by contract_id."""
+    (``contract_change_issues``), a customer or entity that was deleted, an unknown billing entity, a payer
+    nobody knows, terms nobody acknowledged. Writes nothing; what contracts name stays on record until the
+    transaction ends. acknowledged: terms that are acknowledged in this very transaction, by contract_id."""
+    lock_referring(connection)
     found = {key: list(issues) for key, issues in contract_change_issues(connection, contracts).items()}
+    for key, issue in _deleted(connection, contracts):
+        found.setdefault(key, []).append(issue)
     desk = load_tax_desk(connection, provider=None)
     if desk is None:
         return found
@@ -53,6 +60,40 @@ def terms_warnings(ledger: Engine, contract: Contract) -> tuple[Issue, ...]:
     with ledger.connect() as connection:
         customer = _customers(connection, [contract]).get(contract.customer_id)
     return () if customer is None else tuple(_conflicts(contract, customer))
+
+
+def _deleted(connection: Connection, contracts: Sequence[Contract]) -> Iterator[tuple[str, Issue]]:
+    """Customers and entities that contracts name and that were deleted, by contract_id. One that was never
+    on record may come yet; one that was taken away will not, and the contract would wait for it for ever."""
+    customers = {one.customer_id for one in contracts}
+    on_record = select_by_ids(
+        connection, select(CUSTOMERS.c.customer_id), CUSTOMERS.c.customer_id, sorted(customers)
+    )
+    gone = deleted_ids(connection, "customer", customers - {row[0] for row in on_record})
+    entities = {one.billing_entity for one in contracts if one.billing_entity is not None}
+    known = BILLING_ENTITIES.find(connection, entities)
+    gone_entities = deleted_ids(connection, "billing_entity", entities - known.keys())
+    for one in contracts:
+        if one.customer_id in gone:
+            yield (
+                one.contract_id,
+                Issue(
+                    "customer_deleted",
+                    "customer_id",
+                    f"Customer {one.customer_id!r} was deleted.",
+                    "another customer, or this one saved again: `ratemill customer put`.",
+                ),
+            )
+        if one.billing_entity in gone_entities:
+            yield (
+                one.contract_id,
+                Issue(
+                    "entity_deleted",
+                    "billing_entity",
+                    f"Billing entity {one.billing_entity!r} was deleted.",
+                    "another entity, or this one saved again: `ratemill entity put`.",
+                ),
+            )
 
 
 def _customers(connection: Connection, contracts: Sequence[Contract]) -> dict[str, Customer]:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, insert, select
 from ingest.errors import Conflict
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
-from invoicing.customer_store import get_customer
+from invoicing.customer_store import require_customer
 from invoicing.journal import EntryKind, JournalEntry, JournalLine
 from invoicing.journal_store import append_entries, entry_named_id, lock_journal, posted_text
 from invoicing.payment_allocation import Held, held_payment, settle
@@ -29,8 +29,8 @@ def assign_payment(
     Raises NotFound for an unknown payment or customer; Conflict when the payer is known or the payment was
     returned, or has this done to it before.
     """
-    get_customer(ledger, customer_id)
     with ledger_transaction(ledger) as connection:
+        require_customer(connection, customer_id)
         lock_journal(connection)
         held = held_payment(connection, payment_id)
         if held.returned:

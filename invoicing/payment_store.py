@@ -16,6 +16,7 @@ from ingest.document import validate_document
 from ingest.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from ingest.ledger import ledger_transaction
 from invoicing.audit_trail import Change, record_changes
+from invoicing.deletion import lock_referring
 from invoicing.journal import JournalEntry, JournalLine
 from invoicing.journal_store import append_entries, entry_named_id, lock_journal, posted_text
 from invoicing.open_documents import (
@@ -63,6 +64,7 @@ def record_payment(
     if issues := value_date_issues(payment.value_date, now=now):
         raise InvalidDocument("the payment", issues)
     with ledger_transaction(ledger) as connection:
+        lock_referring(connection)
         lock_journal(connection)
         known = _known(connection, payment, duplicate_key)
         if known is not None:

@@ -13,7 +13,7 @@ from ingest.document import canonical_json, validate_document
 from ingest.errors import NotFound
 from ingest.ledger import ledger_transaction, lock_name
 from invoicing.audit_trail import Change, record_changes
-from invoicing.customer_store import get_customer
+from invoicing.customer_store import get_customer, require_customer
 from invoicing.journal_store import posted_text
 from invoicing.quote import Quote, QuoteState, quote_issues, quote_state
 from invoicing.quote_tables import QUOTE_ACCEPTANCES, QUOTES
@@ -87,6 +87,7 @@ def save_quote_in(
     ledger: Engine, connection: Connection, quote: Quote, *, actor: str, now: datetime
 ) -> SavedDocument:
     """As ``save_quote``, in the caller's transaction."""
+    require_customer(connection, quote.customer_id)
     lock_quote(connection, quote.quote_id)
     newest = newest_version(connection, quote.quote_id)
     standing = None if newest is None else Quote.model_validate_json(newest.document)

@@ -78,7 +78,11 @@ class DocumentKind(Generic[Model]):
     def get(self, ledger: Engine, key: str) -> StoredDocument[Model]:
         """The document in force. Raises NotFound."""
         with ledger.connect() as connection:
-            found = self._newest(connection, key)
+            return self.in_force(connection, key)
+
+    def in_force(self, connection: Connection, key: str) -> StoredDocument[Model]:
+        """As ``get``, as the connection sees it."""
+        found = self._newest(connection, key)
         if found is None:
             raise NotFound(f"{self.words} {key!r} is not on record. {self.missing}")
         return found

@@ -106,13 +106,15 @@ class TaxDesk:
     def entity_id_for(self, customer: Mapping[str, Any]) -> str | None:
         """Who sends invoices to a customer whose contract does not say; None when that is not clear."""
         named = customer.get("billing_entity")
-        return self._only_one() if named is None else str(named)
+        return sender_by_default(self.entities) if named is None else str(named)
 
-    def _only_one(self) -> str | None:
-        if len(self.entities) == 1:
-            return next(iter(self.entities))
-        chosen = [key for key, stored in self.entities.items() if stored.document.default]
-        return chosen[0] if len(chosen) == 1 else None
+
+def sender_by_default(entities: Mapping[str, StoredDocument[BillingEntity]]) -> str | None:
+    """Who sends where neither contract nor customer say; None when that is not clear."""
+    if len(entities) == 1:
+        return next(iter(entities))
+    chosen = [key for key, stored in entities.items() if stored.document.default]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 def load_tax_desk(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, delete, select
 
 from ingest.document import Document
 from ingest.meter import Key
@@ -77,6 +77,15 @@ def choose_template(
         TEMPLATES.get(ledger, template_id)
     document = {"key": ALL if used_for == "all" else key, "template_id": template_id}
     return _choices(used_for).save(ledger, document, now=now.astimezone(UTC), entered=entered)
+
+
+def forget_choice(connection: Connection, used_for: UsedFor, key: str) -> str:
+    """Take away what was chosen for a record that is deleted, nothing of which was ever printed, so that
+    another under its key does not inherit it. Gives the template that was chosen last; empty for none."""
+    kind, table = _choices(used_for), SAVED_DOCUMENTS
+    chosen = kind.find(connection, [key]).get(key)
+    connection.execute(delete(table).where(table.c.kind == kind.name, table.c.key == key))
+    return "" if chosen is None else chosen.template_id
 
 
 def load_templates(ledger: Engine) -> list[StoredDocument[DocumentTemplate]]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from api.cli.session import Column, Limit, Session, command, group, moment, more, table
+
+WHOLE_FROM: Final = 160
+"""Characters from which a value is not for a cell."""
 
 
 def _change(item: Mapping[str, Any]) -> str:
     """What changed, field by field: ``state: draft -> issued``."""
     before, after = item["before"] or {}, item["after"] or {}
     names = [name for name in before | after if before.get(name) != after.get(name)]
-    return ", ".join(f"{name}: {before.get(name, '-')} -> {after.get(name, '-')}" for name in names)
+    return ", ".join(f"{name}: {_short(before, name)} -> {_short(after, name)}" for name in names)
+
+
+def _short(state: Mapping[str, Any], name: str) -> str:
+    """A value for a cell; a whole document, as of a deleted customer, is for --json."""
+    value = state.get(name, "-")
+    whole = isinstance(value, (dict, list)) and len(str(value)) > WHOLE_FROM
+    return "(in --json)" if whole else str(value)
 
 
 ENTRY_COLUMNS: tuple[Column, ...] = (

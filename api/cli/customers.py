@@ -1,4 +1,5 @@
-"""`ratemill customer sync`, `conflicts`, `sources`, `records`, `forget`: what systems know of customers."""
+"""`ratemill customer sync`, `conflicts`, `sources`, `records`, `forget` and others: what systems know of
+customers."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import typer
 
 from api.cli.customer_export import add_export
 from api.cli.customer_now import now_shown
+from api.cli.deletions import add_delete
 from api.cli.payer_habits import add_switch
 from api.cli.session import Column, Limit, Session, command, moment, more, table
 from ingest.errors import InvalidInput, UnreadableBody
@@ -58,6 +60,7 @@ def add_commands(sub: typer.Typer) -> None:
     add_export(sub)
     _add_import(sub)
     add_switch(sub)
+    add_delete(sub, path="/v1/customers", what="customer")
 
     @command(sub, "now")
     def now(

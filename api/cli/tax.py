@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from api.cli.deletions import add_delete
 from api.cli.session import Column, Session, command, table
 
 LOADED_COLUMNS: Final[tuple[Column, ...]] = (("tax rates", "tax_rates_id"), ("version>", "version"))
@@ -27,6 +28,8 @@ def add_entity_commands(sub: typer.Typer) -> None:
         with session.client() as client:
             answer = client.put(path, file.read_bytes(), content_type="application/octet-stream")
         session.show(answer, f"{entity} is at version {answer['version']} and has this logo.")
+
+    add_delete(sub, path="/v1/billing-entities", what="billing entity")
 
 
 def add_rates_commands(sub: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from api.documents import keyed_document, saved_answer
+from api.documents import DeletionReason, keyed_document, saved_answer
 from api.examples import BILLING_ENTITY, SAVED_VERSION
 from api.json import ExactJSON
 from api.routing import Actor, DocumentBody, State, declared
@@ -21,6 +21,7 @@ from invoicing.billing_entity import (
     save_entity,
     save_logo,
 )
+from invoicing.entity_delete import delete_entity
 from invoicing.saved_document import StoredDocument
 
 router = APIRouter()
@@ -84,6 +85,26 @@ def list_all(state: State) -> ExactJSON:
 def get_one(state: State, entity_id: str) -> ExactJSON:
     """The entity in force."""
     return ExactJSON(_shown(get_entity(state.ledger, entity_id)))
+
+
+@router.delete(
+    "/v1/billing-entities/{entity_id}",
+    **declared(
+        "delete_billing_entity",
+        "admin",
+        summary="Delete a billing entity that was saved by mistake",
+        tag="tax",
+        example={"entity_id": "northwind", "version": 2, "deleted": True},
+        problems=(404, 409, 422),
+    ),
+)
+def delete_one(state: State, entity_id: str, reason: DeletionReason, actor: Actor) -> ExactJSON:
+    """Only one that nothing refers to: 409 `entity_in_use` names the contracts, customers, quotes and
+    documents that do, and the contracts whose invoices it sends because they name nobody. The audit trail
+    keeps the whole document with the reason; the id saved again is a new entity."""
+    now = state.clock.now()
+    gone = delete_entity(state.ledger, entity_id, reason=reason, actor=actor, now=now)
+    return ExactJSON({"entity_id": gone.key, "version": gone.version, "deleted": True})
 
 
 @router.put(

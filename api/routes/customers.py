@@ -6,13 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.documents import keyed_document, saved_answer
+from api.customer_key import keys_of_customer
+from api.documents import DeletionReason, keyed_document, saved_answer
 from api.examples import CUSTOMER, SAVED_VERSION
 from api.json import ExactJSON
 from api.page import Cursor, Limit, page, read_cursor
 from api.routing import Actor, DocumentBody, State, declared
 from ingest.document import read_documents
 from invoicing.audit_saved import entered_by
+from invoicing.customer_delete import delete_customer
 from invoicing.customer_store import get_customer, list_customers, save_customer, save_customers
 
 router = APIRouter()
@@ -113,3 +115,25 @@ def get_one(state: State, customer_id: str) -> ExactJSON:
     """The customer in force."""
     found = get_customer(state.ledger, customer_id)
     return ExactJSON({"customer_id": customer_id, "version": found.version, "document": found.customer})
+
+
+@router.delete(
+    "/v1/customers/{customer_id}",
+    **declared(
+        "delete_customer",
+        "admin",
+        summary="Delete a customer that was saved by mistake",
+        tag="contracts",
+        example={"customer_id": "united", "version": 1, "deleted": True},
+        problems=(404, 409, 422),
+    ),
+)
+def delete_one(state: State, customer_id: str, reason: DeletionReason, actor: Actor) -> ExactJSON:
+    """Only one that nothing refers to: 409 `customer_in_use` names contracts, quotes, documents, credit,
+    payments, items, records of other systems, keys and customers that do. The audit trail keeps the whole
+    document with the reason; its external ids are free, and the id saved again is a new customer."""
+    now = state.clock.now()
+    gone = delete_customer(
+        state.ledger, customer_id, reason=reason, actor=actor, now=now, further=keys_of_customer
+    )
+    return ExactJSON({"customer_id": gone.key, "version": gone.version, "deleted": True})

@@ -84,6 +84,7 @@ STORY = (
     "list_billing_entities get_billing_entity put_entity_logo get_entity_logo",
     "put_country_profile list_country_profiles get_country_profile",
     "tick",
+    "delete_customer delete_billing_entity",
 )
 ORDER = " ".join(STORY).split()
 NAMED_BY: dict[str, tuple[str | int, ...]] = {
@@ -124,8 +125,12 @@ QUERY = {
     "preview_contract": {"at": "2013-01-15T00:00:00Z"},
     "list_invoices": {"totals": "true"},
     "recognise_unbilled": {"through": "2013-03-31"},
+    "delete_customer": {"reason": "saved twice"},
+    "delete_billing_entity": {"reason": "saved twice"},
     "check_entitlement": {"meter_id": "landings", "subject": "UA", "quantity": "1"},
 }
+
+MISTAKEN = {"legal_name": "Mistaken GmbH", "country": "DE"}
 
 
 class World:
@@ -206,6 +211,7 @@ class World:
             "report_outstanding": self.issue_taxed,
             "get_pay_out": self.leave_below_zero,
             "import_payments": self.unknown_payer,
+            "tick": self.save_by_mistake,
         }.get(operation_id)
         if prepare is not None:
             prepare(answer)
@@ -220,6 +226,12 @@ class World:
         """A payment that nobody sent."""
         paid = {"amount": "25.00", "currency": "USD", "value_date": "2013-03-01"}
         self.keys["payment_id"] = self.http.post("/v1/payments", json=paid).json()["payment_id"]
+
+    def save_by_mistake(self, _answer: httpx.Response) -> None:
+        """A customer and an entity that nothing refers to."""
+        for path, key in (("/v1/customers", "customer_id"), ("/v1/billing-entities", "entity_id")):
+            self.http.put(f"{path}/mistake", json={"name": "M"} if key == "customer_id" else MISTAKEN)
+            self.keys[key] = "mistake"
 
     def review_none(self, _answer: httpx.Response) -> None:
         self.http.put("/v1/review-rules/default", json={"policy": "none"})
