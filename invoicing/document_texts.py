@@ -31,8 +31,13 @@ def document_texts(connection: Connection, document_ids: Sequence[str]) -> dict[
         found.update((row[0], row[1]) for row in select_by_ids(connection, select(key, text), key, missing))
     lost = next((document_id for document_id in document_ids if document_id not in found), None)
     if lost is not None:
-        raise BrokenState(
-            f"document {lost} is in the register and its text is gone. `ratemill audit verify` says what "
-            "else is wrong."
-        )
+        raise text_gone(lost)
     return found
+
+
+def text_gone(document_id: str) -> BrokenState:
+    """What to raise for a document of the register whose text is not there."""
+    return BrokenState(
+        f"document {document_id} is in the register and its text is gone. `ratemill audit verify` says what "
+        "else is wrong."
+    )

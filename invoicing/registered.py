@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from invoicing.credit_note_tables import CREDIT_NOTES
+from invoicing.document_texts import text_gone
 from invoicing.register import IssuedDocument
 from invoicing.special_invoice_tables import SPECIAL_INVOICES
 from invoicing.tables import INVOICES, ISSUED_DOCUMENTS
@@ -26,7 +27,8 @@ Registered = tuple[IssuedDocument, datetime]
 
 
 def registered_where(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator[list[Registered]]:
-    """The documents of which the conditions hold, in the order of posting, some thousands at a time."""
+    """The documents of which the conditions hold, in the order of posting, some thousands at a time.
+    Raises BrokenState for one whose text is gone."""
     after = BEFORE_ALL
     while found := registered_after(connection, after, conditions):
         yield [(document, datetime.fromisoformat(place[0])) for place, document in found]
@@ -34,7 +36,7 @@ def registered_where(connection: Connection, *conditions: ColumnElement[bool]) -
 
 
 def registered_documents(connection: Connection, document_ids: Sequence[str]) -> list[Registered]:
-    """Those of the documents that are on the register."""
+    """Those of the documents that are on the register. Raises as ``registered_where``."""
     found: list[Registered] = []
     for start in range(0, len(document_ids), DOCUMENTS_PER_STEP):
         some = document_ids[start : start + DOCUMENTS_PER_STEP]
@@ -67,6 +69,8 @@ def registered_after(
 
 
 def _registered(row: Any) -> IssuedDocument:
+    if row.document is None:
+        raise text_gone(row.document_id)
     return IssuedDocument(
         document_id=row.document_id,
         kind=row.kind,

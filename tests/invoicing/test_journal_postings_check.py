@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from ingest.errors import BrokenState
 from invoicing.journal_check import verify_journal
 from invoicing.journal_postings_check import verify_postings
 from tests.invoicing.test_audit_verify import unguarded
@@ -67,3 +68,13 @@ def test_each_kind_of_tampering_is_named_by_what_the_document_posts(any_world: W
                 connection.execute(text(f"UPDATE {column} AS t SET {name} = {back}"))
             connection.execute(text("DROP TABLE kept"))
     assert verify_postings(ledger) == []
+
+
+def test_a_document_without_its_text_is_named(world: World) -> None:
+    year_of_business(world)
+    for connection in unguarded(world.ledger):
+        last = "(SELECT max(invoice_id) FROM invoices)"
+        connection.execute(text(f"DELETE FROM invoice_lines WHERE invoice_id = {last}"))
+        assert connection.execute(text(f"DELETE FROM invoices WHERE invoice_id = {last}")).rowcount == 1
+    with pytest.raises(BrokenState, match="is in the register and its text is gone"):
+        verify_postings(world.ledger)

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_days_as_a_clerk_reads_them() -> None:
         unbilled += days[day]["unbilled"]
         deferred -= days[day]["deferred"]
         sums = (-days[day]["revenue"], days[day]["receivable"], unbilled, deferred)
-        shown.append(f"{day:%d %b}  " + "  ".join(f"{amount / 100:5.2f}" for amount in sums))
+        shown.append(f"{day:%d %b}  " + "  ".join(f"{Decimal(amount).scaleb(-2):5.2f}" for amount in sums))
     #       recognised billed unbilled deferred
     assert shown == [
         "28 Jan   1.00   0.00   1.00   0.00",
